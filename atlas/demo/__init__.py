@@ -1,0 +1,1 @@
+"""The demo world: drawn pictures, a small network trained on them, and the planted truth."""
