@@ -8,7 +8,8 @@ IEEE-exact arithmetic.
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
+Plane = npt.NDArray[np.floating]
+"""A map over a picture's pixels, float32, (H, W)."""
 
 
 class Dice:
@@ -39,7 +40,7 @@ class Dice:
         """Return an integer in [0, n)."""
         return int(self.unit() * n)
 
-    def table(self, *shape: int) -> F32:
+    def table(self, *shape: int) -> Plane:
         """Return an array of numbers in [0, 1)."""
         count = 1
         for length in shape:

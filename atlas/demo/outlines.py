@@ -11,32 +11,33 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from atlas.demo.dice import F32
+from atlas.demo.dice import Plane
 
-Outline = Callable[[F32, F32], F32]
+Outline = Callable[[Plane, Plane], Plane]
 
 # Cosine and sine of 36 degrees, and the tangent of 18 degrees.
 _COS36, _SIN36 = 0.8090169943749475, 0.5877852522924731
 _ROOT3_HALF = 0.8660254037844386
 
 
-def circle(u: F32, v: F32) -> F32:
+def circle(u: Plane, v: Plane) -> Plane:
     """Return the signed distance to a circle."""
     return np.sqrt(u * u + v * v) - 0.94
 
 
-def square(u: F32, v: F32) -> F32:
+def square(u: Plane, v: Plane) -> Plane:
     """Return the signed distance to an upright square."""
-    return np.maximum(np.abs(u), np.abs(v)) - 0.83
+    distance: Plane = np.maximum(np.abs(u), np.abs(v)) - 0.83
+    return distance
 
 
-def triangle(u: F32, v: F32) -> F32:
+def triangle(u: Plane, v: Plane) -> Plane:
     """Return the signed distance to a triangle that points up."""
     lower = v - 0.2
     return np.maximum(lower, _ROOT3_HALF * np.abs(u) - 0.5 * lower - 0.1) - 0.55
 
 
-def star(u: F32, v: F32) -> F32:
+def star(u: Plane, v: Plane) -> Plane:
     """Return the signed distance to a five-pointed star."""
     radius, inner = 1.22, 0.52
     x, y = np.abs(u), -v
@@ -53,7 +54,7 @@ def star(u: F32, v: F32) -> F32:
     return np.where(y * along_x > x * along_y, distance, -distance)
 
 
-def heart(u: F32, v: F32) -> F32:
+def heart(u: Plane, v: Plane) -> Plane:
     """Return the signed distance to a heart."""
     scale = 1.68
     x, y = np.abs(u) / scale, 0.53 - v / scale
@@ -67,7 +68,7 @@ def heart(u: F32, v: F32) -> F32:
     return scale * np.where(x + y > 1.0, lobe, side)
 
 
-def cross(u: F32, v: F32) -> F32:
+def cross(u: Plane, v: Plane) -> Plane:
     """Return the signed distance to an upright cross."""
     x, y = np.abs(u), np.abs(v)
     return np.minimum(np.maximum(x - 1.08, y - 0.4), np.maximum(x - 0.4, y - 1.08))

@@ -9,59 +9,63 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from atlas.demo.dice import F32, Dice
+from atlas.demo.dice import Dice, Plane
 
-Texture = Callable[[F32, F32, float], F32]
-Background = Callable[[F32, F32, Dice], F32]
-
-
-def _fraction(x: F32) -> F32:
-    return x - np.floor(x)
+Texture = Callable[[Plane, Plane, float], Plane]
+Background = Callable[[Plane, Plane, Dice], Plane]
 
 
-def _triangle_wave(x: F32) -> F32:
+def _fraction(x: Plane) -> Plane:
+    fraction: Plane = x - np.floor(x)
+    return fraction
+
+
+def _triangle_wave(x: Plane) -> Plane:
     """Return a wave of period 1 between 0 (at whole numbers) and 0.5."""
-    return np.abs(_fraction(x + 0.5) - 0.5)
+    wave: Plane = np.abs(_fraction(x + 0.5) - 0.5)
+    return wave
 
 
-def _smooth_wave(x: F32) -> F32:
+def _smooth_wave(x: Plane) -> Plane:
     """Return a wave of period 1 between -1 and 1, made of parabolas."""
     t = 2.0 * _fraction(x) - 1.0
-    return 4.0 * t * (1.0 - np.abs(t))
+    wave: Plane = 4.0 * t * (1.0 - np.abs(t))
+    return wave
 
 
-def _edge(x: F32, sharpness: float) -> F32:
+def _edge(x: Plane, sharpness: float) -> Plane:
     """Return 0 for negative and 1 for positive x, with an edge one pixel wide."""
-    return np.clip(x * sharpness + 0.5, 0.0, 1.0)
+    share: Plane = np.clip(x * sharpness + 0.5, 0.0, 1.0)
+    return share
 
 
-def _look_up(table: F32, column: F32, row: F32) -> F32:
+def _look_up(table: Plane, column: Plane, row: Plane) -> Plane:
     """Return a random number for each cell of a grid, repeating beyond the table."""
     height, width = table.shape
-    cell: F32 = table[row.astype(np.int32) % height, column.astype(np.int32) % width]
+    cell: Plane = table[row.astype(np.int32) % height, column.astype(np.int32) % width]
     return cell
 
 
 # --- Textures: 0 is the dark tone, 1 the light one; half of the area is light. -------------
 
 
-def plain(u: F32, v: F32, period: float) -> F32:
+def plain(u: Plane, v: Plane, period: float) -> Plane:
     """Return one even tone."""
     return np.full_like(u, 0.5)
 
 
-def striped(u: F32, v: F32, period: float) -> F32:
+def striped(u: Plane, v: Plane, period: float) -> Plane:
     """Return straight stripes."""
     return _edge(_triangle_wave(u / period) - 0.25, period)
 
 
-def checked(u: F32, v: F32, period: float) -> F32:
+def checked(u: Plane, v: Plane, period: float) -> Plane:
     """Return the squares of a chessboard."""
     across, down = striped(u, v, 1.4 * period), striped(v, u, 1.4 * period)
     return across + down - 2.0 * across * down
 
 
-def dotted(u: F32, v: F32, period: float) -> F32:
+def dotted(u: Plane, v: Plane, period: float) -> Plane:
     """Return light dots on a dark ground."""
     row = np.floor(v / period)
     shifted = u / period + 0.5 * (row - 2.0 * np.floor(row / 2.0))
@@ -69,7 +73,7 @@ def dotted(u: F32, v: F32, period: float) -> F32:
     return _edge(0.37 - np.sqrt(x * x + y * y), period)
 
 
-def zigzag(u: F32, v: F32, period: float) -> F32:
+def zigzag(u: Plane, v: Plane, period: float) -> Plane:
     """Return stripes that turn to and fro."""
     return striped(u + 1.5 * period * _triangle_wave(v / (1.7 * period)), v, period)
 
@@ -85,13 +89,13 @@ TEXTURES: Mapping[str, Texture] = {
 # --- Backgrounds: around 0, mostly within -1 to 1. ------------------------------------------
 
 
-def clear(x: F32, y: F32, dice: Dice) -> F32:
+def clear(x: Plane, y: Plane, dice: Dice) -> Plane:
     """Return a slow change from one side to the other."""
     slope_x, slope_y = dice.between(-0.7, 0.7), dice.between(-0.7, 0.7)
     return (x / 56.0 - 1.0) * slope_x + (y / 56.0 - 1.0) * slope_y
 
 
-def bricks(x: F32, y: F32, dice: Dice) -> F32:
+def bricks(x: Plane, y: Plane, dice: Dice) -> Plane:
     """Return a wall of bricks with light joints."""
     height = dice.between(10.0, 14.0)
     width = 2.1 * height
@@ -103,14 +107,14 @@ def bricks(x: F32, y: F32, dice: Dice) -> F32:
     return tone + (1.3 - tone) * _edge(0.9 - joint, 1.0)
 
 
-def waves(x: F32, y: F32, dice: Dice) -> F32:
+def waves(x: Plane, y: Plane, dice: Dice) -> Plane:
     """Return soft wavy bands that lie on each other."""
     length, period = dice.between(26.0, 38.0), dice.between(10.0, 14.0)
     swing = 0.3 * _smooth_wave(x / length + dice.unit())
     return 0.9 * _smooth_wave(y / period + swing + dice.unit())
 
 
-def clouds(x: F32, y: F32, dice: Dice) -> F32:
+def clouds(x: Plane, y: Plane, dice: Dice) -> Plane:
     """Return soft blotches of two sizes."""
     total = np.zeros_like(x)
     for cell, weight in ((26.0, 2.4), (12.0, 0.9)):
@@ -119,12 +123,13 @@ def clouds(x: F32, y: F32, dice: Dice) -> F32:
         a, b = x / cell - column, y / cell - row
         a, b = a * a * (3.0 - 2.0 * a), b * b * (3.0 - 2.0 * b)
         top = _look_up(table, column, row) * (1.0 - a) + _look_up(table, column + 1, row) * a
-        low = _look_up(table, column, row + 1) * (1.0 - a) + _look_up(table, column + 1, row + 1) * a
+        below = row + 1
+        low = _look_up(table, column, below) * (1.0 - a) + _look_up(table, column + 1, below) * a
         total = total + weight * (top * (1.0 - b) + low * b - 0.5)
     return total
 
 
-def pebbles(x: F32, y: F32, dice: Dice) -> F32:
+def pebbles(x: Plane, y: Plane, dice: Dice) -> Plane:
     """Return rounded stones with dark gaps between them."""
     cell = dice.between(13.0, 17.0)
     x, y = x / cell + dice.unit(), y / cell + dice.unit()
@@ -145,14 +150,17 @@ def pebbles(x: F32, y: F32, dice: Dice) -> F32:
     return np.where(second - nearest > 0.12, stone, -1.3)
 
 
-def rain(x: F32, y: F32, dice: Dice) -> F32:
+def rain(x: Plane, y: Plane, dice: Dice) -> Plane:
     """Return short slanting strokes, light on a darker ground."""
     spacing, length = dice.between(5.5, 7.5), dice.between(20.0, 26.0)
     x = (x + dice.sign() * dice.between(0.3, 0.5) * y) / spacing + 64.0
     column = np.floor(x)
     start = _look_up(dice.table(1, 64), column, np.zeros_like(column))
     along = _fraction(y / length + start)
-    inside = np.minimum((0.27 - np.abs(along - 0.5)) * length, (0.2 - np.abs(x - column - 0.5)) * spacing)
+    across = x - column
+    inside = np.minimum(
+        (0.27 - np.abs(along - 0.5)) * length, (0.2 - np.abs(across - 0.5)) * spacing
+    )
     return 2.0 * _edge(inside, 1.0) - 0.4
 
 

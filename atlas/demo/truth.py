@@ -60,8 +60,8 @@ def shown(picture: Picture, box: Box | None = None, least: float = 0.02) -> dict
     part: Mask = picture.mask
     if box is not None:
         x0, y0, x1, y1 = box
-        part = part[max(y0, 0) : y1, max(x0, 0) : x1]
-    if part.size == 0:
+        part = part[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    if not part.size:
         return {}
     covered = float(part.mean())
     seen = dict(picture.attributes)
@@ -99,7 +99,7 @@ def meaning(
 
     def beyond_chance(item: tuple[str, str]) -> float:
         rate = rates[item]
-        return (counts[item] / len(references) - rate) / (1.0 - rate)
+        return (counts[item] / len(references) - rate) / max(1.0 - rate, 1e-9)
 
     best = max(rates, key=beyond_chance)
     return Meaning(*best, purity=counts[best] / len(references), base_rate=rates[best])

@@ -6,7 +6,7 @@ the random numbers come from raw PCG64 words and the drawing uses exactly rounde
 only (no sine, no matrix product, no sum over pixels, whose results depend on the machine).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from atlas.demo.dice import F32, Dice
+from atlas.demo.dice import Dice, Plane
 from atlas.demo.outlines import OUTLINES
 from atlas.demo.patterns import BACKGROUNDS, TEXTURES
 
@@ -118,12 +118,10 @@ def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> Picture:
     """
     dice = Dice(seed, index)
     attributes = {kind: values[dice.below(len(values))] for kind, values in ATTRIBUTES.items()}
-    x, y = _grid(size)
-    pixel = _REFERENCE_SIZE / size
-
-    planes = _paint_background(x, y, attributes["background"], dice)
-    distractors = _paint_distractors(planes, x, y, pixel, dice)
-    mask = _paint_object(planes, x, y, pixel, attributes, dice)
+    grid = _grid(size)
+    planes = _paint_background(grid, attributes["background"], dice)
+    distractors = _paint_distractors(planes, grid, dice)
+    mask = _paint_object(planes, grid, attributes, dice)
 
     light = dice.between(0.8, 1.08)
     lit = [np.clip(plane * (light * dice.between(0.97, 1.03)), 0.0, 255.0) for plane in planes]
@@ -131,52 +129,58 @@ def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> Picture:
     return Picture(image, attributes, label_of(attributes), mask, distractors & ~mask)
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """The centres of the pixels, and the width of one, in reference pixels."""
+
+    x: Plane
+    y: Plane
+    pixel: float
+
+
 @lru_cache(maxsize=4)
-def _grid(size: int) -> tuple[F32, F32]:
-    """Return x and y of the pixels' centres, in reference pixels."""
+def _grid(size: int) -> _Grid:
     line = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(
         _REFERENCE_SIZE / size
     )
     x, y = np.broadcast_to(line, (size, size)), np.broadcast_to(line[:, None], (size, size))
-    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+    return _Grid(np.ascontiguousarray(x), np.ascontiguousarray(y), _REFERENCE_SIZE / size)
 
 
-def _cover(planes: list[F32], colour: tuple[float, float, float] | list[F32], share: F32) -> None:
+def _cover(planes: list[Plane], colour: Sequence[float | Plane], share: Plane) -> None:
     """Lay a colour over the picture, in place, as far as `share` (0 to 1) says."""
     for channel, value in enumerate(colour):
         planes[channel] = planes[channel] + (value - planes[channel]) * share
 
 
-def _paint_background(x: F32, y: F32, kind: str, dice: Dice) -> list[F32]:
+def _paint_background(grid: _Grid, kind: str, dice: Dice) -> list[Plane]:
     """Return a muted background: no hue of its own that could be taken for an attribute."""
     grey = dice.between(105.0, 200.0)
     tint = [grey * dice.between(0.89, 1.11) for _ in range(3)]
     contrast = dice.between(0.13, 0.2)
-    tone = BACKGROUNDS[kind](x, y, dice) * contrast + 1.0
+    tone = BACKGROUNDS[kind](grid.x, grid.y, dice) * contrast + 1.0
     return [tone * channel for channel in tint]
 
 
-def _paint_distractors(planes: list[F32], x: F32, y: F32, pixel: float, dice: Dice) -> Mask:
+def _paint_distractors(planes: list[Plane], grid: _Grid, dice: Dice) -> Mask:
     """Strew up to five grey crumbs and twigs; return where they are."""
-    everything = np.zeros(x.shape, dtype=np.bool_)
+    everything = np.zeros(grid.x.shape, dtype=np.bool_)
     for _ in range(dice.below(6)):
         cos, sin = dice.turn(1.0)
-        dx, dy = x - dice.between(4.0, 108.0), y - dice.between(4.0, 108.0)
+        dx, dy = grid.x - dice.between(4.0, 108.0), grid.y - dice.between(4.0, 108.0)
         u, v = cos * dx + sin * dy, cos * dy - sin * dx
         grey = dice.between(40.0, 215.0)
         length, width = (6.0, 1.1) if dice.unit() < 0.5 else (dice.between(0.5, 1.5), 2.4)
         over = np.maximum(np.abs(u) - length, 0.0)
-        share = np.clip((width - np.sqrt(over * over + v * v)) / pixel + 0.5, 0.0, 1.0)
+        share = np.clip((width - np.sqrt(over * over + v * v)) / grid.pixel + 0.5, 0.0, 1.0)
         _cover(planes, (grey, grey, grey), share)
         everything |= share > 0.5
     return everything
 
 
 def _paint_object(
-    planes: list[F32],
-    x: F32,
-    y: F32,
-    pixel: float,
+    planes: list[Plane],
+    grid: _Grid,
     attributes: Mapping[str, str],
     dice: Dice,
 ) -> Mask:
@@ -184,12 +188,12 @@ def _paint_object(
     radius = dice.between(21.0, 33.0)
     room = 0.5 * _REFERENCE_SIZE - 1.06 * radius
     range_x, range_y = _POSITIONS[attributes["position"]]
-    dx = x - 0.5 * _REFERENCE_SIZE - room * dice.between(*range_x)
-    dy = y - 0.5 * _REFERENCE_SIZE - room * dice.between(*range_y)
+    dx = grid.x - 0.5 * _REFERENCE_SIZE - room * dice.between(*range_x)
+    dy = grid.y - 0.5 * _REFERENCE_SIZE - room * dice.between(*range_y)
     cos, sin = dice.turn(0.2)
     outline = OUTLINES[attributes["shape"]]
 
-    def distance(dx: F32, dy: F32) -> F32:
+    def distance(dx: Plane, dy: Plane) -> Plane:
         u, v = cos * dx + sin * dy, cos * dy - sin * dx
         return outline(u / radius, v / radius) * radius
 
@@ -206,12 +210,12 @@ def _paint_object(
     strength = dice.between(0.8, 1.0)
     # The rim is as dark on every texture, so that plain objects have an edge as well.
     shade = (1.0 - 0.004 * (dx + dy)) * (1.0 - 0.3 * np.clip(inside / 2.0 + 1.5, 0.0, 1.0))
-    paint = []
+    paint: list[float | Plane] = []
     for base in _COLOURS[attributes["colour"]]:
         light = base + (255.0 - base) * (0.5 * strength)
         dark = base * (1.0 - 0.32 * strength)
         middle = 0.5 * (light + dark) if attributes["texture"] != "plain" else base
         paint.append((middle + (light - dark) * (pattern - 0.5)) * shade)
-    share = np.clip(0.5 - inside / pixel, 0.0, 1.0)
+    share = np.clip(0.5 - inside / grid.pixel, 0.0, 1.0)
     _cover(planes, paint, share)
     return inside < 0.0
