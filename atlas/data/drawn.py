@@ -1,0 +1,73 @@
+"""`demo:world`: the pictures of the demo world, drawn when they are asked for."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from PIL import Image
+
+from atlas.data.source import Description, Record, ascending
+from atlas.demo import world
+from atlas.errors import UserError
+
+COUNT = 4000
+"""Number of pictures where the recipe does not limit it."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The first `count` pictures of the demo world with `seed`.
+
+    See `atlas.data.source.Source`.
+    """
+
+    seed: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """The demo world is called "world"."""
+        return "world"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return world.CLASSES
+
+    def describe(self) -> Description:
+        """Return what identifies the data; its seed stands in `revision`."""
+        return {
+            "source": "demo:world",
+            "split": None,
+            "config": None,
+            "revision": f"seed {self.seed}",
+            "fingerprint": None,
+        }
+
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """Yield the samples from ordinal `start` on."""
+        return self._records(range(start, self.count))
+
+    def fetch(self, indices: Iterable[int]) -> Iterator[Record]:
+        """Yield the samples with these ordinals, each once, ascending."""
+        return self._records(ascending(indices, self.count))
+
+    def _records(self, indices: Iterable[int]) -> Iterator[Record]:
+        for index in indices:
+            # Only the drawing tells the label, so it is kept and not made a second time.
+            drawn = world.draw(self.seed, index)
+            key = f"world/{self.seed}/{index}"
+            yield Record(index, key, drawn.label, partial(Image.fromarray, drawn.image))
+
+
+def open_world(seed: int, limit: int | None) -> World:
+    """Return the demo world with `limit` pictures, or `COUNT`.
+
+    Raises
+    ------
+    UserError
+        The seed is negative.
+    """
+    if seed < 0:
+        raise UserError(f"data.seed = {seed}: the demo world has no negative seeds")
+    return World(seed, limit or COUNT)

@@ -1,0 +1,104 @@
+"""What every source of pictures offers, whatever is behind it."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from atlas.errors import UserError
+
+Description = dict[str, str | int | None]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One sample, not yet decoded.
+
+    Attributes
+    ----------
+    index : int
+        Ordinal in the source, from 0. The total order of the samples; it does not depend
+        on the batch size, the number of workers or where reading started.
+    key : str
+        Name of the sample in its source, such as "n01440764/0001.JPEG" or
+        "train/0000123". The same data has the same keys on every machine.
+    label : int or None
+        Index into the source's `classes` (or a bare number where they have no names);
+        None where the sample has no label.
+    picture : callable
+        Decodes the picture: `() -> PIL.Image.Image` in mode RGB. Raises
+        `atlas.images.BadImage`. It can be pickled, and so called in another process.
+    """
+
+    index: int
+    key: str
+    label: int | None
+    picture: Callable[[], Image.Image]
+
+
+class Source(Protocol):
+    """Samples in a fixed order."""
+
+    @property
+    def name(self) -> str:
+        """Short name for the atlas id: lower-case letters, digits and hyphens."""
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the labels, in their order; None where the data has no names for them."""
+
+    @property
+    def count(self) -> int | None:
+        """Number of samples; None where only reading them all would tell."""
+
+    def describe(self) -> Description:
+        """Return what identifies the data, for the manifest.
+
+        The keys are always `source`, `split`, `config`, `revision` and `fingerprint`;
+        what does not apply is None. The same data has the same description on every
+        machine: folders are named by their last part only.
+        """
+
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """Yield the samples from ordinal `start` on, in ascending order.
+
+        Raises
+        ------
+        UserError
+            The data can no longer be read.
+        """
+
+    def fetch(self, indices: Iterable[int]) -> Iterator[Record]:
+        """Yield the samples with these ordinals, each once, in ascending order.
+
+        Raises
+        ------
+        UserError
+            The data can no longer be read, or has no such sample (any more).
+        """
+
+
+def ascending(indices: Iterable[int], count: int | None) -> list[int]:
+    """Return the ordinals each once and sorted, after checking them against `count`."""
+    chosen = sorted(set(indices))
+    if chosen and (chosen[0] < 0 or (count is not None and chosen[-1] >= count)):
+        raise missing_sample(chosen[-1], count)
+    return chosen
+
+
+def missing_sample(index: int, count: int | None) -> UserError:
+    """Return the error for an ordinal that the data does not have."""
+    has = "fewer" if count is None else str(count)
+    return UserError(
+        f"sample {index} is not in the data, which has {has} samples: "
+        "if the data changed since the atlas was indexed, index it again"
+    )
+
+
+def slug(text: str) -> str:
+    """Return `text` as lower-case ASCII letters, digits and single hyphens; "data" if none."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "data"
