@@ -34,7 +34,8 @@ def square(u: Plane, v: Plane) -> Plane:
 def triangle(u: Plane, v: Plane) -> Plane:
     """Return the signed distance to a triangle that points up."""
     lower = v - 0.2
-    return np.maximum(lower, _ROOT3_HALF * np.abs(u) - 0.5 * lower - 0.1) - 0.55
+    distance: Plane = np.maximum(lower, _ROOT3_HALF * np.abs(u) - 0.5 * lower - 0.1) - 0.55
+    return distance
 
 
 def star(u: Plane, v: Plane) -> Plane:
