@@ -1,0 +1,281 @@
+"""`hf:NAME`: data sets on the Hugging Face Hub, and local folders of their formats.
+
+NAME is a name on the Hub ("ILSVRC/imagenet-1k") or a directory: one of Parquet files or of
+WebDataset shards (`datasets` finds out which), or one that `save_to_disk` wrote. Nothing
+is sent or asked over the network for a directory.
+
+With `streaming` samples are read in the order of the files; finding some again means to
+pass over those before them, without decoding them. Without it the data set is first
+copied into the cache of `datasets`, and any sample is at hand at once.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from atlas.data.access import offline_if_unreachable, unavailable
+from atlas.data.columns import image_column, label_column
+from atlas.data.source import Description, Record, ascending, missing_sample, slug
+from atlas.errors import UserError
+from atlas.images import BadImage, decode
+from atlas.recipe import Data
+
+Rows: TypeAlias = datasets.Dataset | datasets.IterableDataset
+
+_KEY = "__key__"  # the name of a sample in a WebDataset shard
+
+
+@dataclass(frozen=True)
+class Hub:
+    """One split of a data set. See `atlas.data.source.Source`.
+
+    Attributes
+    ----------
+    recipe : Data
+        What was asked for.
+    rows : datasets.Dataset or datasets.IterableDataset
+        The samples, with undecoded pictures.
+    image, label : str
+        Columns; `label` is None where the data has no labels.
+    classes : tuple of str or None
+        Names of the labels.
+    numbers : dict or None
+        Of labels that are texts: text to index into `classes`.
+    count : int or None
+        Number of samples, where the data set says so.
+    identity : dict
+        What `describe` returns.
+    """
+
+    recipe: Data
+    rows: Rows
+    image: str
+    label: str | None
+    classes: tuple[str, ...] | None
+    numbers: dict[str, int] | None
+    count: int | None
+    identity: Description
+
+    @property
+    def name(self) -> str:
+        """The last part of the data set's name, its configuration if one was chosen, its split."""
+        last = _name(self.recipe).rstrip("/").rpartition("/")[2]
+        return slug(f"{last} {self.recipe.config} {self.recipe.split}")
+
+    def describe(self) -> Description:
+        """Return what identifies the data: on the Hub the commit, else a fingerprint."""
+        return dict(self.identity)
+
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """Yield the samples from ordinal `start` on."""
+        rows = self._guarded(lambda: iter(self.rows.skip(start)))
+        limit = self.recipe.limit
+        for index, row in enumerate(
+            islice(rows, None if limit is None else max(0, limit - start)), start
+        ):
+            yield self._record(index, row)
+
+    def fetch(self, indices: Iterable[int]) -> Iterator[Record]:
+        """Yield the samples with these ordinals, each once, ascending."""
+        if isinstance(self.rows, datasets.Dataset):
+            for index in ascending(indices, self.count):
+                yield self._record(index, self.rows[index])
+            return
+        chosen = ascending(indices, self.recipe.limit)
+        if not chosen:
+            return
+        wanted = iter(chosen)
+        index = next(wanted)
+        rows = self._guarded(lambda: iter(self.rows.skip(chosen[0])))
+        for ordinal, row in enumerate(rows, chosen[0]):
+            if ordinal == index:
+                yield self._record(index, row)
+                following = next(wanted, None)
+                if following is None:
+                    return
+                index = following
+        raise missing_sample(index, None)
+
+    def _guarded(self, start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+        """Yield what an iterator of `datasets` does, with its errors translated."""
+        try:
+            # Readers, pyarrow, tarfile and the HTTP client raise what they like.
+            yield from start()
+        except Exception as error:
+            raise unavailable(_name(self.recipe), error) from error
+
+    def _record(self, index: int, row: dict[str, Any]) -> Record:
+        key = f"{self.recipe.split}/{index:07d}"
+        if _KEY in row:
+            key = f"{key}/{row[_KEY]}"  # keys may come again in the next shard, ordinals not
+        label = row[self.label] if self.label is not None else None
+        if self.numbers is not None and label is not None:
+            label = self.numbers[label]
+        elif label is not None and label < 0:  # how data sets mark "no label", as for tests
+            label = None
+        return Record(index, key, label, partial(_picture, row[self.image]))
+
+
+def open_hub(recipe: Data, name: str) -> Hub:
+    """Open a data set through `datasets`.
+
+    Parameters
+    ----------
+    recipe : Data
+        The `[data]` table.
+    name : str
+        What stands behind `hf:` in it.
+
+    Raises
+    ------
+    UserError
+        The data set does not exist, is gated, cannot be reached, has no such split,
+        configuration or column, or has labels whose names only a full pass would tell.
+    """
+    folder = Path(name).expanduser()
+    local = folder.is_dir()
+    if folder.is_file():
+        raise UserError(f"{name!r} is a file: give the directory that it is in as hf:DIR")
+    try:
+        with nullcontext() if local else offline_if_unreachable():
+            rows, config, commit, files, count = _load(recipe, str(folder) if local else name)
+            features = rows.features or _features_of_first(rows)
+    except UserError:
+        raise
+    except Exception as error:  # see Hub._guarded
+        raise unavailable(name, error) from error
+    image = image_column(features, recipe.image_column)
+    label = label_column(features, recipe.label_column)
+    if isinstance(features[image], datasets.Image):
+        rows = rows.cast_column(image, datasets.Image(decode=False))
+    classes, numbers = _classes(rows, features, label)
+    keep = {image, _KEY} | ({label[0]} if label else set())
+    rows = rows.select_columns([column for column in features if column in keep])
+    if recipe.limit is not None and count is not None:
+        count = min(count, recipe.limit)
+    if recipe.limit is not None and isinstance(rows, datasets.Dataset):
+        rows = rows.take(count)
+    identity: Description = {
+        "source": f"hf:{folder.resolve().name if local else name}",
+        "split": recipe.split,
+        "config": config,
+        "revision": None if local else commit,
+        "fingerprint": _fingerprint(files) if local else None,
+    }
+    return Hub(recipe, rows, image, label and label[0], classes, numbers, count, identity)
+
+
+def _load(
+    recipe: Data, path: str
+) -> tuple[Rows, str | None, str | None, Sequence[str], int | None]:
+    """Return rows, configuration, commit, data files and number of samples."""
+    if Path(path, "state.json").is_file() or Path(path, "dataset_dict.json").is_file():
+        rows = datasets.load_from_disk(path)
+        if isinstance(rows, datasets.DatasetDict):
+            if recipe.split not in rows:
+                splits = ", ".join(rows)
+                raise UserError(f"no split {recipe.split!r} in {path!r}, which has {splits}")
+            rows = rows[recipe.split]
+        return rows, None, None, [file["filename"] for file in rows.cache_files], len(rows)
+    builder = datasets.load_dataset_builder(
+        path, name=recipe.config or None, revision=recipe.revision or None
+    )
+    if recipe.streaming:
+        rows = builder.as_streaming_dataset(split=recipe.split)
+        count = None
+        if builder.info.splits and recipe.split in builder.info.splits:
+            count = builder.info.splits[recipe.split].num_examples or None
+    else:
+        builder.download_and_prepare()
+        rows = builder.as_dataset(split=recipe.split)
+        count = len(rows)
+    by_split = builder.config.data_files or {}
+    files = by_split.get(recipe.split) or [file for split in by_split.values() for file in split]
+    if count is None and all(Path(f).suffix == ".parquet" and Path(f).is_file() for f in files):
+        count = sum(pq.read_metadata(file).num_rows for file in files)
+    return rows, builder.config.name, builder.hash, files, count
+
+
+def _features_of_first(rows: Rows) -> datasets.Features:
+    """Return the types of the columns as the first sample shows them."""
+    first = next(iter(rows), None)
+    if first is None:
+        raise UserError("the data set has no samples")
+    return datasets.Features.from_arrow_schema(pa.Table.from_pylist([first]).schema)
+
+
+def _classes(
+    rows: Rows, features: datasets.Features, label: tuple[str, str] | None
+) -> tuple[tuple[str, ...] | None, dict[str, int] | None]:
+    """Return the names of the labels, and the numbers of labels that are texts."""
+    if label is None or label[1] == "numbers":
+        return None, None
+    column, kind = label
+    if kind == "classes":
+        return tuple(features[column].names), None
+    if not isinstance(rows, datasets.Dataset):
+        raise UserError(
+            f"the labels in column {column!r} are texts, and a stream does not tell which there "
+            "are: read the data whole with --set data.streaming=false, or choose a "
+            "column of numbers with --set data.label_column=NAME"
+        )
+    names = tuple(sorted(set(rows.unique(column)) - {None}))
+    return names, {name: number for number, name in enumerate(names)}
+
+
+def _fingerprint(files: Sequence[str]) -> str:
+    """Return the SHA-256 over path and size in bytes of the files, in their order."""
+    base = Path(files[0]).parent if len(files) == 1 else Path(os.path.commonpath(files))
+    digest = hashlib.sha256()
+    for file in files:
+        path = Path(file)
+        digest.update(f"{path.relative_to(base).as_posix()}\0{path.stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def _name(recipe: Data) -> str:
+    return recipe.source.partition(":")[2]
+
+
+def _picture(cell: Mapping[str, Any] | bytes | None) -> Image.Image:
+    """Decode what a column of pictures holds: the file's content, or where it is.
+
+    Raises
+    ------
+    BadImage
+        There is nothing, or nothing that can be decoded.
+    UserError
+        It is on the Hub, which cannot be reached any more.
+    """
+    if not isinstance(cell, Mapping):
+        content, path = cell, None
+    else:
+        content, path = cell["bytes"], cell.get("path")
+    if content is not None:
+        return decode(content)
+    if path is None:
+        raise BadImage("no picture in this row")
+    return decode(_download(path) if "://" in path else Path(path))
+
+
+def _download(address: str) -> bytes:
+    """Return the content of a file on the Hub that a stream only points to."""
+    try:
+        with datasets.utils.file_utils.xopen(address, "rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError as error:
+        raise BadImage("no such file on the Hub") from error
+    except Exception as error:  # a lost connection must not look like a million bad pictures
+        name = address.rpartition("hf://datasets/")[2].partition("@")[0]
+        raise unavailable(name, error) from error
