@@ -102,8 +102,7 @@ def _decode(file: BinaryIO) -> Image.Image:
         if width < 1 or height < 1:
             raise BadImage("no pixels")
         picture.load()
-        # TIFF turns itself while loading; all others leave it to their reader.
-        turn = None if picture.format == "TIFF" else _TURNS.get(_orientation(picture))
+        turn = _TURNS.get(_orientation(picture))  # of TIFF none is left: it turns itself
         rgb = _to_rgb(picture)
         return rgb if turn is None else rgb.transpose(turn)
 
