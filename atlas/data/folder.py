@@ -120,8 +120,7 @@ def open_folder(directory: str, limit: int | None) -> Folder:
         else:
             flat = True
         if limit is None or len(paths) < limit:
-            size = (root / path).stat().st_size
-            digest.update(f"{_text(path)}\0{size}\n".encode())
+            digest.update(f"{_text(path)}\0{_size(root / path)}\n".encode())
             paths.append(path)
     if not paths:
         endings = " ".join(sorted(ENDINGS))
@@ -154,15 +153,26 @@ def _list(root: Path, folder: str) -> list[str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
-                    if not entry.is_symlink() or (not folder and _leads_elsewhere(entry, root)):
+                # Of links ask Path, which takes one that leads to itself for a broken one.
+                link = entry.is_symlink()
+                target = Path(entry.path) if link else entry
+                if target.is_dir():
+                    if not link or (not folder and _leads_elsewhere(entry, root)):
                         found.append((entry.name, "/"))
-                elif Path(entry.name).suffix.lower() in ENDINGS and entry.is_file():
+                elif Path(entry.name).suffix.lower() in ENDINGS and target.is_file():
                     found.append((entry.name, ""))
     except OSError as error:
         reason = error.strerror or one_line(error)
         raise UserError(f"cannot list {str(root / folder)!r}: {reason}") from error
     return [f"{folder}{name}{end}" for name, end in sorted(found)]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise UserError(f"{str(path)!r} went away while its folder was read: {reason}") from error
 
 
 def _leads_elsewhere(link: os.DirEntry[str], root: Path) -> bool:
