@@ -1,13 +1,15 @@
 """Why data from `datasets` or the Hub cannot be had, in one line that says what to do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import datasets
 import huggingface_hub
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -16,16 +18,16 @@ from huggingface_hub.errors import (
 
 from atlas.errors import UserError, one_line
 
+_HTTPError = HfHubHTTPError.__mro__[1]  # base class of the HTTP library that the client uses
 _INSTEAD = "or use pictures of your own: --set data.source=folder:DIR"
 
-# `datasets` and the Hub's client come with one HTTP library or another, whose exceptions
-# have no common base; these are the names of those that mean that nothing answered.
-_UNREACHABLE = frozenset(
-    {"ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError", "NetworkError", "ProxyError"}
-    | {"TimeoutException", "PoolTimeout", "RemoteProtocolError", "ConnectionError"}
-)
-
-
+# What `datasets` says where a choice is wrong or missing, beside the choices that there are.
+_CHOICES = {
+    "Bad split": "--set data.split=NAME",
+    "Unknown split": "--set data.split=NAME",
+    "BuilderConfig": "--set data.config=NAME",
+    "Config name is missing": "--set data.config=NAME",
+}
 _PROBE_SECONDS = 5.0
 
 
@@ -75,31 +77,40 @@ def unavailable(name: str, error: BaseException) -> UserError:
     access = f"accept its terms at {page} and run `hf auth login`"
     chain = list(_causes(error))
     texts = " ".join(one_line(e) for e in chain)
-    if any(isinstance(e, (GatedRepoError, LocalTokenNotFoundError)) for e in chain) or (
-        "gated dataset" in texts  # how `datasets` words it where it drops the cause
+    choice = next(
+        (f"; choose one with {way}" for says, way in _CHOICES.items() if says in texts), ""
+    )
+    message = f"cannot read hf:{name}: {one_line(error)}{choice}"
+    if Path(name).expanduser().exists():  # whatever it was, it was not the Hub
+        return UserError(message)
+    # `datasets` words some refusals anew and drops what the Hub said.
+    if _any(chain, GatedRepoError, LocalTokenNotFoundError) or "gated dataset" in texts:
+        message = f"the data set {name!r} is gated: {access}; {_INSTEAD}"
+    elif _any(chain, RevisionNotFoundError) or (
+        _any(chain, DatasetNotFoundError) and texts.startswith("Revision")
     ):
-        return UserError(f"the data set {name!r} is gated: {access}; {_INSTEAD}")
-    if any(isinstance(e, RevisionNotFoundError) for e in chain) or (
-        isinstance(error, DatasetNotFoundError) and "Revision" in texts
-    ):
-        return UserError(f"the data set {name!r} has no such revision: look at {page}/tree/main")
-    if any(isinstance(e, (RepositoryNotFoundError, DatasetNotFoundError)) for e in chain):
-        return UserError(
+        message = f"the data set {name!r} has no such revision: look at {page}/tree/main"
+    elif _any(chain, RepositoryNotFoundError, DatasetNotFoundError):
+        message = (
             f"there is no data set {name!r} on the Hub, or it is private: look at {page}, "
             f"and run `hf auth login` if it is private; {_INSTEAD}"
         )
-    if any(_is_unreachable(e) for e in chain):
+    elif any(_is_unreachable(e) for e in chain):
         offline = " (HF_HUB_OFFLINE is set)" if huggingface_hub.is_offline_mode() else ""
-        return UserError(
+        message = (
             f"cannot reach the Hub for the data set {name!r}{offline}: connect to the network, "
             f"and if the data set is gated (as ImageNet is) {access}; {_INSTEAD}"
         )
-    if "scripts are no longer supported" in texts:
-        return UserError(
+    elif "scripts are no longer supported" in texts:
+        message = (
             f"the data set {name!r} is a Python script, which is not run: "
             "try its copy in Parquet with --set data.revision=refs/convert/parquet"
         )
-    return UserError(f"cannot read hf:{name}: {one_line(error)}")
+    return UserError(message)
+
+
+def _any(chain: Sequence[BaseException], *kinds: type[BaseException]) -> bool:
+    return any(isinstance(error, kinds) for error in chain)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -110,6 +121,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    if isinstance(error, (OfflineModeIsEnabled, ConnectionError, TimeoutError)):
-        return True
-    return any(base.__name__ in _UNREACHABLE for base in type(error).__mro__)
+    if isinstance(error, _HTTPError):
+        return not isinstance(error, HfHubHTTPError)  # which tells what the Hub answered
+    return isinstance(error, (OfflineModeIsEnabled, ConnectionError, TimeoutError))

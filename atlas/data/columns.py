@@ -35,10 +35,13 @@ def image_column(features: Features, wanted: str) -> str:
     Raises
     ------
     UserError
-        There is no such column, or more than one.
+        There is no such column, it holds no pictures, or several could be meant.
     """
     if wanted:
-        return _existing(features, wanted, "image_column")
+        kind = features[_existing(features, wanted, "image_column")]
+        if not isinstance(kind, Image) and not _holds_files(kind):
+            raise UserError(f"data.image_column = {wanted!r}: it holds {kind}, and not pictures")
+        return wanted
     found = [name for name, kind in features.items() if isinstance(kind, Image)]
     found = found or [name for name, kind in features.items() if _holds_files(kind)]
     if len(found) == 1 or "image" in found:

@@ -89,8 +89,9 @@ class Hub:
     def fetch(self, indices: Iterable[int]) -> Iterator[Record]:
         """Yield the samples with these ordinals, each once, ascending."""
         if isinstance(self.rows, datasets.Dataset):
-            for index in ascending(indices, self.count):
-                yield self._record(index, self.rows[index])
+            at_hand = ascending(indices, self.count)
+            rows = self._guarded(lambda: map(self.rows.__getitem__, at_hand))
+            yield from map(self._record, at_hand, rows)
             return
         chosen = ascending(indices, self.recipe.limit)
         if not chosen:
