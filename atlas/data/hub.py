@@ -70,7 +70,7 @@ class Hub:
     @property
     def name(self) -> str:
         """The last part of the data set's name, its configuration if one was chosen, its split."""
-        last = _name(self.recipe).rstrip("/").rpartition("/")[2]
+        last = str(self.identity["source"]).removeprefix("hf:").rpartition("/")[2]
         return slug(f"{last} {self.recipe.config} {self.recipe.split}")
 
     def describe(self) -> Description:

@@ -234,7 +234,7 @@ def test_no_pictures_at_all(tmp_path):
         hub(folder)
 
 
-def test_description(tmp_path):
+def test_description(tmp_path, monkeypatch):
     first = hub(parquet(tmp_path / "pets")).describe()
     assert first["source"] == "hf:pets"
     assert first["split"] == "train"
@@ -244,6 +244,9 @@ def test_description(tmp_path):
     (tmp_path / "pets").rename(tmp_path / "elsewhere" / "pets")
     again = hub(tmp_path / "elsewhere" / "pets", streaming=False)
     assert again.describe() == first
+    monkeypatch.chdir(tmp_path / "elsewhere" / "pets")
+    for here in (".", "../pets/"):
+        assert (hub(here).describe(), hub(here).name) == (first, "pets-train")
     parquet(tmp_path / "elsewhere" / "pets", table(6))
     assert hub(tmp_path / "elsewhere" / "pets").describe() != first
 

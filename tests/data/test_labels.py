@@ -85,6 +85,8 @@ def test_a_name_as_a_whole_comes_before_a_synonym():
 def test_no_two_labels_have_one_output():
     matched = match_labels(["tench", "Tinca tinca", "dog"], ["tench, Tinca tinca", "cat"])
     assert matched == (0, None, None)
+    model = ["n01440764 tench", "cat", "dog", "eel"]
+    assert match_labels(["n01440764", "tench", "eel"], model) == (0, None, 3)
 
 
 def test_wordnet_ids_on_both_sides_decide():
