@@ -150,7 +150,9 @@ def open_hub(recipe: Data, name: str) -> Hub:
         raise UserError(f"{name!r} is a file: give the directory that it is in as hf:DIR")
     try:
         with nullcontext() if local else offline_if_unreachable():
-            rows, config, commit, files, count = _load(recipe, str(folder) if local else name)
+            rows, config, commit, files, count = _load(
+                recipe, str(folder.resolve()) if local else name
+            )
             features = rows.features or _features_of_first(rows)
     except UserError:
         raise
