@@ -1,0 +1,41 @@
+# Two commands do everything on a machine with python3, pip and make:
+#   make demo    install, build the demo atlas and its site
+#   make test    install what tests need and run them all
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := build/out/demo
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test lint bench-demo clean
+
+demo: .venv/installed
+	$(BIN)/atlas build demo --out $(DEMO)
+
+test: .venv/installed-tests lint
+	$(BIN)/pytest
+
+lint: .venv/installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Accuracy of the demo network and what its channels stand for.
+bench-demo: demo .venv/installed-tests
+	$(BIN)/python benchmarks/demo_world.py
+
+clean:
+	rm -rf .venv build/out dist .mypy_cache .pytest_cache .ruff_cache
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable .
+	touch $@
+
+.venv/installed-tests: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[test]'
+	@# The browser tests drive Debian's Chromium; without one they are skipped and say so.
+	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && apt-get install -qq --no-install-recommends chromium >/dev/null \
+		|| echo "chromium could not be installed: browser tests will be skipped"; fi
+	touch $@

@@ -1,0 +1,248 @@
+"""The stages in their order: what each needs, whether it is done, and what it records.
+
+A stage is done when the manifest holds the fingerprint of its inputs. So an interrupted
+build goes on where it stopped, and a changed recipe repeats just what depends on the change.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+import atlas
+from atlas import canonize, encoders, models, patches, pictures, prepass, receptive, site, tables
+from atlas.data import Source, match_labels, open_source
+from atlas.errors import UserError
+from atlas.models import Network
+from atlas.receptive import ReceptiveField
+from atlas.recipe import Recipe
+from atlas.relevance import ZennitEngine
+from atlas.store import Store
+
+PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-cpu", "numpy")
+"""Their versions stand in the manifest: they can change the last digits of a score."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A recipe with what it names, opened when first needed."""
+
+    recipe: Recipe
+
+    @cached_property
+    def network(self) -> Network:
+        """The model, ready to run."""
+        return models.load(self.recipe.model, self.recipe.preprocessing, self.recipe.seed)
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """The chosen layers in the order of the forward pass."""
+        return models.select_layers(self.network.module, self.recipe.model.layers)
+
+    @cached_property
+    def source(self) -> Source:
+        """The data."""
+        return open_source(self.recipe.data)
+
+    @cached_property
+    def engine(self) -> ZennitEngine:
+        """What computes relevance."""
+        module = self.network.module
+        composite = self.recipe.relevance.composite
+        return ZennitEngine(module, self.layers, composite, canonize.canonizers(module))
+
+    @cached_property
+    def fields(self) -> dict[str, ReceptiveField]:
+        """Receptive field of each layer."""
+        crop = self.network.preprocessing.crop
+        return receptive.receptive_fields(self.network.module, self.layers, (crop, crop))
+
+    def measured(self) -> dict[str, Any]:
+        """Return everything that decides the result of the pre-pass."""
+        recipe = self.recipe
+        return {
+            "model": {
+                "name": self.network.name,
+                "weights": self.network.weights,
+                "weights_sha256": self.network.weights_sha256,
+            },
+            "data": dict(self.source.describe()),
+            "preprocessing": asdict(self.network.preprocessing),
+            "layers": list(self.layers),
+            "activation": asdict(recipe.activation),
+            "relevance": asdict(recipe.relevance),
+            "k": recipe.prepass.k,
+            "dtype": recipe.prepass.dtype,
+            "seed": recipe.seed,
+        }
+
+    def atlas_id(self) -> str:
+        """Return `<model>-<data>-<8 hex of what was measured>`."""
+        # How many pictures were read belongs to what was measured; a stream knows it at
+        # its end only, but its description and limit decide it.
+        measured = {**self.measured(), "limit": self.recipe.data.limit}
+        return f"{self.network.slug}-{self.source.name}-{fingerprint(measured)[:8]}"
+
+
+def fingerprint(value: Any) -> str:
+    """Return the SHA-256 of a JSON value."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def index(recipe: Recipe, out: Path) -> Store:
+    """Run pre-pass, pictures and patches, as far as they are not done.
+
+    Raises
+    ------
+    UserError
+        Something in the recipe cannot be had, or another build works in `out`.
+    """
+    store = Store(out)
+    with _alone(store):
+        store.remove_partial()
+        inputs = Inputs(recipe)
+        manifest = store.manifest()
+        new = inputs.atlas_id()
+        if manifest.get("id") != new:  # a changed recipe: nothing of before may be mixed in
+            manifest = {"id": new, **inputs.measured(), "stages": {}}
+        manifest["recipe"] = recipe.as_dict()
+        manifest["versions"] = _versions()
+        store.write_manifest(manifest)
+        _stage(store, "prepass", new, lambda: _prepass(store, inputs))
+        _stage(store, "pictures", new, lambda: _pictures(store, inputs))
+        _stage(
+            store,
+            "patches",
+            fingerprint([new, asdict(recipe.patches)]),
+            lambda: _patches(store, inputs),
+        )
+    return store
+
+
+def build(recipe: Recipe, out: Path) -> Store:
+    """Run every stage as far as it is not done, and make the site."""
+    store = index(recipe, out)
+    make_site(store)
+    return store
+
+
+def make_site(store: Store) -> None:
+    """Render the pages of a finished atlas and build the static site."""
+    with _alone(store):
+        site.render(store)
+        site.build(store)
+
+
+def _stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any]]) -> None:
+    """Run a stage unless the manifest says that it is done with these inputs."""
+    manifest = store.manifest()
+    whole = all((store.root / file).is_file() for file in manifest.get("files", {}))
+    if whole and manifest["stages"].get(name) == inputs:
+        return
+    manifest["stages"].pop(name, None)
+    store.write_manifest(manifest)
+    results = run()
+    manifest = {**store.manifest(), **results, "files": store.checksums()}
+    manifest["stages"][name] = inputs
+    store.write_manifest(manifest)
+
+
+def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
+    recipe, network, source = inputs.recipe, inputs.network, inputs.source
+    tally = prepass.run(
+        source.records(),
+        source.count,
+        _outputs(inputs),
+        inputs.engine,
+        network.preprocessing,
+        recipe.activation,
+        recipe.relevance,
+        recipe.prepass.k,
+        recipe.prepass.batch_size,
+        network.device,
+    )
+    tables.write(store, tally, _class_names(inputs))
+    return {
+        "images": {
+            "seen": tally.images,
+            "labelled": tally.labelled,
+            "correct": tally.correct,
+            "skipped": tally.skipped,
+            "skips": [{"key": key, "reason": reason} for key, reason in tally.skips],
+        },
+        "conservation": tables.conservation(tally),
+    }
+
+
+def _outputs(inputs: Inputs) -> Sequence[int | None]:
+    """Return the network's output for every label of the data."""
+    labels, network = inputs.source.classes, inputs.network
+    if network.classes is None:  # nobody names the outputs: labels are taken as they are
+        return range(network.outputs)
+    return match_labels(labels, network.classes)
+
+
+def _class_names(inputs: Inputs) -> Sequence[str]:
+    """Return a name for every output of the network."""
+    network, labels = inputs.network, inputs.source.classes or ()
+    if network.classes is not None:
+        return network.classes
+    unnamed = [f"class {number}" for number in range(network.outputs)]
+    return [*labels, *unnamed[len(labels) :]]
+
+
+def _pictures(store: Store, inputs: Inputs) -> dict[str, Any]:
+    pictures.store_pictures(store, inputs.source, inputs.network.preprocessing)
+    return {}
+
+
+def _patches(store: Store, inputs: Inputs) -> dict[str, Any]:
+    recipe, network = inputs.recipe, inputs.network
+    patches.localise_patches(
+        store,
+        inputs.engine,
+        inputs.fields,
+        network.preprocessing,
+        recipe.relevance.target,
+        recipe.prepass.batch_size,
+        network.device,
+    )
+    if recipe.patches.encoder == "model":
+        encoder = encoders.network_encoder(
+            network.module, recipe.patches.layer, network.preprocessing, network.device
+        )
+    else:
+        encoder = encoders.transformers_encoder(
+            recipe.patches.encoder, recipe.patches.revision, network.device
+        )
+    fields = {
+        layer: {"size": list(field.size), "stride": list(field.stride), "start": list(field.start)}
+        for layer, field in inputs.fields.items()
+    }
+    return {"index": patches.index_patches(store, encoder), "receptive_fields": fields}
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"concept-atlas": atlas.__version__, **versions}
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Keep a second build out of the directory."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(store.root / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(
+            f"another process is building in {store.root}: wait for it, or choose another --out"
+        ) from error

@@ -1,0 +1,201 @@
+"""Check an atlas: every hash, row count, range and link."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from atlas import files
+from atlas.errors import UserError
+from atlas.store import ARRAYS, COLUMNS, INDEX, MODES, Store
+
+STAGES = ("prepass", "pictures", "patches")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one check."""
+
+    passed: bool
+    text: str
+
+
+def check(store: Store) -> Iterator[Result]:
+    """Run every check; a failed one does not stop the others.
+
+    Parameters
+    ----------
+    store : Store
+        The atlas.
+
+    Yields
+    ------
+    Result
+        In the order of the stages.
+    """
+    manifest = store.manifest()
+    undone = [stage for stage in STAGES if stage not in manifest.get("stages", {})]
+    yield _result("every stage is done", [f"{stage} is not" for stage in undone])
+    yield _result("tables, arrays and index are what the manifest says", _hashes(store, manifest))
+    checks: list[tuple[str, Callable[[Store, dict[str, Any]], list[str]]]] = [
+        ("tables have their columns", _columns),
+        ("channels are those of the layers", _channels),
+        ("references are ranked, at most k for a channel and mode", _references),
+        ("patch boxes lie inside their pictures", _boxes),
+        ("classes have one share for each channel", _classes),
+        ("masks and index have one row for each reference", _rows),
+        ("every stored picture is there and unchanged", _pictures),
+        ("every link of the site leads somewhere", _links),
+    ]
+    for text, run in checks:
+        try:
+            yield _result(text, run(store, manifest))
+        except (UserError, pa.ArrowException, KeyError, RuntimeError, ValueError) as error:
+            yield _result(text, [str(error) or type(error).__name__])
+
+
+def _result(text: str, problems: list[str]) -> Result:
+    if not problems:
+        return Result(True, text)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return Result(False, f"{text}: {problems[0]}{more}")
+
+
+def _hashes(store: Store, manifest: dict[str, Any]) -> list[str]:
+    expected = manifest.get("files", {})
+    names = [*(f"{name}.parquet" for name in COLUMNS), *ARRAYS, INDEX]
+    problems = [f"{name} is not in the manifest" for name in names if name not in expected]
+    for name, digest in expected.items():
+        path = store.root / Path(name).name
+        if not path.is_file():
+            problems.append(f"{name} is missing")
+        elif files.sha256(path) != digest:
+            problems.append(f"{name} has changed")
+    return problems
+
+
+def _columns(store: Store, _: dict[str, Any]) -> list[str]:
+    return [
+        f"{name}.parquet lacks {column}"
+        for name, columns in COLUMNS.items()
+        for column in columns
+        if column not in store.table(name).column_names
+    ]
+
+
+def _channels(store: Store, manifest: dict[str, Any]) -> list[str]:
+    table = store.table("channels")
+    layers = list(dict.fromkeys(table["layer"].to_pylist()))
+    problems = []
+    if layers != manifest["layers"]:
+        problems.append("the layers differ from the manifest's")
+    for layer in layers:
+        numbers = table.filter(pc.equal(table["layer"], layer))["channel"].to_numpy()
+        if not np.array_equal(numbers, np.arange(len(numbers))):
+            problems.append(f"channels of {layer} are not numbered from 0")
+    return problems
+
+
+def _references(store: Store, manifest: dict[str, Any]) -> list[str]:
+    table = store.table("references")
+    problems = []
+    if not set(table["mode"].unique().to_pylist()) <= set(MODES):
+        problems.append("a mode is neither activation nor relevance")
+    rank, score = table["rank"].to_numpy(), table["score"].to_numpy()
+    if len(rank) and rank.max() >= manifest["k"]:
+        problems.append(f"a rank is above k = {manifest['k']}")
+    follows = rank[1:] > 0
+    if not (rank[1:][follows] == rank[:-1][follows] + 1).all() or (len(rank) and rank[0] != 0):
+        problems.append("ranks have gaps")
+    if not (score[1:][follows] <= score[:-1][follows]).all():
+        problems.append("scores rise with the rank")
+    images = store.table("images").num_rows
+    if len(rank) and not 0 <= table["image"].to_numpy().min() <= table["image"].to_numpy().max():
+        problems.append("a picture has a negative number")
+    if len(rank) and table["image"].to_numpy().max() >= images:
+        problems.append("a picture is not in images.parquet")
+    return problems
+
+
+def _boxes(store: Store, _: dict[str, Any]) -> list[str]:
+    table, images = store.table("references"), store.table("images")
+    x0, y0, x1, y1 = (table[name].to_numpy() for name in ("x0", "y0", "x1", "y1"))
+    of = table["image"].to_numpy()
+    width, height = (images[name].to_numpy()[of] for name in ("width", "height"))
+    outside = (x0 < 0) | (y0 < 0) | (x0 >= x1) | (y0 >= y1) | (x1 > width) | (y1 > height)
+    return [f"row {row} of references.parquet" for row in np.flatnonzero(outside)]
+
+
+def _classes(store: Store, _: dict[str, Any]) -> list[str]:
+    table, channels = store.table("classes"), store.table("channels").num_rows
+    lengths = pc.list_value_length(table["shares"]).to_numpy()
+    problems = [f"class {row}" for row in np.flatnonzero(lengths != channels)]
+    total = int(table["count"].to_numpy().sum())
+    seen = store.manifest()["images"]["seen"]
+    return problems + ([f"{total} pictures in classes, {seen} seen"] if total != seen else [])
+
+
+def _rows(store: Store, manifest: dict[str, Any]) -> list[str]:
+    count = store.table("references").num_rows
+    masks = len(store.array("masks.npy"))
+    index = faiss.read_index(str(store.root / INDEX))
+    problems = [f"{masks} masks for {count} references"] if masks != count else []
+    if index.ntotal != count:
+        problems.append(f"{index.ntotal} vectors for {count} references")
+    if index.d != manifest["index"]["dimension"]:
+        problems.append(f"vectors have {index.d} dimensions")
+    return problems
+
+
+def _pictures(store: Store, _: dict[str, Any]) -> list[str]:
+    table = store.table("images")
+    problems = []
+    listed = zip(table["path"].to_pylist(), table["sha256"].to_pylist(), strict=True)
+    for name, digest in listed:
+        path = (store.root / name).resolve()
+        if not path.is_relative_to((store.root / "images").resolve()):
+            problems.append(f"{name} is outside images/")
+        elif not path.is_file():
+            problems.append(f"{name} is missing")
+        elif files.sha256(path) != digest:
+            problems.append(f"{name} has changed")
+    return problems
+
+
+class _Links(HTMLParser):
+    """Collects what a page refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("href", "src") and value]
+
+
+def _links(store: Store, _: dict[str, Any]) -> list[str]:
+    site = store.root / "site"
+    pages = sorted(site.rglob("*.html"))
+    if not pages:
+        return [f"there is no site: run `atlas site {store.root}`"]
+    known: dict[Path, bool] = {}
+    problems = []
+    for page in pages:
+        parser = _Links()
+        parser.feed(page.read_text("utf-8"))
+        for link in parser.found:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc or not parts.path:
+                continue
+            base = site if parts.path.startswith("/") else page.parent
+            target = base / unquote(parts.path).lstrip("/")
+            if not known.setdefault(target, target.exists()):
+                problems.append(f"{page.relative_to(site)} links to {link}")
+    return problems
