@@ -101,21 +101,21 @@ def merge_batch_norms(module: nn.Module, picture: Tensor) -> int:
     return merged
 
 
-class _Readers(TorchDispatchMode):
+class _Readers(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts how many operations read each tensor; keeps the tensors, so that ids are unique."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kept: list[Tensor] = []
         self.count: Counter[int] = Counter()
 
     def __torch_dispatch__(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., object],
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    ) -> object:
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         self.kept += read
         self.count.update({id(tensor) for tensor in read})
@@ -167,6 +167,8 @@ def _merge(module: nn.Module, layer: Linear, name: str) -> Callable[[], None]:
     """Merge the batch norm `name` into `layer`; return what takes it back."""
     norm = module.get_submodule(name)
     assert isinstance(norm, _BatchNorm)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     old = layer.weight, layer.bias
     # Of a linear layer as of a convolution, the first dimension of the weight is the output.
     layer.weight, layer.bias = fuse_conv_bn_weights(
@@ -214,7 +216,7 @@ def keep_outputs(module: nn.Module, picture: Tensor) -> None:
             part.inplace = False  # type: ignore[assignment]
     while overwritten := _overwritten(module, picture):
         for part in overwritten:
-            part.__class__ = _copying(type(part))
+            part.__class__ = _copying(type(part))  # type: ignore[arg-type]
 
 
 def _overwritten(module: nn.Module, picture: Tensor) -> list[nn.Module]:
@@ -224,7 +226,7 @@ def _overwritten(module: nn.Module, picture: Tensor) -> list[nn.Module]:
     """
     handed_on: dict[tuple[int, int], tuple[nn.Module, Tensor]] = {}
 
-    def hook(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def hook(part: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if isinstance(output, Tensor):
             handed_on[id(output), output._version] = part, output
 
@@ -241,8 +243,9 @@ def _overwritten(module: nn.Module, picture: Tensor) -> list[nn.Module]:
 def _copying(kind: type[nn.Module]) -> type[nn.Module]:
     """Return a subclass of `kind` whose modules hand on a copy of their output."""
 
-    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        return kind.__call__(self, *args, **kwargs).clone()
+    def call(self: nn.Module, *inputs: Tensor, **options: object) -> Tensor:
+        output: Tensor = kind.__call__(self, *inputs, **options)
+        return output.clone()
 
     return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})
 
@@ -265,9 +268,8 @@ class BlockCanonizer(AttributeCanonizer):  # type: ignore[misc]
         return None
 
 
-def _sum(block: Any, one: Tensor, other: Tensor) -> Tensor:
-    total: Tensor = block.canonizer_sum(torch.stack([one, other], dim=-1))
-    return total
+def _sum(add: Callable[[Tensor], Tensor], one: Tensor, other: Tensor) -> Tensor:
+    return add(torch.stack([one, other], dim=-1))
 
 
 def _pass(features: Tensor, scaled: Tensor) -> Tensor:
@@ -275,38 +277,39 @@ def _pass(features: Tensor, scaled: Tensor) -> Tensor:
     return features + (scaled - features).detach()
 
 
-def _mobilenet_v2(self: Any, x: Tensor) -> Tensor:
+def _mobilenet_v2(self: mobilenetv2.InvertedResidual, x: Tensor) -> Tensor:
     result: Tensor = self.conv(x)
-    return _sum(self, x, result) if self.use_res_connect else result
+    return _sum(self.canonizer_sum, x, result) if self.use_res_connect else result
 
 
-def _mobilenet_v3(self: Any, x: Tensor) -> Tensor:
+def _mobilenet_v3(self: mobilenetv3.InvertedResidual, x: Tensor) -> Tensor:
     result: Tensor = self.block(x)
-    return _sum(self, x, result) if self.use_res_connect else result
+    return _sum(self.canonizer_sum, x, result) if self.use_res_connect else result
 
 
-def _mnasnet(self: Any, x: Tensor) -> Tensor:
+def _mnasnet(self: mnasnet._InvertedResidual, x: Tensor) -> Tensor:
     result: Tensor = self.layers(x)
-    return _sum(self, x, result) if self.apply_residual else result
+    return _sum(self.canonizer_sum, x, result) if self.apply_residual else result
 
 
-def _regnet(self: Any, x: Tensor) -> Tensor:
+def _regnet(self: regnets.ResBottleneckBlock, x: Tensor) -> Tensor:
     identity = x if self.proj is None else self.proj(x)
-    result: Tensor = self.activation(_sum(self, identity, self.f(x)))
+    result: Tensor = self.activation(_sum(self.canonizer_sum, identity, self.f(x)))
     return result
 
 
-def _convnext(self: Any, x: Tensor) -> Tensor:
+def _convnext(self: convnext.CNBlock, x: Tensor) -> Tensor:
     result: Tensor = self.block(x)
-    return _sum(self, x, _pass(result, self.layer_scale * result))
+    return _sum(self.canonizer_sum, x, _pass(result, self.layer_scale * result))
 
 
-def _squeeze_excitation(self: Any, x: Tensor) -> Tensor:
+def _squeeze_excitation(self: SqueezeExcitation, x: Tensor) -> Tensor:
     return _pass(x, self._scale(x) * x)
 
 
-def _norm(self: Any, x: Tensor) -> Tensor:
-    return _pass(x, type(self).forward(self, x))
+def _norm(self: nn.Module, x: Tensor) -> Tensor:
+    normalised: Tensor = type(self).forward(self, x)  # that of the class, not this one
+    return _pass(x, normalised)
 
 
 _FORWARDS: Mapping[tuple[type[nn.Module], ...], Callable[..., Tensor]] = {

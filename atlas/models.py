@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from atlas import canonize, recipe, sources, weights
 from atlas.errors import UserError, one_line
 from atlas.preprocessing import Preprocessing, complete
+from atlas.receptive import Tracker
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,13 @@ def _called(module: nn.Module, size: int) -> dict[str, str]:
     """Return the called layers in order, each with what speaks against it ("" if nothing)."""
     result: dict[str, str] = {}
 
-    def hook(part: nn.Module, inputs: tuple[Any, ...], output: Any, name: str) -> None:
+    def hook(part: nn.Module, inputs: tuple[object, ...], output: object, name: str) -> None:
         if name in result:
             result[name] = "is used more than once for a picture, so it has no one map"
         elif not isinstance(output, Tensor) or output.ndim not in (2, 4):
             result[name] = "has no maps: its output is neither (B, C, H, W) nor (B, C)"
+        elif not tracker.is_map(output):
+            result[name] = "has no maps: rows and columns are not the last dimensions"
         else:
             result[name] = ""
 
@@ -149,8 +152,11 @@ def _called(module: nn.Module, size: int) -> dict[str, str]:
         if name
     ]
     device = next((value.device for value in module.parameters()), torch.device("cpu"))
+    picture = _picture(size, device)
+    tracker = Tracker(picture)
     try:
-        module(_picture(size, device))
+        with tracker:
+            module(picture)
     finally:
         for handle in handles:
             handle.remove()

@@ -137,7 +137,7 @@ def _check_name(name: str) -> None:
     raise UserError(f"torchvision {problem} {name!r}; {hint}")
 
 
-def _download(member: Any, name: str) -> dict[str, Tensor]:
+def _download(member: torchvision.models.WeightsEnum, name: str) -> dict[str, Tensor]:
     """Return torchvision's weights, from its cache or its server, and never unpickled."""
     cached = Path(torch.hub.get_dir()) / "checkpoints" / member.url.rpartition("/")[2]
     promised = re.search(r"-([0-9a-f]{8,})\.", cached.name)
@@ -240,7 +240,7 @@ def _imported(path: Path, function: str) -> Callable[[], Any]:
     return result
 
 
-def _names(classes: Any, name: str) -> list[str] | None:
+def _names(classes: object, name: str) -> list[str] | None:
     """Return the names of the outputs that a user's module carries, if it does."""
     if classes is None:
         return None

@@ -54,7 +54,7 @@ def read(path: Path) -> dict[str, Tensor]:
     return _state_dict(content, path)
 
 
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
     """Take the state dict out of a checkpoint's `content`, names without prefixes."""
     for key in NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
