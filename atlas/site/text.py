@@ -1,0 +1,120 @@
+"""Text at the border: what comes from data becomes harmless before it reaches a page.
+
+Names of classes, layers and pictures are anything that anybody wrote. On a page they pass
+three readers: YAML (front matter), Markdown, and the browser. Bodies of pages are one block
+of HTML made with autoescaping, and `body` takes from it what Markdown or a templating
+plugin could still see; titles, which themes print as they are, go through `neutral`.
+"""
+
+import hashlib
+import math
+import re
+import unicodedata
+from typing import Any
+
+import yaml
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+CLIP = 40
+"""Characters of a name in a list; its own page has all of them."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_.-]")
+_NEUTRAL = str.maketrans(
+    {
+        "<": "‹",
+        ">": "›",
+        '"': "”",
+        "'": "’",
+        "`": "’",
+        "{": "(",
+        "}": ")",
+        "&": "＆",
+        "\\": "/",
+    }
+)
+_MARKDOWN = str.maketrans({"{": "&#123;", "}": "&#125;", "`": "&#96;"})
+
+
+def plain(value: object) -> str:
+    """Return `value` as one line without control characters (also those of Markdown's own)."""
+    text = "".join(" " if unicodedata.category(c) in _UNSEEN else c for c in str(value))
+    return " ".join(text.split())
+
+
+_UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+
+
+def clip(text: str, length: int = CLIP) -> str:
+    """Return `text`, cut with an ellipsis where it is longer than `length`."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def neutral(text: str, length: int) -> str:
+    """Return `text` for places that themes print unescaped, or escape twice.
+
+    Characters with a meaning in HTML, Markdown or templates give way to typographic ones
+    that look alike: no escaping would be right for every theme.
+    """
+    return clip(plain(text), length).translate(_NEUTRAL)
+
+
+def slug(name: str) -> str:
+    """Return `name` as one part of a path and of a URL; layers of PyTorch stay as they are.
+
+    Different names have different slugs: other characters become `~` and hexadecimal digits.
+    """
+    hidden = name.startswith(".") or name.lower() in ("", "index", "readme")  # MkDocs' own
+    parts = [
+        c if _SAFE.match(c) and not (hidden and place == 0) else f"~{c.encode().hex()}"
+        for place, c in enumerate(name)
+    ]
+    text = "".join(parts) or "~"
+    if len(text) > 100:
+        text = f"{text[:80]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return text
+
+
+def percent(share: float) -> str:
+    """Return a share with two significant digits: `12 %`, `2.1 %`, `0.034 %`."""
+    if not math.isfinite(share):
+        return "not a number"
+    return f"{_digits(100 * share, 2)}{NO_BREAK}%"
+
+
+def number(value: float) -> str:
+    """Return a count in groups of three, or a measured value with three significant digits."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return "not a number"
+    return _digits(value, 3)
+
+
+def _digits(value: float, digits: int) -> str:
+    if value == 0:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{places}f}" if places <= 6 else f"{value:.{digits - 1}e}"
+    return text.replace("-", "−")
+
+
+def front_matter(title: str, description: str) -> str:
+    """Return the head of a page; its content has its own navigation, so Material's is hidden."""
+    meta: dict[str, Any] = {
+        "title": neutral(title, 90),
+        "description": neutral(description, 200),
+        "hide": ["navigation", "toc"],
+    }
+    text = yaml.safe_dump(meta, allow_unicode=True, sort_keys=False, width=10**6)
+    return f"---\n{text}---\n"
+
+
+def body(html: str) -> str:
+    """Return rendered HTML as one block that Markdown passes through untouched.
+
+    Every line begins with a tag, so that nothing in a text can open a fence, a list or a
+    table, and no braces are left for a templating plugin.
+    """
+    lines = (line.strip() for line in html.splitlines())
+    joined = "".join(f"\n{line}" if line.startswith("<") else f" {line}" for line in lines if line)
+    return joined.strip().translate(_MARKDOWN) + "\n"
