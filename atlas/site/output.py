@@ -15,16 +15,31 @@ class Tree:
         self._kept: set[Path] = set()
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Put a file; the one that is there stays when it has the same content."""
+        """Put a file; the one that is there stays when it has the same content.
+
+        Files are renamed into place but not flushed to the disk one by one, which would take
+        most of the time: everything here is made again from the tables, and what a power cut
+        leaves empty is found by its content.
+        """
         data = content.encode() if isinstance(content, str) else content
         path = self._keep(name)
-        if not path.is_file() or path.read_bytes() != data:
-            files.write_bytes(path, data)
+        if path.is_file() and path.read_bytes() == data:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.stem}{files.TEMPORARY_SUFFIX}{path.suffix}")
+        temporary.write_bytes(data)
+        temporary.replace(path)
 
-    def has(self, name: str) -> bool:
-        """Keep the file `name` if it is there; for files whose names tell their content."""
+    def has_webp(self, name: str) -> bool:
+        """Keep the picture `name` if it is there and whole; its name must tell its content."""
         path = self.root / name
-        if not path.is_file():
+        try:
+            with path.open("rb") as file:
+                head = file.read(8)
+                size = os.fstat(file.fileno()).st_size
+        except FileNotFoundError:
+            return False
+        if head[:4] != b"RIFF" or int.from_bytes(head[4:8], "little") + 8 != size:
             return False
         self._kept.add(path)
         return True

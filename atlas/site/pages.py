@@ -19,6 +19,9 @@ NEIGHBOURS = 8
 CLASS_CHANNELS = 6
 """Channels of each layer on a class's page."""
 
+LAYER_FACES = 4
+"""Channels of each layer on the page of all layers."""
+
 CLASS_PICTURES = 48
 """Pictures on a class's page."""
 
@@ -158,7 +161,9 @@ class Pages:
             "layers.html",
             "Layers",
             f"The {len(columns)} layers of {title} in the order of the forward pass.",
-            columns=columns,
+            rows=catalogue.by_layer(
+                [c.values["rel_mean"] for c in catalogue.channels], LAYER_FACES
+            ),
         )
         self._page(
             "classes/index.html",

@@ -20,7 +20,7 @@ from atlas.site.output import Tree
 VERSION = "1"
 """Raised when sheets look different: it is part of every sheet's name."""
 
-TILE = 112
+TILE = 128
 """Side of a patch on a channel's page, in pixels. A multiple of 16: WebP's blocks then end
 where tiles end, and no colour leaks from one to the next."""
 
@@ -53,7 +53,7 @@ class Sheets:
         """Put a column of patches, best on top, and return its name."""
         tile = min(tile, LONGEST // len(references))
         name = f"{base}-{self._digest(references, tile)}.webp"
-        if not self._tree.has(name):
+        if not self._tree.has_webp(name):
             sheet = Image.new("RGB", (tile, tile * len(references)))
             for place, reference in enumerate(references):
                 sheet.paste(self._patch(reference, tile), (0, place * tile))
@@ -64,7 +64,7 @@ class Sheets:
         """Put the first patches side by side and return the name of that picture."""
         references = references[:STRIP]
         name = f"{base}-{self._digest(references, STRIP_TILE)}.webp"
-        if not self._tree.has(name):
+        if not self._tree.has_webp(name):
             sheet = Image.new("RGBA", (STRIP_TILE * STRIP, STRIP_TILE), (0, 0, 0, 0))
             for place, reference in enumerate(references):
                 sheet.paste(self._patch(reference, STRIP_TILE), (place * STRIP_TILE, 0))
@@ -77,7 +77,7 @@ class Sheets:
         masks = np.asarray(self._catalogue.masks[rows])
         digest = hashlib.sha256(masks.tobytes() + VERSION.encode()).hexdigest()[:8]
         name = f"{base}-{digest}.webp"
-        if not self._tree.has(name):
+        if not self._tree.has_webp(name):
             self._tree.write(name, _webp(veil_column(masks), lossless=True))
         return name
 
