@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def _mkdocs(root: Path, destination: Path) -> None:
     ]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONUNBUFFERED": "1"}
     steps = 2 * sum(1 for _ in (root / "pages").rglob("*.md"))
-    problems: deque[str] = deque(maxlen=1)
+    warning = last = ""
     with (
         subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
             command,
@@ -88,13 +87,14 @@ def _mkdocs(root: Path, destination: Path) -> None:
         for line in process.stdout:
             if "Reading: " in line or "Building page " in line:
                 progress.update()
+            elif line.startswith(("WARNING", "ERROR", "CRITICAL")):
+                warning = warning or " ".join(line.split())
             elif line.strip() and not line.startswith(("DEBUG", "INFO")):
-                problems.append(" ".join(line.split()))
+                last = " ".join(line.split())
     if process.returncode:
-        last = problems[-1] if problems else f"exit status {process.returncode}"
         raise UserError(
-            f"MkDocs could not build the site ({last}): `{' '.join(command[1:4])} --config-file "
-            f"{root / 'mkdocs.yml'}` shows more"
+            f"MkDocs could not build the site ({warning or last or 'it says nothing'}): "
+            f"`mkdocs build --strict --config-file {root / 'mkdocs.yml'}` shows more"
         )
 
 

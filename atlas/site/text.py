@@ -64,14 +64,16 @@ def slug(name: str) -> str:
     Different names have different slugs: other characters become `~` and hexadecimal digits.
     """
     hidden = name.startswith(".") or name.lower() in ("", "index", "readme")  # MkDocs' own
-    parts = [
-        c if _SAFE.match(c) and not (hidden and place == 0) else f"~{c.encode().hex()}"
-        for place, c in enumerate(name)
-    ]
+    kept = (bool(_SAFE.match(c)) and not (hidden and n == 0) for n, c in enumerate(name))
+    parts = [c if safe else f"~{_utf8(c).hex()}" for c, safe in zip(name, kept, strict=True)]
     text = "".join(parts) or "~"
     if len(text) > 100:
-        text = f"{text[:80]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        text = f"{text[:80]}~{hashlib.sha256(_utf8(name)).hexdigest()[:16]}"
     return text
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def percent(share: float) -> str:

@@ -1,0 +1,119 @@
+"""The built site in a real browser, from the file system."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+KINDS = (
+    "index.html",
+    "about.html",
+    "layers/index.html",
+    "layers/features.28.html",
+    "channels/features.28/1.html",
+    "classes/index.html",
+    "classes/8.html",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    yield context.new_page()
+    context.close()
+
+
+def address(built, name: str) -> str:
+    return (built.root / "site" / name).resolve().as_uri()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_pages_load_whole_without_a_request_elsewhere(browser, built, name):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark")
+    page = context.new_page()
+    requests, problems = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("requestfailed", lambda request: problems.append(request.url))
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: problems.append(dialog.message) or dialog.dismiss())
+    page.goto(address(built, name))
+    page.wait_for_timeout(100)
+    assert not problems
+    assert not [url for url in requests if not url.startswith(("file:", "data:"))]
+    # On a phone nothing sticks out sideways.
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.body.dataset.mdColorScheme") == "slate"
+    context.close()
+
+
+def shown(page, selector: str) -> int:
+    return page.locator(selector).filter(visible=True).count()
+
+
+def background(page, pseudo: str) -> str:
+    script = f"e => getComputedStyle(e, '{pseudo}').content"
+    return page.locator(".plate.relevance li div").first.evaluate(script)
+
+
+def test_the_switches_choose_what_is_shown_by_mouse_and_by_keyboard(page, built, toy):
+    page.goto(address(built, "channels/features.28/1.html"))
+    assert shown(page, ".plate.relevance li") == toy.k
+    assert shown(page, ".plate.activation li") == 0
+    page.get_by_text("activation", exact=True).click()
+    assert shown(page, ".plate.relevance li") == 0
+    assert shown(page, ".plate.activation li") == toy.k
+    page.keyboard.press("ArrowLeft")  # radio buttons: the switch, not the previous page
+    assert shown(page, ".plate.relevance li") == toy.k
+    assert page.url.endswith("channels/features.28/1.html")
+
+    assert shown(page, ".plate img") == 0
+    assert background(page, "::after") == "none"
+    page.get_by_text("concept only").click()
+    assert background(page, "::after") == '""'  # the veil
+    page.get_by_text("whole picture").click()
+    assert shown(page, ".plate.relevance img") == toy.k
+    loaded = "images => images.every(image => image.complete && image.naturalWidth > 0)"
+    page.wait_for_function(f"({loaded})([...document.querySelectorAll('.plate.relevance img')])")
+
+    page.goto(address(built, "channels/features.28/2.html"))  # the choice stays
+    assert shown(page, ".plate.relevance img") == toy.k
+
+
+def test_patches_show_their_own_part_of_the_sheet(page, built, toy):
+    """The sheet is one column; the background of patch i begins i tiles further down."""
+    page.goto(address(built, "channels/features.28/1.html"))
+    patches = page.locator(".plate.relevance li div")
+    seen = {patches.nth(place).screenshot() for place in range(toy.k)}
+    assert len(seen) == toy.k
+
+
+def test_arrow_keys_walk_through_the_channels(page, built):
+    page.goto(address(built, "channels/features.28/1.html"))
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/channels/features.28/2.html")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**/channels/features.28/1.html")
+
+
+def test_without_scripts_the_switches_work_too(browser, built, toy):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address(built, "channels/features.28/1.html"))
+    page.get_by_text("activation", exact=True).click()
+    assert shown(page, ".plate.activation li") == toy.k
+    context.close()

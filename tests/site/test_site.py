@@ -1,0 +1,245 @@
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from atlas import site
+from atlas.errors import UserError
+from atlas.site import text
+from atlas.store import Store
+
+
+def pages(store: Store) -> list[Path]:
+    return sorted((store.root / "site").rglob("*.html"))
+
+
+def test_every_page_has_its_fixed_address(built, toy):
+    root = built.root / "site"
+    expected = {"index.html", "about.html", "layers/index.html", "classes/index.html"}
+    expected |= {f"layers/{text.slug(layer)}.html" for layer in toy.layers}
+    expected |= {
+        f"channels/{text.slug(n)}/{c}.html" for n, count in toy.layers.items() for c in range(count)
+    }
+    expected |= {f"classes/{label}.html" for label in range(len(toy.names) - 1)}
+    assert {path.relative_to(root).as_posix() for path in pages(built)} == expected
+    assert text.slug("features.28") == "features.28"
+
+
+def test_no_link_is_dead_and_no_picture_is_missing(built, crawl):
+    root = (built.root / "site").resolve()
+    count = 0
+    for path in pages(built):
+        for target in crawl.targets(crawl.parse(path)):
+            file = crawl.resolve(path, target)
+            if file is None:
+                continue
+            count += 1
+            assert file.is_file(), f"{path.relative_to(root)}: {target}"
+            assert file.is_relative_to(root), f"{path}: {target} leads out of the site"
+    assert count > 1000
+
+
+def test_pages_are_well_formed_with_title_description_and_unique_ids(built, crawl):
+    for path in pages(built):
+        page = crawl.parse(path)
+        assert page.title.strip(), path
+        assert page.meta.get("description", "").strip(), path
+        assert len(page.ids) == len(set(page.ids)), path
+        assert not page.unclosed, (path, page.unclosed)
+        assert len(page.all("h1")) == 1, path
+
+
+def test_every_picture_has_a_size_a_text_and_loads_late(built, crawl):
+    for path in pages(built):
+        for image in crawl.parse(path).all("img"):
+            if image["src"].endswith("logo.svg"):
+                continue
+            assert image["loading"] == "lazy", (path, image)
+            assert image["width"].isdigit() and image["height"].isdigit(), (path, image)
+            assert "alt" in image, (path, image)
+
+
+def test_nothing_is_loaded_from_elsewhere(built, crawl):
+    loads = ("script", "img", "source", "iframe", "embed", "object", "audio", "video")
+    for path in pages(built):
+        page = crawl.parse(path)
+        for tag, attributes in page.tags:
+            used = [attributes.get("src"), attributes.get("data"), attributes.get("srcset")]
+            if tag == "link":
+                used.append(attributes.get("href"))
+            if tag in (*loads, "link"):
+                elsewhere = [u for u in used if u and re.match(r"(https?:)?//", u)]
+                assert not elsewhere, (path, tag, elsewhere)
+    ours = list((built.root / "site" / "assets").glob("atlas.*"))
+    assert {path.suffix for path in ours} == {".css", ".js"}
+    for path in (built.root / "site").rglob("*.css"):
+        urls = re.findall(r"url\(\s*['\"]?([^'\")]*)", path.read_text("utf-8"))
+        assert not [url for url in urls if not url.startswith(("data:", "#"))], path
+    for path in ours:
+        assert not re.search(r"https?://", path.read_text("utf-8")), path
+
+
+def test_hostile_names_are_text(built, crawl, toy):
+    root = built.root / "site"
+    for path in pages(built):
+        page = crawl.parse(path)
+        for tag, attributes in page.tags:
+            assert not [name for name in attributes if name.startswith("on")], (path, tag)
+            for name in ("href", "src"):
+                assert not (attributes.get(name) or "").lower().startswith("javascript:"), path
+        scripts = path.read_text("utf-8").count("alert(1)</script>")
+        assert scripts == 0, path
+        assert "49" not in page.title, path
+    for label, name in enumerate(toy.names[:-1]):
+        page = crawl.parse(root / "classes" / f"{label}.html")
+        assert text.plain(name) in " ".join(page.text.split()), label
+        assert page.title.startswith(text.neutral(text.plain(name), 20)[:10]), page.title
+        assert not page.all("table") and not page.all("pre"), label
+        assert not page.all("strong"), label
+    about = crawl.parse(root / "about.html")
+    assert "folder:{{ 7*7 }}" in about.text
+    assert "<script>alert(1)</script>.jpg" in about.text
+
+
+def test_a_channel_page_shows_both_sets_with_ranks_scores_and_texts(built, crawl, toy):
+    page = crawl.parse(built.root / "site" / "channels" / "features.28" / "1.html")
+    labels = [a["aria-label"] for a in page.all("div") if a.get("role") == "img"]
+    assert len(labels) == 2 * toy.k
+    first = next(label for label in labels if label.startswith("patch 1 of features.28:1"))
+    assert first.endswith("relevance share 2.1 %")
+    assert "activation 0.0210" in labels[toy.k]
+    assert "Σ |relevance| over the 4 channels of features.28" in page.text
+    relations = {a.get("rel"): a["href"] for a in page.all("a")}
+    assert relations["prev"] == "../../channels/features.28/0.html"
+    assert relations["next"] == "../../channels/features.28/2.html"
+    assert relations["up"] == "../../layers/features.28.html"
+    silent = crawl.parse(built.root / "site" / "channels" / "features.28" / "3.html")
+    assert "no references" in silent.text
+
+
+def test_sheets_show_the_patches(built, toy):
+    store = built
+    sheet = next((store.root / "pages/channels/features.0").glob("0r-*.webp"))
+    with Image.open(sheet) as opened:
+        column = opened.convert("RGB")
+    tile = column.width
+    assert column.height == toy.k * tile
+    references = store.table("references").to_pylist()
+    chosen = [
+        row
+        for row in references
+        if (row["layer"], row["channel"], row["mode"]) == ("features.0", 0, "relevance")
+    ]
+    paths = store.table("images")["path"].to_pylist()
+    for row in chosen:
+        box = (row["x0"], row["y0"], row["x1"], row["y1"])
+        with Image.open(store.root / paths[row["image"]]) as picture:
+            patch = picture.convert("RGB").resize((8, 8), Image.Resampling.BOX, box=box)
+        place = (0, row["rank"] * tile, tile, (row["rank"] + 1) * tile)
+        shown = column.resize((8, 8), Image.Resampling.BOX, box=place)
+        differences = [abs(a - b) for a, b in zip(patch.tobytes(), shown.tobytes(), strict=True)]
+        assert sum(differences) / len(differences) < 8, row["rank"]
+
+
+def test_a_second_rendering_touches_nothing_and_a_change_only_what_it_concerns(tmp_path, toy):
+    store = toy.make(tmp_path / "atlas")
+    site.render(store)
+
+    def state() -> dict[str, int]:
+        files = [path for path in store.root.joinpath("pages").rglob("*") if path.is_file()]
+        return {path.as_posix(): path.stat().st_mtime_ns for path in files}
+
+    before = state()
+    site.render(store)
+    assert state() == before
+
+    sheet = next(store.root.joinpath("pages/channels/features.0").glob("1r-*.webp"))
+    sheet.write_bytes(sheet.read_bytes()[:50])  # as a power cut leaves it
+    store.root.joinpath("pages/channels/features.0/99.md").write_text("of an earlier atlas")
+    table = store.table("channels").to_pydict()
+    table["act_max"][0] = 12345.0
+    store.extend_table("channels", {"act_max": table["act_max"]})
+    site.render(store)
+    after = state()
+    changed = {path for path in after if before.get(path) != after[path]}
+    names = {Path(path).relative_to(store.root / "pages").as_posix() for path in changed}
+    assert names == {"channels/features.0/0.md", sheet.relative_to(store.root / "pages").as_posix()}
+    assert before.keys() == after.keys()
+
+
+def test_pictures_are_not_copied_where_links_work(built):
+    assert (built.root / "pages/i/0.webp").stat().st_nlink > 1
+
+
+def test_an_atlas_without_patches_is_refused_in_one_line(tmp_path, toy):
+    store = toy.make(tmp_path / "atlas")
+    table = store.table("references")
+    kept = {name: table[name].combine_chunks() for name in table.column_names if name != "x0"}
+    store.write_table("references", kept)
+    with pytest.raises(UserError, match="atlas build") as caught:
+        site.render(store)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_picture_outside_the_atlas_is_refused(tmp_path, toy):
+    store = toy.make(tmp_path / "atlas")
+    paths = store.table("images")["path"].to_pylist()
+    store.extend_table("images", {"path": ["../../etc/passwd", *paths[1:]]})
+    with pytest.raises(UserError, match="outside the atlas"):
+        site.render(store)
+
+
+def test_a_failing_build_is_one_line_and_leaves_the_old_site(tmp_path, toy):
+    store = toy.make(tmp_path / "atlas")
+    site.render(store)
+    old = store.root / "site"
+    old.mkdir()
+    (old / "index.html").write_text("old")
+    page = store.root / "pages" / "about.md"
+    page.write_text(page.read_text() + "\n[dead](nowhere.md)\n")
+    with pytest.raises(UserError, match=r"nowhere\.md") as caught:
+        site.build(store)
+    assert "\n" not in str(caught.value)
+    assert (old / "index.html").read_text() == "old"
+    assert not list(store.root.glob(".site*"))
+
+
+def test_the_configuration_works_from_any_directory(built, tmp_path):
+    configuration = yaml.safe_load((built.root / "mkdocs.yml").read_text("utf-8"))
+    assert configuration["docs_dir"] == "pages"
+    assert configuration["plugins"] == []
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    command += [
+        "--config-file",
+        str(built.root / "mkdocs.yml"),
+        "--site-dir",
+        str(tmp_path / "out"),
+    ]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    assert (tmp_path / "out" / "channels" / "features.0" / "0.html").is_file()
+
+
+def test_zensical_builds_the_same_pages(built, tmp_path, crawl):
+    zensical = Path(sys.executable).with_name("zensical")
+    if not zensical.exists():
+        pytest.skip("zensical is not installed")
+    copy = tmp_path / "atlas"
+    shutil.copytree(built.root / "pages", copy / "pages")
+    shutil.copy(built.root / "mkdocs.yml", copy)
+    subprocess.run([zensical, "build"], check=True, cwd=copy, capture_output=True)
+    ours = {path.relative_to(built.root / "site") for path in pages(built)}
+    theirs = {path.relative_to(copy / "site") for path in (copy / "site").rglob("*.html")}
+    assert ours <= theirs
+    for name in ("channels/features.28/1.html", "classes/1.html", "classes/9.html"):
+        mine, other = crawl.parse(built.root / "site" / name), crawl.parse(copy / "site" / name)
+        for page in (mine, other):
+            page.tags = [
+                (tag, a) for tag, a in page.tags if tag == "div" and a.get("role") == "img"
+            ]
+        assert mine.tags == other.tags
+        assert mine.title.split(" - ")[0] == other.title.split(" - ")[0]

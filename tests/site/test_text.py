@@ -1,0 +1,40 @@
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.site import text
+
+
+def test_layers_of_pytorch_keep_their_names():
+    for name in ("features.28", "layer1.0.conv2", "inception_4a.branch-3", "0"):
+        assert text.slug(name) == name
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_a_slug_is_one_safe_part_of_a_path_and_tells_names_apart(one, other):
+    slug = text.slug(one)
+    assert slug and len(slug) <= 100
+    assert not set(slug) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
+    assert not slug.startswith(".") and slug.lower() not in ("index", "readme")
+    assert (slug == text.slug(other)) == (one == other)
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_front_matter_holds_two_lines_of_harmless_text(title, description):
+    head, body = text.front_matter(title, description).removeprefix("---\n").split("---\n")
+    meta = yaml.safe_load(head)
+    assert body == ""
+    assert not set("<>\"'`{}\n") & set(meta["title"] + meta["description"])
+
+
+def test_numbers():
+    assert text.percent(0.0213) == "2.1\u00a0%"
+    assert text.percent(0.5) == "50\u00a0%"
+    assert text.percent(1.0) == "100\u00a0%"
+    assert text.percent(-0.00034) == "−0.034\u00a0%"
+    assert text.percent(0.0) == "0\u00a0%"
+    assert text.percent(float("nan")) == "not a number"
+    assert text.number(4224) == "4,224"
+    assert text.number(322.2098) == "322"
+    assert text.number(-0.016723) == "−0.0167"
+    assert text.number(1e-12) == "1.00e−12"
