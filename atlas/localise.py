@@ -46,7 +46,7 @@ def boxes(maps: Tensor, peaks: Tensor, field: ReceptiveField, side: int) -> Tens
         around the peak unit's centre.
     """
     size = max(field.size)
-    if size > LARGE * side:
+    if size > LARGE * side and maps[0].numel() > 1:  # one unit alone cannot say where
         radii = _holding_radius(_positive(maps), peaks)
         # A unit stands for the pixels between its neighbours; one more stride each side
         # for what lies under the rim of the map's blob.
@@ -88,6 +88,7 @@ def masks(maps: Tensor, boxes: Tensor, field: ReceptiveField, side: int) -> Tens
     grid = []
     for axis, (low, high, units) in enumerate(((0, 2, width), (1, 3, height))):
         start, stride, extent = (pair[1 - axis] for pair in (field.start, field.stride, field.size))
+        stride = max(stride, 1)  # 0 where every unit sees the same
         edge = boxes[:, low, None] + (boxes[:, high] - boxes[:, low])[:, None] * steps
         unit = (edge - (start + extent / 2)) / stride
         grid.append((2 * unit + 1) / units - 1)  # grid_sample's coordinates

@@ -108,9 +108,13 @@ def index_patches(store: Store, encoder: Encoder) -> dict[str, str | int | float
     channel_of = _channel_rows(store)
     paths = [str(store.root / path) for path in store.table("images")["path"].to_pylist()]
 
-    sampled = np.unique(np.linspace(0, count - 1, vectors.sample_size(count)).astype(np.int64))
-    sample = np.concatenate(list(_encode(encoder, paths, where[sampled], "sample")))
-    sums = np.zeros((store.table("channels").num_rows, sample.shape[1]))
+    dimension = next(_encode(encoder, paths, where[:1], "first")).shape[1]
+    size = vectors.sample_size(count, dimension)
+    sampled = np.linspace(0, count - 1, size).astype(np.int64)
+    sample = np.zeros((size, dimension), np.float32)
+    if size:
+        sample = np.concatenate(list(_encode(encoder, paths, where[sampled], "sample")))
+    sums = np.zeros((store.table("channels").num_rows, dimension))
 
     def chunks() -> Iterator[vectors.Vectors]:
         done = 0
@@ -119,7 +123,7 @@ def index_patches(store: Store, encoder: Encoder) -> dict[str, str | int | float
             done += len(chunk)
             yield chunk
 
-    built = vectors.build(chunks(), sample, count)
+    built = vectors.build(chunks(), sample, count, dimension)
     vectors.save(built.index, store.root / INDEX)
     nearest, similarity = _nearest(sums)
     store.extend_table(
@@ -127,7 +131,7 @@ def index_patches(store: Store, encoder: Encoder) -> dict[str, str | int | float
     )
     return {
         "encoder": encoder.name,
-        "dimension": sample.shape[1],
+        "dimension": dimension,
         "factory": built.factory,
         "recall_at_10": round(built.recall, 4),
     }

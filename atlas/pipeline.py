@@ -196,7 +196,7 @@ def _class_names(inputs: Inputs) -> Sequence[str]:
     if network.classes is not None:
         return network.classes
     unnamed = [f"class {number}" for number in range(network.outputs)]
-    return [*labels, *unnamed[len(labels) :]]
+    return [*labels[: network.outputs], *unnamed[len(labels) :]]
 
 
 def _pictures(store: Store, inputs: Inputs) -> dict[str, Any]:

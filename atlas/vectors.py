@@ -19,6 +19,9 @@ FLAT_LIMIT = 100_000
 FLAT_BYTES = 400_000_000
 """An exact index is at most this large; wide vectors reach it earlier."""
 
+COMPONENTS = 512
+"""Dimensions that are left in a compressed index."""
+
 QUERIES = 256
 """Rows whose true neighbours are computed beside the index, to measure its recall."""
 
@@ -50,22 +53,26 @@ class Built:
 def factory(count: int, dimension: int) -> str:
     """Choose the kind of index for `count` vectors.
 
-    Large ones are inverted lists of product-quantised residuals (Jégou et al. 2011), after
-    a learned reduction to 256 dimensions where the vectors are wider.
+    Large ones are inverted lists (Jégou et al. 2011) of vectors with one byte for each of
+    at most 512 principal components.
     """
     if count <= FLAT_LIMIT and 4 * count * dimension <= FLAT_BYTES:
         return "Flat"
-    reduced = min(dimension, 256)
-    parts = max(part for part in range(1, min(64, reduced) + 1) if reduced % part == 0)
-    return (f"PCA{reduced}," if reduced < dimension else "") + f"IVF{_lists(count)},PQ{parts}"
+    components = f"PCA{COMPONENTS}," if dimension > COMPONENTS else ""
+    return f"{components}IVF{_lists(count)},SQ8"
 
 
-def sample_size(count: int) -> int:
-    """Return how many vectors `build` wants to see before it begins."""
-    return min(count, max(QUERIES, 40 * _lists(count)))
+def sample_size(count: int, dimension: int) -> int:
+    """Return how many vectors `build` wants to see before it begins: none if it needs not learn.
+
+    FAISS asks for 39 vectors for each inverted list.
+    """
+    return (
+        0 if factory(count, dimension) == "Flat" else min(count, max(QUERIES, 40 * _lists(count)))
+    )
 
 
-def build(chunks: Iterable[Vectors], sample: Vectors, count: int) -> Built:
+def build(chunks: Iterable[Vectors], sample: Vectors, count: int, dimension: int) -> Built:
     """Index `count` vectors that arrive in chunks, in the order of their rows.
 
     Parameters
@@ -73,13 +80,13 @@ def build(chunks: Iterable[Vectors], sample: Vectors, count: int) -> Built:
     chunks : iterable of array
         float32 (rows, dimension) each, rows of length one.
     sample : array
-        float32 (`sample_size(count)`, dimension): evenly spaced ones of the same vectors, to
-        train on and to measure the recall with.
-    count : int
-        How many rows the chunks have together.
+        float32 (`sample_size(count, dimension)`, dimension): evenly spaced ones of the same
+        vectors, to train on and to measure the recall with.
+    count, dimension : int
+        Rows of all chunks together, and their columns.
     """
-    kind = factory(count, sample.shape[1])
-    index = faiss.index_factory(sample.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    kind = factory(count, dimension)
+    index = faiss.index_factory(dimension, kind, faiss.METRIC_INNER_PRODUCT)
     exact = index.is_trained
     if not exact:
         index.train(sample)

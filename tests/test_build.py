@@ -1,0 +1,299 @@
+"""From a folder of pictures to an atlas, as a user builds it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from atlas.store import COLUMNS
+
+TABLES = [f"{name}.parquet" for name in COLUMNS]
+
+
+def tables(out):
+    return {name: (out / name).read_bytes() for name in [*TABLES, "masks.npy", "patches.faiss"]}
+
+
+def test_the_site_and_every_table_are_there(built):
+    assert (built / "site" / "index.html").is_file()
+    for name, columns in COLUMNS.items():
+        assert pq.read_table(built / f"{name}.parquet").column_names == list(columns)
+    manifest = json.loads((built / "manifest.json").read_text())
+    assert manifest["id"].startswith("network-make-pictures-")
+    assert manifest["images"] | {"skips": []} == {
+        "seen": 30, "labelled": 30, "skipped": 0, "skips": [],
+        "correct": manifest["images"]["correct"],
+    }  # fmt: skip
+
+
+def test_verify_finds_nothing_wrong(built, run):
+    result = run("verify", built)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "FAIL" not in result.stdout
+
+
+@pytest.mark.parametrize("size", [1, 7, 30])
+def test_tables_are_the_same_bytes_whatever_the_batch_size(project, built, run, tmp_path, size):
+    out = tmp_path / "again"
+    result = run(
+        "index", project / "tiny.toml", "--out", out, "--set", f"prepass.batch_size={size}"
+    )
+    assert result.returncode == 0, result.stderr
+    assert tables(out) == tables(built)
+
+
+def test_statistics_are_those_of_plain_numpy(project, built):
+    """Means, maxima and density, computed from the network with nothing of the pre-pass."""
+    maps, _ = activations(project, "0")
+    table = pq.read_table(built / "channels.parquet").to_pydict()
+    assert table["layer"][:6] == ["0"] * 6
+    np.testing.assert_allclose(table["act_mean"][:6], maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(table["act_max"][:6], maps.max((0, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(table["act_density"][:6], (maps > 0).mean((0, 2, 3)), atol=1e-4)
+
+
+def test_references_are_those_of_a_plain_sort(project, built):
+    maps, paths = activations(project, "3")
+    scores = maps.max(axis=(2, 3))
+    table = pq.read_table(built / "references.parquet").to_pandas()
+    keys = pq.read_table(built / "images.parquet")["key"].to_pylist()
+    table = table[(table["layer"] == "3") & (table["mode"] == "activation")]
+    for channel in range(scores.shape[1]):
+        best = np.argsort(-scores[:, channel], kind="stable")[:5]
+        rows = table[table["channel"] == channel]
+        assert [keys[image] for image in rows["image"]] == [paths[index] for index in best]
+        for (_, row), index in zip(rows.iterrows(), best, strict=True):
+            assert row["score"] == pytest.approx(scores[index, channel], rel=1e-5)
+            assert maps[index, channel, row["y"], row["x"]] == maps[index, channel].max()
+
+
+def activations(project, layer):
+    """Maps of a layer for all pictures in order of their keys, and the keys."""
+    import torch
+
+    from atlas import models
+    from atlas.recipe import load
+
+    recipe = load(str(project / "tiny.toml"))
+    network = models.load(recipe.model, recipe.preprocessing, 0)
+    root = project / "pictures"
+    paths = sorted(root.glob("*/*.png"))
+    views = [network.preprocessing.view(Image.open(path).convert("RGB")) for path in paths]
+    with torch.no_grad():
+        maps = network.module[: int(layer) + 1](network.preprocessing.tensor(views)).numpy()
+    return maps, [path.relative_to(root).as_posix() for path in paths]
+
+
+def test_shares_of_a_layer_add_up_to_one(built):
+    """|share| sums to one over a layer in every picture, so its mean does."""
+    table = pq.read_table(built / "channels.parquet").to_pandas()
+    sums = table.groupby("layer")["rel_abs_mean"].sum()
+    np.testing.assert_allclose(sums, 1, atol=1e-5)
+
+
+def test_class_means_weighted_by_count_are_the_overall_mean(built):
+    classes = pq.read_table(built / "classes.parquet").to_pydict()
+    counts, shares = np.array(classes["count"]), np.array(classes["shares"])
+    overall = pq.read_table(built / "channels.parquet")["rel_mean"].to_numpy()
+    np.testing.assert_allclose(counts @ shares / counts.sum(), overall, atol=1e-6)
+
+
+def test_a_second_build_does_nothing_again(project, built, run, tmp_path):
+    out = shutil.copytree(built, tmp_path / "copy")
+    before = (out / "references.parquet").stat().st_mtime_ns
+    result = run("build", project / "tiny.toml", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert (out / "references.parquet").stat().st_mtime_ns == before
+    assert "pre-pass" not in result.stderr
+
+
+def test_a_changed_recipe_is_measured_anew(project, built, run, tmp_path):
+    out = shutil.copytree(built, tmp_path / "copy")
+    result = run("build", project / "tiny.toml", "--out", out, "--set", "prepass.k=2")
+    assert result.returncode == 0, result.stderr
+    assert pq.read_table(out / "references.parquet")["rank"].to_numpy().max() == 1
+    assert run("verify", out).returncode == 0
+
+
+@pytest.mark.parametrize("moment", ["manifest.json", "channels.parquet", "masks.npy", "pages"])
+def test_a_killed_build_goes_on_and_ends_the_same(project, built, run, tmp_path, moment):
+    """kill -9 as soon as a certain file is there; then the same command again."""
+    out = tmp_path / "killed"
+    command = [
+        sys.executable,
+        "-m",
+        "atlas",
+        "build",
+        str(project / "tiny.toml"),
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (out / moment).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    result = run("build", project / "tiny.toml", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert tables(out) == tables(built)
+    assert run("verify", out).returncode == 0
+    assert not list(out.rglob("*.partial*"))
+
+
+def test_ctrl_c_is_one_line_and_status_130(project, tmp_path):
+    out = tmp_path / "interrupted"
+    command = [
+        sys.executable,
+        "-m",
+        "atlas",
+        "index",
+        str(project / "tiny.toml"),
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out / "manifest.json").exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "run the same command again" in stderr
+
+
+def test_two_builds_at_once_do_not_mix(project, run, tmp_path):
+    from filelock import FileLock
+
+    out = tmp_path / "busy"
+    out.mkdir()
+    with FileLock(out / ".lock"):
+        result = run("index", project / "tiny.toml", "--out", out)
+    assert result.returncode == 2
+    assert "another process is building" in result.stderr
+
+
+def test_damaged_pictures_are_skipped_counted_and_named(project, run, tmp_path):
+    data = shutil.copytree(project / "pictures", tmp_path / "pictures")
+    whole = (data / "disc" / "000.png").read_bytes()
+    (data / "disc" / "900.png").write_bytes(whole[: len(whole) // 2])
+    (data / "disc" / "901.jpg").write_bytes(b"")
+    (data / "disc" / "902.jpg").write_bytes(b"<html>not a picture</html>")
+    Image.new("CMYK", (50, 50), (0, 255, 255, 0)).save(data / "disc" / "903.jpg")
+    Image.new("I;16", (50, 50), 40000).save(data / "disc" / "904.png")
+    Image.new("1", (20000, 20000)).save(data / "disc" / "905.png")  # 400 megapixels in 50 kB
+    out = tmp_path / "out"
+    result = run(
+        "index", project / "tiny.toml", "--out", out, "--set", f"data.source=folder:{data}"
+    )
+    assert result.returncode == 0, result.stderr
+    images = json.loads((out / "manifest.json").read_text())["images"]
+    assert images["seen"] == 32
+    assert images["skipped"] == 4
+    assert [skip["key"] for skip in images["skips"]] == [
+        f"disc/{name}" for name in ("900.png", "901.jpg", "902.jpg", "905.png")
+    ]
+    assert all(skip["reason"] for skip in images["skips"])
+
+
+def test_only_damaged_pictures_is_an_error(project, run, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.jpg").write_bytes(b"no")
+    result = run(
+        "index", project / "tiny.toml", "--out", tmp_path / "out",
+        "--set", f"data.source=folder:{tmp_path / 'data'}",
+    )  # fmt: skip
+    assert_one_line(result, "no picture of the data could be read")
+
+
+def assert_one_line(result, *expected):
+    """Exit status 2 and one line on stderr, no traceback."""
+    assert result.returncode == 2, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("atlas: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    for text in expected:
+        assert text in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("prepass.kk=3", "there is no 'prepass.kk'"),
+        ("prepass.k=0", "prepass.k = 0"),
+        ("data.source=folder:/does/not/exist", "/does/not/exist"),
+        ("model.layers=['nope']", "nope"),
+        ("model.name=torchvision/vgg17", "vgg16"),
+        ("relevance.composite=lrp", "epsilon_plus_flat"),
+        ("patches.layer=nope", "patches.layer"),
+    ],
+)
+def test_bad_recipes_end_in_one_line(project, run, tmp_path, override, expected):
+    result = run("index", project / "tiny.toml", "--out", tmp_path / "out", "--set", override)
+    assert_one_line(result, expected)
+
+
+def test_missing_recipe_and_missing_atlas(run, tmp_path):
+    assert_one_line(run("build", tmp_path / "none.toml"), "demo")
+    assert_one_line(run("site", tmp_path / "none"), "none")
+    assert_one_line(run("verify", tmp_path), "manifest.json")
+    assert_one_line(run("serve", tmp_path), "manifest.json")
+    assert_one_line(run("biuld"), "biuld")
+
+
+def test_an_atlas_of_a_newer_version_is_refused(built, run, tmp_path):
+    out = shutil.copytree(built, tmp_path / "copy")
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
+    assert_one_line(run("site", out), "newer")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
+def test_a_full_disk_is_one_line(built, project, run, tmp_path):
+    """pictures/ cannot be written: images/ is a link to a directory on a full file system."""
+    out = tmp_path / "out"
+    out.mkdir()
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a small file system needs the right to mount one")
+    try:
+        (out / "images").symlink_to(small)
+        result = run("index", project / "tiny.toml", "--out", out)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert_one_line(result, "the disk is full")
+    (out / "images").unlink()
+    result = run("index", project / "tiny.toml", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert tables(out) == tables(built)
+
+
+@pytest.mark.parametrize(
+    "damage", ["references.parquet", "masks.npy", "patches.faiss", "picture", "page"]
+)
+def test_verify_finds_damage(built, run, tmp_path, damage):
+    out = shutil.copytree(built, tmp_path / "copy")
+    if damage == "picture":
+        next((out / "images").glob("*/*.webp")).write_bytes(b"x")
+    elif damage == "page":
+        next((out / "site" / "channels").glob("*/*.html")).unlink()
+    else:
+        content = bytearray((out / damage).read_bytes())
+        content[len(content) // 2] ^= 1
+        (out / damage).write_bytes(content)
+    result = run("verify", out)
+    assert result.returncode == 1
+    assert "FAIL" in result.stdout
+    assert "Traceback" not in result.stderr
