@@ -85,6 +85,8 @@ def merge_batch_norms(module: nn.Module, picture: Tensor) -> int:
         without running statistics) stay as they are.
     """
     pairs = _pairs(module, picture)
+    if not pairs:
+        return 0
     before = module(picture)
     undo = [_merge(module, *pair) for pair in pairs]
     if _same(before, module(picture)):

@@ -33,6 +33,8 @@ class Network:
     """What they are: `IMAGENET1K_V1`, a file name, `random (seed 0)`."""
     weights_sha256: str
     """Of the state dict's content as loaded; see `atlas.weights.fingerprint`."""
+    outputs: int
+    """How many."""
     classes: tuple[str, ...] | None
     """Names of the outputs in order, if they are known."""
     preprocessing: Preprocessing
@@ -77,6 +79,7 @@ def load(spec: recipe.Model, preprocessing: recipe.Preprocessing, seed: int) -> 
         slug=raw.slug,
         weights=raw.weights,
         weights_sha256=sha256,
+        outputs=outputs,
         classes=_classes(spec.classes, raw.classes, outputs),
         preprocessing=view,
         device=device,

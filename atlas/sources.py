@@ -100,9 +100,10 @@ def _from_torchvision(spec: recipe.Model, seed: int) -> Raw:
         state = _current_names(weights.read(Path(spec.weights)), name)
         weights.put(module, state, f"weights {spec.weights}")
     else:
+        names = ", ".join(["default", "random", *(one.name for one in known)])
         raise UserError(
-            f"model.weights = {spec.weights!r}: choose from default, random, "
-            f"{', '.join(known.__members__)}, or a file that ends in {', '.join(weights.ENDINGS)}"
+            f"model.weights = {spec.weights!r}: choose {names}, "
+            f"or a file that ends in {', '.join(weights.ENDINGS)}"
         )
     preset = member.transforms()
     view = {

@@ -30,7 +30,7 @@ class Summed(nn.Module):
 
 def transparent(module):
     """Return `module` with positive weights and summing pools: nothing hides a pixel."""
-    module = module.eval()
+    module = module.double().eval()
     for name, part in list(module.named_modules()):
         if isinstance(part, nn.MaxPool2d):
             parent, _, child = name.rpartition(".")
@@ -39,6 +39,8 @@ def transparent(module):
             part.inplace = False
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.constant_(part.weight, 1 / part.weight[0].numel())
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
     return module
 
 
@@ -49,7 +51,7 @@ def seen_by(module, layers, size):
         module.get_submodule(name).register_forward_hook(
             lambda part, inputs, output, name=name: outputs.__setitem__(name, output)
         )
-    picture = torch.ones(1, 3, *size, requires_grad=True)
+    picture = torch.ones(1, 3, *size, dtype=torch.double, requires_grad=True)
     module(picture)
 
     def box(name, y, x):
@@ -65,16 +67,16 @@ def seen_by(module, layers, size):
     }
 
 
-def check(module, layers, size, *, last=True):
-    """Compare the first, middle and `last` unit of `layers`; return how often it was exact."""
+def check(module, layers, size, *, corners=True):
+    """Compare the middle unit of each layer, and two in corners; return how many exactly."""
     fields = receptive_fields(module, layers, size)
     assert list(fields) == list(layers)
     box, maps = seen_by(transparent(module), layers, size)
     exact = 0
     for name in layers:
         field, (height, width) = fields[name], maps[name]
-        units = [(0, 0), (height // 2, width // 2), (height - 1, width - 1)]
-        for y, x in sorted(set(units[: 2 + last])):
+        units = [(height // 2, width // 2), (0, 0), (height - 1, width - 1)]
+        for y, x in sorted(set(units if corners else units[:1])):
             ours, real = field.box(y, x, size), box(name, y, x)
             if real is None:
                 continue
@@ -142,16 +144,20 @@ def test_any_stack_of_convolutions_and_pools(parts, height, width):
         ("alexnet", {}, (64, 240), 5),
         ("squeezenet1_1", {}, (32, 256), 20),
         ("resnet18", {}, (32, 320), 12),
-        ("googlenet", {"init_weights": False, "aux_logits": False}, (32, 224), 20),
+        ("googlenet", {"init_weights": False, "aux_logits": False}, (32, 160), 16),
         ("shufflenet_v2_x0_5", {}, (32, 128), 8),
     ],
 )
 def test_every_layer_of_real_networks(name, options, size, exact):
-    module = torchvision.models.get_model(name, **options).eval()
     if name in ("vgg11", "alexnet"):  # a hundred million weights without a convolution
+        with torch.device("meta"):
+            module = torchvision.models.get_model(name)
         module.classifier = nn.Identity()
+        module.to_empty(device="cpu").eval()
+    else:
+        module = torchvision.models.get_model(name, **options).eval()
     convolved = [n for n, part in module.named_modules() if isinstance(part, nn.Conv2d)]
-    assert check(module, convolved, size, last=False) >= exact
+    assert check(module, convolved, size, corners=False) >= exact
 
 
 @pytest.mark.parametrize(
@@ -168,7 +174,8 @@ def test_every_layer_of_real_networks(name, options, size, exact):
     ],
 )
 def test_known_fields(name, layer, field):
-    module = torchvision.models.get_model(name).eval()
+    with torch.device("meta"):  # shapes are all that is asked of it
+        module = torchvision.models.get_model(name).eval()
     assert receptive_fields(module, [layer], (224, 224)) == {layer: field}
 
 
@@ -246,15 +253,13 @@ def test_python_decides_on_the_way():
     class Choosing(nn.Module):
         def __init__(self):
             super().__init__()
-            self.small, self.large = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 7)
+            self.first, self.small, self.large = (nn.Conv2d(3, 3, k) for k in (3, 5, 9))
 
         def forward(self, x):
-            for _ in range(int(x.shape[-1] > 20) + 1):
-                x = self.small(x) if x.abs().sum() >= 0 else self.large(x)
-            return x
+            x = self.first(x)
+            return self.small(x) if x.abs().sum() >= 0 else self.large(x)
 
-    field = receptive_fields(Choosing(), ["small"], (24, 24))["small"]
-    assert field.size == (24, 24) or field.size == (5, 5)  # called twice: what both calls see
+    assert receptive_fields(Choosing(), ["small"], (24, 24))["small"].size == (7, 7)
     with pytest.raises(UserError, match="'large' is not used"):
         receptive_fields(Choosing(), ["large"], (24, 24))
 
