@@ -161,6 +161,10 @@ class Catalogue:
         """The mask of each reference."""
         return self.store.array("masks.npy")
 
+    def load_references(self) -> None:
+        """Read what `references` and `masks` give, so that several threads can use them."""
+        _ = self._columns, self._spans, self.masks, self.images
+
     def references(self, channel: Channel, mode: Mode) -> list[Reference]:
         """Return the references of a channel, best first."""
         start, stop = self._spans.get((channel.row, mode == "relevance"), (0, 0))

@@ -59,6 +59,7 @@ class Pages:
             "site_title": title,
             "site_description": description,
             "layers": catalogue.layers,
+            "images": catalogue.images,
             "words": self._words,
             "strip": self._plates.strip,
             "basename": posixpath.basename,

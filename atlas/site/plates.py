@@ -1,6 +1,8 @@
 """What pages show of references: pictures, and the words that say what is seen."""
 
+import os
 import posixpath
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -25,6 +27,8 @@ class Shown:
     score: str
     alt: str
     image: int
+    width: int  # of the whole picture
+    height: int
     inset: str  # of the patch in the whole picture: CSS, from top clockwise
 
 
@@ -38,6 +42,11 @@ class Plate:
     offset: int  # of the first reference on the veil, which serves both modes
     veiled: int  # tiles on the veil
     shown: list[Shown]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the network takes some picture for something else."""
+        return any(reference.predicted for reference in self.shown)
 
 
 class Words:
@@ -93,13 +102,20 @@ class Plates:
     def make(self) -> None:
         """Put every picture that pages show."""
         catalogue = self._catalogue
+        root = catalogue.store.root.resolve()
         for row in catalogue.images:
-            source = (catalogue.store.root / row["path"]).resolve()
-            if not source.is_relative_to(catalogue.store.root.resolve()):
+            source = (root / row["path"]).resolve()
+            if not source.is_relative_to(root):
                 raise UserError(f"images.parquet names a file outside the atlas: {row['path']!r}")
             self._tree.link(picture(row["image"]), source)
-        for channel in tqdm(catalogue.channels, desc="patches", unit=" channels"):
-            self._make(channel)
+        catalogue.load_references()  # before threads ask for them
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:  # Pillow scales and encodes outside Python's lock, so threads fill the processors.
+            made = pool.map(self._make, catalogue.channels)
+            for _ in tqdm(made, "patches", len(catalogue.channels), unit=" channels"):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)  # at an error or Ctrl-C, at once
 
     def strip(self, channel: Channel) -> str | None:
         """Return the address of a channel's strip; silent channels have none."""
@@ -159,7 +175,9 @@ class Plates:
             score=self._words.score(mode, reference.score),
             alt=self._words.alt(channel, mode, reference, label),
             image=reference.image,
-            inset=" ".join(f"{round(100 * edge, 1):g}%" for edge in edges),
+            width=width,
+            height=height,
+            inset=" ".join(f"{100 * edge:.0f}%" for edge in edges),
         )
 
 

@@ -6,6 +6,7 @@ and a browser never shows an old one.
 
 import hashlib
 import io
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -48,6 +49,7 @@ class Sheets:
         self._catalogue = catalogue
         self._tree = tree
         self._pictures: OrderedDict[int, Image.Image] = OrderedDict()
+        self._lock = threading.Lock()  # sheets are made in several threads
 
     def patches(self, base: str, references: Sequence[Reference], tile: int = TILE) -> str:
         """Put a column of patches, best on top, and return its name."""
@@ -87,9 +89,10 @@ class Sheets:
         return picture.resize((tile, tile), Image.Resampling.LANCZOS, box=reference.box)
 
     def _picture(self, image: int) -> Image.Image:
-        if image in self._pictures:
-            self._pictures.move_to_end(image)
-            return self._pictures[image]
+        with self._lock:
+            if image in self._pictures:
+                self._pictures.move_to_end(image)
+                return self._pictures[image]
         path = self._catalogue.store.root / self._catalogue.images[image]["path"]
         try:
             with Image.open(path, formats=["WEBP"]) as file:
@@ -98,9 +101,10 @@ class Sheets:
             raise UserError(
                 f"the stored picture {path} cannot be read: delete it and run `atlas build` again"
             ) from error
-        self._pictures[image] = picture
-        if len(self._pictures) > CACHED:
-            self._pictures.popitem(last=False)
+        with self._lock:
+            self._pictures[image] = picture
+            if len(self._pictures) > CACHED:
+                self._pictures.popitem(last=False)
         return picture
 
     def _digest(self, references: Sequence[Reference], tile: int) -> str:
@@ -124,5 +128,5 @@ def veil_column(masks: npt.NDArray[np.uint8]) -> Image.Image:
 
 def _webp(picture: Image.Image, quality: int = 80, lossless: bool = False) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=quality, lossless=lossless, method=4)
+    picture.save(buffer, "WEBP", quality=quality, lossless=lossless, method=2)
     return buffer.getvalue()
