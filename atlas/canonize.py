@@ -238,7 +238,11 @@ def _overwritten(module: nn.Module, picture: Tensor) -> list[nn.Module]:
     finally:
         for handle in handles:
             handle.remove()
-    return [p for (_, version), (p, output) in handed_on.items() if output._version != version]
+    return [
+        part
+        for (_, version), (part, output) in handed_on.items()
+        if output._version != version and not hasattr(part, "hands_on_copies")
+    ]
 
 
 @functools.cache
@@ -249,7 +253,8 @@ def _copying(kind: type[nn.Module]) -> type[nn.Module]:
         output: Tensor = kind.__call__(self, *inputs, **options)
         return output.clone()
 
-    return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})
+    members = {"__call__": call, "__module__": kind.__module__, "hands_on_copies": True}
+    return type(kind.__name__, (kind,), members)
 
 
 # Only while relevance is propagated -------------------------------------------------------
