@@ -110,6 +110,10 @@ class Tricky(nn.Module):
         convolved = self.convolution(x)
         return self.norm(convolved) + convolved[:, :1]
 
+    def barely_read_twice(self, x):
+        convolved = self.convolution(x)
+        return self.norm(convolved) + 1e-6 * convolved
+
     def convolved_twice(self, x):
         return self.norm(self.convolution(x)) + self.convolution(x * 2)
 
@@ -126,6 +130,7 @@ class Tricky(nn.Module):
         ("addition_between", 1),
         ("read_twice", 1),
         ("read_twice_through_a_view", 1),
+        ("barely_read_twice", 1),
         ("convolved_twice", 1),
         ("norm_twice", 1),
     ],
@@ -152,6 +157,11 @@ def test_linear_layers_with_batch_norm():
         nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 5), nn.BatchNorm1d(5), nn.Linear(5, 2)
     )
     assert prepared(stirred(module), 12) == 0
+
+
+def test_batch_norm_over_tokens_is_left_alone():
+    module = nn.Sequential(nn.Flatten(2), nn.Linear(144, 5), nn.BatchNorm1d(3), nn.Flatten())
+    assert prepared(stirred(module), 12) == 1
 
 
 def test_weights_computed_on_the_fly_are_left_alone():

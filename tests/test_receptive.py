@@ -195,7 +195,7 @@ def by_parts(x):
     result = torch.zeros_like(x)
     result[:, :2] = x[:, :2]
     result[:, 2:] += x[:, 2:].flip(-1)
-    return result
+    return x + result
 
 
 TWISTS = {
