@@ -192,7 +192,7 @@ class Twisted(nn.Module):
 
 def by_parts(x):
     """Write into parts of a tensor that did not depend on the picture when it was made."""
-    result = torch.zeros_like(x)
+    result = torch.zeros(x.shape, dtype=x.dtype)
     result[:, :2] = x[:, :2]
     result[:, 2:] += x[:, 2:].flip(-1)
     return x + result
