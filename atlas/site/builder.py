@@ -81,7 +81,7 @@ def _mkdocs(root: Path, destination: Path) -> None:
             encoding="utf-8",
             errors="replace",
         ) as process,
-        tqdm(total=steps, desc="site", unit=" pages", unit_scale=0.5) as progress,
+        tqdm(total=steps, desc="site", unit=" steps") as progress,
     ):
         assert process.stdout is not None
         for line in process.stdout:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,21 @@ class Catalogue:
         table = self.store.table("classes").select(["label", "name", "count"]).to_pydict()
         rows = zip(table["label"], table["name"], table["count"], strict=True)
         return {label: Label(label, text.plain(name), count) for label, name, count in rows}
+
+    @property
+    def classes_by(self) -> Literal["label", "mixed", "predicted"]:
+        """Which class a picture was counted and explained for: the data's or the network's."""
+        images = self.manifest["images"]
+        if self.manifest["relevance"]["target"] == "predicted" or not images["labelled"]:
+            return "predicted"
+        return "label" if images["labelled"] == images["seen"] else "mixed"
+
+    def class_of(self, image: int) -> int:
+        """Return the class that a picture was counted and explained for."""
+        row = self.images[image]
+        label: int | None = None if self.classes_by == "predicted" else row["label"]
+        predicted: int = row["predicted"]
+        return predicted if label is None else label
 
     @cached_property
     def shares(self) -> dict[int, npt.NDArray[np.float32]]:

@@ -90,7 +90,13 @@ class Pages:
         rows = channel.layer.rows
         values = channel.values
         classes = zip(values["top_classes"], values["top_class_shares"], strict=True)
-        near = zip(values["neighbours"], values["neighbour_similarities"], strict=True)
+        near = [  # silent channels have no patches to compare
+            (catalogue.channels[row], similarity)
+            for row, similarity in zip(
+                values["neighbours"], values["neighbour_similarities"], strict=True
+            )
+            if self._plates.strip(channel) and self._plates.strip(catalogue.channels[row])
+        ]
         before, after = channel.row - 1, channel.row + 1
         self._page(
             channel.link,
@@ -104,7 +110,7 @@ class Pages:
             place=rows.index(channel.row) + 1,
             sets=self._plates.sets(channel),
             classes=[(catalogue.labels[label], share) for label, share in classes],
-            neighbours=[(catalogue.channels[row], value) for row, value in near][:NEIGHBOURS],
+            neighbours=near[:NEIGHBOURS],
             previous=catalogue.channels[before] if before >= 0 else None,
             next=catalogue.channels[after] if after < len(catalogue.channels) else None,
         )
@@ -182,11 +188,10 @@ class Pages:
         )
 
     def _pictures_of_labels(self) -> dict[int, list[int]]:
-        """Return the stored pictures of each class; without labels, as the network sees them."""
+        """Return the stored pictures of each class."""
         found: dict[int, list[int]] = {}
-        for row in self._catalogue.images:
-            label = row["predicted"] if row["label"] is None else row["label"]
-            found.setdefault(label, []).append(row["image"])
+        for image in range(len(self._catalogue.images)):
+            found.setdefault(self._catalogue.class_of(image), []).append(image)
         return found
 
     def _spine(self, layer: Layer) -> list[Layer]:

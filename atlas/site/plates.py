@@ -56,6 +56,11 @@ class Words:
         self._catalogue = catalogue
         self._shares = {mode: bool(catalogue.manifest[mode]["normalize"]) for mode in MODES}
         self.label = catalogue.labels.__getitem__
+        self.class_pictures = {
+            "label": "pictures of",
+            "mixed": "pictures of (or, without a label, taken by the network for)",
+            "predicted": "pictures that the network takes for",
+        }[catalogue.classes_by]
         self._aggregates = {mode: catalogue.manifest[mode]["aggregate"] for mode in MODES}
 
     def score_name(self, mode: Mode) -> str:

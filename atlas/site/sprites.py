@@ -35,7 +35,7 @@ LONGEST = 16000
 VEIL_TILE = 18
 """Masks have 16 rows; one more on each side keeps neighbours apart when it is scaled up."""
 
-VEIL_DARKEST = 0.86
+VEIL_DARKEST = 0.82
 """Opacity of the veil where the concept is not."""
 
 CACHED = 1024
