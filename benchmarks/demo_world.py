@@ -62,7 +62,7 @@ def measure(network: DemoNetwork, pictures: list[Picture]) -> tuple[dict[str, Te
                     note(f"features.{name}", x)
             x = network.planted(x)
             note("planted", x)
-            logits = network.classifier(network.flatten(network.avgpool(x)))
+            logits = network.classifier(network.evidence(x))
             peaks.setdefault("logits", []).append(logits)
             places.setdefault("logits", []).append(logits.argmax(dim=1, keepdim=True))
     return (

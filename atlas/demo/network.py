@@ -67,6 +67,7 @@ class DemoNetwork(nn.Module):
                 before = width
         self.features = nn.Sequential(*layers)
         self.planted = nn.Conv2d(before, len(PLANTED), kernel_size=1)
+        self.relu = nn.ReLU()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.classifier = nn.Linear(len(PLANTED), len(CLASSES), bias=False)
@@ -75,9 +76,18 @@ class DemoNetwork(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the class logits of normalised pictures."""
-        planted = self.planted(self.features(pictures))
-        logits: Tensor = self.classifier(self.flatten(self.avgpool(planted)))
+        evidence = self.evidence(self.planted(self.features(pictures)))
+        logits: Tensor = self.classifier(evidence)
         return logits
+
+    def evidence(self, planted: Tensor) -> Tensor:
+        """Return the evidence for each planted value, (N, 25), from the planted maps.
+
+        It is never negative, so that the logit of a class is a sum of what speaks for it, and
+        so is its relevance.
+        """
+        evidence: Tensor = self.flatten(self.avgpool(self.relu(planted)))
+        return evidence
 
 
 def _class_sums() -> Tensor:

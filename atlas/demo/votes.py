@@ -28,7 +28,8 @@ SHARES: Mapping[int, Mapping[str, float]] = {
 """By block (from 0): the share of its channels that votes on each attribute; the rest is free."""
 
 _DROPPED = 0.3
-_DECIDED, _EVEN = 0.02, 0.3
+_DECIDED, _EVEN = 0.1, 1.0
+_SHARPNESS = 3.0
 
 
 class VoteHead(nn.Module):
@@ -66,7 +67,7 @@ class VoteHead(nn.Module):
         penalty : Tensor
             A scalar, in nats.
         """
-        share = self.leaning.softmax(dim=1)
+        share = (_SHARPNESS * self.leaning).softmax(dim=1)
         votes = self.drop(self.norm(responses)) @ share
         # The sum of n votes of variance 1 for each value grows with the root of n.
         per_value = (share.shape[0] / share.shape[1]) ** 0.5

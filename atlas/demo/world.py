@@ -57,6 +57,16 @@ CLASSES: tuple[str, ...] = tuple(
 )
 """Names of the classes, such as "red striped star": every colour, texture and shape."""
 
+# How strong the light and dark of each texture are: a network's strongest responses would else
+# be to the same texture nearly always (dots, which fit a small filter best, then stripes).
+_STRENGTHS: Mapping[str, float] = {
+    "plain": 1.0,
+    "striped": 0.93,
+    "checked": 1.0,
+    "dotted": 0.85,
+    "zigzag": 0.93,
+}
+
 _REFERENCE_SIZE = 112  # all lengths below are in pixels of a picture this wide
 
 
@@ -207,7 +217,9 @@ def _paint_object(
     pattern = TEXTURES[attributes["texture"]](
         u + period * dice.unit(), v + period * dice.unit(), period
     )
-    strength = dice.between(0.8, 1.0)
+    strength = dice.between(0.6, 1.0) * _STRENGTHS[attributes["texture"]]
+    if attributes["texture"] == "dotted" and dice.unit() < 0.5:
+        pattern = 1.0 - pattern
     # The rim is as dark on every texture, so that plain objects have an edge as well.
     shade = (1.0 - 0.004 * (dx + dy)) * (1.0 - 0.3 * np.clip(inside / 2.0 + 1.5, 0.0, 1.0))
     paint: list[float | Plane] = []

@@ -48,8 +48,9 @@ def test_class_logits_are_sums_of_planted_channels(network: DemoNetwork) -> None
     pictures = preprocess(lesson(77, 4).images)
     with torch.inference_mode():
         logits = network(pictures)
-        planted = network.planted(network.features(pictures)).mean(dim=(2, 3))
+        planted = network.evidence(network.planted(network.features(pictures)))
     assert logits.shape == (4, len(CLASSES))
+    assert (planted >= 0).all()
     for label in (0, 101, 239):
         colour, texture, shape = CLASSES[label].split()
         names = (f"colour:{colour}", f"texture:{texture}", f"shape:{shape}")

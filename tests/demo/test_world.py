@@ -10,13 +10,13 @@ import pytest
 from atlas.demo.world import ATTRIBUTES, CLASSES, Picture, draw, label_of
 
 PINNED = {
-    (0, 0, 112): "b292ede84d20e65f",
-    (0, 1, 112): "ebd61ab2c0fc9597",
-    (0, 2, 112): "5667557c19ddf8ae",
-    (1, 7, 112): "3050ef410e949940",
-    (1000, 3999, 112): "abb1ee680dfc7e47",
-    (5, 5, 96): "302a216123aecf89",
-    (5, 6, 224): "aa630da29b8c0f7f",
+    (0, 0, 112): "261cf0a62aa4663a",
+    (0, 1, 112): "17e8a4c85bb22ddd",
+    (0, 2, 112): "7cc02449970f475f",
+    (1, 7, 112): "a74d5fe8c459c49e",
+    (1000, 3999, 112): "4a593f2301e88663",
+    (5, 5, 96): "edfbba3477aff166",
+    (5, 6, 224): "877f8dbe82ab6b8d",
 }
 
 
@@ -105,7 +105,7 @@ def test_only_textures_vary_within_the_mask(pictures: list[Picture]) -> None:
     contrasts = {value: np.mean(spread[value]) for value in spread}
     plain = contrasts.pop("plain")
     assert min(contrasts.values()) > 1.8 * plain
-    assert max(contrasts.values()) < 1.15 * min(contrasts.values())
+    assert max(contrasts.values()) < 1.3 * min(contrasts.values())
     means = [np.mean(level[value]) for value in level]
     assert max(means) < 1.1 * min(means)
 
