@@ -46,7 +46,7 @@ def boxes(maps: Tensor, peaks: Tensor, field: ReceptiveField, side: int) -> Tens
         around the peak unit's centre.
     """
     size = max(field.size)
-    if size > LARGE * side and maps[0].numel() > 1:  # one unit alone cannot say where
+    if size > LARGE * side and maps.shape[1:].numel() > 1:  # one unit alone cannot say where
         radii = _holding_radius(_positive(maps), peaks)
         # A unit stands for the pixels between its neighbours; one more stride each side
         # for what lies under the rim of the map's blob.

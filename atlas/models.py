@@ -96,8 +96,9 @@ def select_layers(
     module : nn.Module
         A prepared classifier.
     patterns : sequence of str
-        Names (`features.28`) or globs (`features.*`); none means every Conv2d. A glob takes
-        what can be catalogued of what it matches; a name must be catalogable itself.
+        Names (`features.28`) or globs (`features.*`); none means every Conv2d. A glob means
+        the Conv2d layers that it matches, or what else it matches if there are none; a name
+        means just that layer.
     size : int
         Side of the input in pixels, for the forward pass that finds the order.
 
@@ -111,9 +112,9 @@ def select_layers(
     known = [name for name, _ in module.named_modules() if name]
     order = _called(module, size)
     usable = [name for name, problem in order.items() if not problem]
+    kinds = dict(module.named_modules())
+    convolutions = tuple(name for name in usable if isinstance(kinds[name], nn.Conv2d))
     if not patterns:
-        kinds = dict(module.named_modules())
-        convolutions = tuple(name for name in usable if isinstance(kinds[name], nn.Conv2d))
         if not convolutions:
             raise UserError("the network has no Conv2d that it uses once: set model.layers")
         return convolutions
@@ -127,7 +128,7 @@ def select_layers(
             close = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(close)}?" if close else f"known: {_some(known)}"
             raise UserError(f"the network has no layer {pattern!r}; {hint}")
-        elif matches := fnmatch.filter(usable, pattern):
+        elif matches := fnmatch.filter(convolutions, pattern) or fnmatch.filter(usable, pattern):
             chosen.update(matches)
         else:
             raise UserError(f"no layer matches {pattern!r}; known: {_some(usable)}")

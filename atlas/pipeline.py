@@ -44,7 +44,9 @@ class Inputs:
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """The chosen layers in the order of the forward pass."""
-        return models.select_layers(self.network.module, self.recipe.model.layers)
+        network = self.network
+        crop = network.preprocessing.crop
+        return models.select_layers(network.module, self.recipe.model.layers, crop)
 
     @cached_property
     def source(self) -> Source:

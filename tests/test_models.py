@@ -423,13 +423,16 @@ def test_layers_by_name_and_glob(squeezenet):
     assert models.select_layers(module, ["features.3.*", "features.0"]) == (
         "features.0",
         "features.3.squeeze",
-        "features.3.squeeze_activation",
         "features.3.expand1x1",
-        "features.3.expand1x1_activation",
         "features.3.expand3x3",
+    )
+    assert models.select_layers(module, ["features.3.*_activation"]) == (
+        "features.3.squeeze_activation",
+        "features.3.expand1x1_activation",
         "features.3.expand3x3_activation",
     )
-    assert models.select_layers(module, ["features.[01]"]) == ("features.0", "features.1")
+    assert models.select_layers(module, ["features.1"]) == ("features.1",)
+    assert models.select_layers(module, ["features.[01]"]) == ("features.0",)
 
 
 class Odd(nn.Module):
