@@ -1,6 +1,6 @@
 """How clear and how varied the channels of the demo network are.
 
-    python benchmarks/demo_world.py [--pictures N] [--weights FILE]
+    python benchmarks/demo_world.py [--pictures N] [--seed SEED] [--weights FILE | --untrained]
 
 Prints, for pictures that the network was not trained on: its accuracy; how many channels are
 clear (at least 0.8 of their 16 strongest references share an attribute value), by layer and by
@@ -137,9 +137,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=4_000, help="(default: 4000)")
     parser.add_argument("--seed", type=int, default=1_000, help="world to draw (default: 1000)")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--untrained", action="store_true", help="random weights, as a control")
     arguments = parser.parse_args()
 
-    network = load(arguments.weights)
+    torch.manual_seed(0)
+    network = DemoNetwork().eval() if arguments.untrained else load(arguments.weights)
     pictures = [draw(arguments.seed, index) for index in range(arguments.pictures)]
     peaks, places = measure(network, pictures)
     print(f"{len(pictures)} pictures of world {arguments.seed}; {REFERENCES} references a channel")
