@@ -13,7 +13,7 @@ def choose(catalogue: Catalogue) -> list[Channel]:
     """
     late = [layer for layer in catalogue.layers if layer.depth >= 2 / 3]
     candidates = [catalogue.channels[row] for layer in late for row in layer.rows]
-    candidates = [c for c in candidates if c.values["top_classes"]]
+    candidates = [c for c in candidates if max(c.values["top_class_shares"], default=0) > 0]
     candidates.sort(key=lambda c: (-c.values["top_class_shares"][0], c.row))
     chosen: list[Channel] = []
     classes: set[int] = set()

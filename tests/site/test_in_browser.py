@@ -2,8 +2,11 @@
 
 import shutil
 from collections.abc import Iterator
+from io import BytesIO
 
+import numpy as np
 import pytest
+from PIL import Image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -94,12 +97,27 @@ def test_the_switches_choose_what_is_shown_by_mouse_and_by_keyboard(page, built,
     assert shown(page, ".plate.relevance img") == toy.k
 
 
-def test_patches_show_their_own_part_of_the_sheet(page, built, toy):
-    """The sheet is one column; the background of patch i begins i tiles further down."""
+def small(picture: Image.Image) -> np.ndarray:
+    """Return a picture as 6 x 6 colours."""
+    scaled = picture.convert("RGB").resize((6, 6), Image.Resampling.BOX)
+    return np.asarray(scaled, np.float32)
+
+
+@pytest.mark.parametrize("mode", ["relevance", "activation"])
+def test_patches_show_their_own_part_of_the_sheet(page, built, toy, mode):
     page.goto(address(built, "channels/features.28/1.html"))
-    patches = page.locator(".plate.relevance li div")
-    seen = {patches.nth(place).screenshot() for place in range(toy.k)}
-    assert len(seen) == toy.k
+    page.add_style_tag(content=".atlas .plate li::before { display: none }")
+    page.get_by_text(mode, exact=True).click()
+    sheet = next(built.root.joinpath("pages/channels/features.28").glob(f"1{mode[0]}-*.webp"))
+    with Image.open(sheet) as column:
+        side = column.width
+        tiles = [small(column.crop((0, n * side, side, (n + 1) * side))) for n in range(toy.k)]
+    patches = page.locator(f".plate.{mode} li div")
+    for place in range(toy.k):
+        seen = small(Image.open(BytesIO(patches.nth(place).screenshot())))
+        distances = [np.abs(seen - tile).mean() for tile in tiles]
+        assert np.argmin(distances) == place, distances
+        assert min(distances) < 12, distances
 
 
 def test_arrow_keys_walk_through_the_channels(page, built):

@@ -27,6 +27,13 @@ def test_front_matter_holds_two_lines_of_harmless_text(title, description):
     assert not set("<>\"'`{}\n") & set(meta["title"] + meta["description"])
 
 
+def test_every_line_of_a_body_begins_with_a_tag_and_has_no_braces():
+    body = text.body("<div>\n  <p>one\n```\n# two {{ 7*7 }}\n</p>\n\n</div>\n")
+    assert (
+        body == "<div>\n<p>one &#96;&#96;&#96; # two &#123;&#123; 7*7 &#125;&#125;\n</p>\n</div>\n"
+    )
+
+
 def test_numbers():
     assert text.percent(0.0213) == "2.1\u00a0%"
     assert text.percent(0.5) == "50\u00a0%"
