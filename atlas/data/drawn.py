@@ -1,5 +1,6 @@
 """`demo:world`: the pictures of the demo world, drawn when they are asked for."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,9 @@ from PIL import Image
 from atlas.data.source import Description, Record, ascending
 from atlas.demo import world
 from atlas.errors import UserError
+
+FINGERPRINTED = 8
+"""Pictures that the fingerprint is made from."""
 
 COUNT = 4000
 """Number of pictures where the recipe does not limit it."""
@@ -41,8 +45,15 @@ class World:
             "split": None,
             "config": None,
             "revision": f"seed {self.seed}",
-            "fingerprint": None,
+            "fingerprint": self._fingerprint(),
         }
+
+    def _fingerprint(self) -> str:
+        """Return a hash of the first pictures: another way of drawing is another world."""
+        digest = hashlib.sha256(str(self.count).encode())
+        for index in range(min(self.count, FINGERPRINTED)):
+            digest.update(world.draw(self.seed, index).image.tobytes())
+        return digest.hexdigest()
 
     def records(self, start: int = 0) -> Iterator[Record]:
         """Yield the samples from ordinal `start` on."""

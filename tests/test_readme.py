@@ -1,0 +1,66 @@
+"""What the README tells people to type works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def demo(run, tmp_path_factory) -> Path:
+    """A directory in which `atlas build demo` was run, with fewer pictures."""
+    home = tmp_path_factory.mktemp("home")
+    result = run(
+        "build", "demo", "--set", "data.limit=64", "--set", "prepass.k=3",
+        "--set", "model.layers=['features.0', 'features.40', 'planted']", cwd=home,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert str(home / "build/out/demo/site/index.html") in result.stdout
+    return home
+
+
+def test_the_tour_of_the_python_api_runs(demo, monkeypatch, capsys):
+    [tour] = blocks("python")
+    monkeypatch.chdir(demo)
+    exec(compile(tour, "README.md", "exec"), {})
+    assert (demo / "patch.png").is_file()
+    assert capsys.readouterr().out.startswith("features.40:49 channels/features.40/49.html")
+
+
+def test_the_demo_is_sound(demo, run):
+    result = run("verify", "build/out/demo", cwd=demo)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_photographs_command_works_on_a_folder(run, pictures, tmp_path):
+    """As it stands, but for the weights, which cannot be downloaded here."""
+    [line] = [line for block in blocks("sh") for line in block.splitlines() if "photos" in line]
+    words = shlex.split(line.replace("/path/to/photos", str(pictures)))
+    result = run(
+        *words[1:], "--set", "model.weights=random", "--set", "prepass.k=1",
+        "--set", "model.layers=['features.3.*']", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "build/out/photos/site/index.html").is_file()
+
+
+def test_the_recipe_in_the_readme_is_a_recipe(tmp_path):
+    from atlas.recipe import load
+
+    [text] = blocks("toml")
+    (tmp_path / "mine.toml").write_text(text)
+    assert load(str(tmp_path / "mine.toml")).prepass.k == 40
+
+
+def test_every_command_stands_in_the_readme_and_every_command_there_exists():
+    from atlas.cli import main
+
+    named = set(re.findall(r"`atlas ([a-z]+)", README)) | {"build"}
+    assert named == set(main.commands)
