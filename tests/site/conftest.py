@@ -98,7 +98,10 @@ def make_atlas(root: Path) -> Store:
                     references[name].append(value)
     store.write_table("references", references)
     count = len(references["layer"])
-    store.write_array("masks.npy", rng.integers(0, 256, (count, 16, 16)).astype(np.uint8))
+    masks = np.zeros((count, 16, 16), np.uint8)
+    for mask, (y, x) in zip(masks, rng.integers(0, 9, (count, 2)), strict=True):
+        mask[y : y + 8, x : x + 8] = 255
+    store.write_array("masks.npy", masks)
     store.write_table(
         "classes",
         {

@@ -104,20 +104,32 @@ def small(picture: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize("mode", ["relevance", "activation"])
-def test_patches_show_their_own_part_of_the_sheet(page, built, toy, mode):
+@pytest.mark.parametrize("view", ["patch", "concept only"])
+def test_patches_show_their_own_part_of_the_sheets(browser, built, toy, mode, view):
+    context = browser.new_context(color_scheme="dark")  # the veil is black, as in its file
+    page = context.new_page()
     page.goto(address(built, "channels/features.28/1.html"))
     page.add_style_tag(content=".atlas .plate li::before { display: none }")
     page.get_by_text(mode, exact=True).click()
-    sheet = next(built.root.joinpath("pages/channels/features.28").glob(f"1{mode[0]}-*.webp"))
-    with Image.open(sheet) as column:
-        side = column.width
-        tiles = [small(column.crop((0, n * side, side, (n + 1) * side))) for n in range(toy.k)]
+    page.get_by_text(view, exact=True).click()
+
+    folder = built.root / "pages" / "channels" / "features.28"
+    with Image.open(next(folder.glob(f"1{mode[0]}-*.webp"))) as column:
+        tiles = np.asarray(column.convert("RGB"), np.float32).reshape(toy.k, column.width, -1, 3)
+    with Image.open(next(folder.glob("1v-*.webp"))) as veils:  # relevance, then activation
+        covers = np.asarray(veils)[:, :, 3].reshape(2, toy.k, 18, 18)[int(mode == "activation")]
+    expected = []
+    for tile, cover in zip(tiles, covers, strict=True):
+        veil = Image.fromarray(cover[1:17, 1:17]).resize(tile.shape[:2], Image.Resampling.BILINEAR)
+        seen = 1 - np.asarray(veil, np.float32)[:, :, None] / 255 if view != "patch" else 1
+        expected.append(small(Image.fromarray((tile * seen).astype(np.uint8))))
     patches = page.locator(f".plate.{mode} li div")
     for place in range(toy.k):
-        seen = small(Image.open(BytesIO(patches.nth(place).screenshot())))
-        distances = [np.abs(seen - tile).mean() for tile in tiles]
+        shot = small(Image.open(BytesIO(patches.nth(place).screenshot())))
+        distances = [np.abs(shot - picture).mean() for picture in expected]
         assert np.argmin(distances) == place, distances
-        assert min(distances) < 12, distances
+        assert min(distances) < 10, distances
+    context.close()
 
 
 def test_arrow_keys_walk_through_the_channels(page, built):
