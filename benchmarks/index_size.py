@@ -1,4 +1,4 @@
-"""At which size should the patch index be compressed?
+"""Tell at which size the patch index should be compressed.
 
 Prints, for growing numbers of patch vectors, the size, the time of one query and the recall
 of an exact index and of the compressed one that `atlas.vectors` makes above its limit.

@@ -126,6 +126,6 @@ def test_encoders_of_transformers(kind, dimension, tmp_path):
 
 
 def test_an_encoder_that_cannot_be_had_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="patches.encoder") as caught:
+    with pytest.raises(UserError, match=r"patches\.encoder") as caught:
         encoders.transformers_encoder(str(tmp_path / "none"), "", torch.device("cpu"))
     assert "\n" not in str(caught.value)
