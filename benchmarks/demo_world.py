@@ -21,22 +21,11 @@ from torch import Tensor, nn
 from atlas.demo.network import PLANTED, SIZE, WEIGHTS, DemoNetwork, load, preprocess
 from atlas.demo.truth import Meaning, base_rates, meaning, shown
 from atlas.demo.world import ATTRIBUTES, CLASSES, Picture, draw
+from atlas.receptive import ReceptiveField, receptive_fields
 
 REFERENCES = 16
 SELECTIVE = 0.8
 KINDS = ("colour", "shape", "texture", "background", "position")
-
-
-def receptive_fields(network: DemoNetwork) -> dict[str, tuple[int, int]]:
-    """Return size and stride in pixels of a unit of each convolution (centre = its cell's)."""
-    fields, size, stride = {}, 1, 1
-    for name, layer in network.features.named_children():
-        if isinstance(layer, nn.Conv2d):
-            size += 2 * stride
-            fields[f"features.{name}"] = (size, stride)
-        elif isinstance(layer, nn.MaxPool2d):
-            size, stride = size + stride, 2 * stride
-    return fields
 
 
 def measure(network: DemoNetwork, pictures: list[Picture]) -> tuple[dict[str, Tensor], ...]:
@@ -72,19 +61,17 @@ def measure(network: DemoNetwork, pictures: list[Picture]) -> tuple[dict[str, Te
 
 
 def channel_meanings(
-    peaks: Tensor, places: Tensor, pictures: list[Picture], field: tuple[int, int]
+    peaks: Tensor, places: Tensor, pictures: list[Picture], field: ReceptiveField
 ) -> list[Meaning]:
     """Return the meaning of each channel of a layer, from what lies under its patches."""
     rates = base_rates([picture.attributes for picture in pictures])
-    size, stride = field
-    cells = SIZE // stride
+    cells = SIZE // field.stride[0]
     meanings = []
     for channel in range(peaks.shape[1]):
         seen = []
         for image in peaks[:, channel].topk(REFERENCES).indices.tolist():
             y, x = divmod(int(places[image, channel]), cells)
-            x0, y0 = (round((c + 0.5) * stride - size / 2) for c in (x, y))
-            seen.append(shown(pictures[image], (x0, y0, x0 + size, y0 + size)))
+            seen.append(shown(pictures[image], field.box(y, x, (SIZE, SIZE))))
         meanings.append(meaning(seen, rates))
     return meanings
 
@@ -135,7 +122,7 @@ def main() -> None:
     """Read the command line and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=4_000, help="(default: 4000)")
-    parser.add_argument("--seed", type=int, default=1_000, help="world to draw (default: 1000)")
+    parser.add_argument("--seed", type=int, default=2_000, help="world to draw (default: 2000)")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--untrained", action="store_true", help="random weights, as a control")
     arguments = parser.parse_args()
@@ -147,7 +134,8 @@ def main() -> None:
     print(f"{len(pictures)} pictures of world {arguments.seed}; {REFERENCES} references a channel")
     print_accuracy(peaks["logits"], pictures)
 
-    fields = receptive_fields(network)
+    convolutions = [name for name in peaks if name.startswith("features.")]
+    fields = receptive_fields(network, convolutions, (SIZE, SIZE))
     print_clear(
         {
             name: channel_meanings(peaks[name], places[name], pictures, field)
