@@ -102,8 +102,7 @@ class Pages:
             channel.link,
             "channel.html",
             channel.address,
-            f"What {channel.address} answers to: its reference patches by relevance and by "
-            "activation, its statistics, classes and nearest channels.",
+            f"What {channel.address} answers to: reference patches, classes, nearest channels.",
             channel=channel,
             layer=channel.layer,
             spine=self._spine(channel.layer),
