@@ -126,9 +126,7 @@ def index_patches(store: Store, encoder: Encoder) -> dict[str, str | int | float
     built = vectors.build(chunks(), sample, count, dimension)
     vectors.save(built.index, store.root / INDEX)
     nearest, similarity = _nearest(sums)
-    store.extend_table(
-        "channels", {"neighbours": list(nearest), "neighbour_similarities": list(similarity)}
-    )
+    store.extend_table("channels", {"neighbours": nearest, "neighbour_similarities": similarity})
     return {
         "encoder": encoder.name,
         "dimension": dimension,
@@ -200,7 +198,7 @@ def _encode(
 
 def _nearest(
     sums: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+) -> tuple[list[npt.NDArray[np.int32]], list[npt.NDArray[np.float32]]]:
     """Return the most similar other channels of each and the cosine of their mean vectors.
 
     Channels without references have no vector; they are nobody's neighbour and have none.
@@ -208,7 +206,9 @@ def _nearest(
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     unit = sums / np.where(lengths == 0, 1, lengths)
     similarity = (unit @ unit.T).astype(np.float32)
+    silent = lengths[:, 0] == 0
+    similarity[silent] = similarity[:, silent] = -np.inf
     np.fill_diagonal(similarity, -np.inf)
-    nearest = np.argsort(-similarity, axis=1, kind="stable").astype(np.int32)
-    nearest = nearest[:, : min(NEIGHBOURS, len(sums) - 1)]
-    return nearest, np.take_along_axis(similarity, nearest, axis=1)
+    nearest = np.argsort(-similarity, axis=1, kind="stable").astype(np.int32)[:, :NEIGHBOURS]
+    known = [row[similarity[channel, row] > -np.inf] for channel, row in enumerate(nearest)]
+    return known, [similarity[channel, row] for channel, row in enumerate(known)]
