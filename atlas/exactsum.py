@@ -35,9 +35,9 @@ class ExactSum:
         return self.total.double() / 2.0**self.bits
 
 
-def zeros(*shape: int, bits: int) -> ExactSum:
+def zeros(*shape: int, bits: int, device: torch.device | None = None) -> ExactSum:
     """Return an empty sum of the given shape."""
-    return ExactSum(torch.zeros(shape, dtype=torch.int64), bits)
+    return ExactSum(torch.zeros(shape, dtype=torch.int64, device=device), bits)
 
 
 def quantise(terms: Tensor, bits: int) -> Tensor:

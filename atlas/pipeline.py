@@ -17,7 +17,18 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 import atlas
-from atlas import canonize, encoders, models, patches, pictures, prepass, receptive, site, tables
+from atlas import (
+    canonize,
+    checkpoint,
+    encoders,
+    models,
+    patches,
+    pictures,
+    prepass,
+    receptive,
+    site,
+    tables,
+)
 from atlas.data import Source, match_labels, open_source
 from atlas.errors import UserError
 from atlas.models import Network
@@ -119,6 +130,7 @@ def index(recipe: Recipe, out: Path) -> Store:
         manifest["versions"] = _versions()
         store.write_manifest(manifest)
         _stage(store, "prepass", new, lambda: _prepass(store, inputs))
+        (store.root / checkpoint.NAME).unlink(missing_ok=True)
         _stage(store, "pictures", new, lambda: _pictures(store, inputs))
         _stage(
             store,
@@ -160,16 +172,16 @@ def _stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any
 def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
     recipe, network, source = inputs.recipe, inputs.network, inputs.source
     tally = prepass.run(
-        source.records(),
-        source.count,
+        source,
         _outputs(inputs),
+        network.outputs,
         inputs.engine,
         network.preprocessing,
         recipe.activation,
         recipe.relevance,
-        recipe.prepass.k,
-        recipe.prepass.batch_size,
+        recipe.prepass,
         network.device,
+        prepass.Checkpoints(store.root / checkpoint.NAME, inputs.atlas_id()),
     )
     tables.write(store, tally, _class_names(inputs))
     return {
@@ -178,7 +190,7 @@ def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
             "labelled": tally.labelled,
             "correct": tally.correct,
             "skipped": tally.skipped,
-            "skips": [{"key": key, "reason": reason} for key, reason in tally.skips],
+            "skips": [{"key": key, "reason": reason} for _, key, reason in tally.skips],
         },
         "conservation": tables.conservation(tally),
     }

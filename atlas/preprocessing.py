@@ -62,10 +62,13 @@ class Preprocessing:
 
     def tensor(self, views: Sequence[Image.Image]) -> torch.Tensor:
         """Return `views` (each from `view`) as float32 of shape (B, 3, crop, crop), normalised."""
-        pixels = torch.from_numpy(np.stack([np.asarray(view) for view in views]))
+        return self.normalize(torch.from_numpy(np.stack([np.asarray(view) for view in views])))
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return views as uint8 (B, crop, crop, 3) as the network's input, on their device."""
         values = pixels.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255)
-        mean = torch.tensor(self.mean).view(3, 1, 1)
-        std = torch.tensor(self.std).view(3, 1, 1)
+        mean = torch.tensor(self.mean, device=values.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=values.device).view(3, 1, 1)
         return values.sub_(mean).div_(std)
 
 

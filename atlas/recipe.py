@@ -138,7 +138,17 @@ class Prepass:
     """References of each channel in each mode."""
 
     batch_size: Positive = 32
-    """Pictures read together. Results do not depend on it on a CPU."""
+    """Pictures that go through the network together. Results do not depend on it on a CPU."""
+
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that read and decode pictures; unless given, none on a CPU, which has enough
+    to do, and up to 8 beside a GPU."""
+
+    checkpoint_images: Positive = 10_000
+    """A checkpoint is written after this many pictures ..."""
+
+    checkpoint_seconds: Positive = 120
+    """... or this many seconds, whichever comes first."""
 
     dtype: Literal["float32"] = "float32"
     """Precision of the network's arithmetic."""

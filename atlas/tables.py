@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from atlas.prepass import LayerTally, Tally, references
 from atlas.store import MODES, Store
+from atlas.tally import LayerTally, Tally, references
 
 TOP_CLASSES = 10
 """How many classes channels.parquet names for each channel."""

@@ -4,6 +4,7 @@ The order is total (score, then index of the sample), so that what is kept depen
 what was offered: not on the size of batches, their order, or how work was split.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -32,20 +33,50 @@ class TopK:
     peaks: Tensor
 
 
-def empty(channels: int, k: int) -> TopK:
+def empty(channels: int, k: int, device: torch.device | None = None) -> TopK:
     """Return a reservoir of `k` free places for each of `channels` channels."""
     return TopK(
-        torch.full((channels, k), -torch.inf),
-        torch.full((channels, k), EMPTY),
-        torch.zeros((channels, k), dtype=torch.int64),
+        torch.full((channels, k), -torch.inf, device=device),
+        torch.full((channels, k), EMPTY, device=device),
+        torch.zeros((channels, k), dtype=torch.int64, device=device),
+    )
+
+
+def update(kept: TopK, scores: Tensor, indices: Tensor, peaks: Callable[[Tensor], Tensor]) -> None:
+    """Offer one batch to a reservoir, in place.
+
+    Channels in which no sample reaches the last kept score cost one comparison: after many
+    samples that is nearly all of them. Scores of exactly zero are no candidates: a picture
+    in which the channel is silent says nothing about it.
+
+    Parameters
+    ----------
+    kept : TopK
+        Changed in place.
+    scores : Tensor
+        (samples, channels).
+    indices : Tensor
+        int64 (samples,); none of them offered before.
+    peaks : callable
+        From channels, int64 (some,), to the peak units of all samples, int64 (samples, some).
+    """
+    candidates = (scores >= kept.scores[:, -1]) & (scores != 0)
+    some = candidates.any(dim=0).nonzero()[:, 0]
+    if not len(some):
+        return
+    offered = TopK(scores[:, some].T, indices.expand(len(some), -1), peaks(some).T)
+    merged = merge(TopK(kept.scores[some], kept.indices[some], kept.peaks[some]), offered)
+    kept.scores[some], kept.indices[some], kept.peaks[some] = (
+        merged.scores,
+        merged.indices,
+        merged.peaks,
     )
 
 
 def merge(kept: TopK, offered: TopK) -> TopK:
-    """Return the best of two reservoirs, as many places as `kept` has.
+    """Return the best of two reservoirs of the same channels, as many places as `kept` has.
 
-    A sample must not be in both. Offered scores of exactly zero are no candidates: a
-    picture in which the channel is silent says nothing about it.
+    A sample must not be in both; offered scores of zero are left out.
     """
     k = kept.scores.shape[1]
     silent = offered.scores == 0
@@ -57,16 +88,3 @@ def merge(kept: TopK, offered: TopK) -> TopK:
     by_score = scores.gather(1, by_index).argsort(dim=1, descending=True, stable=True)
     order = by_index.gather(1, by_score)[:, :k]
     return TopK(scores.gather(1, order), indices.gather(1, order), peaks.gather(1, order))
-
-
-def offer(scores: Tensor, indices: Tensor, peaks: Tensor) -> TopK:
-    """Return the samples of one batch in the form that `merge` takes.
-
-    Parameters
-    ----------
-    scores, peaks : Tensor
-        (samples, channels).
-    indices : Tensor
-        int64 (samples,).
-    """
-    return TopK(scores.T.contiguous(), indices.expand(scores.shape[1], -1), peaks.T.contiguous())

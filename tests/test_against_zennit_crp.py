@@ -1,5 +1,6 @@
 """The pre-pass finds what zennit-crp's FeatureVisualization finds."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ from zennit.composites import EpsilonPlusFlat
 from atlas import models, prepass
 from atlas.data import Record
 from atlas.preprocessing import Preprocessing
-from atlas.recipe import Activation, Relevance
+from atlas.recipe import Activation, Prepass, Relevance
 from atlas.recipe import Model as ModelTable
 from atlas.recipe import Preprocessing as PreprocessingTable
 from atlas.relevance import ZennitEngine
@@ -24,6 +25,32 @@ from atlas.topk import EMPTY
 
 K = 40  # what zennit-crp keeps
 TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Given:
+    """A source of pictures that are in memory."""
+
+    images: list[Image.Image]
+    targets: list[int]
+    name = "given"
+    classes = None
+    random_access = True
+
+    @property
+    def count(self):
+        return len(self.images)
+
+    def describe(self):
+        return {}
+
+    def records(self, start=0):
+        return self.fetch(range(start, self.count))
+
+    def fetch(self, indices):
+        for index in indices:
+            copy = partial(Image.Image.copy, self.images[index])
+            yield Record(index, f"{index}.png", self.targets[index], copy)
 
 
 def small_network() -> tuple[nn.Module, Preprocessing]:
@@ -99,21 +126,16 @@ def test_references_scores_and_peaks_are_those_of_zennit_crp(name, aggregate, no
     targets = [number % classes for number in range(len(images))]
     expected = oracle(module, layers, inputs, targets, aggregate, normalize, tmp_path)
 
-    records = [
-        Record(number, f"{number}.png", targets[number], partial(Image.Image.copy, image))
-        for number, image in enumerate(images)
-    ]
     tally = prepass.run(
-        reversed(records),  # the order must not matter
-        None,
+        Given(images, targets),
         range(classes),
+        classes,
         ZennitEngine(module, layers, "epsilon_plus_flat", []),
         preprocessing,
         Activation(aggregate=aggregate, normalize=normalize),
         Relevance(aggregate=aggregate, normalize=normalize),
-        k=K,
-        batch_size=13,
-        device=torch.device("cpu"),
+        Prepass(k=K, batch_size=13),
+        torch.device("cpu"),
     )
 
     compared = 0

@@ -40,10 +40,14 @@ def cases(draw):
     return scores, order, size, draw(st.integers(1, 8))
 
 
-def offered(scores: np.ndarray, rows: list[int]) -> TopK:
-    part = torch.from_numpy(scores[rows])
-    peaks = torch.tensor(rows)[:, None].expand(-1, scores.shape[1]) * 10
-    return topk.offer(part, torch.tensor(rows), peaks)
+def offer(reservoir: TopK, scores: np.ndarray, rows: list[int]) -> TopK:
+    indices = torch.tensor(rows)
+
+    def peaks(channels):
+        return indices[:, None] * 10 + channels
+
+    topk.update(reservoir, torch.from_numpy(scores[rows]), indices, peaks)
+    return reservoir
 
 
 @given(cases())
@@ -51,10 +55,11 @@ def test_any_batching_keeps_what_a_sort_keeps(case):
     scores, order, size, k = case
     reservoir = topk.empty(scores.shape[1], k)
     for start in range(0, len(order), size):
-        reservoir = topk.merge(reservoir, offered(scores, list(order[start : start + size])))
+        offer(reservoir, scores, list(order[start : start + size]))
     assert kept(reservoir) == by_sorting(scores, k)
     full = reservoir.indices != EMPTY
-    assert torch.equal(reservoir.peaks[full], reservoir.indices[full] * 10)
+    channels = torch.arange(scores.shape[1])[:, None]
+    assert torch.equal(reservoir.peaks[full], (reservoir.indices * 10 + channels)[full])
 
 
 @given(cases())
@@ -62,7 +67,7 @@ def test_merging_the_reservoirs_of_two_halves_is_the_same(case):
     scores, order, _, k = case
     half = len(order) // 2
     parts = [
-        topk.merge(topk.empty(scores.shape[1], k), offered(scores, list(rows)))
+        offer(topk.empty(scores.shape[1], k), scores, list(rows))
         for rows in (order[:half], order[half:])
         if rows
     ]

@@ -38,6 +38,11 @@ class World:
         """Names of the labels."""
         return world.CLASSES
 
+    @property
+    def random_access(self) -> bool:
+        """Every picture is drawn by itself."""
+        return True
+
     def describe(self) -> Description:
         """Return what identifies the data; its seed stands in `revision`."""
         return {

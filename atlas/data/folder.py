@@ -60,6 +60,11 @@ class Folder:
         """Number of pictures."""
         return len(self.paths)
 
+    @property
+    def random_access(self) -> bool:
+        """Files are opened one by one."""
+        return True
+
     def describe(self) -> Description:
         """Return what identifies the data; the directory by its last part only."""
         return {

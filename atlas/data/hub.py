@@ -73,6 +73,11 @@ class Hub:
         last = str(self.identity["source"]).removeprefix("hf:").rpartition("/")[2]
         return slug(f"{last} {self.recipe.config} {self.recipe.split}")
 
+    @property
+    def random_access(self) -> bool:
+        """A stream is read from its start; what is on the disk is not."""
+        return isinstance(self.rows, datasets.Dataset)
+
     def describe(self) -> Description:
         """Return what identifies the data: on the Hub the commit, else a fingerprint."""
         return dict(self.identity)

@@ -54,6 +54,10 @@ class Source(Protocol):
     def count(self) -> int | None:
         """Number of samples; None where only reading them all would tell."""
 
+    @property
+    def random_access(self) -> bool:
+        """Whether `fetch` costs no more than the samples that it yields."""
+
     def describe(self) -> Description:
         """Return what identifies the data, for the manifest.
 
