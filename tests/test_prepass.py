@@ -135,6 +135,59 @@ def test_killed_at_twenty_random_points_the_tables_are_the_same_bytes(project, m
     assert resumed >= 3  # a later run went on from where an earlier one was killed
 
 
+def damage(content: bytes, kind: int) -> bytes:
+    """One of ten ways in which JPEG files are found broken."""
+    middle = len(content) // 2
+    return [
+        b"",
+        content[:2],
+        content[:100],
+        content[:middle],
+        content[:-200],
+        bytes(len(content)),
+        b"\0" * 20 + content[20:],
+        b"<html><body>404 Not Found</body></html>",
+        content[:2] + b"\xff\xff" * 40,
+        content[:400] + bytes(len(content) - 400),
+    ][kind]
+
+
+def test_a_thousand_jpegs_of_which_twenty_are_damaged(project, tmp_path):
+    """Just these are listed; everything else is as if they had never been there."""
+    from atlas.demo.world import draw
+
+    sizes = np.random.default_rng(0)
+    whole, mixed = tmp_path / "whole", tmp_path / "mixed"
+    whole.mkdir()
+    mixed.mkdir()
+    broken = set(range(25, 1000, 50))
+    for number in range(1000):
+        width, height = (int(side) for side in sizes.integers(20, 320, 2))
+        picture = Image.fromarray(draw(5, number).image).resize((width, height))
+        name = f"{number:04}.{('jpg', 'JPEG')[number % 2]}"
+        modes = ("RGB", "RGB", "L", "CMYK")
+        picture.convert(modes[number % 4]).save(mixed / name, "JPEG", quality=90)
+        content = (mixed / name).read_bytes()
+        if number in broken:
+            (mixed / name).write_bytes(damage(content, number // 50 % 10))
+        else:
+            (whole / name).write_bytes(content)
+
+    stores = {}
+    for folder in (whole, mixed):
+        overrides = [f"data.source=folder:{folder}", "prepass.batch_size=32", "prepass.workers=2"]
+        recipe = load(str(project / "tiny.toml"), overrides)
+        stores[folder] = pipeline.index(recipe, tmp_path / f"out-{folder.name}")
+    images = stores[mixed].manifest()["images"]
+    assert (images["seen"], images["skipped"]) == (980, 20)
+    assert [int(skip["key"][:4]) for skip in images["skips"]] == sorted(broken)
+    assert stores[whole].manifest()["images"]["skipped"] == 0
+    for name in ("channels", "classes", "references"):
+        assert stores[mixed].table(name).equals(stores[whole].table(name)), name
+    keys = [store.table("images")["key"].to_pylist() for store in stores.values()]
+    assert keys[0] == keys[1]
+
+
 def changed(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
