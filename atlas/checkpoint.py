@@ -1,13 +1,14 @@
 """The state of an unfinished pre-pass on the disk: whole, or as it was before."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from atlas import files, tally
@@ -34,22 +35,7 @@ def save(path: Path, inputs: str, done: int, state: Tally) -> None:
     state : Tally
         The running results.
     """
-    tensors, layers = {}, []
-    for number, (name, layer) in enumerate(state.layers.items()):
-        layers.append([name, layer.height, layer.width])
-        for field, tensor in _tensors(layer):
-            tensors[f"{number}/{field}"] = tensor.cpu().contiguous()
-    tensors["class_count"], tensors["initial"] = state.class_count, state.initial.total
-    facts = {
-        "inputs": inputs,
-        "done": done,
-        "layers": layers,
-        "numbers": [getattr(state, name) for name in _NUMBERS],
-        "seen": [[i, seen.key, seen.label, seen.predicted] for i, seen in state.seen.items()],
-        "skips": state.skips,
-    }
-    with files.atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"facts": json.dumps(facts)})
+    files.write_bytes(path, pack(state, {"inputs": inputs, "done": done}))
 
 
 def load(path: Path, inputs: str, device: torch.device) -> tuple[int, Tally] | None:
@@ -62,13 +48,41 @@ def load(path: Path, inputs: str, device: torch.device) -> tuple[int, Tally] | N
         begins anew, which costs time and nothing else).
     """
     try:
-        with safe_open(path, "pt", device=str(device)) as file:
-            facts = json.loads(file.metadata()["facts"])
-            if facts["inputs"] != inputs:
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state, facts = unpack(path.read_bytes(), device)
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
+    return (facts["done"], state) if facts.get("inputs") == inputs else None
+
+
+def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
+    """Return a tally as the content of a safetensors file, with `facts` in its header."""
+    tensors, layers = {}, []
+    for number, (name, layer) in enumerate(state.layers.items()):
+        layers.append([name, layer.height, layer.width])
+        for field, tensor in _tensors(layer):
+            tensors[f"{number}/{field}"] = tensor.cpu().contiguous()
+    tensors["class_count"], tensors["initial"] = state.class_count, state.initial.total
+    header = {
+        **facts,
+        "layers": layers,
+        "numbers": [getattr(state, name) for name in _NUMBERS],
+        "seen": [[i, seen.key, seen.label, seen.predicted] for i, seen in state.seen.items()],
+        "skips": state.skips,
+    }
+    return serialize(tensors, {"facts": json.dumps(header)})
+
+
+def unpack(content: bytes, device: torch.device) -> tuple[Tally, dict[str, Any]]:
+    """Return the tally and the header of what `pack` has made.
+
+    Raises
+    ------
+    SafetensorError, KeyError, ValueError
+        It is something else.
+    """
+    length = int.from_bytes(content[:8], "little")
+    facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
+    tensors = {name: tensor.to(device) for name, tensor in deserialize(content).items()}
     state = Tally(**dict(zip(_NUMBERS, facts["numbers"], strict=True)))
     state.class_count = tensors["class_count"].cpu()
     state.initial = ExactSum(tensors["initial"].cpu(), tally.VALUE_BITS)
@@ -77,7 +91,7 @@ def load(path: Path, inputs: str, device: torch.device) -> tuple[int, Tally] | N
         state.layers[name] = _layer(height, width, fields)
     state.seen = {i: Seen(key, label, predicted) for i, key, label, predicted in facts["seen"]}
     state.skips = [(index, key, reason) for index, key, reason in facts["skips"]]
-    return facts["done"], state
+    return state, facts
 
 
 _NUMBERS = ("k", "outputs", "images", "labelled", "correct", "skipped")

@@ -89,6 +89,8 @@ def build(recipe: str, out: Path | None, overrides: tuple[str, ...]) -> None:
 
     parsed = load(recipe, overrides)
     store = pipeline.build(parsed, out or _default_out(parsed.name))
+    if store is None:  # one of several processes, and not the first
+        return
     page = (store.root / "site" / "index.html").resolve()
     click.echo(f"The atlas is in {store.root}. Open {page.as_uri()} in a browser.")
 
@@ -104,6 +106,8 @@ def index(recipe: str, out: Path | None, overrides: tuple[str, ...]) -> None:
 
     parsed = load(recipe, overrides)
     store = pipeline.index(parsed, out or _default_out(parsed.name))
+    if store is None:
+        return
     click.echo(f"The tables are in {store.root}. `atlas site {store.root}` makes the pages.")
 
 

@@ -30,6 +30,10 @@ class ExactSum:
         """Add `terms[i]` to row `rows[i]` of the sum, for every i."""
         self.total.index_add_(0, rows, quantise(terms, self.bits))
 
+    def __add__(self, other: "ExactSum") -> "ExactSum":
+        """Return the sum of the terms of both."""
+        return ExactSum(self.total + other.total, self.bits)
+
     def value(self) -> Tensor:
         """Return the sum as float64."""
         return self.total.double() / 2.0**self.bits

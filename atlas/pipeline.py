@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from atlas import (
     patches,
     pictures,
     prepass,
+    processes,
     receptive,
     site,
     tables,
@@ -32,10 +33,12 @@ from atlas import (
 from atlas.data import Source, match_labels, open_source
 from atlas.errors import UserError
 from atlas.models import Network
+from atlas.processes import ALONE, Team
 from atlas.receptive import ReceptiveField
 from atlas.recipe import Recipe
 from atlas.relevance import ZennitEngine
 from atlas.store import Store
+from atlas.tally import Tally
 
 PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-cpu", "numpy")
 """Their versions stand in the manifest: they can change the last digits of a score."""
@@ -46,11 +49,13 @@ class Inputs:
     """A recipe with what it names, opened when first needed."""
 
     recipe: Recipe
+    team: Team = ALONE
 
     @cached_property
     def network(self) -> Network:
-        """The model, ready to run."""
-        return models.load(self.recipe.model, self.recipe.preprocessing, self.recipe.seed)
+        """The model, ready to run, on the GPU of this process if there is one."""
+        model = replace(self.recipe.model, device=processes.device(self.recipe.model.device))
+        return models.load(model, self.recipe.preprocessing, self.recipe.seed)
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
@@ -110,8 +115,16 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def index(recipe: Recipe, out: Path) -> Store:
+def index(recipe: Recipe, out: Path) -> Store | None:
     """Run pre-pass, pictures and patches, as far as they are not done.
+
+    Of several processes that a launcher has started, the first does all that writes files;
+    the others share the pre-pass with it and are done.
+
+    Returns
+    -------
+    Store or None
+        The atlas; None in the processes that only helped.
 
     Raises
     ------
@@ -119,32 +132,41 @@ def index(recipe: Recipe, out: Path) -> Store:
         Something in the recipe cannot be had, or another build works in `out`.
     """
     store = Store(out)
-    with _alone(store):
-        store.remove_partial()
-        inputs = Inputs(recipe)
-        manifest = store.manifest()
-        new = inputs.atlas_id()
-        if manifest.get("id") != new:  # a changed recipe: nothing of before may be mixed in
-            manifest = {"id": new, **inputs.measured(), "stages": {}}
-        manifest["recipe"] = recipe.as_dict()
-        manifest["versions"] = _versions()
-        store.write_manifest(manifest)
-        _stage(store, "prepass", new, lambda: _prepass(store, inputs))
-        (store.root / checkpoint.NAME).unlink(missing_ok=True)
-        _stage(store, "pictures", new, lambda: _pictures(store, inputs))
-        _stage(
-            store,
-            "patches",
-            fingerprint([new, asdict(recipe.patches)]),
-            lambda: _patches(store, inputs),
-        )
+    with processes.team() as team:
+        inputs = Inputs(recipe, team)
+        if not team.first:
+            if team.told_by_first(0):
+                _measured(store, inputs)
+            return None
+        with _alone(store):
+            store.remove_partial()
+            new = inputs.atlas_id()
+            _begin(store, inputs, new)
+            needed = not _done(store, "prepass", new)
+            team.told_by_first(int(needed))
+            _stage(store, "prepass", new, lambda: _prepass(store, inputs))
+            (store.root / checkpoint.NAME).unlink(missing_ok=True)
+            _stage(store, "pictures", new, lambda: _pictures(store, inputs))
+            patching = fingerprint([new, asdict(recipe.patches)])
+            _stage(store, "patches", patching, lambda: _patches(store, inputs))
     return store
 
 
-def build(recipe: Recipe, out: Path) -> Store:
+def _begin(store: Store, inputs: Inputs, new: str) -> None:
+    """Write into the manifest what is going to be measured."""
+    manifest = store.manifest()
+    if manifest.get("id") != new:  # a changed recipe: nothing of before may be mixed in
+        manifest = {"id": new, **inputs.measured(), "stages": {}}
+    manifest["recipe"] = inputs.recipe.as_dict()
+    manifest["versions"] = _versions()
+    store.write_manifest(manifest)
+
+
+def build(recipe: Recipe, out: Path) -> Store | None:
     """Run every stage as far as it is not done, and make the site."""
     store = index(recipe, out)
-    make_site(store)
+    if store is not None:
+        make_site(store)
     return store
 
 
@@ -157,10 +179,9 @@ def make_site(store: Store) -> None:
 
 def _stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any]]) -> None:
     """Run a stage unless the manifest says that it is done with these inputs."""
-    manifest = store.manifest()
-    whole = all((store.root / file).is_file() for file in manifest.get("files", {}))
-    if whole and manifest["stages"].get(name) == inputs:
+    if _done(store, name, inputs):
         return
+    manifest = store.manifest()
     manifest["stages"].pop(name, None)
     store.write_manifest(manifest)
     results = run()
@@ -169,10 +190,17 @@ def _stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any
     store.write_manifest(manifest)
 
 
-def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
-    recipe, network, source = inputs.recipe, inputs.network, inputs.source
-    tally = prepass.run(
-        source,
+def _done(store: Store, name: str, inputs: str) -> bool:
+    manifest = store.manifest()
+    whole = all((store.root / file).is_file() for file in manifest.get("files", {}))
+    return whole and manifest["stages"].get(name) == inputs
+
+
+def _measured(store: Store, inputs: Inputs) -> Tally:
+    """Run the pre-pass, this process's part of it if there are several."""
+    recipe, network = inputs.recipe, inputs.network
+    return prepass.run(
+        inputs.source,
         _outputs(inputs),
         network.outputs,
         inputs.engine,
@@ -182,7 +210,12 @@ def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
         recipe.prepass,
         network.device,
         prepass.Checkpoints(store.root / checkpoint.NAME, inputs.atlas_id()),
+        inputs.team,
     )
+
+
+def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
+    tally = _measured(store, inputs)
     tables.write(store, tally, _class_names(inputs))
     return {
         "images": {

@@ -18,6 +18,7 @@ from atlas import checkpoint, tally
 from atlas.data import Source
 from atlas.errors import UserError
 from atlas.preprocessing import Preprocessing
+from atlas.processes import ALONE, Team
 from atlas.reader import Batch, batches
 from atlas.recipe import Activation, Prepass, Relevance
 from atlas.relevance import PREDICTED, Engine, measure
@@ -47,6 +48,7 @@ def run(
     settings: Prepass,
     device: torch.device,
     checkpoints: Checkpoints | None = None,
+    team: Team = ALONE,
 ) -> Tally:
     """Stream the source through `engine` and keep what the tables need.
 
@@ -71,6 +73,13 @@ def run(
     checkpoints : Checkpoints, optional
         If given, the pass goes on from there and leaves checkpoints behind. The result is
         the same, bit by bit, however often it was interrupted.
+    team : Team
+        The processes that share the work.
+
+    Returns
+    -------
+    Tally
+        The results; of several processes only the first one gets them.
 
     Raises
     ------
@@ -78,29 +87,57 @@ def run(
         No picture could be read, or the network returned something that is not finite.
     """
     done, state = 0, Tally(settings.k, classes)
-    if checkpoints is not None:
+    if checkpoints is not None and team.first:
         done, state = checkpoint.load(checkpoints.path, checkpoints.inputs, device) or (done, state)
+    done = team.told_by_first(done)
     workers = settings.workers
     if workers is None:
         workers = 0 if device.type == "cpu" else min(MOST_WORKERS, os.cpu_count() or 1)
-    reading = batches(
-        source, preprocessing, settings.batch_size, done, workers, device.type == "cuda"
-    )
+    size, share = settings.batch_size, (team.rank, team.size)
+    reading = batches(source, preprocessing, size, done, share, workers, device.type == "cuda")
     last_done, last_time = done, time.monotonic()
-    with tqdm(total=source.count, initial=done, desc="pre-pass", unit=" images") as progress:
+    title = "pre-pass" if team.size == 1 else f"pre-pass ({team.size} processes)"
+    with tqdm(
+        total=source.count, initial=done, desc=title, unit=" images", disable=not team.first
+    ) as progress:
         for batch, waited in _timed(reading):
-            _measure(state, batch, engine, preprocessing, activation, relevance, outputs, device)
-            done += batch.size
-            progress.set_postfix_str(f"waiting {waited:.0%}, {_memory():.1f} GB", refresh=False)
-            progress.update(batch.size)
+            # All take a step together: only then is what is done a beginning of the data.
             due = done - last_done >= settings.checkpoint_images
             due |= time.monotonic() - last_time >= settings.checkpoint_seconds
-            if checkpoints is not None and due:
-                checkpoint.save(checkpoints.path, checkpoints.inputs, done, state)
+            more, due = team.any(batch is not None, due and team.first)
+            if checkpoints is not None and due and done > last_done:
+                state = _collected(state, team, device)
+                if team.first:
+                    checkpoint.save(checkpoints.path, checkpoints.inputs, done, state)
                 last_done, last_time = done, time.monotonic()
-    if not state.images:
+            if not more:
+                break
+            if batch is not None:
+                _measure(
+                    state, batch, engine, preprocessing, activation, relevance, outputs, device
+                )
+            step = size * team.size
+            if source.count is not None:
+                step = min(step, source.count - done)
+            done += step
+            progress.set_postfix_str(f"waiting {waited:.0%}, {_memory():.1f} GB", refresh=False)
+            progress.update(step)
+    state = _collected(state, team, device)
+    if team.first and not state.images:
         first = f"; the first: {': '.join(state.skips[0][1:])}" if state.skips else ""
         raise UserError(f"no picture of the data could be read ({state.skipped} skipped{first})")
+    return state
+
+
+def _collected(state: Tally, team: Team, device: torch.device) -> Tally:
+    """Return what all processes have found to the first one, and an empty tally to the others."""
+    if team.size == 1:
+        return state
+    parts = team.collect(checkpoint.pack(state, {}))
+    if not team.first:
+        return Tally(state.k, state.outputs)
+    for part in parts[1:]:
+        state = tally.merge(state, checkpoint.unpack(part, device)[0])
     return state
 
 
@@ -136,14 +173,12 @@ def _output(label: int | None, outputs: Sequence[int | None]) -> int | None:
     return None if label is None or label >= len(outputs) else outputs[label]
 
 
-def _timed(reading: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Yield each batch with the share of all time that was spent waiting for batches."""
+def _timed(reading: Iterator[Batch]) -> Iterator[tuple[Batch | None, float]]:
+    """Yield each batch, then None for ever, with the share of time spent waiting for batches."""
     begin, waited = time.monotonic(), 0.0
     while True:
         asked = time.monotonic()
         batch = next(reading, None)
-        if batch is None:
-            return
         waited += time.monotonic() - asked
         yield batch, waited / (time.monotonic() - begin)
 

@@ -52,10 +52,11 @@ def batches(
     preprocessing: Preprocessing,
     batch_size: int,
     start: int = 0,
+    share: tuple[int, int] = (0, 1),
     workers: int = 0,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """Yield all samples from ordinal `start` on, in batches and in order.
+    """Yield the samples from ordinal `start` on, in batches and in order.
 
     Parameters
     ----------
@@ -67,6 +68,8 @@ def batches(
         Samples in a batch; the last may have fewer.
     start : int
         Samples to leave out at the beginning.
+    share : (int, int)
+        (i, n): of the batches of all samples, just the i-th, the i+n-th and so on.
     workers : int
         Processes that read and decode; 0 means that the caller's process does.
     pin_memory : bool
@@ -78,7 +81,7 @@ def batches(
         The data can no longer be read, or a worker died or stalled.
     """
     loader: DataLoader[Batch | str] = DataLoader(
-        _Batches(source, preprocessing, batch_size, start),
+        _Batches(source, preprocessing, batch_size, start, share),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
@@ -103,16 +106,25 @@ class _Batches(IterableDataset[Batch | str]):
     """What one worker yields: its batches, or at the end the line that tells what went wrong."""
 
     def __init__(
-        self, source: Source, preprocessing: Preprocessing, batch_size: int, start: int
+        self,
+        source: Source,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        start: int,
+        share: tuple[int, int],
     ) -> None:
         self._source = source
         self._preprocessing = preprocessing
         self._size = batch_size
         self._start = start
+        self._share = share
 
     def __iter__(self) -> Iterator[Batch | str]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        process, processes = self._share
+        # DataLoader asks its workers in turn, so a process gets its batches in order.
+        worker, workers = worker * processes + process, workers * processes
         try:
             for records in self._records(worker, workers):
                 yield self._decode(records)

@@ -180,6 +180,30 @@ def skip(tally: Tally, index: int, key: str, reason: str) -> None:
     tally.skips = sorted([*tally.skips, (index, key, reason)])[:LISTED_SKIPS]
 
 
+def merge(one: Tally, other: Tally) -> Tally:
+    """Return the tally of the pictures of both; no picture may be in both.
+
+    Both are used up.
+    """
+    if not one.layers or not other.layers:
+        layers = one.layers or other.layers
+    else:
+        layers = {name: _merge(layer, other.layers[name]) for name, layer in one.layers.items()}
+    return Tally(
+        k=one.k,
+        outputs=one.outputs,
+        images=one.images + other.images,
+        labelled=one.labelled + other.labelled,
+        correct=one.correct + other.correct,
+        class_count=one.class_count + other.class_count,
+        initial=one.initial + other.initial,
+        layers=layers,
+        seen=one.seen | other.seen,
+        skipped=one.skipped + other.skipped,
+        skips=sorted(one.skips + other.skips)[:LISTED_SKIPS],
+    )
+
+
 def references(tally: Tally) -> set[int]:
     """Return the indices of the samples that are references now."""
     tops = [top.indices for layer in tally.layers.values() for top in layer.top.values()]
@@ -202,6 +226,21 @@ def _empty_layer(maps: Tensor, classes: int, k: int) -> LayerTally:
         rel_abs_sum=zeros(channels, bits=SHARE_BITS),
         class_sum=zeros(classes, channels, bits=SHARE_BITS),
         flow=zeros(bits=VALUE_BITS),
+    )
+
+
+def _merge(one: LayerTally, other: LayerTally) -> LayerTally:
+    return LayerTally(
+        height=one.height,
+        width=one.width,
+        top={mode: topk.merge(one.top[mode], other.top[mode]) for mode in MODES},
+        act_sum=one.act_sum + other.act_sum,
+        act_max=torch.maximum(one.act_max, other.act_max),
+        positive=one.positive + other.positive,
+        rel_sum=one.rel_sum + other.rel_sum,
+        rel_abs_sum=one.rel_abs_sum + other.rel_abs_sum,
+        class_sum=one.class_sum + other.class_sum,
+        flow=one.flow + other.flow,
     )
 
 

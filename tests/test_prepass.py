@@ -46,7 +46,7 @@ def test_batches_hold_every_sample_once_and_in_order(many, workers, start, strea
     source = open_source(Data(source=f"folder:{many}"))
     if streaming:
         monkeypatch.setattr(type(source), "random_access", False)
-    read = list(batches(source, VIEW, 16, start, workers))
+    read = list(batches(source, VIEW, 16, start, workers=workers))
     expected = [number for number in range(start, 150) if number not in (7, 90)]
     assert [index for batch in read for index in batch.indices] == expected
     assert [index for batch in read for index, _, _ in batch.skips] == [
@@ -69,7 +69,7 @@ def test_what_goes_wrong_in_a_worker_is_one_line(many, monkeypatch):
 
     monkeypatch.setattr(type(source), "fetch", lost)
     with pytest.raises(UserError, match=r"^the data is gone$"):
-        list(batches(source, VIEW, 16, 0, 2))
+        list(batches(source, VIEW, 16, workers=2))
 
 
 def test_a_worker_that_dies_is_noticed(many, monkeypatch):
@@ -85,7 +85,7 @@ def test_a_worker_that_dies_is_noticed(many, monkeypatch):
 
     monkeypatch.setattr(type(source), "fetch", die)
     with pytest.raises(UserError, match=r"run the same command again"):
-        list(batches(source, VIEW, 16, 0, 1))
+        list(batches(source, VIEW, 16, workers=1))
 
 
 def tables(out: Path) -> dict[str, bytes]:
