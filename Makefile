@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO := build/out/demo
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint bench-demo clean
+.PHONY: demo test lint bench-demo bench-prepass clean
 
 demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
@@ -23,6 +23,10 @@ lint: .venv/installed-tests
 # Accuracy of the demo network and what its channels stand for.
 bench-demo: demo .venv/installed-tests
 	$(BIN)/python benchmarks/demo_world.py
+
+# The pre-pass beside zennit-crp and the bare passes of VGG16.
+bench-prepass: .venv/installed-tests
+	$(BIN)/python benchmarks/prepass.py
 
 clean:
 	rm -rf .venv build/out dist .mypy_cache .pytest_cache .ruff_cache

@@ -7,6 +7,7 @@ build goes on where it stopped, and a changed recipe repeats just what depends o
 import hashlib
 import importlib.metadata
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 import atlas
 from atlas import (
     canonize,
     checkpoint,
     encoders,
+    fused,
     models,
     patches,
     pictures,
@@ -32,11 +35,12 @@ from atlas import (
 )
 from atlas.data import Source, match_labels, open_source
 from atlas.errors import UserError
+from atlas.fused import FusedEngine
 from atlas.models import Network
 from atlas.processes import ALONE, Team
 from atlas.receptive import ReceptiveField
 from atlas.recipe import Recipe
-from atlas.relevance import ZennitEngine
+from atlas.relevance import Engine, ZennitEngine
 from atlas.store import Store
 from atlas.tally import Tally
 
@@ -70,11 +74,16 @@ class Inputs:
         return open_source(self.recipe.data)
 
     @cached_property
-    def engine(self) -> ZennitEngine:
-        """What computes relevance."""
-        module = self.network.module
-        composite = self.recipe.relevance.composite
-        return ZennitEngine(module, self.layers, composite, canonize.canonizers(module))
+    def engine(self) -> Engine:
+        """What computes relevance: the fused engine, or zennit where that does not reach."""
+        network, composite = self.network, self.recipe.relevance.composite
+        canonizers = canonize.canonizers(network.module)
+        reason = fused.unsupported(network.module, composite)
+        if reason is None:
+            side = network.preprocessing.crop
+            return FusedEngine(network.module, self.layers, composite, canonizers, side)
+        tqdm.write(f"relevance by zennit, which is slower: the fast way lacks {reason}", sys.stderr)
+        return ZennitEngine(network.module, self.layers, composite, canonizers)
 
     @cached_property
     def fields(self) -> dict[str, ReceptiveField]:

@@ -127,7 +127,9 @@ class Relevance:
     """Whose logit is explained; pictures without a label use the predicted class."""
 
     composite: str = "epsilon_plus_flat"
-    """Rules of relevance propagation: a name of one of zennit's composites."""
+    """Rules of relevance propagation: `epsilon_`, then that of convolutions (`plus`, `gamma` or
+    `epsilon`), then `_flat` if the first layer has the flat rule; or another of zennit's
+    composites by its name there, which takes longer."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from zennit.canonizers import Canonizer
 from zennit.composites import COMPOSITES
-from zennit.core import Composite
 
 from atlas.errors import UserError
+from atlas.rules import RULES
 from atlas.store import Mode
 
 PREDICTED = -1
@@ -61,14 +61,15 @@ class ZennitEngine:
     def __init__(
         self, module: nn.Module, layers: Sequence[str], composite: str, canonizers: list[Canonizer]
     ) -> None:
-        if composite not in COMPOSITES:
-            raise UserError(
-                f"no composite {composite!r}: relevance.composite is one of "
-                + ", ".join(sorted(COMPOSITES))
-            )
+        if composite in RULES:
+            self._composite = RULES[composite].composite(canonizers)
+        elif composite in COMPOSITES:
+            self._composite = COMPOSITES[composite](canonizers=canonizers)
+        else:
+            known = ", ".join(sorted(RULES.keys() | COMPOSITES.keys()))
+            raise UserError(f"no composite {composite!r}: relevance.composite is one of {known}")
         self._module = module
         self._layers = {name: module.get_submodule(name) for name in layers}
-        self._composite: Composite = COMPOSITES[composite](canonizers=canonizers)
 
     def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
         """See `Engine`."""
@@ -92,15 +93,15 @@ class ZennitEngine:
 
 def _visitor(name: str, visit: Visit) -> Callable[[nn.Module, object, Tensor], None]:
     def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        visit(name, "activation", _as_maps(output.detach()))
+        visit(name, "activation", as_maps(output.detach()))
         output.register_hook(  # type: ignore[no-untyped-call]
-            lambda relevance: visit(name, "relevance", _as_maps(relevance))
+            lambda relevance: visit(name, "relevance", as_maps(relevance))
         )
 
     return hook
 
 
-def _as_maps(output: Tensor) -> Tensor:
+def as_maps(output: Tensor) -> Tensor:
     """Give the output of a linear layer (pictures, channels) two positions of extent one."""
     return output if output.ndim == 4 else output[:, :, None, None]
 

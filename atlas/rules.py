@@ -56,7 +56,7 @@ RULES: Mapping[str, Rules] = {
     f"epsilon_{convolution}" + ("_flat" if first else ""): Rules(convolution, first)
     for convolution in ("plus", "gamma", "epsilon")
     for first in ("flat", None)
-}  # type: ignore[assignment]
+}
 """By the name of the composite in a recipe; where zennit has the same name, it means the same."""
 
 
@@ -77,7 +77,9 @@ class Layer:
         self.weight = part.weight.detach()
         self.bias = None if part.bias is None else part.bias.detach()
         self.stride, self.dilation, self.groups = part.stride, part.dilation, part.groups
-        self.padding = padding(part)
+        around = padding(part)
+        assert around is not None, "a convolution that `atlas.fused.unsupported` refuses"
+        self.padding = around
         b = self.weight.new_zeros(part.out_channels) if self.bias is None else self.bias
         w = self.weight
         self._terms: list[tuple[Callable[[Tensor], Tensor], Tensor]]
@@ -130,9 +132,7 @@ class Layer:
         return result
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(
-            x, weight, bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def _transposed(self, s: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Return sum_j w_ij s_j, of the shape of `x`."""
@@ -175,11 +175,13 @@ class Convolution(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: Layer) -> Tensor:
+        """Return the layer's output."""
         ctx.save_for_backward(x)
         ctx.layer = layer
         return layer.forward(x)
 
     @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
+        """Return the relevance of the inputs."""
         (x,) = ctx.saved_tensors
         return ctx.layer.back(x, relevance), None
