@@ -125,11 +125,13 @@ class BatchTally:
             self.tally.layers[layer] = _empty_layer(maps, self.tally.outputs, self.tally.k)
         tally = self.tally.layers[layer]
         indices = self.indices[part].to(maps.device)
-        topk.update(tally.top[mode], scores, indices, lambda some: flat[:, some].argmax(dim=2))
+        topk.update(tally.top[mode], scores, indices, lambda some: _peaks(flat, some))
         if mode == "activation":
             tally.act_sum.add_all(total / flat.shape[2])
             tally.act_max = torch.maximum(tally.act_max, largest.amax(dim=0))
-            tally.positive += (flat > 0).sum(dim=(0, 2))
+            # Bytes summed as 32-bit integers: half the time of summing booleans.
+            positive = (flat > 0).view(torch.uint8).sum(dim=2, dtype=torch.int32)
+            tally.positive += positive.sum(dim=0)
         else:
             self.sums.setdefault(layer, []).append(total)
 
@@ -208,6 +210,12 @@ def references(tally: Tally) -> set[int]:
     """Return the indices of the samples that are references now."""
     tops = [top.indices for layer in tally.layers.values() for top in layer.top.values()]
     return {index for indices in tops for index in indices.flatten().tolist()} - {EMPTY}
+
+
+def _peaks(flat: Tensor, some: Tensor) -> Tensor:
+    """Return where the maps (pictures, channels, positions) of some channels are largest."""
+    chosen = flat if len(some) == flat.shape[1] else flat[:, some]
+    return chosen.argmax(dim=2)
 
 
 def _empty_layer(maps: Tensor, classes: int, k: int) -> LayerTally:
