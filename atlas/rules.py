@@ -37,7 +37,7 @@ class Rules:
     """Which rule goes where; linear layers have epsilon, pools and residual sums norm."""
 
     convolution: Name
-    first: Name | None = None
+    first: Name | None
     """Of the first convolution or linear layer, if it is not like the others."""
 
     def composite(self, canonizers: Sequence[Canonizer]) -> Composite:
@@ -60,33 +60,31 @@ RULES: Mapping[str, Rules] = {
 """By the name of the composite in a recipe; where zennit has the same name, it means the same."""
 
 
-class ConvolutionRule:
-    """A convolution, and how relevance goes through it.
+class Layer:
+    """A convolution and its rule.
 
     Parameters
     ----------
     part : nn.Conv2d
         With padding by zeros.
     rule : {"plus", "gamma", "epsilon", "flat"}
-        plus (also called alpha1-beta0): only what adds to z_j, so w' = max(w, 0) where
-        inputs are positive, min(w, 0) where they are negative, b' = max(b, 0).
-        gamma: w' = w + 0.25 max(w, 0), b' likewise. epsilon: w' = w, b' = b.
-        flat: x' = w' = 1, b' = 0.
+        How relevance goes through it.
     nonnegative : bool
-        Whether no input is ever negative, as behind a ReLU: then plus needs just the
-        positive weights.
+        Whether no input is ever negative, as behind a ReLU.
     """
 
-    def __init__(self, part: nn.Conv2d, rule: Name, nonnegative: bool = False) -> None:
-        sides = padding(part)
-        assert sides is not None
-        self._padding = sides
-        self._stride, self._dilation, self._groups = part.stride, part.dilation, part.groups
-        self._weight = w = part.weight.detach()
-        self._bias = None if part.bias is None else part.bias.detach()
-        b = w.new_zeros(part.out_channels) if self._bias is None else self._bias
+    def __init__(self, part: nn.Conv2d, rule: Name, nonnegative: bool) -> None:
+        self.weight = part.weight.detach()
+        self.bias = None if part.bias is None else part.bias.detach()
+        self.stride, self.dilation, self.groups = part.stride, part.dilation, part.groups
+        around = padding(part)
+        assert around is not None, "a convolution that `atlas.fused.unsupported` refuses"
+        self.padding = around
+        b = self.weight.new_zeros(part.out_channels) if self.bias is None else self.bias
+        w = self.weight
         self._terms: list[tuple[Callable[[Tensor], Tensor], Tensor]]
         if rule == "plus":
+            # Negative inputs times negative weights count as well (alpha1-beta0), if there are any.
             self._terms = [(_same if nonnegative else _positive, w.clamp(min=0))]
             self._terms += [] if nonnegative else [(_negative, w.clamp(max=0))]
             b = b.clamp(min=0)
@@ -98,36 +96,51 @@ class ConvolutionRule:
         else:
             self._terms = [(torch.ones_like, torch.ones_like(w))]
             b = torch.zeros_like(b)
-        # Where z cannot be negative, eps comes with the bias and so costs nothing.
-        self._stable = rule in ("plus", "flat")
-        self._z_bias = b + EPSILON if self._stable else b
+        self._z_positive = rule in ("plus", "flat")
+        # Where no z is negative, the stabiliser can be added with the bias, for nothing.
+        self._z_bias = b + EPSILON if self._z_positive else b
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs (B, C', H', W') for inputs (B, C, H, W)."""
-        return self._convolve(x, self._weight, self._bias)
+        """Return the layer's output."""
+        return self._convolve(x, self.weight, self.bias)
 
     def back(self, x: Tensor, relevance: Tensor) -> Tensor:
-        """Return the relevance of the inputs `x` (B, C, H, W) from that of the outputs."""
-        (first, weight), *others = self._terms
-        z = self._convolve(first(x), weight, self._z_bias)
-        for inputs, weight in others:
-            z += self._convolve(inputs(x), weight, None)
-        s = torch.div(relevance, z if self._stable else stabilise_(z), out=z)
-        result = self._transposed(s, first(x), self._terms[0][1])
-        for inputs, weight in others:
-            result += self._transposed(s, inputs(x), weight)
+        """Return the relevance of the inputs.
+
+        Parameters
+        ----------
+        x : Tensor
+            (B, C, H, W).
+        relevance : Tensor
+            Of the outputs, (B, C', H', W').
+        """
+        bias: Tensor | None = self._z_bias
+        z = s = None
+        for part, weight in self._terms:
+            term = self._convolve(part(x), weight, bias)
+            z, bias = (term if z is None else z.add_(term)), None
+        assert z is not None
+        if not self._z_positive:
+            stabilise_(z)
+        s = torch.div(relevance, z, out=z)
+        result = None
+        for part, weight in self._terms:
+            inputs = part(x)
+            term = self._transposed(s, inputs, weight).mul_(inputs)
+            result = term if result is None else result.add_(term)
+        assert result is not None
         return result
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(x, weight, bias, self._stride, self._padding, self._dilation, self._groups)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def _transposed(self, s: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """Return x_i sum_j w_ij s_j."""
+        """Return sum_j w_ij s_j, of the shape of `x`."""
         result: Tensor = torch.ops.aten.convolution_backward(
-            s, x, weight, None, self._stride, self._padding, self._dilation,
-            False, (0, 0), self._groups, (True, False, False),
+            s, x, weight, None, self.stride, self.padding, self.dilation,
+            False, (0, 0), self.groups, (True, False, False),
         )[0]  # fmt: skip
-        return result.mul_(x)
+        return result
 
 
 def _same(x: Tensor) -> Tensor:
@@ -143,7 +156,7 @@ def _negative(x: Tensor) -> Tensor:
 
 
 def padding(part: nn.Conv2d) -> tuple[int, int] | None:
-    """Return how many zeros are put on either side, by rows and columns; None if sides differ."""
+    """Return the zeros on each side by rows and columns; None if sides differ."""
     if isinstance(part.padding, tuple):
         return part.padding[0], part.padding[1]
     if part.padding == "valid":
@@ -153,140 +166,22 @@ def padding(part: nn.Conv2d) -> tuple[int, int] | None:
 
 
 def stabilise_(z: Tensor) -> Tensor:
-    """Move `z` away from zero in place, and zero itself upwards."""
+    """Move `z` away from zero in place, zero itself upwards, as zennit does."""
     return z.add_(torch.where(z < 0, -EPSILON, EPSILON).to(z.dtype))
 
 
 class Convolution(Function):
-    """A convolution under its rule."""
+    """A convolution with its `Layer`'s rule."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rule: ConvolutionRule) -> Tensor:
-        """Return the outputs."""
-        ctx.save_for_backward(x)
-        ctx.rule = rule
-        return rule.forward(x)
-
-    @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
-        """Return the relevance of the inputs."""
-        (x,) = ctx.saved_tensors
-        return ctx.rule.back(x, relevance), None
-
-
-class LinearEpsilon(Function):
-    """A linear layer under the epsilon rule: w' = w, so that z is the output."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the outputs."""
-        z = F.linear(x, weight, bias)
-        ctx.save_for_backward(x, weight, z)
-        return z
-
-    @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None, None]:
-        """Return the relevance of the inputs."""
-        x, weight, z = ctx.saved_tensors
-        s = relevance / stabilise_(z.clone())
-        return (s @ weight).mul_(x), None, None
-
-
-class LinearFlat(Function):
-    """A linear layer under the flat rule: x' = w' = 1, so that every z is the input's length."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the outputs."""
-        ctx.shape = x.shape
-        return F.linear(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None, None]:
-        """Return the relevance of the inputs."""
-        s = relevance / (ctx.shape[-1] + EPSILON)
-        return s.sum(dim=-1, keepdim=True).expand(ctx.shape), None, None
-
-
-class Norm(Function):
-    """An average pool or a sum: the epsilon rule, whatever the weights are."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the outputs."""
+    def forward(ctx: Any, x: Tensor, layer: Layer) -> Tensor:
+        """Return the layer's output."""
         ctx.save_for_backward(x)
         ctx.layer = layer
-        return layer(x)
+        return layer.forward(x)
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
         """Return the relevance of the inputs."""
         (x,) = ctx.saved_tensors
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            z = ctx.layer(x)
-        s = relevance / stabilise_(z.detach().clone())
-        return torch.autograd.grad(z, x, s)[0] * x.detach(), None
-
-
-class Residual(Function):
-    """The sum of two summands: norm, without stacking them."""
-
-    @staticmethod
-    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
-        """Return the sum."""
-        ctx.save_for_backward(one, other)
-        return one + other
-
-    @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the relevance of both."""
-        one, other = ctx.saved_tensors
-        s = relevance / stabilise_(one + other)
-        return one * s, s.mul_(other)
-
-
-class Pass(Function):
-    """An activation: relevance goes through as it is, so that nothing need be kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the outputs."""
-        return layer(x.detach())
-
-    @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
-        """Return the relevance of the inputs."""
-        return relevance, None
-
-
-class MaxPool(Function):
-    """A max pool: relevance goes where the maximum was, so that only this is kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: nn.MaxPool2d) -> Tensor:
-        """Return the outputs."""
-        ctx.options = (
-            layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode
-        )  # fmt: skip
-        maxima: Tensor
-        maxima, indices = F.max_pool2d(x, *ctx.options, return_indices=True)
-        ctx.save_for_backward(indices)
-        ctx.like = torch.empty_like(x, device="meta")
-        return maxima
-
-    @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
-        """Return the relevance of the inputs."""
-        (indices,) = ctx.saved_tensors
-        # The operation reads shape and layout of the inputs, never their values.
-        like = torch.empty_like(ctx.like, device=relevance.device)
-        options = [_pair(value) for value in ctx.options[:4]]
-        result: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-            relevance, like, *options, ctx.options[4], indices
-        )
-        return result, None
-
-
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+        return ctx.layer.back(x, relevance), None
