@@ -174,7 +174,7 @@ class FusedEngine:
         dtype = next(self._module.parameters()).dtype
         images = images.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         scale = _Scale() if dtype == torch.float16 else None
-        with self._canonized(), self._ruled(), torch.enable_grad():
+        with self.ruled():
             try:
                 for name, layer in self._layers.items():
                     handles.append(
@@ -193,6 +193,20 @@ class FusedEngine:
         return logits.detach()
 
     @contextmanager
+    def ruled(self, convolution: type[Function] = Convolution) -> Iterator[nn.Module]:
+        """Yield the network with relevance as its gradient, while the context lasts.
+
+        A graph that was made meanwhile can be gone through afterwards.
+
+        Parameters
+        ----------
+        convolution : type of torch.autograd.Function
+            What computes a convolution from its input and its `atlas.rules.Layer`.
+        """
+        with self._canonized(), self._replaced(convolution), torch.enable_grad():
+            yield self._module
+
+    @contextmanager
     def _canonized(self) -> Iterator[None]:
         applied = [one for canonizer in self._canonizers for one in canonizer.apply(self._module)]
         try:
@@ -202,11 +216,11 @@ class FusedEngine:
                 one.remove()
 
     @contextmanager
-    def _ruled(self) -> Iterator[None]:
+    def _replaced(self, convolution: type[Function]) -> Iterator[None]:
         """Let every module that has a rule compute by it."""
         ruled = []
         for part in self._module.modules():
-            forward = self._forward(part)
+            forward = self._forward(part, convolution)
             if forward is not None and "forward" not in vars(part):
                 part.forward = forward
                 ruled.append(part)
@@ -216,10 +230,12 @@ class FusedEngine:
             for part in ruled:
                 del part.forward
 
-    def _forward(self, part: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    def _forward(
+        self, part: nn.Module, convolution: type[Function]
+    ) -> Callable[[Tensor], Tensor] | None:
         """Return what stands in for a module's forward, None where its gradient is right."""
         if isinstance(part, nn.Conv2d):
-            return _applied(Convolution, self._convolutions[part])
+            return _applied(convolution, self._convolutions[part])
         if isinstance(part, nn.Linear):
             return _applied(_Ruled, Epsilon(part))
         if isinstance(part, Activation):

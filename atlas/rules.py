@@ -114,15 +114,21 @@ class Layer:
         relevance : Tensor
             Of the outputs, (B, C', H', W').
         """
+        z = self.denominator(x)
+        return self.spread(x, torch.div(relevance, z, out=z))
+
+    def denominator(self, x: Tensor) -> Tensor:
+        """Return z_j, stabilised, (B, C', H', W'): what relevance is divided by."""
         bias: Tensor | None = self._z_bias
-        z = s = None
+        z = None
         for part, weight in self._terms:
             term = self._convolve(part(x), weight, bias)
             z, bias = (term if z is None else z.add_(term)), None
         assert z is not None
-        if not self._z_positive:
-            stabilise_(z)
-        s = torch.div(relevance, z, out=z)
+        return z if self._z_positive else stabilise_(z)
+
+    def spread(self, x: Tensor, s: Tensor) -> Tensor:
+        """Return R_i = x_i' sum_j w_ij' s_j for `s` of the shape of the output."""
         result = None
         for part, weight in self._terms:
             inputs = part(x)

@@ -1,0 +1,1 @@
+"""Explanations of single pictures: evidence, interventions, and words that are held to both."""
