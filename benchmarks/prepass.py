@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import torch
 from PIL import Image
 
 from atlas import checkpoint, pipeline, prepass
+from atlas.data import open_source
 from atlas.demo.world import draw
 from atlas.recipe import Recipe, parse
 from atlas.relevance import CPU_BLOCK
@@ -82,32 +83,24 @@ def zennit_crp(folder: Path, batch: int) -> Callable[[], None]:
 
 @dataclass(frozen=True)
 class Pass:
-    """The pre-pass as `atlas index` runs it, from a checkpoint if there is one."""
+    """The pre-pass as `atlas index` runs it."""
 
-    folder: Path
-    batch: int
-    settings: dict[str, Any]
+    opened: pipeline.Inputs
 
-    def __call__(self, begun: Path | None = None) -> Tally:
-        """Run it."""
-        opened = self.opened
-        network, asked = opened.network, opened.recipe
+    def __call__(self, folder: Path, begun: Path | None = None) -> Tally:
+        """Run it on a folder, from a checkpoint if there is one."""
+        network, asked = self.opened.network, self.opened.recipe
         checkpoints = None if begun is None else prepass.Checkpoints(begun, BEGUN)
         return prepass.run(
-            opened.source, range(network.outputs), network.outputs, opened.engine,
-            network.preprocessing, asked.activation, asked.relevance, asked.prepass,
-            network.device, checkpoints,
+            open_source(replace(asked.data, source=f"folder:{folder}")),
+            range(network.outputs), network.outputs, self.opened.engine, network.preprocessing,
+            asked.activation, asked.relevance, asked.prepass, network.device, checkpoints,
         )  # fmt: skip
-
-    @cached_property
-    def opened(self) -> pipeline.Inputs:
-        """The recipe, opened."""
-        return pipeline.Inputs(recipe(self.folder, self.batch, self.settings))
 
 
 def ours(folder: Path, batch: int, **settings: Any) -> Pass:
     """Return the pre-pass with other `settings`."""
-    return Pass(folder, batch, settings)
+    return Pass(pipeline.Inputs(recipe(folder, batch, settings)))
 
 
 def bare(
@@ -169,14 +162,14 @@ def measure(name: str, home: Path, batch: int, kept: Path) -> dict[str, float]:
     The reservoirs of a pre-pass are filled in the warm-up and then cut to the best picture,
     so that as few of the pictures enter them as in a long run (of ImageNet's, 1 in 30,000).
     """
-    make, seconds = rows()[name], 0.0
+    make = rows()[name]
     few, many = home / "few", home / "many"
     if isinstance(warm := make(many, batch), Pass):
-        tally = warm()
+        tally = warm(many)
         kept.write_bytes(checkpoint.pack(tally, {}))
         begun = home / "begun.safetensors"
         checkpoint.save(begun, BEGUN, 0, best_only(tally))
-        run = partial(make(few, batch), begun)
+        run = partial(warm, few, begun)
     else:
         make(home / "one", batch)()
         run = make(few, batch)
