@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from zennit.canonizers import Canonizer
 from zennit.composites import COMPOSITES
+from zennit.core import Composite
 
 from atlas.errors import UserError
 from atlas.rules import RULES
@@ -51,6 +52,23 @@ class Engine(Protocol):
         """
 
 
+def composite_named(name: str, canonizers: list[Canonizer]) -> Composite:
+    """Return the rules that a recipe names as zennit has them.
+
+    Raises
+    ------
+    UserError
+        There are none of this name.
+    """
+    if name in RULES:
+        return RULES[name].composite(canonizers)
+    if name in COMPOSITES:
+        composite: Composite = COMPOSITES[name](canonizers=canonizers)
+        return composite
+    known = ", ".join(sorted(RULES.keys() | COMPOSITES.keys()))
+    raise UserError(f"no composite {name!r}: relevance.composite is one of {known}")
+
+
 class ZennitEngine:
     """Layer-wise relevance propagation by zennit, as zennit-crp does it.
 
@@ -61,13 +79,7 @@ class ZennitEngine:
     def __init__(
         self, module: nn.Module, layers: Sequence[str], composite: str, canonizers: list[Canonizer]
     ) -> None:
-        if composite in RULES:
-            self._composite = RULES[composite].composite(canonizers)
-        elif composite in COMPOSITES:
-            self._composite = COMPOSITES[composite](canonizers=canonizers)
-        else:
-            known = ", ".join(sorted(RULES.keys() | COMPOSITES.keys()))
-            raise UserError(f"no composite {composite!r}: relevance.composite is one of {known}")
+        self._composite = composite_named(composite, canonizers)
         self._module = module
         self._layers = {name: module.get_submodule(name) for name in layers}
 

@@ -4,7 +4,8 @@ Every field stands here once, with its meaning, its default and its range. A rec
 read, completed with defaults, checked as a whole and then never changes.
 """
 
-from atlas.recipe.load import load, parse
+from atlas.recipe.explaining import Explain
+from atlas.recipe.load import load, parse, recorded
 from atlas.recipe.measuring import (
     Activation,
     Aggregate,
@@ -22,6 +23,7 @@ __all__ = [
     "Activation",
     "Aggregate",
     "Data",
+    "Explain",
     "Model",
     "Patches",
     "Prepass",
@@ -31,4 +33,5 @@ __all__ = [
     "Site",
     "load",
     "parse",
+    "recorded",
 ]

@@ -1,5 +1,6 @@
 """Reading a recipe: TOML, `--set`, and one line about what does not fit."""
 
+import copy
 import difflib
 import tomllib
 from collections.abc import Sequence
@@ -40,6 +41,27 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _apply(tables, override)
     return parse(tables, str(path))
+
+
+def recorded(manifest: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe that an atlas was made by, from its manifest.
+
+    Parameters
+    ----------
+    manifest : dict
+        As `atlas.store.Store.manifest` returns it.
+    overrides : sequence of str
+        As in `load`.
+
+    Raises
+    ------
+    UserError
+        The manifest has no recipe that this version can read, or an override does not fit.
+    """
+    tables = copy.deepcopy(manifest.get("recipe", {}))
+    for override in overrides:
+        _apply(tables, override)
+    return parse(tables, "the recipe in manifest.json")
 
 
 def parse(tables: dict[str, Any], origin: str) -> Recipe:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
+from atlas.recipe.explaining import Explain
 from atlas.recipe.kinds import STRICT
 from atlas.recipe.measuring import (
     Activation,
@@ -32,6 +33,7 @@ class Recipe:
     relevance: Relevance = field(default_factory=Relevance)
     prepass: Prepass = field(default_factory=Prepass)
     patches: Patches = field(default_factory=Patches)
+    explain: Explain = field(default_factory=Explain)
     site: Site = field(default_factory=Site)
 
     seed: int = 0

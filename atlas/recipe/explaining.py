@@ -1,0 +1,41 @@
+"""The table about explanations of single pictures."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from atlas.recipe.kinds import STRICT, Fraction, Positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class Explain:
+    """`[explain]`: what an explanation contains."""
+
+    layers: tuple[str, ...] = ()
+    """Names or globs of measured layers; empty means three: the last, and those at a half and
+    three quarters of the depth."""
+
+    coverage: Fraction = 0.6
+    """Channels are taken by falling |relevance share| until they hold this part of a layer's
+    |relevance| ..."""
+
+    concepts: Annotated[int, Field(gt=0, le=32)] = 8
+    """... but at most so many of a layer: people cannot use more than about 32 in all."""
+
+    feeders: Positive = 3
+    """Lower channels that the flow graph shows for each concept."""
+
+    draws: Positive = 5
+    """Random orders that an intervention is compared with."""
+
+    seed: int = 0
+    """Of the random orders."""
+
+    vlm: str = ""
+    """A vision-language model, a local folder or a name on the Hub, that says where and how each
+    concept shows in the picture; empty means none."""
+
+    writer: str = ""
+    """A model that writes the narratives from the evidence; empty means the deterministic
+    writer. Either way every sentence is verified."""
