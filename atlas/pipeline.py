@@ -38,12 +38,23 @@ from atlas import (
 )
 from atlas.data import Source, match_labels, open_source
 from atlas.errors import UserError
+from atlas.explain.background import Background
+from atlas.explain.conditional import FusedPropagator, Propagator, ZennitPropagator
+from atlas.explain.evidence import EXPLANATIONS
+from atlas.explain.gathering import Subject
+from atlas.explain.run import Explainer, Outcome, image_files
 from atlas.fused import FusedEngine
 from atlas.models import Network
 from atlas.processes import ALONE, Team
 from atlas.receptive import ReceptiveField
 from atlas.recipe import Recipe
-from atlas.relevance import ActivationEngine, Engine, ZennitEngine
+from atlas.relevance import (
+    PREDICTED,
+    ActivationEngine,
+    Engine,
+    ZennitEngine,
+    composite_named,
+)
 from atlas.store import Store
 from atlas.tally import Tally
 
@@ -199,6 +210,51 @@ def make_site(store: Store) -> None:
     with _alone(store):
         site.render(store)
         site.build(store)
+
+
+def explain(store: Store, recipe: Recipe, images: Sequence[Path], target: str | None) -> Outcome:
+    """Explain pictures by a finished atlas.
+
+    Parameters
+    ----------
+    store : Store
+        The atlas.
+    recipe : Recipe
+        By which it was made; of its table `[explain]` anything may have changed.
+    images : sequence of Path
+        Image files, and folders of them.
+    target : str, optional
+        Name or number of the class to explain; the predicted one unless given.
+
+    Raises
+    ------
+    UserError
+        The atlas is not finished, its network is another one now, or there is no such class.
+    """
+    background = Background(store)
+    label = PREDICTED if target is None else background.label(target)
+    paths = [path for given in images for path in image_files(given)]
+    inputs = Inputs(recipe)
+    network, composite = inputs.network, recipe.relevance.composite
+    if network.weights_sha256 != background.manifest["model"]["weights_sha256"]:
+        raise UserError(
+            f"{network.name} has other weights now than when {store.root} was made: restore "
+            "them, or build the atlas anew"
+        )
+    layers = background.choose(recipe.explain.layers)
+    canonizers = canonize.canonizers(network.module)
+    propagator: Propagator
+    if reason := fused.unsupported(network.module, composite):
+        tqdm.write(f"relevance by zennit, which is slower: the fast way lacks {reason}", sys.stderr)
+        rules = composite_named(composite, canonizers)
+        propagator = ZennitPropagator(network.module, layers, rules)
+    else:
+        side = network.preprocessing.crop
+        engine = FusedEngine(network.module, layers, composite, canonizers, side)
+        propagator = FusedPropagator(engine, network.module, layers)
+    subject = Subject(network.module, propagator, layers, background, recipe.explain)
+    folder = store.root / EXPLANATIONS
+    return Explainer(subject, network.preprocessing, network.device, folder)(paths, label)
 
 
 def _stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any]]) -> None:

@@ -1,0 +1,42 @@
+"""`atlas explain`: explanations of single pictures."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from atlas.cli.group import atlas_argument, main, set_option
+
+
+@main.command()
+@atlas_argument
+@click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--target",
+    metavar="CLASS",
+    help="Explain this class, by its name or number, and not the predicted one.",
+)
+@set_option
+def explain(
+    atlas_dir: Path, images: tuple[Path, ...], target: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Say which named concepts the network's answer to each IMAGE rests on.
+
+    A folder stands for the pictures in it. The pages are made by `atlas site`.
+    Ends with exit status 2 when a picture cannot be read; the others are explained.
+    """
+    from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
+    from atlas.recipe import recorded  # noqa: PLC0415
+    from atlas.store import open_store  # noqa: PLC0415
+
+    store = open_store(atlas_dir)
+    recipe = recorded(store.manifest(), overrides)
+    outcome = pipeline.explain(store, recipe, images, target)
+    for folder in outcome.done:
+        click.echo(folder)
+    for path, reason in outcome.failed:
+        click.echo(f"atlas: {path} is not explained: {reason}", err=True)
+    if outcome.failed:
+        sys.exit(2)

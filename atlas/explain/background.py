@@ -1,0 +1,164 @@
+"""What the atlas knows of its channels: names, and how they did in the pre-pass."""
+
+import fnmatch
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from atlas.errors import UserError
+from atlas.explain.evidence import Standing
+from atlas.receptive import ReceptiveField
+from atlas.store import MODES, Mode, Store
+
+TYPICAL = 1 / 3
+"""A channel is typical of a class whose mean share is at least this part of the share here."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a channel is called."""
+
+    name: str | None
+    description: str | None
+    score: float | None
+
+
+class Background:
+    """The tables of an atlas, as explanations need them."""
+
+    def __init__(self, store: Store) -> None:
+        self.manifest = store.manifest()
+        if "receptive_fields" not in self.manifest:
+            raise UserError(f"{store.root} is not finished: run `atlas build` to go on")
+        self._channels = store.table("channels").to_pydict()
+        self._references = store.table("references")
+        self._classes = store.table("classes")
+        pairs = zip(self._channels["layer"], self._channels["channel"], strict=True)
+        self._rows = {pair: row for row, pair in enumerate(pairs)}
+
+    @property
+    def layers(self) -> list[str]:
+        """The measured layers in the order of the forward pass."""
+        return list(self.manifest["layers"])
+
+    @property
+    def named(self) -> bool:
+        """Whether any channel has a name."""
+        return any(self._channels.get("name") or ())
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the outputs."""
+        return list(self._classes["name"].to_pylist())
+
+    def choose(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """Return the layers that `patterns` (names or globs) choose; three if there are none.
+
+        Raises
+        ------
+        UserError
+            A pattern fits no layer that was measured.
+        """
+        last = len(self.layers) - 1
+        if not patterns:
+            return tuple(self.layers[at] for at in sorted({last // 2, 3 * last // 4, last}))
+        for pattern in patterns:
+            if not fnmatch.filter(self.layers, pattern):
+                raise UserError(
+                    f"explain.layers: no measured layer fits {pattern!r}; there are "
+                    + ", ".join(self.layers)
+                )
+        return tuple(
+            layer for layer in self.layers if any(fnmatch.fnmatch(layer, p) for p in patterns)
+        )
+
+    def label(self, asked: str) -> int:
+        """Return the output that a user names, by number or by name.
+
+        Raises
+        ------
+        UserError
+            There is none, or several have this name.
+        """
+        text = asked.strip().casefold()
+        if text.isdecimal() and int(text) < len(self.classes):
+            return int(text)
+        found = [label for label, name in enumerate(self.classes) if name.casefold() == text]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UserError(f"several classes are named {asked!r}: give one of {found}")
+        close = [name for name in self.classes if text in name.casefold()][:3]
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "give one"
+        raise UserError(
+            f"no class {asked!r}; {hint} (a name of classes.parquet, or a number from 0 to "
+            f"{len(self.classes) - 1})"
+        )
+
+    def name(self, layer: str, channel: int) -> Name:
+        """Return what a channel is called; without a name all is None."""
+        row = self._rows[layer, channel]
+        values: list[Any] = [
+            self._channels[column][row] if column in self._channels else None
+            for column in ("name", "description", "score_detection")
+        ]
+        return Name(*values) if values[0] else Name(None, None, None)
+
+    def means(self, layer: str, count: int) -> list[float]:
+        """Return the mean output of each of a layer's `count` channels over the pre-pass."""
+        values = self._channels["act_mean"]
+        return [values[self._rows[layer, channel]] or 0.0 for channel in range(count)]
+
+    def usual(self, label: int, layer: str, channel: int) -> tuple[float | None, int]:
+        """Return a channel's mean share over a class's pictures, and how many those were."""
+        row = self._shares(label)
+        count = int(self._classes["count"][label].as_py() or 0)
+        return (row[self._rows[layer, channel]], count) if row and count else (None, 0)
+
+    def field(self, layer: str) -> ReceptiveField:
+        """Return the receptive field of a layer's units."""
+        known = self.manifest["receptive_fields"][layer]
+        (h, w), (dy, dx), (y, x) = (known[key] for key in ("size", "stride", "start"))
+        return ReceptiveField((h, w), (dy, dx), (y, x))
+
+    def scores(self, mode: Mode, maps: Tensor) -> Tensor:
+        """Return the score of each channel as the pre-pass has it, from (channels, h, w)."""
+        how = self.manifest[mode]
+        score = maps.amax(dim=(1, 2)) if how["aggregate"] == "max" else maps.sum(dim=(1, 2))
+        return score / (score.abs().sum() + 1e-10) if how["normalize"] else score
+
+    def standing(self, mode: Mode, layer: str, channel: int, value: float) -> Standing | None:
+        """Return how a score stands among the pictures of the pre-pass."""
+        row = self._rows[layer, channel]
+        scores = self._reference_scores.get((row, mode), ())
+        pictures = self._channels["images"][row] or 0
+        if not pictures or mode not in self.manifest.get("modes", MODES):
+            return None
+        higher = bisect_left([-score for score in scores], -value)
+        exact = higher < len(scores) or len(scores) < self.manifest["k"]
+        return Standing(value, higher, pictures, 100 * (1 - higher / pictures), exact)
+
+    def _shares(self, label: int) -> Sequence[float] | None:
+        shares: Sequence[float] | None = self._classes["shares"][label].as_py()
+        return shares
+
+    @cached_property
+    def _reference_scores(self) -> dict[tuple[int, str], list[float]]:
+        """Scores of the references by the channel's row and mode, best first."""
+        columns = ("layer", "channel", "mode", "rank", "score")
+        table = self._references.select(columns).to_pydict()
+        found: dict[tuple[int, str], list[tuple[int, float]]] = {}
+        for layer, channel, mode, rank, score in zip(*table.values(), strict=True):
+            found.setdefault((self._rows[layer, channel], mode), []).append((rank, score))
+        return {key: [score for _, score in sorted(pairs)] for key, pairs in found.items()}
+
+
+def typical(share: float, usual: float | None) -> bool | None:
+    """Tell whether a share is what the class usually has; None where that is unknown."""
+    if usual is None:
+        return None
+    return share * usual > 0 and abs(usual) >= TYPICAL * abs(share)

@@ -1,0 +1,258 @@
+"""From one picture to its evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from atlas.explain import flow, interventions, regions
+from atlas.explain.background import Background, typical
+from atlas.explain.conditional import Measured, Propagator, shares
+from atlas.explain.doubts import doubts
+from atlas.explain.evidence import (
+    VERSION,
+    Concept,
+    Curve,
+    Effects,
+    Evidence,
+    Flow,
+    Guess,
+    Layer,
+    Overlap,
+    Picture,
+    Target,
+)
+from atlas.recipe import Explain
+from atlas.relevance import PREDICTED
+
+GUESSES = 5
+"""Answers of the network that evidence lists."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with what explains it."""
+
+    module: nn.Module
+    propagator: Propagator
+    """Of the layers that are explained."""
+    layers: tuple[str, ...]
+    """They, in the order of the forward pass."""
+    background: Background
+    settings: Explain
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Evidence with the heat maps that belong to it."""
+
+    evidence: Evidence
+    heat: Tensor
+    """(height, width): of the target."""
+    maps: Tensor
+    """(concepts, height, width): conditioned on each concept."""
+
+
+def gather(
+    subject: Subject, image: Tensor, picture: Picture, id_: str, target: int = PREDICTED
+) -> Gathered:
+    """Measure everything about one picture.
+
+    Parameters
+    ----------
+    subject : Subject
+        What explains.
+    image : Tensor
+        (1, 3, side, side), preprocessed.
+    picture : Picture
+        What the evidence says about the file.
+    id_ : str
+        Of the explanation.
+    target : int
+        The output to explain, or `atlas.relevance.PREDICTED`.
+    """
+    background, settings = subject.background, subject.settings
+    measured = subject.propagator(image, target)
+    layers = [_layer(name, measured, settings) for name in subject.layers]
+    concepts: list[Concept] = []
+    flows: list[Flow] = []
+    maps = [measured.heat.new_zeros(0, *measured.heat.shape)]
+    for position, layer in enumerate(layers):
+        share = shares(measured.relevance[layer.layer])
+        channels = share.abs().argsort(descending=True, stable=True)[: layer.chosen].tolist()
+        below = subject.layers[position - 1 : position] if position else ()
+        conditioned = measured.condition(layer.layer, channels, below)
+        maps.append(conditioned.heat)
+        inside = regions.holding(regions.mass(conditioned.heat)).cpu()
+        new = [
+            _concept(f"c{len(concepts) + row + 1}", row, channel, layer, measured, inside[row],
+                     background, picture.side)
+            for row, channel in enumerate(channels)
+        ]  # fmt: skip
+        flows += [
+            flow.feeds(one, name, passing[row], concepts, background, settings.feeders)
+            for name, passing in conditioned.below.items()
+            for row, one in enumerate(new)
+        ]
+        concepts += new
+    heat = torch.cat(maps)
+    effects, curves = _interventions(subject, image, measured, concepts, heat)
+    guesses = _guesses(measured.logits, background)
+    evidence = Evidence(
+        version=VERSION,
+        id=id_,
+        atlas=str(background.manifest["id"]),
+        named=background.named,
+        picture=picture,
+        prediction=tuple(guesses[:GUESSES]),
+        target=_target(measured, guesses, target),
+        layers=tuple(layers),
+        concepts=tuple(concepts),
+        overlaps=tuple(_overlaps(concepts, heat)),
+        flow=tuple(flows),
+        effects=tuple(effects),
+        curves=tuple(curves),
+        context=(),
+        doubts=(),
+    )
+    return Gathered(replace(evidence, doubts=doubts(evidence)), measured.heat, heat)
+
+
+def _layer(name: str, measured: Measured, settings: Explain) -> Layer:
+    """Choose how many channels of a layer are concepts, and sum up the layer."""
+    relevance = measured.relevance[name].sum(dim=(1, 2)).double()
+    absolute = float(relevance.abs().sum())
+    size = relevance.abs().sort(descending=True).values / max(absolute, 1e-30)
+    held = size.cumsum(dim=0)
+    enough = int((held < settings.coverage).sum()) + 1
+    chosen = min(enough, settings.concepts, int((size > 0).sum()))
+    total, logit = float(relevance.sum()), float(measured.logits[measured.target])
+    return Layer(
+        id=f"layer:{name}",
+        layer=name,
+        channels=len(relevance),
+        absolute=absolute,
+        relevance=total,
+        conserved=total / logit if logit else 0.0,
+        chosen=chosen,
+        coverage=float(held[chosen - 1]) if chosen else 0.0,
+    )
+
+
+def _concept(
+    id_: str,
+    row: int,
+    channel: int,
+    layer: Layer,
+    measured: Measured,
+    inside: Tensor,
+    background: Background,
+    side: int,
+) -> Concept:
+    name = layer.layer
+    relevance, activation = measured.relevance[name], measured.activation[name]
+    share = float(shares(relevance)[channel])
+    usual, pictures = background.usual(measured.target, name, channel)
+    called = background.name(name, channel)
+    place = int(relevance[channel].abs().argmax())
+    y, x = divmod(place, relevance.shape[2])
+    scores = {
+        "activation": float(background.scores("activation", activation)[channel]),
+        "relevance": float(background.scores("relevance", relevance)[channel]),
+    }
+    return Concept(
+        id=id_,
+        address=f"{name}:{channel}",
+        layer=name,
+        channel=channel,
+        rank=row + 1,
+        name=called.name,
+        description=called.description,
+        score=called.score,
+        direction="for" if share > 0 else "against",
+        relevance=float(relevance[channel].sum()),
+        share=share,
+        usual=usual,
+        usual_pictures=pictures,
+        typical=typical(share, usual),
+        activation=background.standing("activation", name, channel, scores["activation"]),
+        relevance_standing=background.standing("relevance", name, channel, scores["relevance"]),
+        peak=(y, x),
+        field=background.field(name).box(y, x, (side, side)),
+        region=regions.describe(inside),
+        map=f"{id_}.webp",
+    )
+
+
+def _interventions(
+    subject: Subject, image: Tensor, measured: Measured, concepts: Sequence[Concept], heat: Tensor
+) -> tuple[list[Effects], list[Curve]]:
+    """Take away each concept alone, and those of each layer one after another."""
+    settings, module = subject.settings, subject.module
+    inside = regions.holding(regions.mass(heat))
+    blur = interventions.without_regions(module, image)
+    effects: list[Effects] = []
+    curves: list[Curve] = []
+    for name in subject.layers:
+        rows = [row for row, one in enumerate(concepts) if one.layer == name]
+        if not rows:
+            continue
+        own = [concepts[row] for row in rows]
+        count = len(measured.relevance[name])
+        mean = torch.tensor(subject.background.means(name, count))
+        answers = {
+            "zero": interventions.without_channels(module, name, image, torch.zeros(count)),
+            "mean": interventions.without_channels(module, name, image, mean),
+            "blur": blur,
+        }
+        single = torch.eye(count, dtype=torch.bool, device=image.device)[
+            [one.channel for one in own]
+        ]
+        taken = {"zero": single, "mean": single, "blur": inside[rows]}
+        found = interventions.alone(answers, taken, measured.target)
+        effects += [
+            Effects(f"effect:{one.id}", one.id, tuple(several))
+            for one, several in zip(own, found, strict=True)
+        ]
+        generator = torch.Generator().manual_seed(settings.seed)
+        curves += [
+            interventions.channel_curve(
+                answers[kind], measured, name, kind, len(own), settings.draws, generator
+            )
+            for kind in ("zero", "mean")
+        ]
+        curves.append(
+            interventions.region_curve(
+                blur, measured, name, inside[rows].cpu(), own, settings.draws, generator
+            )
+        )
+    return effects, curves
+
+
+def _overlaps(concepts: Sequence[Concept], heat: Tensor) -> list[Overlap]:
+    common = regions.overlaps(regions.mass(heat)).tolist()
+    return [
+        Overlap(f"overlap:{one.id}:{other.id}", one.id, other.id, common[i][j])
+        for i, one in enumerate(concepts)
+        for j, other in enumerate(concepts)
+        if i < j
+    ]
+
+
+def _guesses(logits: Tensor, background: Background) -> list[Guess]:
+    probability = logits.float().softmax(dim=0).tolist()
+    order = logits.argsort(descending=True, stable=True).tolist()
+    values = logits.tolist()
+    return [
+        Guess(label, background.classes[label], rank, probability[label], values[label])
+        for rank, label in enumerate(order, 1)
+    ]
+
+
+def _target(measured: Measured, guesses: Sequence[Guess], asked: int) -> Target:
+    guess = next(guess for guess in guesses if guess.label == measured.target)
+    return Target(
+        guess.label, guess.name, guess.rank, guess.probability, guess.logit,
+        "predicted" if asked == PREDICTED else "asked",
+    )  # fmt: skip

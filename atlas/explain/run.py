@@ -1,0 +1,129 @@
+"""Explain pictures one by one: each gets a directory of its own, which is whole or absent."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from atlas import files
+from atlas.errors import UserError, one_line
+from atlas.explain import drawing, evidence
+from atlas.explain.evidence import Picture
+from atlas.explain.gathering import Gathered, Subject, gather
+from atlas.images import ENDINGS, BadImage, decode
+from atlas.preprocessing import Preprocessing
+from atlas.relevance import PREDICTED
+
+VIEW, HEAT = "picture.webp", "heat.webp"
+"""What the network saw, and the heat map of the target."""
+
+STEM = 40
+"""Characters of the file's name in the id of its explanation."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the pictures."""
+
+    done: tuple[Path, ...]
+    """Directories of the explanations."""
+    failed: tuple[tuple[Path, str], ...]
+    """Pictures that could not be explained, and why."""
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Everything that pictures are explained with."""
+
+    subject: Subject
+    preprocessing: Preprocessing
+    device: torch.device
+    root: Path
+    """Where the directories of explanations are."""
+
+    def __call__(self, paths: Sequence[Path], target: int = PREDICTED) -> Outcome:
+        """Explain pictures; one that cannot be read does not stop the others.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+            Image files.
+        target : int
+            The output to explain, or `atlas.relevance.PREDICTED`.
+        """
+        done: list[Path] = []
+        failed: list[tuple[Path, str]] = []
+        for path in tqdm(paths, desc="explaining", unit=" pictures"):
+            try:
+                done.append(self.one(path, target))
+            except BadImage as error:
+                failed.append((path, one_line(error)))
+        return Outcome(tuple(done), tuple(failed))
+
+    def one(self, path: Path, target: int = PREDICTED) -> Path:
+        """Explain one picture and return the directory of its explanation.
+
+        Raises
+        ------
+        BadImage
+            It cannot be read.
+        """
+        image = decode(path)
+        view = self.preprocessing.view(image)
+        digest = files.sha256(path)
+        picture = Picture(path.name, digest, image.width, image.height, view.width)
+        id_ = identify(path.stem, digest, str(self.subject.background.manifest["id"]), target)
+        gathered = gather(self.subject, self._input(view), picture, id_, target)
+        with _whole(self.root / id_) as folder:
+            _draw(folder, view, gathered)
+            evidence.write(gathered.evidence, folder)
+        return self.root / id_
+
+    def _input(self, view: Image.Image) -> Tensor:
+        return self.preprocessing.tensor([view]).to(self.device)
+
+
+def image_files(path: Path) -> list[Path]:
+    """Return the picture itself, or those in a folder, by their names."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS)
+    if not found:
+        raise UserError(f"{path} has no pictures: give image files, or a folder of them")
+    return found
+
+
+def identify(stem: str, digest: str, atlas: str, target: int) -> str:
+    """Return the id of an explanation: the file's name, and 8 digits of what decides it."""
+    slug = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:STEM].strip("-") or "picture"
+    decisive = f"{digest} {atlas} {target}"
+    return f"{slug}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"
+
+
+def _draw(folder: Path, view: Image.Image, gathered: Gathered) -> None:
+    view.save(folder / VIEW, "WEBP", quality=90)
+    drawing.veil(gathered.heat).save(folder / HEAT, "WEBP", quality=80)
+    for concept, heat in zip(gathered.evidence.concepts, gathered.maps, strict=True):
+        drawing.veil(heat).save(folder / concept.map, "WEBP", quality=80)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Yield a new directory that takes the place of `folder` once everything is in it."""
+    temporary = folder.with_name(f".{folder.name}{files.TEMPORARY_SUFFIX}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,274 @@
+"""Evidence end to end: what `atlas explain` writes, against the tables and the network."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from atlas import files, pipeline
+from atlas.explain import evidence, interventions, regions
+from atlas.explain.background import Background
+from atlas.recipe import recorded
+from atlas.store import Store, open_store
+
+
+@pytest.fixture(scope="module")
+def named(built, tmp_path_factory) -> Path:
+    """A copy of the atlas in which every second channel has a name."""
+    root = tmp_path_factory.mktemp("named") / "tiny"
+    shutil.copytree(built, root)
+    give_names(Store(root))
+    return root
+
+
+def give_names(store: Store) -> None:
+    rows = store.table("channels").num_rows
+    names = [f"concept {row}" if row % 2 == 0 else None for row in range(rows)]
+    store.extend_table(
+        "channels",
+        {
+            "name": names,
+            "description": [name and f"It shows {name}." for name in names],
+            "score_detection": [0.9 if row % 4 == 0 else 0.4 for row in range(rows)],
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures_to_explain(pictures) -> list[Path]:
+    return sorted(pictures.rglob("*.png"))[:3]
+
+
+@pytest.fixture(scope="module")
+def explained(named, pictures_to_explain) -> list[evidence.Evidence]:
+    store = open_store(named)
+    outcome = pipeline.explain(store, recorded(store.manifest()), pictures_to_explain, None)
+    assert not outcome.failed
+    return [evidence.read(folder) for folder in outcome.done]
+
+
+def network_of(root: Path):
+    inputs = pipeline.Inputs(recorded(open_store(root).manifest()))
+    return inputs.network
+
+
+def test_prediction_is_the_networks(explained, named, pictures_to_explain):
+    network = network_of(named)
+    for found, path in zip(explained, pictures_to_explain, strict=True):
+        view = network.preprocessing.view(Image.open(path))
+        logits = network.module(network.preprocessing.tensor([view]))[0]
+        probability = logits.softmax(0)
+        assert found.prediction[0].label == int(logits.argmax()) == found.target.label
+        for guess in found.prediction:
+            assert guess.probability == pytest.approx(float(probability[guess.label]), rel=1e-4)
+        assert found.picture.sha256 == files.sha256(path)
+        assert (found.picture.width, found.picture.height) == (60, 52)
+
+
+def test_coverage_is_reached_or_eight_are_taken(explained):
+    for found in explained:
+        for layer in found.layers:
+            own = [one for one in found.concepts if one.layer == layer.layer]
+            assert len(own) == layer.chosen <= 8
+            assert sum(abs(one.share) for one in own) == pytest.approx(layer.coverage, rel=1e-4)
+            assert layer.coverage >= 0.6 or layer.chosen == 8
+            assert sum(abs(one.share) for one in own[:-1]) < 0.6
+            assert [one.rank for one in own] == list(range(1, len(own) + 1))
+            for one in own:
+                assert one.relevance / layer.absolute == pytest.approx(one.share, rel=1e-4)
+                assert one.direction == ("for" if one.share > 0 else "against")
+
+
+def test_names_and_usual_shares_are_those_of_the_tables(explained, named):
+    store = open_store(named)
+    channels = {(r["layer"], r["channel"]): (n, r) for n, r in
+                enumerate(store.table("channels").to_pylist())}  # fmt: skip
+    classes = store.table("classes").to_pylist()
+    some = 0
+    for found in explained:
+        assert found.named
+        for one in found.concepts:
+            row, values = channels[one.layer, one.channel]
+            assert one.name == values["name"]
+            assert one.usual == pytest.approx(classes[found.target.label]["shares"][row], rel=1e-4)
+            assert one.usual_pictures == classes[found.target.label]["count"] > 0
+            some += one.name is not None
+    assert some
+
+
+def test_the_picture_of_a_reference_stands_where_it_stood(explained, named):
+    """The pre-pass saw these pictures: their scores are among its own."""
+    exact = 0
+    for found in explained:
+        for one in found.concepts:
+            for standing in (one.activation, one.relevance_standing):
+                assert standing is not None
+                assert standing.pictures == 30
+                expected = 100 * (1 - standing.higher / 30)
+                assert standing.percentile == pytest.approx(expected, rel=1e-4)
+                exact += standing.exact
+    assert exact
+    background = Background(open_store(named))
+    references = open_store(named).table("references").to_pylist()
+    for row in references[:: len(references) // 7]:
+        standing = background.standing(row["mode"], row["layer"], row["channel"], row["score"])
+        assert standing.exact
+        assert standing.higher <= row["rank"]
+
+
+def test_effects_are_those_of_a_network_without_the_channel(explained, named, pictures_to_explain):
+    network = network_of(named)
+    means = {(r["layer"], r["channel"]): r["act_mean"] for r in
+             open_store(named).table("channels").to_pylist()}  # fmt: skip
+    found, path = explained[0], pictures_to_explain[0]
+    image = network.preprocessing.tensor([network.preprocessing.view(Image.open(path))])
+    for one in found.concepts:
+        for kind, value in (("zero", 0.0), ("mean", means[one.layer, one.channel])):
+
+            def hook(_m, _i, output, one=one, value=value):
+                output = output.clone()
+                output[:, one.channel] = value
+                return output
+
+            handle = network.module.get_submodule(one.layer).register_forward_hook(hook)
+            logits = network.module(image)[0]
+            handle.remove()
+            effect = found.effect(one.id, kind)
+            assert effect.logit == pytest.approx(float(logits[found.target.label]), abs=1e-4)
+            expected = float(logits.softmax(0)[found.target.label])
+            assert effect.probability == pytest.approx(expected, abs=1e-4)
+
+
+def test_curves_begin_with_the_picture_and_areas_are_their_means(explained):
+    for found in explained:
+        assert len(found.curves) == 3 * len(found.layers)
+        for curve in found.curves:
+            assert {course.order for course in curve.courses} == set(evidence.ORDERS)
+            for course in curve.courses:
+                assert course.logit[0] == pytest.approx(found.target.logit, rel=1e-4)
+                assert course.probability[0] == pytest.approx(found.target.probability, rel=1e-4)
+                area = np.trapezoid(course.logit, dx=1 / (len(course.logit) - 1))
+                assert course.area_logit == pytest.approx(area, rel=1e-3, abs=1e-4)
+            first = next(c for c in curve.courses if c.order == "relevance")
+            if curve.kind != "blur":
+                best = max((o for o in found.concepts if o.layer == curve.layer),
+                           key=lambda o: o.share)  # fmt: skip
+                assert first.taken[0] == best.address
+                alone = found.effect(best.id, curve.kind)
+                assert first.logit[1] == pytest.approx(alone.logit, abs=1e-4)
+
+
+def test_flow_shares_add_up_to_at_most_one(explained):
+    for found in explained:
+        upper = {one.id for one in found.concepts if one.layer != found.layers[0].layer}
+        assert {flow.concept for flow in found.flow} == upper
+        for flow in found.flow:
+            assert len(flow.feeds) <= 3
+            assert sum(abs(feed.share) for feed in flow.feeds) <= 1 + 1e-6
+
+
+def test_evidence_reads_back_as_it_was_written(explained, tmp_path):
+    evidence.write(explained[0], tmp_path)
+    assert evidence.read(tmp_path) == explained[0]
+    assert json.loads((tmp_path / "evidence.json").read_text())["version"] == 1
+
+
+def test_a_region_holds_half_of_the_mass_and_has_a_place():
+    heat = torch.zeros(2, 64, 64)
+    heat[0, 4:12, 50:60] = 1.0
+    heat[1, 50:60, 28:36] = -2.0
+    masses = regions.mass(heat)
+    assert masses.sum(dim=(1, 2)).tolist() == pytest.approx([1, 1], rel=1e-5)
+    inside = regions.holding(masses)
+    for mass, mask in zip(masses, inside, strict=True):
+        held = float(mass[mask].sum())
+        assert held >= 0.5
+        assert held - float(mass[mask].min()) < 0.5
+    assert [regions.describe(mask).where for mask in inside] == ["upper right", "bottom"]
+    x0, y0, x1, y1 = regions.describe(inside[0]).box
+    assert 48 <= x0 < x1 <= 62
+    assert 2 <= y0 < y1 <= 14
+    common = regions.overlaps(masses)
+    assert common[0, 0] == pytest.approx(1, rel=1e-5)
+    assert common[0, 1] == 0
+
+
+def test_branches_of_one_and_of_many_pictures_are_joined():
+    class Fork(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = torch.nn.Conv2d(3, 2, 1), torch.nn.Conv2d(3, 2, 1)
+
+        def forward(self, x):
+            return torch.cat([self.one(x), self.other(x)], dim=1).mean((2, 3))
+
+    module, image = Fork().eval(), torch.randn(1, 3, 4, 4)
+    answers = interventions.without_channels(module, "one", image, torch.zeros(2))
+    found = answers(torch.tensor([[True, False], [False, False], [True, True]]))
+    whole = module(image)[0]
+    assert torch.allclose(found[1], whole, atol=1e-6)
+    assert torch.allclose(found[2], torch.cat([torch.zeros(2), whole[2:]]), atol=1e-6)
+    assert found[0, 0] == 0
+
+
+# What users get wrong, on the command line.
+
+
+def test_pictures_that_cannot_be_read_do_not_stop_the_rest(named, run, tmp_path, pictures):
+    good = sorted(pictures.rglob("*.png"))[4]
+    grey = tmp_path / "grey.png"
+    Image.open(good).convert("L").resize((31, 200)).save(grey)
+    seethrough = tmp_path / "Weiß & <b>.png"
+    Image.open(good).convert("RGBA").save(seethrough)
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    result = run("explain", named, bad, grey, tmp_path / "absent.png", seethrough)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("atlas: ")]
+    assert len(lines) == 2
+    assert "bad.jpg" in lines[0]
+    assert "absent.png" in lines[1]
+    folders = [Path(line) for line in result.stdout.splitlines()]
+    assert len(folders) == 2
+    assert folders[1].name.startswith("wei-b-")
+    for folder in folders:
+        found = evidence.read(folder)
+        assert {one.map for one in found.concepts} <= {file.name for file in folder.iterdir()}
+    assert not list((named / "explanations").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--target", "zebra"), "no class 'zebra'"),
+        (("--target", "3"), "no class '3'"),
+        (("--set", "explain.layers=['nothing.*']"), "no measured layer fits 'nothing.*'"),
+        (("--set", "explain.coverage=2"), "explain.coverage"),
+        (("--set", "explain.colour=2"), "there is no 'explain.colour'"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(named, run, pictures_to_explain, arguments, words):
+    result = run("explain", named, pictures_to_explain[0], *arguments)
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_asked_class_is_explained_and_addresses_stand_for_names(built, pictures_to_explain,
+                                                                   tmp_path):  # fmt: skip
+    root = tmp_path / "tiny"
+    shutil.copytree(built, root)
+    store = open_store(root)
+    picture = pictures_to_explain[:1]
+    outcome = pipeline.explain(store, recorded(store.manifest()), picture, "Stripe")
+    found = evidence.read(outcome.done[0])
+    assert (found.target.name, found.target.chosen) == ("stripe", "asked")
+    assert found.target.rank in (1, 2, 3)
+    assert not found.named
+    assert all(one.name is None for one in found.concepts)
+    assert "doubt:names" in {doubt.id for doubt in found.doubts}
