@@ -1,19 +1,16 @@
 """Crop a patch from every reference, say where in it the concept lies, and index its vector."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from atlas import localise, vectors
 from atlas.encoders import Encoder
-from atlas.errors import UserError
+from atlas.pictures import open_picture
 from atlas.preprocessing import Preprocessing
 from atlas.receptive import ReceptiveField
 from atlas.relevance import PREDICTED, Engine, measure
@@ -133,18 +130,6 @@ def index_patches(store: Store, encoder: Encoder) -> dict[str, str | int | float
         "factory": built.factory,
         "recall_at_10": round(built.recall, 4),
     }
-
-
-@lru_cache(maxsize=2048)
-def open_picture(path: Path | str) -> Image.Image:
-    """Read a stored picture; the last ones stay in memory (at 224 px, 300 MB of them)."""
-    try:
-        with Image.open(path, formats=["WEBP"]) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
-        raise UserError(
-            f"the stored picture {path} cannot be read: delete it and run `atlas build` again"
-        ) from error
 
 
 class _Rows:

@@ -173,7 +173,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
             if team.told_by_first(0):
                 _measured(store, inputs)
             return None
-        with _alone(store):
+        with alone(store):
             store.remove_partial()
             new = inputs.atlas_id()
             _begin(store, inputs, new)
@@ -207,7 +207,7 @@ def build(recipe: Recipe, out: Path) -> Store | None:
 
 def make_site(store: Store) -> None:
     """Render the pages of a finished atlas and build the static site."""
-    with _alone(store):
+    with alone(store):
         site.render(store)
         site.build(store)
 
@@ -380,7 +380,7 @@ def _versions() -> dict[str, str]:
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
+def alone(store: Store) -> Iterator[None]:
     """Keep a second build out of the directory."""
     store.root.mkdir(parents=True, exist_ok=True)
     try:

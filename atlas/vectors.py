@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlas import files
+from atlas.errors import UserError
 
 Vectors = npt.NDArray[np.float32]
 
@@ -120,3 +121,27 @@ def save(index: Any, path: Path) -> None:
     """Write the index, whole or not at all."""
     with files.atomic_path(path) as temporary:
         faiss.write_index(index, str(temporary))
+
+
+def load(path: Path) -> Any:
+    """Read an index that `save` wrote.
+
+    Raises
+    ------
+    UserError
+        It is missing or damaged.
+    """
+    try:
+        return faiss.read_index(str(path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} is missing or damaged: run `atlas build` again to make the index anew"
+        ) from error
+
+
+def of_rows(index: Any, rows: npt.NDArray[np.int64]) -> Vectors:
+    """Return the vectors of some rows, as well as the index has kept them: (rows, dimension)."""
+    if not isinstance(index, faiss.IndexFlat):
+        faiss.extract_index_ivf(index).make_direct_map()
+    found: Vectors = index.reconstruct_batch(rows)
+    return found

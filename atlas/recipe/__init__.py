@@ -16,6 +16,7 @@ from atlas.recipe.measuring import (
     Preprocessing,
     Relevance,
 )
+from atlas.recipe.naming import Naming, Scoring
 from atlas.recipe.publishing import Site
 from atlas.recipe.recipe import Recipe
 
@@ -25,11 +26,13 @@ __all__ = [
     "Data",
     "Explain",
     "Model",
+    "Naming",
     "Patches",
     "Prepass",
     "Preprocessing",
     "Recipe",
     "Relevance",
+    "Scoring",
     "Site",
     "load",
     "parse",

@@ -16,6 +16,7 @@ from atlas.recipe.measuring import (
     Preprocessing,
     Relevance,
 )
+from atlas.recipe.naming import Naming, Scoring
 from atlas.recipe.publishing import Site
 
 
@@ -33,6 +34,8 @@ class Recipe:
     relevance: Relevance = field(default_factory=Relevance)
     prepass: Prepass = field(default_factory=Prepass)
     patches: Patches = field(default_factory=Patches)
+    naming: Naming = field(default_factory=Naming)
+    scoring: Scoring = field(default_factory=Scoring)
     explain: Explain = field(default_factory=Explain)
     site: Site = field(default_factory=Site)
 

@@ -1,0 +1,42 @@
+"""`atlas name` and `atlas rename`: what channels are called."""
+
+from pathlib import Path
+
+import click
+
+from atlas.cli.group import atlas_argument, main, set_option
+
+
+@main.command()
+@atlas_argument
+@set_option
+def name(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
+    """Let a vision-language model name every channel of ATLAS once.
+
+    What is named already is not asked again; an interrupted run goes on.
+    """
+    from atlas import annotate  # noqa: PLC0415 (torch takes seconds to import)
+    from atlas.recipe import recorded  # noqa: PLC0415
+    from atlas.store import open_store  # noqa: PLC0415
+
+    store = open_store(atlas_dir)
+    counts = annotate.name(store, recorded(store.manifest(), overrides))
+    click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+
+
+@main.command()
+@atlas_argument
+@click.argument("address", metavar="LAYER:CHANNEL")
+@click.argument("new", metavar="NAME")
+@click.option(
+    "--by", required=True, metavar="WHO", help="Who says so; it is shown beside the name."
+)
+def rename(atlas_dir: Path, address: str, new: str, by: str) -> None:
+    """Give one channel of ATLAS the NAME that a person has found; it wins over all others."""
+    from atlas import annotate  # noqa: PLC0415
+    from atlas.recipe import recorded  # noqa: PLC0415
+    from atlas.store import open_store  # noqa: PLC0415
+
+    store = open_store(atlas_dir)
+    annotate.rename(store, recorded(store.manifest()), address, new, by)
+    click.echo(f"{address} is called {new!r} now.")

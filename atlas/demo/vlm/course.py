@@ -1,0 +1,118 @@
+"""A training run that saves itself and goes on where it was, for both parts of the VLM."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+EVERY = 100
+"""Steps between two saved states."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is trained, and how long.
+
+    Attributes
+    ----------
+    name : str
+        Of the saved state and in the log.
+    parts : nn.Module
+        Everything with weights that change.
+    loss : callable
+        The loss of step number n; all its chance must come from n.
+    check : callable
+        Figures for the log.
+    steps : int
+        How many.
+    rate : float
+        Largest learning rate.
+    """
+
+    name: str
+    parts: nn.Module
+    loss: Callable[[int], Tensor]
+    check: Callable[[], dict[str, float]]
+    steps: int
+    rate: float
+
+
+def run(course: Course, out: Path) -> None:
+    """Train to the end, or go on; the state and `log.jsonl` are in `out`."""
+    state = out / f"{course.name}.safetensors"
+    trained = [p for p in course.parts.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.02)
+    first = _resume(course.parts, optimizer, state) if state.exists() else 0
+    total, start = 0.0, time.monotonic()
+    for step in range(first, course.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(step, course.steps, course.rate)
+        optimizer.zero_grad(set_to_none=True)
+        loss = course.loss(step)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        total += float(loss.detach())
+        if (step + 1) % EVERY and step + 1 < course.steps:
+            continue
+        _save(course.parts, optimizer, state, step + 1)
+        line = {
+            "part": course.name,
+            "step": step + 1,
+            "loss": round(total / (step % EVERY + 1), 4),
+            **{name: round(value, 4) for name, value in course.check().items()},
+            "seconds": round(time.monotonic() - start, 1),
+        }
+        with (out / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        sys.stderr.write(json.dumps(line) + "\n")
+        total, start = 0.0, time.monotonic()
+
+
+def _rate(step: int, steps: int, top: float) -> float:
+    """Return the learning rate: up during the first twentieth, then down along a cosine."""
+    warm = max(steps // 20, 1)
+    if step < warm:
+        return top * (step + 1) / warm
+    return top * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * (step - warm) / (steps - warm))))
+
+
+def _save(parts: nn.Module, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
+    tensors = {f"parts.{name}": value for name, value in parts.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+    partial = path.with_name(path.name + ".partial")
+    # Tensors that share memory (tied embeddings) are saved once each.
+    save_file(
+        {name: t.detach().clone() for name, t in tensors.items()}, partial, {"step": str(step)}
+    )
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _resume(parts: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:
+    with safe_open(path, framework="pt") as file:
+        step = int(file.metadata()["step"])
+    tensors = load_file(path)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimizer":
+            number, _, field = rest.partition(".")
+            state.setdefault(int(number), {})[field] = value
+    parts.load_state_dict(
+        {name.removeprefix("parts."): t for name, t in tensors.items() if name.startswith("parts.")}
+    )
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return step

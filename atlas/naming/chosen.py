@@ -1,0 +1,129 @@
+"""What a namer is shown of each channel: its references, by sense, and what it is not."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from atlas import vectors
+from atlas.naming import senses
+from atlas.recipe import Naming
+from atlas.store import INDEX, Store
+from atlas.views import References
+
+_SEARCHED = 8  # times as many neighbours are looked at as contrast patches are wanted, and more
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One question about a channel: rows of references.parquet."""
+
+    layer: str
+    channel: int
+    sense: int | None
+    """None: the channel as a whole."""
+    share: float | None
+    """Of the references, that belong to the sense."""
+    members: tuple[int, ...]
+    """All references of the sense."""
+    shown: tuple[int, ...]
+    contrast: tuple[int, ...]
+    whole: str
+    """SHA-256 of all references of the channel, the same for all its senses."""
+
+
+class Choice:
+    """Chooses what is shown, from references and their vectors."""
+
+    def __init__(self, store: Store, references: References, settings: Naming) -> None:
+        self.references = references
+        self._settings = settings
+        self._index = vectors.load(store.root / INDEX)
+        table = store.table("channels").select(["layer", "channel"]).to_pydict()
+        self.addresses = list(zip(table["layer"], table["channel"], strict=True))
+
+    def whole(self) -> list[Chosen]:
+        """Return what is shown of each channel; nothing can be said of those without references."""
+        questions = []
+        for address in self.addresses:
+            rows = self._rows(address)
+            if rows:
+                questions.append(self._chosen(address, None, None, rows, rows))
+        return self._contrasted(questions)
+
+    def senses(self, addresses: Sequence[tuple[str, int]]) -> list[Chosen]:
+        """Return what is shown of each sense of some channels, where there are several."""
+        questions = []
+        for address in tqdm(addresses, desc="senses", unit=" channels"):
+            rows = self._rows(address)
+            labels = senses.split(vectors.of_rows(self._index, np.array(rows, np.int64)))
+            for sense in range(int(labels.max()) + 1 if labels.any() else 0):
+                members = [row for row, label in zip(rows, labels, strict=True) if label == sense]
+                share = len(members) / len(rows)
+                questions.append(self._chosen(address, sense, share, members, rows))
+        return self._contrasted(questions)
+
+    def _rows(self, address: tuple[str, int]) -> list[int]:
+        return self.references.of(*address, self._settings.mode)
+
+    def _chosen(
+        self,
+        address: tuple[str, int],
+        sense: int | None,
+        share: float | None,
+        members: Sequence[int],
+        rows: Sequence[int],
+    ) -> Chosen:
+        whole = fingerprint(self.references, rows, ())
+        shown = tuple(members[: self._settings.references])
+        return Chosen(*address, sense, share, tuple(members), shown, (), whole)
+
+    def _contrasted(self, questions: list[Chosen]) -> list[Chosen]:
+        count = self._settings.contrast
+        if not count or not questions:
+            return questions
+        means = [
+            vectors.of_rows(self._index, np.array(q.shown, np.int64)).mean(0) for q in questions
+        ]
+        wanted = _SEARCHED * count + 2 * max(len(question.members) for question in questions)
+        nearest = self._index.search(np.stack(means), min(wanted, self._index.ntotal))[1]
+        return [
+            _with_contrast(question, rows, self.references, count)
+            for question, rows in zip(questions, nearest.tolist(), strict=True)
+        ]
+
+
+def _with_contrast(
+    question: Chosen, nearest: Sequence[int], references: References, count: int
+) -> Chosen:
+    """Add the nearest patches of pictures that are no references of the channel.
+
+    In those pictures the channel's score is below that of each of its references.
+    """
+    own = [
+        row
+        for mode in ("activation", "relevance")
+        for row in references.of(question.layer, question.channel, mode)
+    ]
+    taken = set(references.image[own].tolist())
+    contrast: list[int] = []
+    for row in nearest:
+        image = int(references.image[row]) if row >= 0 else -1
+        if image >= 0 and image not in taken and len(contrast) < count:
+            taken.add(image)
+            contrast.append(row)
+    return replace(question, contrast=tuple(contrast))
+
+
+def fingerprint(references: References, rows: Sequence[int], facts: Sequence[Any]) -> str:
+    """Return the SHA-256 of the patches in `rows` and of how they are shown."""
+    digest = hashlib.sha256(json.dumps(list(facts)).encode())
+    for row in rows:
+        patch = references.patch(row)
+        # A stored picture's name is made from what decides its pixels.
+        digest.update(f"{patch.path.name} {patch.box}".encode() + patch.mask.tobytes())
+    return digest.hexdigest()

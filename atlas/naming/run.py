@@ -1,0 +1,197 @@
+"""Naming by a vision-language model: every channel is asked about once, for good."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from atlas import names, prompts
+from atlas.errors import one_line
+from atlas.names import NameRecord
+from atlas.naming import answers
+from atlas.naming.chosen import Choice, Chosen, fingerprint
+from atlas.recipe import Naming
+from atlas.store import Store
+from atlas.views import References, sheet, view
+from atlas.vlm import Request, Vlm
+
+SURE = 0.9
+"""Channels named with less confidence, or not at all, are searched for several senses."""
+
+_BATCHES = 4  # asked between two writings of names.jsonl
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked, and the record that the answer completes."""
+
+    chosen: Chosen
+    prompt: prompts.Prompt
+    references: str
+
+
+def run(store: Store, vlm: Vlm, settings: Naming) -> int:
+    """Name every channel and sense that this model has not named from the same references.
+
+    Parameters
+    ----------
+    store : Store
+        With references, pictures and the index.
+    vlm : Vlm
+        Who is asked.
+    settings : Naming
+        What is shown and how it is asked.
+
+    Returns
+    -------
+    int
+        How many questions were asked.
+
+    Raises
+    ------
+    UserError
+        The prompt or a file of the atlas cannot be read.
+    """
+    choice = Choice(store, References(store), settings)
+    asked = _ask_all(store, vlm, choice.references, choice.whole(), settings, "names")
+    if settings.senses:
+        doubtful = _doubtful(store, vlm, choice.addresses)
+        senses = choice.senses(doubtful)
+        asked += _ask_all(store, vlm, choice.references, senses, settings, "senses")
+    return asked
+
+
+def _doubtful(
+    store: Store, vlm: Vlm, addresses: Sequence[tuple[str, int]]
+) -> list[tuple[str, int]]:
+    """Return the channels that the model gave no name that it is sure of."""
+    said = {
+        (record.layer, record.channel): record
+        for record in names.read(store)
+        if record.method == "vlm" and record.by == vlm.id and record.sense is None
+    }
+    return [
+        address
+        for address in addresses
+        if (record := said.get(address)) and not (record.confidence or 0) >= SURE
+    ]
+
+
+def _ask_all(
+    store: Store,
+    vlm: Vlm,
+    references: References,
+    chosen: Sequence[Chosen],
+    settings: Naming,
+    label: str,
+) -> int:
+    """Ask what was not asked before, and write the answers as they come."""
+    questions = [_question(references, one, settings) for one in chosen]
+    records = names.read(store)
+    done = {record.key for record in records}
+    open_ = [q for q in questions if _record(q, vlm, answers.Answer("unnamed")).key not in done]
+    written = len(records)
+    with tqdm(
+        total=len(questions), initial=len(questions) - len(open_), desc=label, unit=" channels"
+    ) as progress:
+        step = _BATCHES * settings.batch_size
+        for start in range(0, len(open_), step):
+            told = _ask(vlm, references, open_[start : start + step], settings)
+            names.append(store, told, written)
+            written += len(told)
+            progress.update(len(told))
+    return len(open_)
+
+
+def _question(references: References, chosen: Chosen, settings: Naming) -> _Question:
+    prompt = prompts.naming(
+        settings.prompt, settings.view, settings.layout, len(chosen.shown), len(chosen.contrast)
+    )
+    facts = [settings.view, settings.layout, settings.side, len(chosen.contrast), chosen.whole]
+    shown = fingerprint(references, (*chosen.shown, *chosen.contrast), facts)
+    return _Question(chosen, prompt, shown)
+
+
+def _ask(
+    vlm: Vlm, references: References, questions: Sequence[_Question], settings: Naming
+) -> list[NameRecord]:
+    """Ask, ask once more what could not be read, and return a record for each question."""
+    images = [_images(references, question.chosen, settings) for question in questions]
+    requests = [
+        Request(shown, question.prompt.text)
+        for shown, question in zip(images, questions, strict=True)
+    ]
+    told = list(_answers(vlm, requests))
+    again = [row for row, (_, answer) in enumerate(told) if answer.status == "unnamed"]
+    retries = [
+        Request(images[row], f"{requests[row].text}\n\n{questions[row].prompt.retry}")
+        for row in again
+    ]
+    for row, second in zip(again, _answers(vlm, retries), strict=True):
+        if second[1].status != "unnamed":
+            told[row] = second
+    return [
+        _record(question, vlm, answer, raw, retried=row in again)
+        for row, (question, (raw, answer)) in enumerate(zip(questions, told, strict=True))
+    ]
+
+
+def _answers(vlm: Vlm, requests: Sequence[Request]) -> Iterator[tuple[str, answers.Answer]]:
+    """Yield raw and understood answers; a model that fails is an answer that cannot be used."""
+    if not requests:
+        return
+    try:
+        raws = vlm.ask(requests)
+    except Exception as error:  # whatever a model raises, the run goes on
+        if len(requests) == 1:
+            yield "", answers.Answer("unnamed", problem=f"the model failed: {one_line(error)}")
+            return
+        for request in requests:  # one of them may be at fault
+            yield from _answers(vlm, [request])
+        return
+    yield from ((raw, answers.parse(raw)) for raw in raws)
+
+
+def _images(references: References, chosen: Chosen, settings: Naming) -> list[Image.Image]:
+    groups = [
+        [view(references.patch(row), settings.view, settings.side) for row in rows]
+        for rows in (chosen.shown, chosen.contrast)
+        if rows
+    ]
+    if settings.layout == "sheet":
+        return [sheet(group) for group in groups]
+    return [image for group in groups for image in group]
+
+
+def _record(
+    question: _Question, vlm: Vlm, answer: answers.Answer, raw: str = "", *, retried: bool = False
+) -> NameRecord:
+    chosen = question.chosen
+    details: dict[str, Any] = {"set": chosen.whole, "contrast": list(chosen.contrast)}
+    if chosen.sense is not None:
+        details["members"] = list(chosen.members)
+    if answer.problem:
+        details["problem"] = answer.problem
+    if retried:
+        details["asked"] = 2
+    return NameRecord(
+        layer=chosen.layer,
+        channel=chosen.channel,
+        method="vlm",
+        by=vlm.id,
+        status=answer.status,
+        name=answer.name,
+        description=answer.description,
+        confidence=answer.confidence,
+        sense=chosen.sense,
+        share=chosen.share,
+        revision=vlm.revision,
+        prompt=question.prompt.as_dict(),
+        decoding=vlm.decoding,
+        references=question.references,
+        images=list(chosen.shown),
+        raw=raw,
+        details=details,
+    )

@@ -1,0 +1,107 @@
+"""Tables about names: who gives them, from what, and how good they are."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from atlas.recipe.kinds import STRICT, Positive
+
+View = Literal["dimmed", "patch", "boxed"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Naming:
+    """`[naming]`: how channels get their names."""
+
+    method: Literal["", "vlm", "labels", "clip"] = ""
+    """`vlm`: a vision-language model looks at the references. `labels`: the combination of
+    labels that the channel tells best. `clip`: the word of a list that an image-text model finds
+    fitting most. Empty: `atlas build` names nothing, and `atlas name` takes `vlm`."""
+
+    vlm: str = "Qwen/Qwen2.5-VL-7B-Instruct"
+    """Any image-text-to-text model of `transformers`: a local folder, a name on the Hub, or
+    `demo/vlm`."""
+
+    revision: str = ""
+    """Which revision of the model on the Hub; empty means the newest, and records say which."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the model; `auto` is that of its file."""
+
+    device: str = "auto"
+    """Where the model lies: `auto` lets accelerate spread it over what there is, or `cpu`,
+    `cuda:0`."""
+
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    """Of the weights, by bitsandbytes (needs a GPU)."""
+
+    batch_size: Positive = 16
+    """Questions that are asked together; halved whenever memory runs out."""
+
+    max_tokens: Positive = 160
+    """Longest answer."""
+
+    constrained: bool = False
+    """Whether answers can only be JSON of the wanted form (needs the extra `constrained`)."""
+
+    prompt: str = "patches"
+    """`patches`, `brief` (for the demo's model), or a TOML file like those."""
+
+    mode: Literal["relevance", "activation"] = "relevance"
+    """Which references are shown."""
+
+    references: Annotated[int, Field(ge=2, le=25)] = 9
+    """How many of them, from the best down. The others are left for scoring."""
+
+    view: View = "dimmed"
+    """`dimmed`: the patch, darkened outside the concept. `patch`: as it is. `boxed`: the whole
+    picture with a box."""
+
+    layout: Literal["separate", "sheet"] = "separate"
+    """One image for each patch, or all of them on one."""
+
+    contrast: Annotated[int, Field(ge=0, le=9)] = 3
+    """Patches that look similar and drive other channels, shown as what is not meant."""
+
+    side: Positive = 224
+    """Of each patch as it is shown, in pixels."""
+
+    senses: bool = True
+    """Whether references are searched for several meanings, which are named one by one."""
+
+    clip: str = "openai/clip-vit-base-patch32"
+    """For `clip`: a CLIP or SigLIP model of `transformers`, a local folder or a name on the Hub."""
+
+    clip_revision: str = ""
+    """Which revision of it on the Hub."""
+
+    words: str = ""
+    """For `clip`: a text file with one word or phrase a line."""
+
+    pictures: Positive = 2_000
+    """For `labels` and `clip`: how many of the atlas's pictures every channel is measured on."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Scoring:
+    """`[scoring]`: how names are tested."""
+
+    patches: Annotated[int, Field(ge=4)] = 20
+    """Patches that the model is shown for each channel and name, half of them where the channel
+    answers much."""
+
+    pictures: Positive = 2_000
+    """How many of the atlas's pictures the patches are drawn from."""
+
+    prompt: str = "fits"
+    """`fits`, `fits-brief` (for the demo's model), or a TOML file like those."""
+
+    resamples: Positive = 1_000
+    """Bootstrap samples behind each confidence interval."""
+
+    in_build: bool = False
+    """Whether `atlas build` scores the names that it gave."""
+
+    seed: int = 0
+    """Of the draws."""

@@ -1,0 +1,236 @@
+"""Vision-language models of `transformers`, through their generic interface only.
+
+Whatever `AutoModelForImageTextToText` and `AutoProcessor` load and whose processor has a chat
+template works: LLaVA, LLaVA-OneVision, Qwen-VL, SmolVLM, Gemma and others.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from atlas.errors import UserError, one_line
+
+DEMO = "demo/vlm"
+"""Stands for the small model that ships with the package."""
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question about pictures, which come first."""
+
+    images: Sequence[Image.Image]
+    text: str
+
+
+class Vlm(Protocol):
+    """What stages need of a vision-language model."""
+
+    id: str
+    """Name on the Hub, or of the local folder."""
+    revision: str | None
+    """Commit of the model, if it has one."""
+    decoding: dict[str, Any]
+    """How answers are generated."""
+
+    def ask(self, requests: Sequence[Request]) -> list[str]:
+        """Return the answer to each question."""
+
+    def yes(self, requests: Sequence[Request]) -> list[float]:
+        """Return the probability of yes, against no, as the first word of each answer."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Which model, and how it is loaded; the fields are those of the recipe's `[naming]`."""
+
+    name: str
+    revision: str = ""
+    dtype: str = "auto"
+    device: str = "auto"
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    batch_size: int = 16
+    max_tokens: int = 160
+
+
+class TransformersVlm:
+    """An image-text-to-text model that answers greedily."""
+
+    def __init__(self, model: Any, processor: Any, name: str, batch_size: int, tokens: int) -> None:
+        self.id = name
+        self.revision: str | None = getattr(model.config, "_commit_hash", None)
+        self.decoding = {"greedy": True, "max_tokens": tokens}
+        self._model = model
+        self._processor = processor
+        self._batch = batch_size
+        tokenizer = processor.tokenizer
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        yes, no = (self._first_tokens(word) for word in ("yes", "no"))
+        self._yes, self._no = sorted(yes - no), sorted(no - yes)
+
+    def ask(self, requests: Sequence[Request]) -> list[str]:
+        """Return the answer to each question, generated greedily."""
+        return self._in_batches(requests, self._generate)
+
+    def yes(self, requests: Sequence[Request]) -> list[float]:
+        """Return P(yes) / (P(yes) + P(no)) of the first token of each answer."""
+        return self._in_batches(requests, self._weigh)
+
+    def _first_tokens(self, word: str) -> set[int]:
+        """Return the tokens that an answer can begin with: yes, Yes, with and without a space."""
+        encode = self._processor.tokenizer.encode
+        forms = [before + form for before in ("", " ") for form in (word, word.capitalize())]
+        firsts = {encode(form, add_special_tokens=False)[0] for form in forms}
+        # A space that is a token of its own says nothing yet.
+        return firsts - {encode(" ", add_special_tokens=False)[0]}
+
+    def _in_batches(
+        self, requests: Sequence[Request], run: Callable[[Sequence[Request]], list[_T]]
+    ) -> list[_T]:
+        """Run all requests; when memory runs out, halve the batch and go on."""
+        results: list[_T] = []
+        while len(results) < len(requests):
+            part = requests[len(results) : len(results) + self._batch]
+            try:
+                results += run(part)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error) or len(part) == 1:
+                    raise
+                self._batch = math.ceil(len(part) / 2)
+                _log.warning("out of memory: %d questions at a time from now on", self._batch)
+            if torch.cuda.is_available() and not results:
+                torch.cuda.empty_cache()
+        return results
+
+    def _inputs(self, requests: Sequence[Request]) -> Any:
+        conversations = [
+            [
+                {
+                    "role": "user",
+                    "content": [
+                        *({"type": "image", "image": image} for image in request.images),
+                        {"type": "text", "text": request.text},
+                    ],
+                }
+            ]
+            for request in requests
+        ]
+        return self._processor.apply_chat_template(
+            conversations,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        ).to(self._model.device, dtype=self._model.dtype)
+
+    def _generate(self, requests: Sequence[Request]) -> list[str]:
+        inputs = self._inputs(requests)
+        with torch.inference_mode():
+            tokens = self._model.generate(
+                **inputs,
+                max_new_tokens=self.decoding["max_tokens"],
+                do_sample=False,
+                num_beams=1,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+            )
+        answers = tokens[:, inputs["input_ids"].shape[1] :]
+        texts: list[str] = self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def _weigh(self, requests: Sequence[Request]) -> list[float]:
+        with torch.inference_mode():
+            logits: Tensor = self._model(**self._inputs(requests)).logits[:, -1].float()
+        yes, no = (logits[:, tokens].logsumexp(1) for tokens in (self._yes, self._no))
+        shares: list[float] = torch.sigmoid(yes - no).tolist()
+        return shares
+
+
+def load(loading: Loading) -> TransformersVlm:
+    """Load a model from a local folder or from the Hub.
+
+    Raises
+    ------
+    UserError
+        It is not there, is no image-text-to-text model, has no chat template, or does not fit.
+    """
+    from transformers import (  # noqa: PLC0415 (slow to import)
+        AutoModelForImageTextToText,
+        AutoProcessor,
+    )
+
+    source = _source(loading.name)
+    options: dict[str, Any] = {"revision": loading.revision} if loading.revision else {}
+    try:
+        processor = AutoProcessor.from_pretrained(source, **options)
+        model = AutoModelForImageTextToText.from_pretrained(
+            source, dtype=loading.dtype, use_safetensors=True, **options, **_placing(loading)
+        )
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{loading.name} does not fit into the GPU's memory: take a smaller model, or "
+            '--set naming.quantization="4bit"'
+        ) from error
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise UserError(
+            f"the vision-language model {loading.name!r} cannot be loaded "
+            f"({one_line(error)[:200]}): give a local folder, or the name of an "
+            "image-text-to-text model on the Hub that can be reached, with --set naming.vlm=NAME"
+        ) from error
+    if getattr(processor, "chat_template", None) is None:
+        raise UserError(
+            f"{loading.name} has no chat template: take an instruction-tuned model "
+            "(its name often ends in -Instruct or -it)"
+        )
+    model.eval()
+    return TransformersVlm(
+        model, processor, _called(loading.name), loading.batch_size, loading.max_tokens
+    )
+
+
+def _called(name: str) -> str:
+    """Return what a model is called in records: a folder by its last part, not by its path."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def _source(name: str) -> str:
+    if name != DEMO:
+        return name
+    from atlas.demo.vlm import FOLDER  # noqa: PLC0415
+
+    return str(FOLDER)
+
+
+def _placing(loading: Loading) -> dict[str, Any]:
+    """Return where and how the weights are to lie."""
+    options: dict[str, Any] = {}
+    if loading.device != "auto":
+        options["device_map"] = {"": loading.device}
+    elif torch.cuda.is_available():
+        options["device_map"] = "auto"
+    if loading.quantization != "none":
+        from transformers import BitsAndBytesConfig  # noqa: PLC0415
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            **{f"load_in_{loading.quantization}": True}
+        )
+    return options
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    texts = ("out of memory", "can't allocate memory", "not enough memory")
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    return isinstance(error, kinds) or any(text in str(error).lower() for text in texts)
