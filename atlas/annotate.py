@@ -6,8 +6,12 @@ from atlas import names, vlm
 from atlas.errors import UserError
 from atlas.names import NameRecord
 from atlas.naming import run as naming
-from atlas.pipeline import alone
+from atlas.pipeline import Inputs, alone
 from atlas.recipe import Naming, Recipe
+from atlas.relevance import ActivationEngine
+from atlas.responses import Gauge
+from atlas.scoring import run as scoring
+from atlas.scoring.run import Shown
 from atlas.store import Store
 
 
@@ -29,6 +33,40 @@ def name(store: Store, recipe: Recipe) -> dict[str, int]:
         _finished(store)
         naming.run(store, vlm.load(loading(settings)), settings)
         return _written(store, recipe)
+
+
+def score(store: Store, recipe: Recipe) -> int:
+    """Test every name on patches that it was not made from; return how many were tested.
+
+    Raises
+    ------
+    UserError
+        There are no names yet, or the model or the network cannot be loaded.
+    """
+    settings, naming_ = recipe.scoring, recipe.naming
+    with alone(store):
+        _finished(store)
+        table = store.table("channels")
+        if "name" not in table.column_names or not any(table["name"].to_pylist()):
+            raise UserError(f"{store.root} has no names to score: run `atlas name` first")
+        inputs = Inputs(recipe)
+        network = inputs.network
+        gauge = Gauge(
+            ActivationEngine(network.module, inputs.layers),
+            network.preprocessing,
+            inputs.fields,
+            network.device,
+        )
+        model = vlm.load(loading(naming_))
+        shown = Shown(naming_.view, naming_.side)
+        asked = 0
+
+        def write() -> None:
+            nonlocal asked
+            asked = scoring.run(store, model, gauge, settings, shown)
+
+        _changing(store, write)
+        return asked
 
 
 def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> None:

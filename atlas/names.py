@@ -6,7 +6,6 @@ counts; `write_columns` puts that into channels.parquet, where every reader find
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from atlas import journal
 from atlas.errors import UserError, one_line
 from atlas.store import NAMES, Store
 
@@ -81,57 +81,32 @@ class NameRecord:
 def read(store: Store) -> list[NameRecord]:
     """Return all records in the order in which they were written.
 
-    A last line without its line break is what an interruption left; it counts as not written.
-
     Raises
     ------
     UserError
-        A line is no record.
+        A line of the file is no record.
     """
-    try:
-        text = (store.root / NAMES).read_text("utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    whole = text[: text.rfind("\n") + 1]
     known = {f.name for f in fields(NameRecord)}
-    records = []
-    for number, line in enumerate(whole.split("\n")[:-1], 1):
-        try:
-            values = json.loads(line)
-            records.append(NameRecord(**{k: v for k, v in values.items() if k in known}))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{store.root / NAMES}, line {number}, is no record of a name "
-                f"({one_line(error)}): restore the file, or delete that line"
-            ) from error
-    return records
+    path = store.root / NAMES
+    try:
+        return [
+            NameRecord(**{key: value for key, value in values.items() if key in known})
+            for values in journal.read(path)
+        ]
+    except TypeError as error:
+        raise UserError(
+            f"a line of {path} is no record of a name ({one_line(error)}): restore the file"
+        ) from error
 
 
 def append(store: Store, records: Iterable[NameRecord], first: int) -> None:
-    """Add records, numbered from `first`, and see them onto the disk."""
+    """Add records, numbered from `first`."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    lines = []
-    for number, record in enumerate(records, first):
-        values = {**asdict(record), "record": number, "time": now}
-        if record.raw is not None:
-            values["raw"] = record.raw[:LONGEST_ANSWER]
-        lines.append(json.dumps(values, ensure_ascii=True) + "\n")
-    path = store.root / NAMES
-    with path.open("ab+") as file:
-        _drop_half_line(path, file.seek(0, os.SEEK_END))
-        file.seek(0, os.SEEK_END)
-        file.write("".join(lines).encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _drop_half_line(path: Any, size: int) -> None:
-    """Cut off what an interrupted write left after the last line break."""
-    if not size:
-        return
-    with path.open("rb+") as file:
-        data = file.read()
-        file.truncate(data.rfind(b"\n") + 1)
+    numbered = [
+        replace(record, record=number, time=now, raw=record.raw and record.raw[:LONGEST_ANSWER])
+        for number, record in enumerate(records, first)
+    ]
+    journal.append(store.root / NAMES, map(asdict, numbered))
 
 
 @dataclass(frozen=True)

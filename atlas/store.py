@@ -6,6 +6,7 @@ wrote and writes its own. A table gains columns from stage to stage; `COLUMNS` h
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -119,6 +120,10 @@ ARRAYS = ("masks.npy",)
 INDEX = "patches.faiss"
 
 NAMES = "names.jsonl"
+"""Every naming that was ever done; it only grows."""
+
+SCORES = "scores.jsonl"
+"""Every test of a name that was ever done; it only grows."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +168,13 @@ class Store:
         """Return where the table `name` is."""
         return self.root / f"{name}.parquet"
 
-    def table(self, name: str) -> pa.Table:
-        """Read a table of `COLUMNS`."""
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a table of `COLUMNS`, or those of `columns` that are there."""
         path = self.table_path(name)
         try:
-            return pq.read_table(path)
+            if columns is not None:
+                columns = [column for column in pq.read_schema(path).names if column in columns]
+            return pq.read_table(path, columns=columns)
         except FileNotFoundError as error:
             raise UserError(
                 f"{path} is missing: the atlas is not finished; run `atlas build` to go on"

@@ -1,0 +1,1 @@
+"""Scoring: how well each channel's name foretells what the channel answers to."""
