@@ -5,11 +5,12 @@ from collections.abc import Callable
 from atlas import names, vlm
 from atlas.errors import UserError
 from atlas.names import NameRecord
+from atlas.naming import labels
 from atlas.naming import run as naming
 from atlas.pipeline import Inputs, alone
 from atlas.recipe import Naming, Recipe
 from atlas.relevance import ActivationEngine
-from atlas.responses import Gauge
+from atlas.responses import Gauge, respond
 from atlas.scoring import run as scoring
 from atlas.scoring.run import Shown
 from atlas.store import Store
@@ -31,7 +32,12 @@ def name(store: Store, recipe: Recipe) -> dict[str, int]:
     settings = recipe.naming
     with alone(store):
         _finished(store)
-        naming.run(store, vlm.load(loading(settings)), settings)
+        if settings.method == "labels":
+            inputs = Inputs(recipe)
+            responses = respond(store, _gauge(inputs), settings.pictures, recipe.seed)
+            labels.run(store, responses, f"labels of {inputs.source.name}")
+        else:
+            naming.run(store, vlm.load(loading(settings)), settings)
         return _written(store, recipe)
 
 
@@ -49,14 +55,7 @@ def score(store: Store, recipe: Recipe) -> int:
         table = store.table("channels")
         if "name" not in table.column_names or not any(table["name"].to_pylist()):
             raise UserError(f"{store.root} has no names to score: run `atlas name` first")
-        inputs = Inputs(recipe)
-        network = inputs.network
-        gauge = Gauge(
-            ActivationEngine(network.module, inputs.layers),
-            network.preprocessing,
-            inputs.fields,
-            network.device,
-        )
+        gauge = _gauge(Inputs(recipe))
         model = vlm.load(loading(naming_))
         shown = Shown(naming_.view, naming_.side)
         asked = 0
@@ -103,6 +102,12 @@ def loading(settings: Naming) -> vlm.Loading:
         settings.batch_size,
         settings.max_tokens,
     )
+
+
+def _gauge(inputs: Inputs) -> Gauge:
+    network = inputs.network
+    engine = ActivationEngine(network.module, inputs.layers)
+    return Gauge(engine, network.preprocessing, inputs.fields, network.device)
 
 
 def _finished(store: Store) -> None:

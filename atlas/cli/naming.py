@@ -11,7 +11,7 @@ from atlas.cli.group import atlas_argument, main, set_option
 @atlas_argument
 @set_option
 def name(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
-    """Let a vision-language model name every channel of ATLAS once.
+    """Name every channel of ATLAS once, by a vision-language model or by labels.
 
     What is named already is not asked again; an interrupted run goes on.
     """

@@ -43,7 +43,11 @@ def parse(raw: str) -> Answer:
     """
     found = next(_objects(raw), None)
     if found is None:
-        found = {key.lower(): value.strip("\"'*` ") for key, value in _LINE.findall(raw[:4_000])}
+        found = {
+            key.lower(): value.strip("\"'*` ")
+            for key, value in _LINE.findall(raw[:4_000])
+            if value.count('"') != 1  # else it was cut off
+        }
     if "name" not in found:
         return Answer("unnamed", problem="empty" if not raw.strip() else "no name in it")
     name = found["name"]

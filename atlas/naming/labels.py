@@ -1,0 +1,81 @@
+"""Names from labels: the combination of labels that a channel tells best, without any model."""
+
+import hashlib
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from atlas import labelling, names
+from atlas.names import NameRecord
+from atlas.responses import Responses
+from atlas.store import Store
+
+SURE = 0.85
+"""Below this AUC, or where chance could give it, a channel has no clear concept."""
+
+LEVEL = 0.01
+"""Largest corrected p value of a name."""
+
+
+def run(store: Store, responses: Responses, source: str) -> int:
+    """Name every channel by labels; return how many were not named from the same data before.
+
+    Parameters
+    ----------
+    store : Store
+        With pictures and classes.
+    responses : Responses
+        Of every channel to labelled pictures.
+    source : str
+        What the data are called in the records.
+    """
+    table = store.table("channels").select(["layer", "channel"]).to_pydict()
+    labels = store.table("images")["label"].to_pylist()
+    classes = store.table("classes").select(["label", "name"]).to_pydict()
+    known = labelling.labels(
+        _in_order(classes["label"], classes["name"]), [labels[row] for row in responses.images]
+    )
+    digest = hashlib.sha256(responses.images.tobytes() + responses.values.tobytes()).hexdigest()
+    ranked = labelling.ranks(responses.values)
+    single = labelling.aucs(ranked, known.shown)
+    before = names.read(store)
+    done = {record.key for record in before}
+    new = []
+    addresses = list(zip(table["layer"], table["channel"], strict=True))
+    for column, (layer, channel) in enumerate(tqdm(addresses, desc="labels", unit=" channels")):
+        formula = labelling.best_formula(known, ranked[:, column], single[:, column])
+        record = _record(layer, channel, source, digest, formula)
+        if record.key not in done:
+            new.append(record)
+    names.append(store, new, len(before))
+    return len(new)
+
+
+def _in_order(labels: Sequence[int], named: Sequence[str]) -> list[str]:
+    by_label = dict(zip(labels, named, strict=True))
+    return [by_label.get(label, f"class {label}") for label in range(max(labels, default=-1) + 1)]
+
+
+def _record(
+    layer: str, channel: int, source: str, digest: str, formula: labelling.Formula | None
+) -> NameRecord:
+    if formula is None:
+        return NameRecord(layer, channel, "labels", source, "no clear concept", references=digest)
+    clear = formula.auc >= SURE and formula.p <= LEVEL
+    return NameRecord(
+        layer=layer,
+        channel=channel,
+        method="labels",
+        by=source,
+        status="named" if clear else "no clear concept",
+        name=formula.name if clear else None,
+        references=digest,
+        raw=formula.text,
+        details={
+            "formula": formula.text,
+            "auc": round(formula.auc, 4),
+            "p": formula.p,
+            "tried": formula.tried,
+            "pictures": formula.pictures,
+        },
+    )
