@@ -5,7 +5,7 @@ from collections.abc import Callable
 from atlas import names, vlm
 from atlas.errors import UserError
 from atlas.names import NameRecord
-from atlas.naming import labels
+from atlas.naming import clip, labels
 from atlas.naming import run as naming
 from atlas.pipeline import Inputs, alone
 from atlas.recipe import Naming, Recipe
@@ -36,6 +36,12 @@ def name(store: Store, recipe: Recipe) -> dict[str, int]:
             inputs = Inputs(recipe)
             responses = respond(store, _gauge(inputs), settings.pictures, recipe.seed)
             labels.run(store, responses, f"labels of {inputs.source.name}")
+        elif settings.method == "clip":
+            phrases = clip.read_phrases(settings.words)
+            model = clip.load(settings.clip, settings.clip_revision)
+            gauge = _gauge(Inputs(recipe))
+            responses = respond(store, gauge, settings.pictures, recipe.seed)
+            clip.run(store, model, responses, phrases)
         else:
             naming.run(store, vlm.load(loading(settings)), settings)
         return _written(store, recipe)
@@ -101,6 +107,7 @@ def loading(settings: Naming) -> vlm.Loading:
         settings.quantization,
         settings.batch_size,
         settings.max_tokens,
+        settings.constrained,
     )
 
 

@@ -4,6 +4,7 @@ Whatever `AutoModelForImageTextToText` and `AutoProcessor` load and whose proces
 template works: LLaVA, LLaVA-OneVision, Qwen-VL, SmolVLM, Gemma and others.
 """
 
+import json
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -19,6 +20,18 @@ from atlas.errors import UserError, one_line
 
 DEMO = "demo/vlm"
 """Stands for the small model that ships with the package."""
+
+ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"anyOf": [{"type": "string", "maxLength": 60}, {"type": "null"}]},
+        "description": {"anyOf": [{"type": "string", "maxLength": 400}, {"type": "null"}]},
+        "confidence": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+    },
+    "required": ["name", "description", "confidence"],
+    "additionalProperties": False,
+}
+"""JSON schema of the answers that constrained decoding lets through."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -60,24 +73,29 @@ class Loading:
     quantization: Literal["none", "8bit", "4bit"] = "none"
     batch_size: int = 16
     max_tokens: int = 160
+    constrained: bool = False
 
 
 class TransformersVlm:
     """An image-text-to-text model that answers greedily."""
 
-    def __init__(self, model: Any, processor: Any, name: str, batch_size: int, tokens: int) -> None:
+    def __init__(self, model: Any, processor: Any, name: str, loading: Loading) -> None:
         self.id = name
         self.revision: str | None = getattr(model.config, "_commit_hash", None)
-        self.decoding = {"greedy": True, "max_tokens": tokens}
+        self.decoding: dict[str, Any] = {"greedy": True, "max_tokens": loading.max_tokens}
         self._model = model
         self._processor = processor
-        self._batch = batch_size
+        self._batch = loading.batch_size
         tokenizer = processor.tokenizer
         tokenizer.padding_side = "left"
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         yes, no = (self._first_tokens(word) for word in ("yes", "no"))
         self._yes, self._no = sorted(yes - no), sorted(no - yes)
+        self._grammar = None
+        if loading.constrained:
+            self.decoding["constrained"] = True
+            self._grammar = _grammar(tokenizer, model.get_output_embeddings().weight.shape[0])
 
     def ask(self, requests: Sequence[Request]) -> list[str]:
         """Return the answer to each question, generated greedily."""
@@ -137,6 +155,7 @@ class TransformersVlm:
 
     def _generate(self, requests: Sequence[Request]) -> list[str]:
         inputs = self._inputs(requests)
+        constraint = [] if self._grammar is None else [self._grammar()]
         with torch.inference_mode():
             tokens = self._model.generate(
                 **inputs,
@@ -146,6 +165,7 @@ class TransformersVlm:
                 temperature=None,
                 top_p=None,
                 top_k=None,
+                logits_processor=constraint,
             )
         answers = tokens[:, inputs["input_ids"].shape[1] :]
         texts: list[str] = self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
@@ -196,9 +216,21 @@ def load(loading: Loading) -> TransformersVlm:
             "(its name often ends in -Instruct or -it)"
         )
     model.eval()
-    return TransformersVlm(
-        model, processor, _called(loading.name), loading.batch_size, loading.max_tokens
-    )
+    return TransformersVlm(model, processor, _called(loading.name), loading)
+
+
+def _grammar(tokenizer: Any, vocabulary: int) -> Callable[[], Any]:
+    """Return what makes a processor of logits that lets through answers of the wanted form."""
+    try:
+        import xgrammar  # noqa: PLC0415 (an extra)
+        from xgrammar.contrib.hf import LogitsProcessor  # noqa: PLC0415
+    except ImportError as error:
+        raise UserError(
+            'naming.constrained needs an extra: pip install "concept-atlas[constrained]"'
+        ) from error
+    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
+    compiled = xgrammar.GrammarCompiler(info).compile_json_schema(json.dumps(ANSWER))
+    return lambda: LogitsProcessor(compiled)
 
 
 def _called(name: str) -> str:

@@ -223,6 +223,12 @@ def family(request, tmp_path_factory) -> str:
     return str(folder)
 
 
+@pytest.fixture
+def plain_words() -> tf.PreTrainedTokenizerFast:
+    """A tokenizer of its own for each test."""
+    return words("<unused>")
+
+
 @pytest.fixture(scope="session")
 def llava_folder(tmp_path_factory) -> str:
     """The folder of a LLaVA."""

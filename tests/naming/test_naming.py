@@ -59,6 +59,16 @@ def test_yes_is_the_share_of_the_first_token(llava_folder):
     assert model.yes([request])[0] == pytest.approx(float(yes / (yes + no)), rel=1e-4)
 
 
+def test_constrained_answers_begin_as_the_json_that_is_wanted(llava_folder):
+    model = vlm.load(Loading(llava_folder, max_tokens=24, constrained=True))
+    free = vlm.load(Loading(llava_folder, max_tokens=24))
+    requests = [Request([picture(n)], "What?") for n in (3, 200)]
+    assert not any("name" in answer for answer in free.ask(requests))
+    for answer in model.ask(requests):
+        assert answer.replace(" ", "").replace("\n", "").startswith('{"name":')
+    assert model.decoding != free.decoding
+
+
 def test_out_of_memory_halves_the_batch_and_goes_on(llava_folder, monkeypatch):
     model = vlm.load(Loading(llava_folder, max_tokens=3, batch_size=8))
     sizes = []
