@@ -1,8 +1,10 @@
 """Concept Atlas: a browsable, citable catalogue of what the channels of a CNN mean."""
 
-from atlas.api import Atlas, Channel, Reference, open  # noqa: A004 (atlas.open)
+from atlas.api import Atlas, open  # noqa: A004 (atlas.open)
+from atlas.contents import Channel, Reference, Sense
 from atlas.errors import UserError
+from atlas.lookup import Hit
 
-__all__ = ["Atlas", "Channel", "Reference", "UserError", "open"]
+__all__ = ["Atlas", "Channel", "Hit", "Reference", "Sense", "UserError", "open"]
 
 __version__ = "0.1.0"

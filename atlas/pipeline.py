@@ -35,8 +35,10 @@ from atlas import (
     receptive,
     site,
     tables,
+    vlm,
 )
 from atlas.data import Source, match_labels, open_source
+from atlas.encoders import Encoder
 from atlas.errors import UserError
 from atlas.explain.background import Background
 from atlas.explain.conditional import FusedPropagator, Propagator, ZennitPropagator
@@ -47,7 +49,7 @@ from atlas.fused import FusedEngine
 from atlas.models import Network
 from atlas.processes import ALONE, Team
 from atlas.receptive import ReceptiveField
-from atlas.recipe import Recipe
+from atlas.recipe import Recipe, recorded
 from atlas.relevance import (
     PREDICTED,
     ActivationEngine,
@@ -113,6 +115,16 @@ class Inputs:
         """Receptive field of each layer."""
         crop = self.network.preprocessing.crop
         return receptive.receptive_fields(self.network.module, self.layers, (crop, crop))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What turns patches into vectors."""
+        chosen, network = self.recipe.patches, self.network
+        if chosen.encoder == "model":
+            return encoders.network_encoder(
+                network.module, chosen.layer, network.preprocessing, network.device
+            )
+        return encoders.transformers_encoder(chosen.encoder, chosen.revision, network.device)
 
     def measured(self) -> dict[str, Any]:
         """Return everything that decides the result of the pre-pass."""
@@ -236,11 +248,7 @@ def explain(store: Store, recipe: Recipe, images: Sequence[Path], target: str | 
     paths = [path for given in images for path in image_files(given)]
     inputs = Inputs(recipe)
     network, composite = inputs.network, recipe.relevance.composite
-    if network.weights_sha256 != background.manifest["model"]["weights_sha256"]:
-        raise UserError(
-            f"{network.name} has other weights now than when {store.root} was made: restore "
-            "them, or build the atlas anew"
-        )
+    _check_weights(store, network)
     layers = background.choose(recipe.explain.layers)
     canonizers = canonize.canonizers(network.module)
     propagator: Propagator
@@ -253,8 +261,49 @@ def explain(store: Store, recipe: Recipe, images: Sequence[Path], target: str | 
         engine = FusedEngine(network.module, layers, composite, canonizers, side)
         propagator = FusedPropagator(engine, network.module, layers)
     subject = Subject(network.module, propagator, layers, background, recipe.explain)
-    folder = store.root / EXPLANATIONS
-    return Explainer(subject, network.preprocessing, network.device, folder)(paths, label)
+    explainer = Explainer(
+        subject,
+        network.preprocessing,
+        network.device,
+        store.root / EXPLANATIONS,
+        vlm=_asked(recipe.explain.vlm, max_tokens=80),
+        writer=_asked(recipe.explain.writer, max_tokens=2000),
+    )
+    return explainer(paths, label)
+
+
+def _asked(name: str, max_tokens: int) -> vlm.Vlm | None:
+    """Load a model that explanations ask; none without a name."""
+    return vlm.load(vlm.Loading(name, max_tokens=max_tokens)) if name else None
+
+
+def encoder_of(store: Store) -> Encoder:
+    """Return the encoder that made the index of a finished atlas.
+
+    Raises
+    ------
+    UserError
+        It cannot be loaded, or is another one now.
+    """
+    inputs = Inputs(recorded(store.manifest()))
+    if inputs.recipe.patches.encoder == "model":
+        _check_weights(store, inputs.network)
+    made = store.manifest()["index"]["encoder"]
+    if inputs.encoder.name != made:
+        raise UserError(
+            f"the patches of {store.root} were encoded by {made!r}, and the recipe gives "
+            f"{inputs.encoder.name!r} now: run `atlas build` again"
+        )
+    return inputs.encoder
+
+
+def _check_weights(store: Store, network: Network) -> None:
+    """Look whether the network is the one that the atlas was made of."""
+    if network.weights_sha256 != store.manifest()["model"]["weights_sha256"]:
+        raise UserError(
+            f"{network.name} has other weights now than when {store.root} was made: restore "
+            "them, or build the atlas anew"
+        )
 
 
 def _stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any]]) -> None:
@@ -359,19 +408,11 @@ def _patches(store: Store, inputs: Inputs) -> dict[str, Any]:
         recipe.prepass.batch_size,
         network.device,
     )
-    if recipe.patches.encoder == "model":
-        encoder = encoders.network_encoder(
-            network.module, recipe.patches.layer, network.preprocessing, network.device
-        )
-    else:
-        encoder = encoders.transformers_encoder(
-            recipe.patches.encoder, recipe.patches.revision, network.device
-        )
     fields = {
         layer: {"size": list(field.size), "stride": list(field.stride), "start": list(field.start)}
         for layer, field in inputs.fields.items()
     }
-    return {"index": patches.index_patches(store, encoder), "receptive_fields": fields}
+    return {"index": patches.index_patches(store, inputs.encoder), "receptive_fields": fields}
 
 
 def _versions() -> dict[str, str]:

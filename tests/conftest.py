@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,3 +104,83 @@ def built(project, run, tmp_path_factory) -> Path:
     result = run("build", project / "tiny.toml", "--out", out)
     assert result.returncode == 0, result.stderr
     return out
+
+
+@pytest.fixture(scope="session")
+def indexed(project, run, tmp_path_factory) -> Path:
+    """The atlas of the project without names and without its site. Tests must not change it."""
+    out = tmp_path_factory.mktemp("indexed") / "tiny"
+    result = run("index", project / "tiny.toml", "--out", out)
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def named(run, tmp_path_factory) -> Path:
+    """The demo on 600 pictures and three layers, its channels named by the planted truth.
+
+    A channel is called what its relevance references share beyond chance if that is clear. Where
+    its activation references clearly share something else, both are senses of it.
+    """
+    from atlas.demo.truth import base_rates, meaning, shown
+    from atlas.demo.world import draw
+    from atlas.store import Store
+
+    out, count = tmp_path_factory.mktemp("named") / "demo", 600
+    result = run(
+        "index", "demo", "--out", out, "--set", f"data.limit={count}", "--set", "prepass.k=8",
+        "--set", "model.layers=['features.30', 'features.40', 'planted']",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    store = Store(out)
+    pictures = [draw(1, index) for index in range(count)]
+    rates = base_rates([picture.attributes for picture in pictures])
+    indices = store.table("images")["index"].to_pylist()
+    seen: dict[tuple, list] = {}
+    for row in store.table("references").to_pylist():
+        box = tuple(row[edge] for edge in ("x0", "y0", "x1", "y1"))
+        address = row["layer"], row["channel"], row["mode"]
+        seen.setdefault(address, []).append(shown(pictures[indices[row["image"]]], box))
+    meanings = []
+    for row in store.table("channels").select(["layer", "channel"]).to_pylist():
+        sets = [seen.get((*row.values(), mode)) for mode in ("relevance", "activation")]
+        found = [meaning(references, rates) for references in sets if references]
+        meanings.append([(each.value, each.purity) for each in found if each.clear])
+    write_names(store, meanings)
+    return out
+
+
+def write_names(store: Any, named: list[list[tuple[str, float]]]) -> None:
+    """Write columns of names: for each channel none, one, or the names of its senses."""
+    senses = [list(dict(clear).items()) for clear in named]
+    best = [clear[0] if clear else (None, None) for clear in senses]
+    store.extend_table(
+        "channels",
+        {
+            "name": [name for name, _ in best],
+            "description": [name and f"Answers to what is {name}." for name, _ in best],
+            "name_confidence": [purity for _, purity in best],
+            "name_status": ["named" if name else "no clear concept" for name, _ in best],
+            "named_by": ["vlm"] * len(best),
+            "namer": ["planted truth"] * len(best),
+            "other_names": [[{"method": "labels", "name": name}] for name, _ in best],
+            "name_agreement": [name and 1.0 for name, _ in best],
+            "senses": [
+                [
+                    {
+                        "name": name,
+                        "description": None,
+                        "confidence": purity,
+                        "share": 1 / len(all_),
+                    }
+                    for name, purity in all_
+                ]
+                if len(all_) > 1
+                else []
+                for all_ in senses
+            ],
+            "score_detection": [purity for _, purity in best],
+        },
+    )
+    manifest = store.manifest()
+    store.write_manifest({**manifest, "files": store.checksums()})

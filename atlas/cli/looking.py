@@ -1,0 +1,210 @@
+"""`atlas lookup` and `atlas show`: what a channel means, and which channels mean something."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from atlas.cli.group import atlas_argument, main
+
+if TYPE_CHECKING:
+    from atlas.api import Atlas
+    from atlas.contents import Channel
+    from atlas.lookup import Hit
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@main.command()
+@atlas_argument
+@click.argument("query", nargs=-1)
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path),
+    help="Find channels whose patches look like this picture.",
+)
+@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(min=1))
+@click.option("--layer", help="Only channels of this layer.")
+@click.option(
+    "--class", "label", metavar="CLASS", help="Only channels with this class among their top ones."
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    help="Least detection score of the name, as `atlas score` finds it.",
+)
+@json_option
+def lookup(
+    atlas_dir: Path,
+    query: tuple[str, ...],
+    image: Path | None,
+    count: int,
+    layer: str | None,
+    label: str | None,
+    min_score: float | None,
+    as_json: bool,
+) -> None:
+    """Find channels of ATLAS by an address, by words or by a picture.
+
+    Words are looked for in names, senses, descriptions and top classes; plurals, word forms and
+    misspellings are understood.
+    """
+    import atlas  # noqa: PLC0415
+    from atlas.errors import UserError  # noqa: PLC0415
+
+    a = atlas.open(atlas_dir)
+    if image is not None:
+        if query:
+            raise UserError("give words or --image, not both")
+        hits = a.search_picture(image, count, layer=layer, label=label, min_score=min_score)
+    else:
+        words = " ".join(query)
+        hits = a.search(words, count, layer=layer, label=label, min_score=min_score)
+        if not a.named:
+            click.echo(
+                "No channel has a name yet (`atlas name` gives them): searched among top classes.",
+                err=True,
+            )
+    if as_json:
+        click.echo(json.dumps([hit.as_dict() for hit in hits], indent=2))
+    elif hits:
+        _print_hits(hits, a)
+    else:
+        click.echo("Nothing was found.", err=True)
+
+
+@main.command()
+@atlas_argument
+@click.argument("address", metavar="LAYER:CHANNEL")
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw the references into this picture file (.png, .jpg or .webp).",
+)
+@json_option
+def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> None:
+    """Print everything that is known about one channel of ATLAS."""
+    import atlas  # noqa: PLC0415
+
+    a = atlas.open(atlas_dir)
+    channel = a[address]
+    if sheet is not None:
+        from atlas.sheet import save  # noqa: PLC0415
+
+        save(channel, a.modes, sheet)
+    if as_json:
+        references = [r.as_dict() for mode in a.modes for r in channel.references(mode)]
+        neighbours = [
+            {"address": other.address, "name": other.name, "similarity": similarity}
+            for other, similarity in channel.neighbours()
+        ]
+        values = {**channel.as_dict(), "neighbours": neighbours, "references": references}
+        click.echo(json.dumps(values, indent=2))
+    else:
+        _print_channel(channel, a)
+
+
+def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    by_picture = hits[0].kind == "picture"
+    scored = any(hit.channel.scores.get("score_detection") is not None for hit in hits)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("channel", no_wrap=True, overflow="fold")
+    if a.named:
+        table.add_column("name")
+    if scored:
+        table.add_column("score", justify="right")
+    if by_picture:
+        table.add_column("similarity", justify="right")
+        table.add_column("patches of")
+    else:
+        table.add_column("found by")
+    table.add_column("top classes")
+    for hit in hits:
+        cells = [hit.channel.address]
+        if a.named:
+            cells.append(called(hit.channel))
+        if scored:
+            cells.append(_rounded(hit.channel.scores.get("score_detection")))
+        if by_picture:
+            cells.append(_rounded(hit.similarity))
+            cells.append(", ".join(dict.fromkeys(r.predicted for r in hit.references[:3])))
+        else:
+            cells.append(hit.kind if hit.kind == "address" else f"{hit.kind}: {_places(hit)}")
+        cells.append(", ".join(name for name, _ in hit.channel.top_classes[:2]))
+        table.add_row(*map(_plain, cells))
+    Console(highlight=False).print(table)
+
+
+def _print_channel(channel: "Channel", a: "Atlas") -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for label, value in _facts(channel, a):
+        table.add_row(label, _plain(value))
+    Console(highlight=False).print(table)
+
+
+def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
+    """Return what `show` prints: labels and texts."""
+    facts = [("channel", channel.address), ("atlas", a.id), ("page", channel.permalink)]
+    if channel.status is not None:
+        facts.append(("name", called(channel)))
+    if channel.description:
+        facts.append(("description", channel.description))
+    if channel.namer:
+        sure = _rounded(channel.confidence)
+        facts.append(("named by", f"{channel.namer}" + (f" (confidence {sure})" if sure else "")))
+    for sense in channel.senses:
+        share = f" ({sense.share:.0%} of the relevance references)" if sense.share else ""
+        facts.append(("sense", sense.name + share))
+    facts += [(f"name by {how}", name) for how, name in channel.other_names if name]
+    facts += [
+        (name.replace("_", " "), _rounded(value))
+        for name, value in {**channel.scores, **channel.statistics}.items()
+        if value is not None
+    ]
+    facts += [("top class", f"{name}: {share:.2%}") for name, share in channel.top_classes[:5]]
+    facts += [
+        ("neighbour", " ".join(filter(None, (other.address, called(other), f"{cosine:.2f}"))))
+        for other, cosine in channel.neighbours()[:5]
+    ]
+    for mode in a.modes:
+        references = channel.references(mode)
+        if references:
+            best = ", ".join(f"{r.key} ({r.predicted})" for r in references[:3])
+            facts.append((mode, f"{len(references)} references; best: {best}"))
+    return facts
+
+
+def called(channel: "Channel") -> str:
+    """Return what a channel is called, with its senses, or why it has no name."""
+    if channel.name is None:
+        return f"({channel.status})" if channel.status else ""
+    senses = " / ".join(sense.name for sense in channel.senses)
+    return f"{channel.name} ({senses})" if senses else channel.name
+
+
+def _places(hit: "Hit") -> str:
+    return ", ".join(hit.found)
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _plain(text: str) -> Any:
+    """Return a text without markup and control characters, for a terminal."""
+    from rich.text import Text  # noqa: PLC0415
+
+    from atlas.site.text import plain  # noqa: PLC0415
+
+    return Text(plain(text))

@@ -1,0 +1,356 @@
+"""What an atlas contains, as objects: channels, references and their pictures.
+
+Nothing is read before it is needed; torch is never imported.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from atlas import addresses
+from atlas.errors import UserError
+from atlas.store import MODES, Mode, Store
+
+STATISTICS = ("act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
+
+SCORES = (
+    "score_detection",
+    "score_detection_low",
+    "score_detection_high",
+    "score_pearson",
+    "score_borrowed",
+    "score_clarity",
+    "score_label_auc",
+)
+
+STAGES = ("prepass", "pictures", "patches")
+"""What a finished atlas has been through; names and scores may follow."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One of the pictures that a channel answers to most."""
+
+    mode: Mode
+    """By which score it was chosen."""
+    rank: int
+    """From 0, best first."""
+    score: float
+    """By the manifest's aggregation and normalisation of the mode."""
+    key: str
+    """Name of the picture in the data."""
+    label: str | None
+    """Name of its class, where the data has labels."""
+    predicted: str
+    """Name of the class that the network gives it."""
+    peak: tuple[int, int]
+    """Row and column of the peak unit on the layer's map."""
+    box: tuple[int, int, int, int]
+    """x0, y0, x1, y1 of the patch in pixels of the stored picture, half-open."""
+    path: Path
+    """The stored picture."""
+    image: int
+    """Row of images.parquet."""
+    row: int
+    """Row of references.parquet, masks.npy and the FAISS index."""
+    sense: int | None
+    """Which of the channel's senses it shows, where there are several."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is known of it as a JSON value."""
+        return {
+            "mode": self.mode,
+            "rank": self.rank,
+            "score": self.score,
+            "key": self.key,
+            "label": self.label,
+            "predicted": self.predicted,
+            "peak": list(self.peak),
+            "box": list(self.box),
+            "sense": self.sense,
+        }
+
+    def picture(self) -> Image.Image:
+        """Return the whole picture as the network saw it.
+
+        Raises
+        ------
+        UserError
+            The stored picture is missing or damaged.
+        """
+        try:
+            with Image.open(self.path, formats=["WEBP"]) as picture:
+                return picture.convert("RGB")
+        except OSError as error:
+            raise UserError(
+                f"the stored picture {self.path} cannot be read: delete it and run `atlas build` "
+                "again"
+            ) from error
+
+    def patch(self) -> Image.Image:
+        """Return the patch."""
+        return self.picture().crop(self.box)
+
+
+@dataclass(frozen=True)
+class Sense:
+    """One of several meanings of a channel."""
+
+    name: str
+    description: str | None
+    confidence: float | None
+    """What the namer says of itself, 0 to 1."""
+    share: float | None
+    """Of the channel's relevance references."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One feature map of a layer."""
+
+    layer: str
+    number: int
+    name: str | None
+    """What it is called; None without a name, for the reason in `status`."""
+    description: str | None
+    """One sentence."""
+    status: str | None
+    """`named`, `no clear concept`, `unnamed` (an unusable answer), or None: nobody has named it."""
+    confidence: float | None
+    """What the namer says of itself, 0 to 1."""
+    named_by: str | None
+    """`vlm`, `labels`, `clip` or `person`."""
+    namer: str | None
+    """Which model, or who."""
+    senses: tuple[Sense, ...]
+    """Its meanings by falling share; empty unless there are several."""
+    other_names: tuple[tuple[str, str | None], ...]
+    """Other methods and what they call it."""
+    scores: Mapping[str, float | None]
+    """How well the name holds, by the columns `score_...` of channels.parquet that are there."""
+    statistics: Mapping[str, float | None]
+    """`act_mean`, `act_max`, `act_density`, `rel_mean`, `rel_abs_mean`, as in channels.parquet."""
+    top_classes: tuple[tuple[str, float], ...]
+    """Classes with the largest mean relevance share of this channel, and the share."""
+    row: int = field(repr=False)
+    """Row of channels.parquet."""
+    _contents: "Contents" = field(repr=False, compare=False)
+
+    @property
+    def address(self) -> str:
+        """`LAYER:CHANNEL`, by which papers cite it."""
+        return f"{self.layer}:{self.number}"
+
+    @property
+    def permalink(self) -> str:
+        """Address of its page on the atlas's site."""
+        from atlas.site.text import slug  # noqa: PLC0415 (the site is not needed to read tables)
+
+        return f"channels/{slug(self.layer)}/{self.number}.html"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is known of it, but for references and neighbours, as a JSON value."""
+        return {
+            "address": self.address,
+            "layer": self.layer,
+            "channel": self.number,
+            "permalink": self.permalink,
+            "name": self.name,
+            "description": self.description,
+            "status": self.status,
+            "confidence": self.confidence,
+            "named_by": self.named_by,
+            "namer": self.namer,
+            "senses": [asdict(sense) for sense in self.senses],
+            "other_names": [{"method": how, "name": name} for how, name in self.other_names],
+            "scores": dict(self.scores),
+            "statistics": dict(self.statistics),
+            "top_classes": [{"class": name, "share": share} for name, share in self.top_classes],
+        }
+
+    def references(self, mode: Mode = "relevance") -> list[Reference]:
+        """Return the references of one mode, best first."""
+        return self._contents._references(self.row, mode)
+
+    def neighbours(self) -> list[tuple["Channel", float]]:
+        """Return the channels with the most similar patches, and the cosine similarity."""
+        row = self._contents.channels.slice(self.row, 1).to_pylist()[0]
+        pairs = zip(row["neighbours"], row["neighbour_similarities"], strict=True)
+        return [(self._contents.channel(number), similarity) for number, similarity in pairs]
+
+
+class Contents:
+    """The tables of a built atlas, read as they are needed."""
+
+    def __init__(self, store: Store) -> None:
+        """Look whether the atlas is finished.
+
+        Raises
+        ------
+        UserError
+            It is not.
+        """
+        self.store = store
+        done = self.manifest.get("stages", {})
+        missing = [stage for stage in STAGES if stage not in done]
+        if missing:
+            raise UserError(
+                f"{store.root} is not finished ({', '.join(missing)} not done): run `atlas build` "
+                "to go on"
+            )
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What was measured, how and with what."""
+        return self.store.manifest()
+
+    @property
+    def id(self) -> str:
+        """`<model>-<data>-<hash of what was measured>`."""
+        return str(self.manifest["id"])
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers in the order of the forward pass."""
+        return list(self.manifest["layers"])
+
+    @property
+    def modes(self) -> list[Mode]:
+        """By which scores references were chosen."""
+        return [mode for mode in MODES if mode in self.manifest.get("modes", MODES)]
+
+    @cached_property
+    def channels(self) -> pa.Table:
+        """channels.parquet, as an Arrow table; `.to_pandas()` makes a DataFrame of it."""
+        return self.store.table("channels")
+
+    @cached_property
+    def classes(self) -> pa.Table:
+        """classes.parquet, as an Arrow table."""
+        return self.store.table("classes")
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Name of each output of the network, in the order of classes.parquet."""
+        return list(self.store.table("classes", ["name"])["name"].to_pylist())
+
+    @cached_property
+    def images(self) -> pa.Table:
+        """images.parquet, as an Arrow table."""
+        return self.store.table("images")
+
+    @cached_property
+    def references(self) -> pa.Table:
+        """references.parquet, as an Arrow table."""
+        return self.store.table("references")
+
+    @property
+    def named(self) -> bool:
+        """Whether any channel has a name."""
+        table = self.channels
+        return "name" in table.column_names and table["name"].null_count < len(table)
+
+    def __len__(self) -> int:
+        return int(self.channels.num_rows)
+
+    def __iter__(self) -> Iterator[Channel]:
+        return (self._make(row, values) for row, values in enumerate(self.channels.to_pylist()))
+
+    def __getitem__(self, address: str | tuple[str, int]) -> Channel:
+        """Return the channel at `"LAYER:CHANNEL"` or `(LAYER, CHANNEL)`.
+
+        Raises
+        ------
+        UserError
+            There is no such channel; the message has the nearest addresses.
+        """
+        text = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+        row = self.rows.get(text)
+        if row is None:
+            raise addresses.unknown(text, list(self.rows), self.id)
+        return self.channel(row)
+
+    def channel(self, row: int) -> Channel:
+        """Return the channel in a row of channels.parquet."""
+        return self._make(row, self.channels.slice(row, 1).to_pylist()[0])
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row of channels.parquet for each address."""
+        layers, numbers = (self.channels[name].to_pylist() for name in ("layer", "channel"))
+        pairs = zip(layers, numbers, strict=True)
+        return {f"{layer}:{number}": row for row, (layer, number) in enumerate(pairs)}
+
+    @cached_property
+    def channel_rows(self) -> npt.NDArray[np.int64]:
+        """Row of channels.parquet for each row of references.parquet."""
+        layers = self.references["layer"].combine_chunks().dictionary_encode()
+        first = np.array([self.rows[f"{name}:0"] for name in layers.dictionary.to_pylist()])
+        if not len(first):
+            return np.zeros(0, np.int64)
+        numbers = self.references["channel"].to_numpy()
+        rows: npt.NDArray[np.int64] = first[layers.indices.to_numpy()] + numbers
+        return rows
+
+    @cached_property
+    def _ranges(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First and last row of references.parquet for each channel: they stand in its order."""
+        every = np.arange(len(self))
+        rows = self.channel_rows
+        return np.searchsorted(rows, every), np.searchsorted(rows, every, side="right")
+
+    def _make(self, row: int, values: dict[str, Any]) -> Channel:
+        classes = zip(values["top_classes"], values["top_class_shares"], strict=True)
+        senses = values.get("senses") or ()
+        others = values.get("other_names") or ()
+        return Channel(
+            layer=values["layer"],
+            number=values["channel"],
+            name=values.get("name"),
+            description=values.get("description"),
+            status=values.get("name_status"),
+            confidence=values.get("name_confidence"),
+            named_by=values.get("named_by"),
+            namer=values.get("namer"),
+            senses=tuple(Sense(**sense) for sense in senses),
+            other_names=tuple((other["method"], other["name"]) for other in others),
+            scores={name: values[name] for name in SCORES if name in values},
+            statistics={name: values[name] for name in STATISTICS},
+            top_classes=tuple((self.class_names[label], share) for label, share in classes),
+            row=row,
+            _contents=self,
+        )
+
+    def _references(self, row: int, mode: Mode) -> list[Reference]:
+        first, last = (int(rows[row]) for rows in self._ranges)
+        part = self.references.slice(first, last - first)
+        mine = np.flatnonzero(pc.equal(part["mode"], mode).to_numpy(zero_copy_only=False))
+        return [self.reference(first + int(place)) for place in mine]
+
+    def reference(self, row: int) -> Reference:
+        """Return the reference in a row of references.parquet."""
+        values = self.references.slice(row, 1).to_pylist()[0]
+        image = self.images.slice(values["image"], 1).to_pylist()[0]
+        label = values["label"]
+        return Reference(
+            mode=values["mode"],
+            rank=values["rank"],
+            score=values["score"],
+            key=image["key"],
+            label=None if label is None else self.class_names[label],
+            predicted=self.class_names[values["predicted"]],
+            peak=(values["y"], values["x"]),
+            box=(values["x0"], values["y0"], values["x1"], values["y1"]),
+            path=self.store.root / image["path"],
+            image=values["image"],
+            row=row,
+            sense=values.get("sense"),
+        )
