@@ -2,7 +2,7 @@
 
 Words, figures and pages are made from this and from nothing else. Each part has an id, by
 which a sentence says what it rests on: `prediction`, `target`, `layer:NAME`, `c1`, `c2`, ...
-(concepts), `flow:c1`, `effect:c1`, `curve:NAME:KIND`, `overlap:c1:c2`, `doubt:KIND`.
+(concepts), `flow:c1`, `effect:c1`, `curve:NAME:KIND`, `overlap:c1:c2`, `context:c1`, `doubt:KIND`.
 """
 
 import json
@@ -192,6 +192,10 @@ class Effect:
     kind: Kind
     probability: float
     logit: float
+    answer: int
+    """The class that the network then gives the highest logit ..."""
+    answer_name: str
+    """... and its name."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +238,7 @@ class Curve:
 class Context:
     """What a vision-language model says of a concept in this picture. Not measured."""
 
+    id: str
     concept: str
     shows: bool
     text: str
@@ -282,7 +287,7 @@ class Evidence:
     def ids(self) -> frozenset[str]:
         """Everything that a sentence can rest on."""
         parts = (self.layers, self.concepts, self.overlaps, self.flow, self.effects, self.curves)
-        named = {item.id for part in (*parts, self.doubts) for item in part}
+        named = {item.id for part in (*parts, self.context, self.doubts) for item in part}
         return frozenset(named | {"prediction", "target"})
 
 

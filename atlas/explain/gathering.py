@@ -18,6 +18,7 @@ from atlas.explain.evidence import (
     Evidence,
     Flow,
     Guess,
+    Kind,
     Layer,
     Overlap,
     Picture,
@@ -201,7 +202,7 @@ def _interventions(
         own = [concepts[row] for row in rows]
         count = len(measured.relevance[name])
         mean = torch.tensor(subject.background.means(name, count))
-        answers = {
+        answers: dict[Kind, interventions.Answers] = {
             "zero": interventions.without_channels(module, name, image, torch.zeros(count)),
             "mean": interventions.without_channels(module, name, image, mean),
             "blur": blur,
@@ -209,10 +210,10 @@ def _interventions(
         single = torch.eye(count, dtype=torch.bool, device=image.device)[
             [one.channel for one in own]
         ]
-        taken = {"zero": single, "mean": single, "blur": inside[rows]}
-        found = interventions.alone(answers, taken, measured.target)
+        taken: dict[Kind, Tensor] = {"zero": single, "mean": single, "blur": inside[rows]}
+        found = interventions.alone(answers, taken, measured.target, subject.background.classes)
         effects += [
-            Effects(f"effect:{one.id}", one.id, tuple(several))
+            Effects(f"effect:{one.id}", one.id, several)
             for one, several in zip(own, found, strict=True)
         ]
         generator = torch.Generator().manual_seed(settings.seed)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from atlas.explain.conditional import Measured, shares
-from atlas.explain.evidence import Concept, Course, Curve, Effect, Order
+from atlas.explain.evidence import Concept, Course, Curve, Effect, Kind, Order
 
 BATCH = 32
 
@@ -105,7 +105,7 @@ def channel_curve(
     answers: Answers,
     measured: Measured,
     layer: str,
-    kind: str,
+    kind: Kind,
     steps: int,
     draws: int,
     generator: torch.Generator,
@@ -165,8 +165,8 @@ def region_curve(
 
 
 def alone(
-    answers: Mapping[str, Answers], taken: Mapping[str, Tensor], target: int
-) -> list[list[Effect]]:
+    answers: Mapping[Kind, Answers], taken: Mapping[Kind, Tensor], target: int, names: Sequence[str]
+) -> list[tuple[Effect, ...]]:
     """Return the effects of taking away each concept alone.
 
     Parameters
@@ -177,28 +177,32 @@ def alone(
         By the kind: (N, ...), what each of N concepts takes away.
     target : int
         The output.
+    names : sequence of str
+        Of all outputs.
 
     Returns
     -------
-    list of lists
+    list of tuples
         For each concept its effects in the order of `answers`.
     """
     columns = []
     for kind, answer in answers.items():
         logits = _all(answer, taken[kind])
-        probability = logits.softmax(dim=1)[:, target].tolist()
-        columns.append([
-            Effect(kind, p, logit)  # type: ignore[arg-type]
-            for p, logit in zip(probability, logits[:, target].tolist(), strict=True)
-        ])  # fmt: skip
-    return [list(row) for row in zip(*columns, strict=True)]
+        rows = zip(
+            logits.softmax(dim=1)[:, target].tolist(),
+            logits[:, target].tolist(),
+            logits.argmax(dim=1).tolist(),
+            strict=True,
+        )
+        columns.append([Effect(kind, p, logit, best, names[best]) for p, logit, best in rows])
+    return list(zip(*columns, strict=True))
 
 
 def _curve(
     answers: Answers,
     measured: Measured,
     layer: str,
-    kind: str,
+    kind: Kind,
     masks: Mapping[Order, list[Tensor]],
     taken: Mapping[Order, tuple[str, ...]],
 ) -> Curve:
@@ -221,7 +225,7 @@ def _curve(
                 area(probability), area(logit),
             )
         )  # fmt: skip
-    return Curve(f"curve:{layer}:{kind}", layer, kind, tuple(courses))  # type: ignore[arg-type]
+    return Curve(f"curve:{layer}:{kind}", layer, kind, tuple(courses))
 
 
 def _all(answers: Answers, taken: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,8 +16,11 @@ from tqdm import tqdm
 from atlas import files
 from atlas.errors import UserError, one_line
 from atlas.explain import drawing, evidence
+from atlas.explain.context import contextualise
 from atlas.explain.evidence import Picture
 from atlas.explain.gathering import Gathered, Subject, gather
+from atlas.explain.narrative import sentences
+from atlas.explain.narrative.compose import Model, compose
 from atlas.images import ENDINGS, BadImage, decode
 from atlas.preprocessing import Preprocessing
 from atlas.relevance import PREDICTED
@@ -48,6 +51,10 @@ class Explainer:
     device: torch.device
     root: Path
     """Where the directories of explanations are."""
+    vlm: Model | None = None
+    """Who says where and how concepts show in the picture."""
+    writer: Model | None = None
+    """Who writes the narratives; the deterministic writer unless given."""
 
     def __call__(self, paths: Sequence[Path], target: int = PREDICTED) -> Outcome:
         """Explain pictures; one that cannot be read does not stop the others.
@@ -82,9 +89,15 @@ class Explainer:
         picture = Picture(path.name, digest, image.width, image.height, view.width)
         id_ = identify(path.stem, digest, str(self.subject.background.manifest["id"]), target)
         gathered = gather(self.subject, self._input(view), picture, id_, target)
+        found = gathered.evidence
+        if self.vlm is not None:
+            context = contextualise(view, found.concepts, gathered.maps, self.vlm)
+            found = replace(found, context=context)
+        narratives = compose(found, self.writer)
         with _whole(self.root / id_) as folder:
             _draw(folder, view, gathered)
-            evidence.write(gathered.evidence, folder)
+            evidence.write(found, folder)
+            sentences.write(narratives, folder)
         return self.root / id_
 
     def _input(self, view: Image.Image) -> Tensor:

@@ -15,7 +15,7 @@ from atlas.recipe import Model, Preprocessing
 from atlas.relevance import PREDICTED
 from atlas.rules import RULES
 
-REAL = Path(__file__).parents[2] / "shared/real/squeezenet1_1-imagenet.safetensors"
+REAL = Path(__file__).parents[3] / "shared/real/squeezenet1_1-imagenet.safetensors"
 COMPOSITE = "epsilon_plus_flat"
 TOLERANCE = 1e-4
 

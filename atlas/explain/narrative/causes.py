@@ -1,0 +1,93 @@
+"""Claims about the network: what it says, how sure it is, and what would change that."""
+
+from atlas.explain.narrative import lexicon as words
+from atlas.explain.narrative.reading import Clause
+from atlas.explain.narrative.scope import (
+    Scope,
+    State,
+    lists,
+    preceded_by,
+)
+
+SURE, DOUBTING = 0.8, 0.5
+"""Probabilities from which a network may be called sure, and below which not sure."""
+
+MATTERS = 0.1
+"""A concept is a reason only if the probability falls by as much without it."""
+
+UNCHANGED = 0.02
+"""A smaller change of a probability is called none."""
+
+
+def check_answers(clause: Clause, state: State, scope: Scope) -> None:
+    """Check what the network is said to take the picture for, and how sure it is."""
+    best = scope.evidence.prediction[0]
+    turned = bool(lists(clause, words.NEGATIONS))
+    sure, unsure = lists(clause, words.SURE), lists(clause, words.UNSURE)
+    if sure and not turned:
+        limit = 0.95 if lists(clause, {"certain"}) else SURE
+        scope.claim(best.probability >= limit, "the network is not so sure")
+    elif sure:
+        scope.claim(best.probability < DOUBTING, "the network is surer than that")
+    elif unsure:
+        scope.claim(best.probability < SURE and not turned, "the network is surer than that")
+    if (sure or unsure) and "prediction" not in scope.cited:
+        scope.refuse("how sure the network is stands in `prediction`, which is not cited")
+    says = lists(clause, words.TAKES)
+    if not says:
+        return
+    named = [token for token in clause if token.kind == "name" and token.names.guesses]
+    named = [token for token in named if not (token.names.concepts and scope.only_cited(
+        token.names.concepts))]  # fmt: skip
+    for token in named:
+        labels = {guess.label for guess in token.names.guesses}
+        if state.taken:
+            near = clause[max(0, clause.index(token) - 5) : clause.index(token)]
+            if not lists(near, words.TAKES):
+                continue
+            answers = {effect.answer for effect in scope.effects(state)}
+            scope.claim(labels & answers != set(), f"it would not be “{token.text}”")
+        elif not lists(clause, words.ORDINALS):
+            scope.claim(best.label in labels, f"the network does not say “{token.text}”")
+    if lists(clause, words.TAKES - {"answer", "answers"}) and not scope.guesses(clause):
+        for token in clause:
+            if token.kind == "name" and token.names.concepts:
+                scope.refuse(f"the network does not say “{token.text}”")
+
+
+def check_causes(clause: Clause, state: State, scope: Scope) -> None:
+    """Check what is said to change, or to be a reason: only where it was tried."""
+    falls, rises = lists(clause, words.FALLS), lists(clause, words.RISES)
+    keeps, reasons = lists(clause, words.KEEPS), lists(clause, words.REASONS)
+    reasons = [t for t in reasons if not preceded_by(clause, t, {"the"})]  # "the rest"
+    conditions = lists(clause, words.CONDITIONS)
+    changed = lists(clause, {"change", "changes", "difference"})
+    if not (falls or rises or keeps or reasons or conditions or changed):
+        return
+    if scope.curves(clause) and not scope.concepts(clause):
+        if reasons:
+            scope.refuse(f"{reasons[0].text!r} was not tested")
+        return
+    effects = scope.effects(state)
+    if not effects:
+        word = (falls or rises or keeps or reasons or conditions or changed)[0].text
+        scope.refuse(f"{word!r} says what would change, but no intervention is cited")
+        return
+    target = scope.evidence.target
+    about_logit = bool(lists(clause, {"logit"})) and not lists(clause, {"probability"})
+    for effect in effects:
+        drop = target.probability - effect.probability
+        lower = target.logit - effect.logit if about_logit else drop
+        turned = bool(lists(clause, words.NEGATIONS))
+        small = abs(drop) < UNCHANGED
+        if keeps or (turned and changed):
+            scope.claim(small, "it does change")
+        elif changed:
+            scope.claim(not small, "it does not change")
+        elif falls:
+            scope.claim(lower > 0 and not turned, "it does not fall")
+        elif rises:
+            scope.claim(lower < 0 and not turned, "it does not rise")
+        if reasons:
+            scope.claim(drop >= MATTERS and not turned,
+                        f"{reasons[0].text!r}: taking it away changes too little")  # fmt: skip

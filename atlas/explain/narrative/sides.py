@@ -1,0 +1,93 @@
+"""Claims about single concepts: for or against, where, and whether that is usual."""
+
+from atlas.explain.narrative import lexicon as words
+from atlas.explain.narrative.reading import Clause
+from atlas.explain.narrative.scope import (
+    Scope,
+    State,
+    follows,
+    lists,
+)
+
+PLACES = {
+    "upper left": "LU", "top": "U", "upper right": "RU", "left": "L", "centre": "C",
+    "right": "R", "lower left": "DL", "bottom": "D", "lower right": "DR", "all over": "A",
+}  # fmt: skip
+
+
+def check_directions(clause: Clause, state: State, scope: Scope) -> None:
+    """Check who is said to speak for the target, and who against it."""
+    speaking = bool(lists(clause, words.SPEAKS))
+    turned = bool(lists(clause, words.NEGATIONS))
+    marks: list[tuple[int, str]] = []
+    for position, token in enumerate(clause):
+        if token.kind != "word":
+            continue
+        if token.text in words.AGAINST:
+            marks.append((position, "against"))
+        elif token.text in words.FOR or (token.text == "for" and speaking):
+            marks.append((position, "for"))
+    if not marks:
+        return
+    opposite = {"for": "against", "against": "for"}
+    for number, (position, direction) in enumerate(marks):
+        wanted = opposite[direction] if turned else direction
+        start = marks[number - 1][0] if number else 0
+        stop = marks[number + 1][0] if number + 1 < len(marks) else len(clause)
+        subjects = scope.concepts(clause[start:position])
+        if not subjects or len(marks) == 1:
+            subjects = (
+                scope.concepts(clause[position:stop]) if not subjects else scope.concepts(clause)
+            )
+        if not subjects and (lists(clause, {"all", "none", "nothing"}) or
+                             (turned and lists(clause, {"no", "concept"}))):  # fmt: skip
+            named = {token.names.layer for token in clause if token.kind == "name"} - {None}
+            subjects = [one for one in scope.evidence.concepts
+                        if not named or one.layer in named]  # fmt: skip
+        subjects = subjects or state.concepts
+        if not subjects:
+            continue
+        for one in subjects:
+            scope.claim(one.direction == wanted, f"{one.address} does not speak {wanted} it")
+
+
+def check_places(clause: Clause, state: State, scope: Scope) -> None:
+    """Compare where concepts are said to be with their regions."""
+    said = {words.PLACES[one.text] for one in clause if one.text in words.PLACES}
+    if lists(clause, {"corner", "sides", "side"}):
+        scope.refuse("a corner or a side cannot be checked")
+    for position, token in enumerate(clause):
+        if token.text == "all" and follows(clause, position, "over"):
+            said.add("A")
+        if token.text == "whole":
+            said.add("A")
+    if not said:
+        return
+    subjects = scope.concepts(clause) or state.concepts
+    if not subjects:
+        scope.refuse("a place has nothing that could be there")
+    for one in subjects:
+        where = one.region.where
+        scope.claim(set(PLACES[where]) == said, f"{one.address} is elsewhere: {where}")
+
+
+def check_habits(clause: Clause, state: State, scope: Scope) -> None:
+    """Check what is said to be typical of the class, or not."""
+    turned = bool(lists(clause, words.NEGATIONS))
+    for position, token in enumerate(clause):
+        usual = token.text in words.TYPICAL
+        if token.kind != "word" or not (usual or token.text in words.UNTYPICAL):
+            continue
+        before = clause[position - 1].text if position else ""
+        after = clause[position + 1] if position + 1 < len(clause) else None
+        if before == "than" or (after and (after.kind == "number" or after.text in
+                                           {"share", "shares", "relevance"})):  # fmt: skip
+            continue  # a quantity, not a judgement
+        if before in ("the", "its"):
+            continue
+        subjects = scope.concepts(clause) or state.concepts
+        if not subjects:
+            scope.refuse(f"{token.text!r} holds for nothing that is named")
+        for one in subjects:
+            wanted = usual != turned
+            scope.claim(one.typical is wanted, f"{token.text!r} does not hold for {one.address}")

@@ -1,0 +1,46 @@
+"""The verifier catches every planted lie and lets true sentences pass, however worded."""
+
+from pathlib import Path
+
+import pytest
+
+from atlas.explain.narrative import writer
+from atlas.explain.narrative.sentences import Sentence
+from atlas.explain.narrative.verifier import verify
+
+HERE = Path(__file__).parent
+
+
+def sentences(name: str) -> list[Sentence]:
+    """Read the sentences of a file about the evidence `example`."""
+    rows = (HERE / name).read_text("utf-8").splitlines()[1:]
+    pairs = (row.split(" | ", 1) for row in rows)
+    return [Sentence(text, tuple(ids.replace("-", " ", ids == "-").split())) for ids, text in pairs]
+
+
+TRUE, LIES = sentences("true.txt"), sentences("lies.txt")
+
+
+def test_there_are_enough_of_both():
+    assert len({one.text for one in TRUE}) >= 60
+    assert len({one.text for one in LIES}) >= 120
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.text[:50])
+def test_every_lie_is_caught(lie, example):
+    assert not verify(lie, example).holds
+
+
+def test_at_most_one_true_sentence_in_twenty_is_refused(example):
+    verdicts = {one.text: verify(one, example) for one in TRUE}
+    refused = {text: verdict.problems for text, verdict in verdicts.items() if not verdict.holds}
+    assert len(refused) <= 0.05 * len(TRUE), refused
+    assert all(verdict.claims for verdict in verdicts.values())
+
+
+@pytest.mark.parametrize("write", [writer.expert, writer.everyone])
+def test_the_deterministic_writer_says_nothing_that_does_not_hold(write, example):
+    text = write(example)
+    assert len(text) >= 5
+    for sentence in text:
+        assert not verify(sentence, example).problems, sentence.text
