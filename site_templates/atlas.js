@@ -1,6 +1,7 @@
-// Comfort that pages do without: remembered switches, and arrow keys for previous and next.
+// Comfort that pages do without: remembered switches, keys, filters, copying, random channels.
 "use strict";
 
+const root = new URL("..", document.currentScript.src);
 const remember = "concept-atlas:";
 
 // Storage is refused in private windows and for some local files.
@@ -14,15 +15,94 @@ function stored(key, value) {
 }
 
 for (const input of document.querySelectorAll(".switches input")) {
+  if (input.name === "sense") continue; // another channel has other senses
   if (stored(input.name) === input.id) input.checked = true;
   input.addEventListener("change", () => stored(input.name, input.id));
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   // Arrow keys move between radio buttons and scroll the row of layers.
   if (event.target.closest("input, textarea, select, [tabindex], [contenteditable]")) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    const box = document.getElementById("q");
+    if (box) box.focus();
+    else location.href = new URL("search.html", root);
+  }
+  if (event.shiftKey) return;
   const direction = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
   const link = direction && document.querySelector(`.atlas a[rel=${direction}]`);
   if (link) link.click();
 });
+
+// Citing: a button that copies, and a word about citations of another version.
+
+for (const button of document.querySelectorAll(".copy")) {
+  const entry = button.parentElement.querySelector("pre");
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const said = button.nextElementSibling;
+    try {
+      await navigator.clipboard.writeText(entry.textContent);
+      said.textContent = "Copied.";
+    } catch {
+      getSelection().selectAllChildren(entry);
+      said.textContent = document.execCommand("copy") ? "Copied." : "Selected: press Ctrl+C.";
+    }
+  });
+}
+
+const cited = new URLSearchParams(location.search).get("v");
+const page = document.querySelector(".atlas[data-version]");
+if (cited && page && cited !== page.dataset.version) {
+  const note = document.createElement("p");
+  note.className = "other-version";
+  note.textContent =
+    `The citation that you follow is of version ${cited} of this atlas; ` +
+    `this is version ${page.dataset.version}. The channel is the same, its numbers may differ.`;
+  page.prepend(note);
+}
+
+// Layer pages: filter and order of the wall.
+
+const sieve = document.querySelector(".sieve");
+if (sieve) {
+  const wall = document.querySelector(".wall");
+  const faces = [...wall.children].map((face, place) => ({
+    face,
+    place,
+    text: `${face.textContent} ${face.dataset.c}`.toLowerCase(),
+    name: face.querySelector(".name")?.textContent ?? "\uffff",
+    values: { r: +face.dataset.r, d: +face.dataset.d, s: +face.dataset.s },
+  }));
+  const { word, score, sort } = sieve.elements;
+  const orders = { a: (x, y) => x.place - y.place, n: (x, y) => x.name.localeCompare(y.name) };
+  let order = "a";
+
+  const apply = () => {
+    const words = word.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const least = +(score?.value ?? 0);
+    if (sort.value !== order) {
+      order = sort.value;
+      const by = orders[order] ?? ((x, y) => y.values[order] - x.values[order]);
+      wall.append(...[...faces].sort((x, y) => by(x, y) || x.place - y.place).map((f) => f.face));
+    }
+    let shown = 0;
+    for (const { face, text, values } of faces) {
+      face.hidden = values.s < least || !words.every((w) => text.includes(w));
+      shown += !face.hidden;
+    }
+    sieve.querySelector("output").textContent = `${shown} of ${faces.length} channels`;
+  };
+
+  sieve.hidden = false;
+  sieve.addEventListener("input", apply);
+  sieve.addEventListener("submit", (event) => event.preventDefault());
+  sieve.querySelector(".random").addEventListener("click", (event) => {
+    event.preventDefault();
+    const shown = faces.filter(({ face }) => !face.hidden);
+    if (shown.length) shown[Math.floor(Math.random() * shown.length)].face.click();
+  });
+  apply();
+}

@@ -1,28 +1,56 @@
 """The site: tables to plain Markdown (`render`), Markdown to static pages (`build`)."""
 
+import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
+from atlas.recipe.publishing import Site
+from atlas.resources import shipped
 from atlas.site import builder, text
 from atlas.site.catalogue import Catalogue
-from atlas.site.output import Tree
+from atlas.site.output import Ledger, Tree
 from atlas.site.pages import Pages
+from atlas.site.plates import Plates
+from atlas.site.words import Words
 from atlas.store import Store
 
+LEDGER = ".pages.json"
 
-def render(store: Store) -> None:
+
+def render(store: Store, settings: Site | None = None) -> None:
     """Write the pages, their pictures and mkdocs.yml into the atlas directory.
 
     Files whose content stays the same are not touched; those of an earlier rendering that
-    no longer belong are removed.
+    no longer belong are removed. Pages whose sources did not change are not made again.
+
+    Parameters
+    ----------
+    store : Store
+        A finished atlas.
+    settings : Site, optional
+        The table `[site]`; that of the atlas's own recipe unless given.
+
+    Raises
+    ------
+    UserError
+        The atlas is not finished, or one of its pictures is missing.
     """
     catalogue = Catalogue(store)
     manifest = catalogue.manifest
-    title, description = _title(manifest)
+    settings = settings or Site(**manifest.get("recipe", {}).get("site", {}))
+    title, description = _title(manifest, settings)
+    citing = manifest.get("recipe", {}).get("cite")
+    base = [catalogue.measured, title, description, settings.images, citing, _makers()]
+    digest = hashlib.sha256(json.dumps(base, sort_keys=True).encode()).hexdigest()
+    ledger = Ledger(store.root / LEDGER, digest, catalogue.named)
     tree = Tree(store.root / "pages")
-    Pages(catalogue, tree, title, description).write()
+    plates = Plates(catalogue, tree, ledger, Words(catalogue), settings.images)
+    plates.make()
+    Pages(catalogue, tree, ledger, plates, title, description).write()
     tree.close()
-    content = builder.configuration(title, description, str(manifest.get("id", "")))
-    builder.write_configuration(store.root, content)
+    ledger.close()
+    builder.configure(store.root, title, description, str(manifest.get("id", "")))
 
 
 def build(store: Store) -> None:
@@ -36,14 +64,22 @@ def build(store: Store) -> None:
     builder.build(store.root)
 
 
-def _title(manifest: dict[str, Any]) -> tuple[str, str]:
+def _title(manifest: dict[str, Any], given: Site) -> tuple[str, str]:
     """Return title and description of the site, made from model and data where none is given."""
-    given = manifest.get("recipe", {}).get("site", {})
     model = text.plain(manifest["model"]["name"])
     data = text.plain(manifest["data"]["source"])
-    title = text.plain(given.get("title", "")) or f"Atlas of {model.rsplit('/', 1)[-1]}"
-    description = text.plain(given.get("description", ""))
+    title = text.plain(given.title) or f"Atlas of {model.rsplit('/', 1)[-1]}"
+    description = text.plain(given.description)
     return title, description or f"What each channel of {model} answers to, measured on {data}."
+
+
+def _makers() -> str:
+    """Return a digest of the code and the templates, which decide what pages look like."""
+    digest = hashlib.sha256()
+    templates = (path for path in shipped("site_templates").rglob("*") if path.is_file())
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), *sorted(templates)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 __all__ = ["build", "render"]

@@ -1,25 +1,49 @@
-"""From pages to the site: MkDocs' configuration, and a build that is whole or absent."""
+"""From pages to the site: MkDocs for the pages that changed, links for all other files.
 
+A page outside the navigation depends on its own Markdown and the configuration alone, not on
+the other pages. So MkDocs is given only what changed, together with the few pages of the
+navigation, and the work is divided among processes. A test compares the result with that of
+one plain run of MkDocs over everything.
+"""
+
+import hashlib
+import importlib.metadata
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import yaml
 from tqdm import tqdm
 
+from atlas import files
 from atlas.errors import UserError
 from atlas.resources import shipped
 from atlas.site import text
-from atlas.site.output import Tree
+from atlas.site.output import Tree, link, prune, put, same, walk
 
 TEMPORARY = ".site.partial"
+LEDGER = ".site.json"
+THEME = "theme"
+ENOUGH = 200
+"""Pages for which it is not worth starting one more process: that takes a second."""
+
+PARTS = 1200
+"""Pages that one process builds: MkDocs keeps them all in memory."""
+
+UNWANTED = ("404.html", "sitemap.xml", "sitemap.xml.gz")
+"""Of MkDocs' own files: its page for unknown addresses has absolute links, which are wrong from the
+file system and below a path of a host, and a sitemap needs to know the host."""
 
 
-def configuration(title: str, description: str, atlas_id: str) -> str:
-    """Return the mkdocs.yml of an atlas: the shipped base with its own title."""
+def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
+    """Write mkdocs.yml, the shipped base with this atlas's title, and what it refers to."""
     base: dict[str, Any] = yaml.safe_load(shipped("mkdocs.yml").read_text("utf-8"))
     base |= {
         "site_name": text.neutral(title, 80),
@@ -28,13 +52,19 @@ def configuration(title: str, description: str, atlas_id: str) -> str:
         "docs_dir": "pages",
         "site_dir": "site",
     }
+    base["theme"]["custom_dir"] = THEME
     comment = "# Made by `atlas site` from the base configuration; changes here are lost.\n"
     text_of_base: str = yaml.safe_dump(base, allow_unicode=True, sort_keys=False)
-    return comment + text_of_base
+    Tree(root / THEME).write(
+        "main.html", (shipped("site_templates") / THEME / "main.html").read_bytes()
+    )
+    _write(root / "mkdocs.yml", comment + text_of_base)
 
 
 def build(root: Path) -> None:
-    """Build ROOT/site from ROOT/pages; the old site stays until the new one is complete.
+    """Build ROOT/site from ROOT/pages; what did not change is left as it is.
+
+    The old site stays untouched until MkDocs has built everything.
 
     Raises
     ------
@@ -43,46 +73,133 @@ def build(root: Path) -> None:
     """
     if not (root / "mkdocs.yml").is_file() or not (root / "pages").is_dir():
         raise UserError(f"{root} has no pages: run `atlas site {root}`")
-    new, old, site = root / TEMPORARY, root / ".site-old.partial", root / "site"
-    if old.is_dir() and not site.exists():  # killed between the two renames below
-        old.rename(site)
+    site, temporary = root / "site", root / TEMPORARY
+    configuration = (root / "mkdocs.yml").read_text("utf-8")
+    shell = _digest(configuration, (root / THEME / "main.html").read_text("utf-8"), *_versions())
+    sources, assets = _sources(root / "pages")
+    known = _known(root / LEDGER, shell)
+    present = dict(walk(site))
+    changed = [
+        name
+        for name, digest in sources.items()
+        if known.get(name) != digest or _html(name) not in present
+    ]
     try:
-        shutil.rmtree(new, ignore_errors=True)
-        _mkdocs(root, new)
-        # The theme's page for unknown addresses has absolute links, which are wrong from the
-        # file system and below a path of a host.
-        (new / "404.html").unlink(missing_ok=True)
-        shutil.rmtree(old, ignore_errors=True)
-        if site.is_dir():
-            site.rename(old)
-        new.rename(site)
+        shutil.rmtree(temporary, ignore_errors=True)
+        made = _mkdocs(root, temporary, changed, _navigation(configuration)) if changed else {}
+        (root / LEDGER).unlink(missing_ok=True)  # until the site is whole again
+        for name, path in made.items():
+            _take(site / name, path)
+        for name, entry in assets.items():
+            if name not in present or not same(entry.stat(), present[name].stat()):
+                link(site / name, Path(entry.path))
+        theme = _theme(made, known)
+        for name in present.keys() - assets.keys() - {_html(name) for name in sources} - theme:
+            (site / name).unlink()
+        prune(site)
+        ledger = {"shell": shell, "sources": sources, "theme": sorted(theme)}
+        files.write_text(root / LEDGER, json.dumps(ledger, separators=(",", ":")))
     finally:
-        shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _mkdocs(root: Path, destination: Path) -> None:
-    """Run MkDocs strictly, with a bar of what it reads and writes."""
+def _sources(pages: Path) -> tuple[dict[str, str], dict[str, os.DirEntry[str]]]:
+    """Return the digests of the Markdown files, and the other files."""
+    sources, assets = {}, {}
+    for name, entry in walk(pages):
+        if name.endswith(".md"):
+            sources[name] = files.sha256(Path(entry.path))[:16]
+        else:
+            assets[name] = entry
+    return dict(sorted(sources.items())), assets
+
+
+def _known(ledger: Path, shell: str) -> dict[str, Any]:
+    """Return what the site was built from; nothing if it was built in another way."""
+    try:
+        known = json.loads(ledger.read_text("utf-8"))
+        if known["shell"] == shell:
+            return {**known["sources"], "": known["theme"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return {}
+
+
+def _theme(made: dict[str, Path], known: dict[str, Any]) -> set[str]:
+    """Return the files of the theme."""
+    return {name for name in made if not name.endswith(".html")} | {*known.get("", ())}
+
+
+def _html(source: str) -> str:
+    return source.removesuffix(".md") + ".html"
+
+
+def _take(target: Path, made: Path) -> None:
+    """Move a file into the site unless the same is there."""
+    data = made.read_bytes()
+    if made.suffix == ".html":
+        data = _tight(data)
+    if not target.is_file() or target.read_bytes() != data:
+        put(target, data)
+
+
+def _tight(html: bytes) -> bytes:
+    """Take out indentation and blank lines, half of what the theme adds to each page."""
+    return re.sub(rb"\s*\n\s*", b"\n", html).strip() + b"\n"
+
+
+def _navigation(configuration: str) -> list[str]:
+    """Return the pages of the navigation."""
+    entries = yaml.safe_load(configuration)["nav"]
+    return [name for entry in entries for name in entry.values()]
+
+
+def _mkdocs(
+    root: Path, temporary: Path, changed: Sequence[str], navigation: Sequence[str]
+) -> dict[str, Path]:
+    """Build some pages; return the files that are made, by their name in the site."""
+    workers = min(os.cpu_count() or 1, len(changed) // ENOUGH + 1)
+    count = max(workers, -(-len(changed) // PARTS))
+    parts = [temporary / str(number) for number in range(count)]
+    for number, part in enumerate(parts):
+        for name in {*changed[number::count], *navigation}:
+            link(part / "pages" / name, root / "pages" / name)
+        shutil.copytree(root / THEME, part / THEME)
+        shutil.copyfile(root / "mkdocs.yml", part / "mkdocs.yml")
+    steps = 2 * (len(changed) + count * len(navigation))
+    with (
+        tqdm(total=steps, desc="site", unit=" steps") as progress,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        for _ in pool.map(lambda part: _run(root, part, progress), parts):
+            pass
+    wanted = {_html(name) for name in changed}
+    made = {}
+    for part in parts:
+        for name, entry in walk(part / "site"):
+            if name not in UNWANTED and (name in wanted or not name.endswith(".html")):
+                made[name] = Path(entry.path)
+    return made
+
+
+def _run(root: Path, part: Path, progress: "tqdm[Any]") -> None:
+    """Run MkDocs strictly, and say what it reads and writes."""
     command = [
         *(sys.executable, "-m", "mkdocs", "build", "--strict", "--verbose"),
-        *("--config-file", str(root / "mkdocs.yml"), "--site-dir", str(destination.resolve())),
+        *("--config-file", str(part / "mkdocs.yml")),
     ]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONUNBUFFERED": "1"}
-    steps = 2 * sum(1 for _ in (root / "pages").rglob("*.md"))
     warning = last = ""
-    with (
-        subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        ) as process,
-        tqdm(total=steps, desc="site", unit=" steps") as progress,
-    ):
+    with subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "Reading: " in line or "Building page " in line:
@@ -98,6 +215,15 @@ def _mkdocs(root: Path, destination: Path) -> None:
         )
 
 
-def write_configuration(root: Path, content: str) -> None:
-    """Write ROOT/mkdocs.yml when it changed."""
-    Tree(root).write("mkdocs.yml", content)
+def _versions() -> list[str]:
+    """Return the versions of what makes HTML from Markdown."""
+    return [importlib.metadata.version(name) for name in ("mkdocs", "mkdocs-material", "markdown")]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _write(path: Path, content: str) -> None:
+    if not path.is_file() or path.read_text("utf-8") != content:
+        put(path, content.encode())

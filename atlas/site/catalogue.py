@@ -1,102 +1,30 @@
 """What the pages show, read from the tables of the atlas."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from atlas import files, names
 from atlas.errors import UserError
+from atlas.names import NameRecord
 from atlas.site import text
-from atlas.store import Mode, Store
+from atlas.site.entries import Channel, Label, Layer, Reference
+from atlas.store import MEASURED, NAMED, Mode, Store
 
 Integers = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float32]
 
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer and the rows of its channels."""
-
-    name: str
-    position: int  # in the forward pass, from 0
-    depth: float  # 0 for the first layer, 1 for the last
-    rows: tuple[int, ...]
-
-    @property
-    def slug(self) -> str:
-        """The layer's name as a part of an address."""
-        return text.slug(self.name)
-
-    @property
-    def link(self) -> str:
-        """The page's address from the site's root."""
-        return f"layers/{self.slug}.html"
-
-    @property
-    def size(self) -> float:
-        """How tall the layer is drawn: by the logarithm of its channels, at most 1."""
-        return min(1.0, math.log2(len(self.rows) + 1) / 11)
-
-    @property
-    def shown(self) -> str:
-        """The layer's name on a page."""
-        return text.clip(text.plain(self.name)) or "(network)"
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A row of channels."""
-
-    row: int
-    layer: Layer
-    channel: int
-    values: dict[str, Any]
-
-    @property
-    def address(self) -> str:
-        """`LAYER:CHANNEL`, as it is cited."""
-        return f"{self.layer.shown}:{self.channel}"
-
-    @property
-    def link(self) -> str:
-        """The page's address from the site's root."""
-        return f"channels/{self.layer.slug}/{self.channel}.html"
-
-
-@dataclass(frozen=True)
-class Label:
-    """A row of classes: an output of the network."""
-
-    label: int
-    name: str  # whole, on one line
-    count: int
-
-    @property
-    def shown(self) -> str:
-        """The class's name in a list."""
-        return text.clip(self.name) or f"class {self.label}"
-
-    @property
-    def link(self) -> str | None:
-        """The page's address from the site's root, if it has one."""
-        return f"classes/{self.label}.html" if self.count else None
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A row of references."""
-
-    row: int
-    rank: int  # from 1
-    score: float
-    image: int
-    label: int | None
-    predicted: int
-    box: tuple[int, int, int, int]
+_MEASURED_BY = (
+    *("id", "model", "data", "preprocessing", "images", "layers", "k", "activation"),
+    *("relevance", "index", "receptive_fields", "conservation", "versions"),
+)
+"""What pages show of the manifest."""
 
 
 class Catalogue:
@@ -115,15 +43,47 @@ class Catalogue:
             )
 
     @cached_property
+    def measured(self) -> str:
+        """A digest of all that was measured: of everything on the pages but the names."""
+        shown = {key: self.manifest.get(key) for key in _MEASURED_BY}
+        digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode())
+        for table, kind in (
+            (self._channel_table, "channels"),
+            (self._reference_table, "references"),
+        ):
+            digest.update(_content(table.select([*MEASURED[kind]])))
+        for name in ("classes.parquet", "images.parquet", "masks.npy"):
+            digest.update(files.sha256(self.store.root / name).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def named(self) -> list[str]:
+        """A digest for each channel of what it is called, by whom, and how good that is."""
+        columns = [name for name in NAMED["channels"] if name in self._channel_table.schema.names]
+        rows = self._channel_table.select(columns).to_pylist()
+        senses = self._columns["sense"]
+        digests = []
+        for row, values in enumerate(rows):
+            record = self.record(self.channels[row])
+            digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
+            if record:
+                digest.update(f"{record.record} {record.time}".encode())
+            for mode in (False, True):
+                start, stop = self._spans.get((row, mode), (0, 0))
+                digest.update(senses[self._order[start:stop]].tobytes())
+            digests.append(digest.hexdigest()[:16])
+        return digests
+
+    @cached_property
     def layers(self) -> list[Layer]:
         """The measured layers in the order of the forward pass."""
         rows: dict[str, list[int]] = {}
         for row, name in enumerate(self._channel_table["layer"].to_pylist()):
             rows.setdefault(name, []).append(row)
         known = [name for name in self.manifest.get("layers", []) if name in rows]
-        names = known + [name for name in rows if name not in known]
-        last = max(len(names) - 1, 1)
-        return [Layer(name, n, n / last, tuple(rows[name])) for n, name in enumerate(names)]
+        order = known + [name for name in rows if name not in known]
+        last = max(len(order) - 1, 1)
+        return [Layer(name, n, n / last, tuple(rows[name])) for n, name in enumerate(order)]
 
     @cached_property
     def channels(self) -> list[Channel]:
@@ -137,9 +97,18 @@ class Catalogue:
     @cached_property
     def labels(self) -> dict[int, Label]:
         """The network's classes by their number."""
-        table = self.store.table("classes").select(["label", "name", "count"]).to_pydict()
+        table = self._class_table.select(["label", "name", "count"]).to_pydict()
         rows = zip(table["label"], table["name"], table["count"], strict=True)
-        return {label: Label(label, text.plain(name), count) for label, name, count in rows}
+        return {label: Label(label, text.plain(name), count or 0) for label, name, count in rows}
+
+    @property
+    def seen(self) -> list[Label]:
+        """The classes that have pages."""
+        return [label for label in self.labels.values() if label.count]
+
+    @cached_property
+    def _class_table(self) -> pa.Table:
+        return self.store.table("classes")
 
     @property
     def classes_by(self) -> Literal["label", "mixed", "predicted"]:
@@ -149,27 +118,32 @@ class Catalogue:
             return "predicted"
         return "label" if images["labelled"] == images["seen"] else "mixed"
 
-    def class_of(self, image: int) -> int:
+    @cached_property
+    def _class_of(self) -> list[int | None]:
+        labels, predicted = (self.images[name] for name in ("label", "predicted"))
+        if self.classes_by == "predicted":
+            return list(predicted)
+        return [p if label is None else label for label, p in zip(labels, predicted, strict=True)]
+
+    def class_of(self, image: int) -> int | None:
         """Return the class that a picture was counted and explained for."""
-        row = self.images[image]
-        label: int | None = None if self.classes_by == "predicted" else row["label"]
-        predicted: int = row["predicted"]
-        return predicted if label is None else label
+        return self._class_of[image]
 
     @cached_property
-    def shares(self) -> dict[int, npt.NDArray[np.float32]]:
-        """Mean relevance share of every channel for each class that was seen."""
-        table = self.store.table("classes")
+    def shares(self) -> dict[int, Shares]:
+        """Mean relevance share of every channel for each class that was seen, where measured."""
+        table = self._class_table
         return {
-            label: table["shares"][row].values.to_numpy()
+            label: table["shares"][row].values.to_numpy(zero_copy_only=False)
             for row, label in enumerate(table["label"].to_pylist())
-            if self.labels[label].count
+            if self.labels[label].count and table["shares"][row].is_valid
         }
 
     @cached_property
-    def images(self) -> list[dict[str, Any]]:
-        """The rows of images."""
-        return list(self.store.table("images").to_pylist())
+    def images(self) -> dict[str, list[Any]]:
+        """The columns of images."""
+        columns: dict[str, list[Any]] = self.store.table("images").to_pydict()
+        return columns
 
     @cached_property
     def masks(self) -> npt.NDArray[np.uint8]:
@@ -178,67 +152,137 @@ class Catalogue:
 
     def load_references(self) -> None:
         """Read what `references` and `masks` give, so that several threads can use them."""
-        _ = self._columns, self._spans, self.masks, self.images
+        _ = self._columns, self._spans, self.masks, self.images, self.channels
 
     def references(self, channel: Channel, mode: Mode) -> list[Reference]:
         """Return the references of a channel, best first."""
         start, stop = self._spans.get((channel.row, mode == "relevance"), (0, 0))
-        columns = self._columns
+        rows = self._order[start:stop]
+        part = {name: column[rows].tolist() for name, column in self._columns.items()}
+        boxes = zip(part["x0"], part["y0"], part["x1"], part["y1"], strict=True)
         return [
             Reference(
                 row=row,
-                rank=columns["rank"][row] + 1,
-                score=columns["score"][row],
-                image=columns["image"][row],
-                label=columns["label"][row],
-                predicted=columns["predicted"][row],
-                box=tuple(columns[edge][row] for edge in ("x0", "y0", "x1", "y1")),
+                rank=part["rank"][n] + 1,
+                score=part["score"][n],
+                image=part["image"][n],
+                label=_known(part["label"][n]),
+                predicted=_known(part["predicted"][n]),
+                box=box,
+                sense=_known(part["sense"][n]),
             )
-            for row in self._order[start:stop].tolist()
+            for n, (row, box) in enumerate(zip(rows.tolist(), boxes, strict=True))
         ]
 
     def name(self, label: int | None) -> Label | None:
         """Return a class, or nothing where none is known."""
         return None if label is None else self.labels.get(label)
 
-    def by_layer(self, values: Sequence[float], count: int) -> list[tuple[Layer, list[Channel]]]:
+    def by_layer(self, values: Shares, count: int) -> list[tuple[Layer, list[Channel]]]:
         """Return for each layer the channels with the `count` highest `values`, highest first."""
         chosen = []
         for layer in self.layers:
-            best = sorted(layer.rows, key=lambda row: (-values[row], row))[:count]
-            chosen.append((layer, [self.channels[row] for row in best]))
+            rows = np.array(layer.rows)
+            best = rows[np.argsort(-values[rows], kind="stable")[:count]]
+            chosen.append((layer, [self.channels[row] for row in best.tolist()]))
+        return chosen
+
+    def record(self, channel: Channel) -> NameRecord | None:
+        """Return the naming that counts for a channel, with question and answer."""
+        return self._records.get((channel.layer.name, channel.channel))
+
+    @cached_property
+    def _records(self) -> dict[tuple[str, int], NameRecord]:
+        """The last record of each channel by the method that the columns name."""
+        methods = {
+            (channel.layer.name, channel.channel): channel.values.get("named_by")
+            for channel in self.channels
+        }
+        found = {}
+        for record in names.read(self.store):
+            address = record.layer, record.channel
+            if record.sense is None and methods.get(address) == record.method:
+                found[address] = record
+        return found
+
+    @cached_property
+    def images_of(self) -> Integers:
+        """The picture of each reference, in the order of references."""
+        return self._columns["image"]
+
+    @cached_property
+    def channel_of(self) -> Integers:
+        """The row of the channel of each reference, in the order of references."""
+        return self._keys // 2
+
+    @cached_property
+    def by_relevance(self) -> npt.NDArray[np.bool_]:
+        """Whether each reference was chosen by relevance, in the order of references."""
+        chosen: npt.NDArray[np.bool_] = self._keys % 2 == 1
         return chosen
 
     @cached_property
-    def _columns(self) -> dict[str, list[Any]]:
-        names = ("rank", "score", "image", "label", "predicted", "x0", "y0", "x1", "y1")
-        return {name: self._reference_table[name].to_pylist() for name in names}
+    def scores(self) -> Shares:
+        """The score of each reference."""
+        return self._columns["score"]
 
     @cached_property
-    def _groups(self) -> tuple[Integers, Integers]:
-        """The references in the order of channel, mode and rank, and where that order's keys are.
+    def _columns(self) -> dict[str, npt.NDArray[Any]]:
+        names_ = ("rank", "score", "image", "label", "predicted", "x0", "y0", "x1", "y1")
+        table = self._reference_table
+        columns = {name: _filled(table[name]) for name in names_}
+        missing = np.full(table.num_rows, -1, np.int32)
+        columns["sense"] = _filled(table["sense"]) if "sense" in table.schema.names else missing
+        return columns
 
-        Keys are twice the channel's row, plus one for relevance.
-        """
-        rows = {(c.layer.name, c.channel): c.row for c in self.channels}
-        table = self._reference_table.select(["layer", "channel", "mode", "rank"]).to_pydict()
-        addresses = zip(table["layer"], table["channel"], table["mode"], strict=True)
-        keys = np.array(
-            [2 * rows[layer, c] + (mode == "relevance") for layer, c, mode in addresses]
-        )
-        order = np.lexsort((np.array(table["rank"], np.int64), keys))
-        return order, keys[order]
+    @cached_property
+    def _keys(self) -> Integers:
+        """For each reference twice the channel's row, plus one for relevance."""
+        layers = self._channel_table["layer"].to_pylist()
+        numbers = self._channel_table["channel"].to_numpy()
+        places = {name: place for place, name in enumerate(dict.fromkeys(layers))}
+        width = int(numbers.max(initial=0)) + 1
+        rows = np.full(len(places) * width, -1, np.int64)
+        rows[np.array([places[name] for name in layers]) * width + numbers] = np.arange(len(layers))
+        table = self._reference_table
+        encoded = table["layer"].combine_chunks().dictionary_encode()
+        place = np.array([places[name] for name in encoded.dictionary.to_pylist()], np.int64)
+        at = place[encoded.indices.to_numpy()] * width + table["channel"].to_numpy()
+        modes = table["mode"].combine_chunks().dictionary_encode()
+        relevance = np.array([name == "relevance" for name in modes.dictionary.to_pylist()])
+        keys: Integers = 2 * rows[at] + relevance[modes.indices.to_numpy()]
+        return keys
 
-    @property
+    @cached_property
     def _order(self) -> Integers:
-        return self._groups[0]
+        """The references in the order of channel, mode and rank."""
+        return np.lexsort((self._columns["rank"], self._keys))
 
     @cached_property
     def _spans(self) -> dict[tuple[int, bool], tuple[int, int]]:
-        keys = self._groups[1]
+        keys = self._keys[self._order]
         starts = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
         return {
             (int(keys[start]) // 2, bool(keys[start] % 2)): (start, stop)
             for start, stop in pairwise(starts)
             if stop > start
         }
+
+
+def _filled(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return a column as an array, with -1 for null."""
+    values: npt.NDArray[Any] = column.fill_null(-1).to_numpy()
+    return values
+
+
+def _known(value: int) -> int | None:
+    return None if value < 0 else value
+
+
+def _content(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    table = table.replace_schema_metadata(None).combine_chunks()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

@@ -1,10 +1,65 @@
-"""The tree of generated files: each is written when its content changed, others are removed."""
+"""The tree of generated files, and the ledger of what each was made from.
 
-import filecmp
+A file is written when its content changed; files that nothing claims any more are removed. The
+ledger goes further: a page whose sources are those of the last time is not even made.
+"""
+
+import hashlib
+import json
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from atlas import files
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield every file below `root` with its path from there, with forward slashes."""
+    stack = [(root, "")]
+    while stack:
+        directory, base = stack.pop()
+        if not directory.is_dir():
+            continue
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append((directory / entry.name, f"{base}{entry.name}/"))
+                else:
+                    yield base + entry.name, entry
+
+
+def put(path: Path, data: bytes) -> None:
+    """Rename `data` into place as `path`.
+
+    It is not flushed to the disk, which would take most of the time of a build: everything here
+    is made again from the tables, and what a power cut leaves is empty and so found.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}{files.TEMPORARY_SUFFIX}{path.suffix}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def link(path: Path, source: Path) -> None:
+    """Put `source` at `path` without a copy of its bytes where the disk can do that."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}{files.TEMPORARY_SUFFIX}{path.suffix}")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:  # another file system, or one without hard links
+        temporary.write_bytes(source.read_bytes())
+        status = source.stat()
+        os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+    temporary.replace(path)
+
+
+def same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Say whether two files are one, or one a copy that `link` made."""
+    if (one.st_ino, one.st_dev) == (other.st_ino, other.st_dev):
+        return True
+    return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
 class Tree:
@@ -12,61 +67,97 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._kept: set[Path] = set()
+        self._present = {name for name, entry in walk(root) if entry.stat().st_size}
+        self._kept: set[str] = set()
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Put a file; the one that is there stays when it has the same content.
-
-        Files are renamed into place but not flushed to the disk one by one, which would take
-        most of the time: everything here is made again from the tables, and what a power cut
-        leaves empty is found by its content.
-        """
+        """Put a file; the one that is there stays when it has the same content."""
         data = content.encode() if isinstance(content, str) else content
-        path = self._keep(name)
-        if path.is_file() and path.read_bytes() == data:
+        self._kept.add(name)
+        if name in self._present and (self.root / name).read_bytes() == data:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}{files.TEMPORARY_SUFFIX}{path.suffix}")
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        put(self.root / name, data)
+        self._present.add(name)
 
-    def has_webp(self, name: str) -> bool:
-        """Keep the picture `name` if it is there and whole; its name must tell its content."""
-        path = self.root / name
-        try:
-            with path.open("rb") as file:
-                head = file.read(8)
-                size = os.fstat(file.fileno()).st_size
-        except FileNotFoundError:
+    def keep(self, *names: str) -> bool:
+        """Keep files as they are, if all of them are there."""
+        if not self._present.issuperset(names):
             return False
-        if head[:4] != b"RIFF" or int.from_bytes(head[4:8], "little") + 8 != size:
-            return False
-        self._kept.add(path)
+        self._kept.update(names)
         return True
 
     def link(self, name: str, source: Path) -> None:
         """Put `source` under `name` without a copy of its bytes where the disk can do that."""
-        path = self._keep(name)
-        if path.is_file() and (path.samefile(source) or filecmp.cmp(path, source, shallow=False)):
+        self._kept.add(name)
+        path = self.root / name
+        if name in self._present and same(path.stat(), source.stat()):
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        try:
-            os.link(source, path)
-        except OSError:  # another file system, or one without hard links
-            files.write_bytes(path, source.read_bytes())
+        link(path, source)
+        self._present.add(name)
 
     def close(self) -> None:
         """Remove what an earlier rendering left: pages of channels that are no more."""
-        for directory, _, names in os.walk(self.root, topdown=False):
-            here = Path(directory)
-            for name in names:
-                if here / name not in self._kept:
-                    (here / name).unlink()
-            if here != self.root and not any(here.iterdir()):
-                here.rmdir()
+        for name in self._present - self._kept:
+            (self.root / name).unlink(missing_ok=True)
+        prune(self.root)
 
-    def _keep(self, name: str) -> Path:
-        path = self.root / name
-        self._kept.add(path)
-        return path
+
+def prune(root: Path) -> None:
+    """Remove empty directories and unfinished files below `root`."""
+    for directory, _, names in os.walk(root, topdown=False):
+        here = Path(directory)
+        for name in names:
+            if name.startswith(".") and files.TEMPORARY_SUFFIX in name:
+                (here / name).unlink()
+        if here != root and not any(here.iterdir()):
+            here.rmdir()
+
+
+class Ledger:
+    """What the pages of the last rendering were made from.
+
+    Parameters
+    ----------
+    path : Path
+        The file that it is kept in.
+    base : str
+        A digest of what all pages depend on. Another one, and everything is made anew.
+    rows : sequence of str
+        A digest of what else a page says about each channel.
+    """
+
+    def __init__(self, path: Path, base: str, rows: Sequence[str]) -> None:
+        self._path = path
+        self._base = base
+        self._rows = rows
+        self._old: dict[str, Any] = {}
+        self._new: dict[str, Any] = {}
+        try:
+            known = json.loads(path.read_text("utf-8"))
+            if known["base"] == base:
+                self._old = known["pages"]
+        except (OSError, ValueError, KeyError, TypeError):  # none, or not ours: all is made anew
+            pass
+
+    def files(self, page: str) -> list[str] | None:
+        """Return the files of a page whose sources have not changed, or None."""
+        entry = self._old.get(page)
+        if entry is None or entry["made"] != self._digest(entry["rows"]):
+            return None
+        self._new[page] = entry
+        names: list[str] = entry["files"]
+        return names
+
+    def add(self, page: str, rows: Iterable[int], names: Sequence[str]) -> None:
+        """Record that a page was made from these channels, as these files."""
+        used = sorted(set(rows))
+        self._new[page] = {"made": self._digest(used), "rows": used, "files": [*names]}
+
+    def close(self) -> None:
+        """Write the ledger for the next time."""
+        text = json.dumps({"base": self._base, "pages": self._new}, separators=(",", ":"))
+        files.write_text(self._path, text)
+
+    def _digest(self, rows: Sequence[int]) -> str:
+        text = " ".join(self._rows[row] for row in rows)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,23 +1,31 @@
-"""Write every page of an atlas: contexts from the catalogue, through templates, to Markdown."""
+"""Write every page of an atlas: what each shows, and which channels it speaks of."""
 
-import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-import jinja2
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import striking, text
-from atlas.site.catalogue import Catalogue, Channel, Label, Layer
-from atlas.site.output import Tree
-from atlas.site.plates import Plates, Words
+from atlas.site import search, striking
+from atlas.site.catalogue import Catalogue
+from atlas.site.citing import Citing, heading
+from atlas.site.company import Company
+from atlas.site.entries import Channel, Label, Layer, by_weight
+from atlas.site.kinship import Kin, Kinship
+from atlas.site.machine import Machine
+from atlas.site.output import Ledger, Tree
+from atlas.site.plates import Plates
+from atlas.site.words import Words
+from atlas.site.writer import Writer
 from atlas.store import MODES
 
 NEIGHBOURS = 8
-"""Similar channels on a channel's page."""
+"""Similar channels on a channel's page, and as many that fire together."""
 
 CLASS_CHANNELS = 6
 """Channels of each layer on a class's page."""
+
+CONFUSABLE = 5
+"""Other classes on a class's page."""
 
 LAYER_FACES = 4
 """Channels of each layer on the page of all layers."""
@@ -28,169 +36,222 @@ CLASS_PICTURES = 48
 SPINE = 33
 """Layers in the picture of the network on pages of channels; of deeper networks a part."""
 
-ASSETS = ("atlas.css", "atlas.js", "logo.svg")
+SMALL = 96
+"""Up to this many channels the faces on a layer's page are large."""
+
+ASSETS = ("atlas.css", "atlas.js", "search.js", "logo.svg")
 
 
 class Pages:
     """Writes the pages of one atlas into a tree."""
 
-    def __init__(self, catalogue: Catalogue, tree: Tree, title: str, description: str) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        tree: Tree,
+        ledger: Ledger,
+        plates: Plates,
+        title: str,
+        description: str,
+    ) -> None:
         self._catalogue = catalogue
         self._tree = tree
-        self._words = Words(catalogue)
-        self._plates = Plates(catalogue, tree, self._words)
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(shipped("site_templates")),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+        self._ledger = ledger
+        self._plates = plates
+        self._title = title
+        self._description = description
+        self._citing = Citing(catalogue.manifest, title)
+        self._company = Company(catalogue)
+        self._kinship = Kinship(catalogue)
+        self._machine = Machine(catalogue, tree, self._citing)
+        self._writer = Writer(
+            tree,
+            {
+                "manifest": catalogue.manifest,
+                "fields": catalogue.manifest.get("receptive_fields", {}),
+                "conservation": catalogue.manifest.get("conservation", {}),
+                "site_title": title,
+                "site_description": description,
+                "layers": catalogue.layers,
+                "plates": plates,
+                "words": Words(catalogue),
+                "citing": self._citing,
+                "named": any(channel.name for channel in catalogue.channels),
+                "modes": MODES[::-1],
+            },
         )
-        environment.filters |= {
-            "percent": text.percent,
-            "number": text.number,
-            "plain": text.plain,
-            "clip": text.clip,
-        }
-        environment.globals |= {
-            "manifest": catalogue.manifest,
-            "fields": catalogue.manifest.get("receptive_fields", {}),
-            "conservation": catalogue.manifest.get("conservation", {}),
-            "site_title": title,
-            "site_description": description,
-            "layers": catalogue.layers,
-            "images": catalogue.images,
-            "words": self._words,
-            "strip": self._plates.strip,
-            "basename": posixpath.basename,
-        }
-        self._environment = environment
 
     def write(self) -> None:
-        """Write every page and every picture that a page shows."""
+        """Write every page and every file for machines."""
         for name in ASSETS:
             self._tree.write(f"assets/{name}", (shipped("site_templates") / name).read_bytes())
-        self._plates.make()
-        for channel in tqdm(self._catalogue.channels, desc="pages", unit=" channels"):
-            self._channel(channel)
-        for layer in self._catalogue.layers:
-            self._layer(layer)
+        catalogue = self._catalogue
+        for channel in tqdm(catalogue.channels, desc="pages", unit=" channels"):
+            if not self._unchanged(channel.link):
+                self._channel(channel)
+        for layer in catalogue.layers:
+            if not self._unchanged(layer.link):
+                self._layer(layer)
         pictures = self._pictures_of_labels()
-        for label in self._seen:
-            self._label(label, pictures.get(label.label, []))
+        seen = catalogue.seen
+        for place, label in enumerate(tqdm(seen, desc="pages", unit=" classes")):
+            if not self._unchanged(f"classes/{label.label}.html"):
+                before = seen[place - 1] if place else None
+                after = seen[place + 1] if place + 1 < len(seen) else None
+                self._label(label, before, after, pictures.get(label.label, []))
         self._overviews(pictures)
+        self._machine.whole(self._title, self._description)
 
-    @property
-    def _seen(self) -> list[Label]:
-        """The classes that have pages."""
-        return [label for label in self._catalogue.labels.values() if label.count]
+    def _unchanged(self, link: str) -> bool:
+        """Keep the files of a page if all that they show is as it was."""
+        known = self._ledger.files(link)
+        return known is not None and self._tree.keep(*known)
 
     def _channel(self, channel: Channel) -> None:
         catalogue = self._catalogue
-        rows = channel.layer.rows
-        values = channel.values
-        classes = zip(values["top_classes"], values["top_class_shares"], strict=True)
+        channels = catalogue.channels
         near = [  # silent channels have no patches to compare
-            (catalogue.channels[row], similarity)
-            for row, similarity in zip(
-                values["neighbours"], values["neighbour_similarities"], strict=True
-            )
-            if self._plates.strip(channel) and self._plates.strip(catalogue.channels[row])
-        ]
+            (channels[row], similarity)
+            for row, similarity in channel.neighbours
+            if self._plates.strip(channel) and self._plates.strip(channels[row])
+        ][:NEIGHBOURS]
+        together = self._company.of(channel.row, NEIGHBOURS)
         before, after = channel.row - 1, channel.row + 1
-        self._page(
+        json = self._machine.channel(channel, near, together)
+        page = self._writer.page(
             channel.link,
             "channel.html",
-            channel.address,
-            f"What {channel.address} answers to: reference patches, classes, nearest channels.",
+            f"{channel.called} ({channel.address})" if channel.name else channel.address,
+            channel.description
+            or f"What {channel.address} answers to: reference patches, classes, nearest channels.",
+            meta=self._citing.meta(heading(channel), channel.link),
+            json=json,
             channel=channel,
             layer=channel.layer,
             spine=self._spine(channel.layer),
-            place=rows.index(channel.row) + 1,
+            place=channel.layer.rows.index(channel.row) + 1,
             sets=self._plates.sets(channel),
-            classes=[(catalogue.labels[label], share) for label, share in classes],
-            neighbours=near[:NEIGHBOURS],
-            previous=catalogue.channels[before] if before >= 0 else None,
-            next=catalogue.channels[after] if after < len(catalogue.channels) else None,
+            classes=[(catalogue.labels[label], share) for label, share in channel.classes],
+            neighbours=near,
+            together=[(channels[row], count) for row, count in together],
+            record=catalogue.record(channel),
+            bibtex=self._citing.bibtex(heading(channel), channel.link),
+            previous=channels[before] if before >= 0 else None,
+            next=channels[after] if after < len(channels) else None,
         )
+        shown = [channel.row, *(other.row for other, _ in near), *(row for row, _ in together)]
+        self._ledger.add(channel.link, shown, [page, json])
 
     def _layer(self, layer: Layer) -> None:
         layers = self._catalogue.layers
         channels = [self._catalogue.channels[row] for row in layer.rows]
-        self._page(
+        page = self._writer.page(
             layer.link,
             "layer.html",
             layer.shown,
             f"The {len(channels)} channels of layer {layer.shown} with their best patches.",
+            meta=self._citing.meta(f"Layer {layer.shown}", layer.link),
             layer=layer,
             spine=layers,
             channels=channels,
-            silent=sum(1 for c in channels if c.values["act_density"] == 0),
+            small=len(channels) <= SMALL,
+            silent=sum(1 for c in channels if c.number("act_density") == 0),
             previous=layers[layer.position - 1] if layer.position else None,
             next=layers[layer.position + 1] if layer.position + 1 < len(layers) else None,
         )
+        self._ledger.add(layer.link, layer.rows, [page])
 
-    def _label(self, label: Label, pictures: Sequence[int]) -> None:
-        seen = self._seen
-        place = seen.index(label)
-        shares = self._catalogue.shares[label.label]
-        carriers = self._catalogue.by_layer(shares.tolist(), CLASS_CHANNELS)
-        self._page(
-            f"classes/{label.label}.html",
+    def _label(
+        self, label: Label, previous: Label | None, following: Label | None, pictures: list[int]
+    ) -> None:
+        link = f"classes/{label.label}.html"
+        shares = self._catalogue.shares.get(label.label)
+        carriers = [] if shares is None else self._catalogue.by_layer(shares, CLASS_CHANNELS)
+        spots = self._kinship.map(pictures)
+        kin = self._kinship.confusable(label, CONFUSABLE)
+        what = f"Class “{label.shown}”"
+        json = self._machine.label(label, carriers, kin)
+        page = self._writer.page(
+            link,
             "class.html",
             f"{label.shown} (class {label.label})",
             f"The channels that carry class {label.label}, {label.shown}, and its pictures.",
+            meta=self._citing.meta(what, link),
+            json=json,
             label=label,
             carriers=carriers[::-1],
             shares=shares,
+            spots=spots,
+            kin=kin,
             pictures=pictures[:CLASS_PICTURES],
             count=len(pictures),
-            previous=seen[place - 1] if place else None,
-            next=seen[place + 1] if place + 1 < len(seen) else None,
+            bibtex=self._citing.bibtex(what, link),
+            previous=previous,
+            next=following,
         )
+        shown = {channel.row for _, channels in carriers for channel in channels}
+        shown |= {spot.channel.row for spot in spots} | _rows(kin)
+        self._ledger.add(link, shown, [page, json])
 
     def _overviews(self, pictures: dict[int, list[int]]) -> None:
-        catalogue = self._catalogue
+        catalogue, title = self._catalogue, self._title
         columns = [(layer, self._plates.column(layer)) for layer in catalogue.layers]
-        title = str(self._environment.globals["site_title"])
-        self._page(
+        by_layer = [
+            (layer, by_weight([catalogue.channels[row] for row in layer.rows])[:LAYER_FACES])
+            for layer in catalogue.layers
+        ]
+        data = search.script(catalogue, self._plates.strip)
+        self._tree.write("assets/search-data.js", data)
+        write = self._writer.page
+        write(
             "index.html",
             "home.html",
             "Home",
-            str(self._environment.globals["site_description"]),
+            self._description,
+            meta=self._citing.meta("Home", "index.html"),
             columns=columns,
             striking=striking.choose(catalogue),
-            seen=self._seen,
+            seen=catalogue.seen,
         )
-        self._page(
+        write(
             "layers/index.html",
             "layers.html",
             "Layers",
             f"The {len(columns)} layers of {title} in the order of the forward pass.",
-            rows=catalogue.by_layer(
-                [c.values["rel_mean"] for c in catalogue.channels], LAYER_FACES
-            ),
+            rows=by_layer,
         )
-        self._page(
+        write(
             "classes/index.html",
             "classes.html",
             "Classes",
-            f"The {len(self._seen)} classes of which {title} has pictures.",
-            seen=self._seen,
+            f"The {len(catalogue.seen)} classes of which {title} has pictures.",
+            seen=catalogue.seen,
             faces={label: images[0] for label, images in pictures.items()},
         )
-        self._page(
-            "about.html",
-            "about.html",
-            "About",
-            f"How {title} was made: model, data, preprocessing, rules and checks.",
-        )
+        write("search.html", "search.html", "Search", f"Find channels and classes of {title}.")
+        example = catalogue.channels[0] if catalogue.channels else None
+        for name, heading_, about in (
+            ("guide", "How to read it", "What the pages show and how far it can be trusted."),
+            ("data", "Data", "Tables and JSON of this atlas, and how they are arranged."),
+            ("cite", "How to cite", "How to cite this atlas, a channel or a class."),
+            ("about", "About", "How it was made: model, data, preprocessing, rules and checks."),
+        ):
+            write(
+                f"{name}.html",
+                f"{name}.html",
+                heading_,
+                f"{title}: {about}",
+                example=example,
+                bibtex=self._citing.bibtex("Atlas", "index.html"),
+            )
 
     def _pictures_of_labels(self) -> dict[int, list[int]]:
         """Return the stored pictures of each class."""
         found: dict[int, list[int]] = {}
-        for image in range(len(self._catalogue.images)):
-            found.setdefault(self._catalogue.class_of(image), []).append(image)
+        for image in self._catalogue.images["image"]:
+            label = self._catalogue.class_of(image)
+            if label is not None:
+                found.setdefault(label, []).append(image)
         return found
 
     def _spine(self, layer: Layer) -> list[Layer]:
@@ -199,13 +260,6 @@ class Pages:
         first = max(0, min(layer.position - SPINE // 2, len(layers) - SPINE))
         return layers[first : first + SPINE]
 
-    def _page(
-        self, address: str, template: str, title: str, description: str, **context: object
-    ) -> None:
-        """Write the Markdown of one page; `address` is where it will be."""
-        html = self._environment.get_template(template).render(
-            up="../" * address.count("/"), modes=MODES[::-1], **context
-        )
-        source = address.removesuffix(".html") + ".md"
-        head = text.front_matter(title, description)
-        self._tree.write(source, f"{head}\n{text.body(html)}")
+
+def _rows(kin: Iterable[Kin]) -> set[int]:
+    return {channel.row for other in kin for channel in other.shared}

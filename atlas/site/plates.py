@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from atlas.errors import UserError
+from atlas.recipe.publishing import Images
 from atlas.site import text
-from atlas.site.catalogue import Catalogue, Channel, Label, Layer, Reference
-from atlas.site.output import Tree
-from atlas.site.sprites import Sheets
+from atlas.site.catalogue import Catalogue
+from atlas.site.entries import Channel, Label, Layer, Reference, by_weight
+from atlas.site.output import Ledger, Tree
+from atlas.site.sprites import THUMB, TILE, Sheets
+from atlas.site.words import Words
 from atlas.store import MODES, Mode
 
 COLUMN = 6
@@ -27,9 +30,9 @@ class Shown:
     score: str
     alt: str
     image: int
-    width: int  # of the whole picture
-    height: int
+    key: str
     inset: str  # of the patch in the whole picture: CSS, from top clockwise
+    sense: int | None
 
 
 @dataclass(frozen=True)
@@ -37,142 +40,166 @@ class Plate:
     """The references of a channel in one mode, with the sheets that show them."""
 
     mode: Mode
-    sheet: str  # file names beside the page
+    sheet: str | None  # file names beside the page; no sheet where no pixels are published
     veil: str
     offset: int  # of the first reference on the veil, which serves both modes
     veiled: int  # tiles on the veil
     shown: list[Shown]
+    curve: str  # points of the scores by rank, for a drawing 100 wide and 30 high
 
     @property
     def differs(self) -> bool:
         """Whether the network takes some picture for something else."""
         return any(reference.predicted for reference in self.shown)
 
-
-class Words:
-    """How numbers of this atlas are called and written."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-        self._shares = {mode: bool(catalogue.manifest[mode]["normalize"]) for mode in MODES}
-        self.label = catalogue.labels.__getitem__
-        self.class_pictures = {
-            "label": "pictures of",
-            "mixed": "pictures of (or, without a label, taken by the network for)",
-            "predicted": "pictures that the network takes for",
-        }[catalogue.classes_by]
-        self._aggregates = {mode: catalogue.manifest[mode]["aggregate"] for mode in MODES}
-
-    def score_name(self, mode: Mode) -> str:
-        """Return what a reference's score is called."""
-        return f"{mode} share" if self._shares[mode] else mode
-
-    def score(self, mode: Mode, value: float) -> str:
-        """Return a reference's score as it is written."""
-        return text.percent(value) if self._shares[mode] else text.number(value)
-
-    def score_meaning(self, mode: Mode, layer: Layer) -> str:
-        """Return what a score is, with its denominator."""
-        over = {"max": "the maximum", "sum": "the sum"}[self._aggregates[mode]]
-        what = {
-            "activation": f"{over} of the layer’s raw output over the channel’s map",
-            "relevance": f"{over} of the channel’s relevance over its map",
-        }[mode]
-        if not self._shares[mode]:
-            return f"{what}."
-        return (
-            f"{what}, as a share of Σ |{mode}| over the {len(layer.rows)} channels of "
-            f"{layer.shown} in that picture."
-        )
-
-    def alt(self, channel: Channel, mode: Mode, reference: Reference, label: Label | None) -> str:
-        """Return what stands for a patch where it is not seen."""
-        named = f", class {label.shown}" if label else ""
-        score = self.score(mode, reference.score).replace(text.NO_BREAK, " ")
-        patch = f"patch {reference.rank} of {channel.address}"
-        return f"{patch}{named}, {self.score_name(mode)} {score}"
+    @property
+    def senses(self) -> bool:
+        """Whether some references are known to show one of several senses."""
+        return any(reference.sense is not None for reference in self.shown)
 
 
 class Plates:
     """Makes the pictures of all pages and keeps their names."""
 
-    def __init__(self, catalogue: Catalogue, tree: Tree, words: Words) -> None:
+    def __init__(
+        self, catalogue: Catalogue, tree: Tree, ledger: Ledger, words: Words, images: Images
+    ) -> None:
         self._catalogue = catalogue
         self._tree = tree
+        self._ledger = ledger
         self._words = words
+        self._images = images
         self._sheets = Sheets(catalogue, tree)
-        self._strips: dict[int, str] = {}
-        self._plates: dict[int, list[tuple[Mode, str, str]]] = {}
+        self._made: dict[int, list[str]] = {}  # strip, veil, and a sheet for each mode
 
     def make(self) -> None:
-        """Put every picture that pages show."""
+        """Put every picture that pages show, as far as it is not there."""
         catalogue = self._catalogue
-        root = catalogue.store.root.resolve()
-        for row in catalogue.images:
-            source = (root / row["path"]).resolve()
-            if not source.is_relative_to(root):
-                raise UserError(f"images.parquet names a file outside the atlas: {row['path']!r}")
-            self._tree.link(picture(row["image"]), source)
         catalogue.load_references()  # before threads ask for them
+        self._whole_pictures()
+        missing = []
+        for channel in catalogue.channels:
+            known = self._ledger.files(_key(channel))
+            if known is not None and self._tree.keep(*known):
+                self._made[channel.row] = known
+            else:
+                missing.append(channel)
         pool = ThreadPoolExecutor(os.cpu_count())
         try:  # Pillow scales and encodes outside Python's lock, so threads fill the processors.
-            made = pool.map(self._make, catalogue.channels)
-            for _ in tqdm(made, "patches", len(catalogue.channels), unit=" channels"):
+            made = pool.map(self._make, missing)
+            for _ in tqdm(made, "patches", len(missing), unit=" channels", disable=not missing):
                 pass
         finally:
             pool.shutdown(cancel_futures=True)  # at an error or Ctrl-C, at once
 
+    def picture(self, image: int) -> str | None:
+        """Return the address of a stored picture, if pictures are published."""
+        return None if self._images == "none" else _picture(image)
+
+    def side(self, image: int) -> tuple[int, int]:
+        """Return width and height of a picture as it is published."""
+        if self._images == "thumbs":
+            return THUMB, THUMB
+        images = self._catalogue.images
+        return images["width"][image], images["height"][image]
+
     def strip(self, channel: Channel) -> str | None:
         """Return the address of a channel's strip; silent channels have none."""
-        return self._strips.get(channel.row)
+        made = self._made[channel.row]
+        return made[0] if made else None
 
     def sets(self, channel: Channel) -> list[Plate]:
         """Return the plates of a channel, by relevance first."""
         offset, plates = 0, []
-        made = self._plates[channel.row]
-        found = {mode: self._catalogue.references(channel, mode) for mode, _, _ in made}
+        found = self._found(channel)
         total = sum(map(len, found.values()))
-        for mode, sheet, veil in made:
-            shown = [self._shown(channel, mode, reference) for reference in found[mode]]
-            names = posixpath.basename(sheet), posixpath.basename(veil)
-            plates.append(Plate(mode, *names, offset, total, shown))
+        if not found:
+            return []
+        _, veil, *sheets = self._made[channel.row]
+        for place, (mode, references) in enumerate(found.items()):
+            shown = [self._shown(channel, mode, reference) for reference in references]
+            sheet = posixpath.basename(sheets[place]) if sheets else None
+            scores = [reference.score for reference in references]
+            plates.append(
+                Plate(mode, sheet, posixpath.basename(veil), offset, total, shown, _curve(scores))
+            )
             offset += len(shown)
         return plates
 
     def column(self, layer: Layer) -> str | None:
         """Put the best patch of each of a layer's most relevant channels; return its address."""
-        catalogue = self._catalogue
-        rows = sorted(layer.rows, key=lambda row: -catalogue.channels[row].values["rel_mean"])
-        best = [self._faces(catalogue.channels[row])[:1] for row in rows[: 3 * COLUMN]]
+        if self._images == "none":
+            return None
+        channels = by_weight([self._catalogue.channels[row] for row in layer.rows])
+        best = [self._faces(channel)[:1] for channel in channels[: 3 * COLUMN]]
         references = [found[0] for found in best if found][:COLUMN]
-        return self._sheets.patches(f"layers/{layer.slug}", references, 96) if references else None
+        side = min(self._tile, 96)
+        return self._sheets.patches(f"layers/{layer.slug}", references, side) if best else None
+
+    @property
+    def _tile(self) -> int:
+        return THUMB if self._images == "thumbs" else TILE
+
+    def _whole_pictures(self) -> None:
+        images = self._catalogue.images
+        if self._images == "none":
+            return
+        known = self._ledger.files("pictures")
+        if known is None or not self._tree.keep(*known):
+            known = [_picture(image) for image in images["image"]]
+            if self._images == "thumbs":
+                for image, name in zip(images["image"], known, strict=True):
+                    self._sheets.thumb(name, image)
+            else:
+                self._link(known)
+        self._ledger.add("pictures", (), known)
+
+    def _link(self, names: list[str]) -> None:
+        root = self._catalogue.store.root.resolve()
+        for name, path in zip(names, self._catalogue.images["path"], strict=True):
+            source = (root / path).resolve()
+            if not source.is_relative_to(root):
+                raise UserError(f"images.parquet names a file outside the atlas: {path!r}")
+            if not source.is_file():
+                raise UserError(
+                    f"the stored picture {source} is missing: run `atlas build` again, or `atlas "
+                    "site --images-from DIR` with the data in DIR"
+                )
+            self._tree.link(name, source)
 
     def _make(self, channel: Channel) -> None:
         base = f"channels/{channel.layer.slug}/{channel.channel}"
+        found = self._found(channel)
+        made: list[str] = []
+        if found:
+            faces = self._faces(channel)
+            pixels = self._images != "none"
+            strip = self._sheets.strip if pixels else self._sheets.shapes
+            every = [reference for references in found.values() for reference in references]
+            made = [strip(f"{base}s", faces), self._sheets.veils(f"{base}v", every)]
+            if pixels:
+                made += [
+                    self._sheets.patches(f"{base}{mode[0]}", references, self._tile)
+                    for mode, references in found.items()
+                ]
+        self._made[channel.row] = made
+        self._ledger.add(_key(channel), (), made)
+
+    def _found(self, channel: Channel) -> dict[Mode, list[Reference]]:
         found = {mode: self._catalogue.references(channel, mode) for mode in MODES[::-1]}
-        found = {mode: references for mode, references in found.items() if references}
-        self._plates[channel.row] = []
-        if not found:
-            return
-        self._strips[channel.row] = self._sheets.strip(f"{base}s", self._faces(channel))
-        veil = self._sheets.veils(f"{base}v", [r for rows in found.values() for r in rows])
-        self._plates[channel.row] = [
-            (mode, self._sheets.patches(f"{base}{mode[0]}", references), veil)
-            for mode, references in found.items()
-        ]
+        return {mode: references for mode, references in found.items() if references}
 
     def _faces(self, channel: Channel) -> list[Reference]:
         """Return the references that stand for a channel on other pages."""
-        references = self._catalogue.references
-        return references(channel, "relevance") or references(channel, "activation")
+        return next(iter(self._found(channel).values()), [])
 
     def _shown(self, channel: Channel, mode: Mode, reference: Reference) -> Shown:
         catalogue = self._catalogue
         predicted = catalogue.name(reference.predicted)
         label = predicted if reference.label is None else catalogue.name(reference.label)
-        row = catalogue.images[reference.image]
+        images = catalogue.images
         x0, y0, x1, y1 = reference.box
-        width, height = row["width"], row["height"]
+        width, height = images["width"][reference.image], images["height"][reference.image]
         edges = (y0 / height, 1 - x1 / width, 1 - y1 / height, x0 / width)
         return Shown(
             label=label,
@@ -180,12 +207,30 @@ class Plates:
             score=self._words.score(mode, reference.score),
             alt=self._words.alt(channel, mode, reference, label),
             image=reference.image,
-            width=width,
-            height=height,
+            key=_short(text.plain(images["key"][reference.image])),
             inset=" ".join(f"{100 * edge:.0f}%" for edge in edges),
+            sense=reference.sense,
         )
 
 
-def picture(image: int) -> str:
+def _short(key: str) -> str:
+    """Return the key of a picture as a page shows it: its end tells most."""
+    return key if len(key) <= 40 else "…" + key[-39:]
+
+
+def _key(channel: Channel) -> str:
+    return f"plates {channel.row}"
+
+
+def _picture(image: int) -> str:
     """Return the address of a stored picture; short, because pages name it dozens of times."""
     return f"i/{image}.webp"
+
+
+def _curve(scores: list[float]) -> str:
+    """Return scores by rank as points of a drawing: from the highest score down to zero."""
+    highest, lowest = max(scores), min(0.0, scores[-1])
+    step, span = 100 / max(len(scores) - 1, 1), (highest - lowest) or 1.0
+    return " ".join(
+        f"{n * step:.0f},{30 * (highest - score) / span:.0f}" for n, score in enumerate(scores)
+    )

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from atlas.errors import UserError
-from atlas.site.catalogue import Catalogue, Reference
+from atlas.site.catalogue import Catalogue
+from atlas.site.entries import Reference
 from atlas.site.output import Tree
 
 VERSION = "1"
@@ -24,6 +25,9 @@ VERSION = "1"
 TILE = 128
 """Side of a patch on a channel's page, in pixels. A multiple of 16: WebP's blocks then end
 where tiles end, and no colour leaks from one to the next."""
+
+THUMB = 64
+"""Side of the largest picture of the data where only thumbnails are published."""
 
 STRIP_TILE = 64
 STRIP = 4
@@ -55,7 +59,7 @@ class Sheets:
         """Put a column of patches, best on top, and return its name."""
         tile = min(tile, LONGEST // len(references))
         name = f"{base}-{self._digest(references, tile)}.webp"
-        if not self._tree.has_webp(name):
+        if not self._tree.keep(name):
             sheet = Image.new("RGB", (tile, tile * len(references)))
             for place, reference in enumerate(references):
                 sheet.paste(self._patch(reference, tile), (0, place * tile))
@@ -66,12 +70,30 @@ class Sheets:
         """Put the first patches side by side and return the name of that picture."""
         references = references[:STRIP]
         name = f"{base}-{self._digest(references, STRIP_TILE)}.webp"
-        if not self._tree.has_webp(name):
+        if not self._tree.keep(name):
             sheet = Image.new("RGBA", (STRIP_TILE * STRIP, STRIP_TILE), (0, 0, 0, 0))
             for place, reference in enumerate(references):
                 sheet.paste(self._patch(reference, STRIP_TILE), (place * STRIP_TILE, 0))
             self._tree.write(name, _webp(sheet, quality=72))
         return name
+
+    def shapes(self, base: str, references: Sequence[Reference]) -> str:
+        """Put the maps of the first patches side by side, without a pixel of the data."""
+        rows = [reference.row for reference in references[:STRIP]]
+        masks = np.asarray(self._catalogue.masks[rows])
+        name = f"{base}-{hashlib.sha256(masks.tobytes()).hexdigest()[:8]}.webp"
+        if not self._tree.keep(name):
+            strip = np.full((16, 17 * STRIP - 1, 4), 120, np.uint8)
+            strip[..., 3] = 0
+            for place, mask in enumerate(masks):
+                strip[:, 17 * place : 17 * place + 16, 3] = mask
+            self._tree.write(name, _webp(Image.fromarray(strip, "RGBA"), lossless=True))
+        return name
+
+    def thumb(self, name: str, image: int) -> None:
+        """Put a small whole picture."""
+        if not self._tree.keep(name):
+            self._tree.write(name, _webp(self._picture(image).resize((THUMB, THUMB)), quality=72))
 
     def veils(self, base: str, references: Sequence[Reference]) -> str:
         """Put what covers the parts of each patch outside the concept; return its name."""
@@ -79,7 +101,7 @@ class Sheets:
         masks = np.asarray(self._catalogue.masks[rows])
         digest = hashlib.sha256(masks.tobytes() + VERSION.encode()).hexdigest()[:8]
         name = f"{base}-{digest}.webp"
-        if not self._tree.has_webp(name):
+        if not self._tree.keep(name):
             self._tree.write(name, _webp(veil_column(masks), lossless=True))
         return name
 
@@ -93,7 +115,7 @@ class Sheets:
             if image in self._pictures:
                 self._pictures.move_to_end(image)
                 return self._pictures[image]
-        path = self._catalogue.store.root / self._catalogue.images[image]["path"]
+        path = self._catalogue.store.root / self._catalogue.images["path"][image]
         try:
             with Image.open(path, formats=["WEBP"]) as file:
                 picture = file.convert("RGB")
@@ -108,8 +130,8 @@ class Sheets:
         return picture
 
     def _digest(self, references: Sequence[Reference], tile: int) -> str:
-        images = self._catalogue.images
-        shown = [(images[r.image]["sha256"], *r.box) for r in references]
+        digests = self._catalogue.images["sha256"]
+        shown = [(digests[r.image], *r.box) for r in references]
         return hashlib.sha256(f"{VERSION} {tile} {shown}".encode()).hexdigest()[:8]
 
 

@@ -1,6 +1,7 @@
 """A few channels for the home page, by a rule that the page states."""
 
-from atlas.site.catalogue import Catalogue, Channel
+from atlas.site.catalogue import Catalogue
+from atlas.site.entries import Channel
 
 COUNT = 8
 
@@ -13,18 +14,18 @@ def choose(catalogue: Catalogue) -> list[Channel]:
     """
     late = [layer for layer in catalogue.layers if layer.depth >= 2 / 3]
     candidates = [catalogue.channels[row] for layer in late for row in layer.rows]
-    candidates = [c for c in candidates if max(c.values["top_class_shares"], default=0) > 0]
-    candidates.sort(key=lambda c: (-c.values["top_class_shares"][0], c.row))
+    candidates = [c for c in candidates if c.classes and c.classes[0][1] > 0]
+    candidates.sort(key=lambda c: (-c.classes[0][1], c.row))
     chosen: list[Channel] = []
     classes: set[int] = set()
     near: set[int] = set()
     for channel in candidates:
-        best = channel.values["top_classes"][0]
+        best = channel.classes[0][0]
         if best in classes or channel.row in near:
             continue
         chosen.append(channel)
         classes.add(best)
-        near.update(channel.values["neighbours"])
+        near.update(row for row, _ in channel.neighbours)
         if len(chosen) == COUNT:
             break
     return chosen

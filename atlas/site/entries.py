@@ -1,0 +1,178 @@
+"""What the pages speak of: layers, channels, classes, references."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atlas.site import text
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer and the rows of its channels."""
+
+    name: str
+    position: int  # in the forward pass, from 0
+    depth: float  # 0 for the first layer, 1 for the last
+    rows: tuple[int, ...]
+
+    @property
+    def slug(self) -> str:
+        """The layer's name as a part of an address."""
+        return text.slug(self.name)
+
+    @property
+    def link(self) -> str:
+        """The page's address from the site's root."""
+        return f"layers/{self.slug}.html"
+
+    @property
+    def size(self) -> float:
+        """How tall the layer is drawn: by the logarithm of its channels, at most 1."""
+        return min(1.0, math.log2(len(self.rows) + 1) / 11)
+
+    @property
+    def shown(self) -> str:
+        """The layer's name on a page."""
+        return text.clip(text.plain(self.name)) or "(network)"
+
+
+@dataclass(frozen=True)
+class Sense:
+    """One of several meanings of a channel."""
+
+    number: int
+    name: str
+    description: str
+    confidence: float | None
+    share: float | None  # of the references by relevance
+
+    @property
+    def shown(self) -> str:
+        """The sense's name in a list."""
+        return text.clip(self.name) or "no name"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A row of channels; what was not measured or named is None."""
+
+    row: int
+    layer: Layer
+    channel: int
+    values: Mapping[str, Any]
+
+    @property
+    def address(self) -> str:
+        """`LAYER:CHANNEL`, as it is cited."""
+        return f"{self.layer.shown}:{self.channel}"
+
+    @property
+    def link(self) -> str:
+        """The page's address from the site's root."""
+        return f"channels/{self.layer.slug}/{self.channel}.html"
+
+    @property
+    def name(self) -> str:
+        """The whole name on one line; empty without one."""
+        return text.plain(self.values.get("name") or "")
+
+    @property
+    def called(self) -> str:
+        """The name in a list; empty without one."""
+        return text.clip(self.name)
+
+    @property
+    def title(self) -> str:
+        """What the channel is called on its own page."""
+        return text.clip(self.name, 120) or self.address
+
+    @property
+    def description(self) -> str:
+        """One sentence about the channel; empty without one."""
+        return text.plain(self.values.get("description") or "")
+
+    @property
+    def status(self) -> str | None:
+        """`named`, `no clear concept`, `unnamed`; None where nobody asked."""
+        return self.values.get("name_status")
+
+    @property
+    def score(self) -> float | None:
+        """How well the name tells where the channel answers: AUPRC on held-out patches."""
+        return self.number("score_detection")
+
+    @property
+    def senses(self) -> list[Sense]:
+        """The channel's meanings where it has several."""
+        return [
+            Sense(
+                number,
+                text.plain(sense["name"] or ""),
+                text.plain(sense["description"] or ""),
+                sense["confidence"],
+                sense["share"],
+            )
+            for number, sense in enumerate(self.values.get("senses") or ())
+        ]
+
+    @property
+    def classes(self) -> list[tuple[int, float]]:
+        """The classes with the highest mean relevance share, and the share."""
+        labels = self.values["top_classes"] or ()
+        return list(zip(labels, self.values["top_class_shares"] or (), strict=True))
+
+    @property
+    def neighbours(self) -> list[tuple[int, float]]:
+        """Rows of the channels with the most similar patches, and the cosine."""
+        rows = self.values["neighbours"] or ()
+        return list(zip(rows, self.values["neighbour_similarities"] or (), strict=True))
+
+    def number(self, column: str) -> float | None:
+        """Return a number of the row; None where there is none."""
+        value: float | None = self.values.get(column)
+        return None if value is None or math.isnan(value) else value
+
+
+def by_weight(channels: Sequence[Channel]) -> list[Channel]:
+    """Return channels by falling mean relevance share, or by activation where that is unknown."""
+
+    def weight(channel: Channel) -> tuple[float, float]:
+        share, highest = channel.number("rel_mean"), channel.number("act_max")
+        return (-math.inf if share is None else share, -math.inf if highest is None else highest)
+
+    return sorted(channels, key=weight, reverse=True)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A row of classes: an output of the network."""
+
+    label: int
+    name: str  # whole, on one line
+    count: int
+
+    @property
+    def shown(self) -> str:
+        """The class's name in a list."""
+        return text.clip(self.name) or f"class {self.label}"
+
+    @property
+    def link(self) -> str | None:
+        """The page's address from the site's root, if it has one."""
+        return f"classes/{self.label}.html" if self.count else None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A row of references."""
+
+    row: int
+    rank: int  # from 1
+    score: float
+    image: int
+    label: int | None
+    predicted: int | None
+    box: tuple[int, int, int, int]
+    sense: int | None

@@ -1,0 +1,152 @@
+"""Which classes are alike to the network, by what, and how the pictures of a class differ."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from atlas.site.catalogue import Catalogue, Integers, Shares
+from atlas.site.entries import Channel, Label
+
+CONCEPTS = 4
+"""Channels that are shown for two classes."""
+
+SPOTS = 48
+"""Pictures in a map: more would hide each other."""
+
+
+@dataclass(frozen=True)
+class Kin:
+    """A class that the network has much in common with another."""
+
+    label: Label
+    similarity: float | None  # cosine of the shares above the mean of all classes
+    taken: int  # stored pictures of one that the network takes for the other
+    shared: list[Channel]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A picture in the map of a class."""
+
+    image: int
+    x: float  # 0 to 100
+    y: float
+    channel: Channel  # the one that it rests on most
+
+
+class Kinship:
+    """Compares classes, and pictures of a class, by the channels that carry them."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def confusable(self, label: Label, count: int) -> list[Kin]:
+        """Return the classes that the network is most likely to take this one for.
+
+        First those for which it did take a stored picture, then those that rest on the same
+        channels: by the cosine of the two rows of mean relevance shares, each less the mean
+        over all classes.
+        """
+        taken = {other: n for (one, other), n in self._taken.items() if one == label.label and n}
+        alike = self._alike(label)
+        seen = {other.label: other for other in self._catalogue.seen if other != label}
+        order = sorted(seen, key=lambda o: (-taken.get(o, 0), -alike.get(o, -1.0), o))
+        close = [o for o in order if taken.get(o, 0) or alike.get(o, 0.0) > 0]
+        return [
+            Kin(seen[o], alike.get(o), taken.get(o, 0), self._shared(label.label, o))
+            for o in close[:count]
+        ]
+
+    def map(self, images: list[int]) -> list[Spot]:
+        """Lay pictures of a class out by the channels of the upper half that they rest on.
+
+        Each picture is the row of its relevance shares, as far as it is a reference, scaled to
+        length 1; the map shows the two directions in which the rows differ most (PCA).
+        """
+        found = [(image, self._upper[image]) for image in images if image in self._upper]
+        found = found[:SPOTS]
+        if len(found) < 3:
+            return []
+        columns = {row: n for n, row in enumerate(sorted({r for _, u in found for r in u}))}
+        matrix = np.zeros((len(found), len(columns)))
+        for place, (_, shares) in enumerate(found):
+            for row, share in shares.items():
+                matrix[place, columns[row]] = share
+        matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+        matrix -= matrix.mean(axis=0)
+        left, sizes, _ = np.linalg.svd(matrix, full_matrices=False)
+        places = np.stack([_spread(left[:, n] * sizes[n]) for n in range(2)], axis=1)
+        return [
+            Spot(
+                image,
+                round(float(x), 1),
+                round(float(y), 1),
+                self._catalogue.channels[max(shares, key=lambda row: shares[row])],
+            )
+            for (image, shares), (x, y) in zip(found, places, strict=True)
+        ]
+
+    @cached_property
+    def _profiles(self) -> tuple[list[int], Shares]:
+        """The classes with measured shares, and those shares less the mean of all classes."""
+        shares = self._catalogue.shares
+        matrix = np.stack(list(shares.values())) if shares else np.zeros((0, 0), np.float32)
+        return list(shares), np.nan_to_num(matrix - matrix.mean(axis=0)) if shares else matrix
+
+    @cached_property
+    def _cosines(self) -> Shares:
+        matrix = self._profiles[1]
+        unit = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+        cosines: Shares = unit @ unit.T
+        return cosines
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {label: place for place, label in enumerate(self._profiles[0])}
+
+    def _alike(self, label: Label) -> dict[int, float]:
+        place = self._places.get(label.label)
+        if place is None:
+            return {}
+        return dict(zip(self._profiles[0], self._cosines[place].tolist(), strict=True))
+
+    def _shared(self, one: int, other: int) -> list[Channel]:
+        if one not in self._places or other not in self._places:
+            return []
+        matrix = self._profiles[1]
+        both = np.minimum(matrix[self._places[one]], matrix[self._places[other]])
+        best = np.argsort(-both, kind="stable")[:CONCEPTS]
+        return [self._catalogue.channels[row] for row in best.tolist() if both[row] > 0]
+
+    @cached_property
+    def _taken(self) -> Counter[tuple[int, int]]:
+        images = self._catalogue.images
+        pairs = zip(images["label"], images["predicted"], strict=True)
+        return Counter((a, b) for a, b in pairs if a is not None and b is not None and a != b)
+
+    @cached_property
+    def _upper(self) -> dict[int, dict[int, float]]:
+        """For each picture the channels of the upper half of which it is a reference."""
+        catalogue = self._catalogue
+        deep = np.array([channel.layer.depth >= 0.5 for channel in catalogue.channels])
+        rows: Integers = np.flatnonzero(catalogue.by_relevance & deep[catalogue.channel_of])
+        found: dict[int, dict[int, float]] = {}
+        images, channels = catalogue.images_of[rows].tolist(), catalogue.channel_of[rows].tolist()
+        for image, channel, score in zip(
+            images, channels, catalogue.scores[rows].tolist(), strict=True
+        ):
+            if score > 0:
+                found.setdefault(image, {})[channel] = score
+        return found
+
+
+def _spread(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return values from 0 to 100, half by size and half by rank, so that few hide each other."""
+    ranks = np.argsort(np.argsort(values, kind="stable")) / (len(values) - 1)
+    low, high = values.min(), values.max()
+    sizes = (values - low) / (high - low) if high > low else ranks
+    result: npt.NDArray[np.float64] = 50 * (sizes + ranks)
+    return result

@@ -1,0 +1,212 @@
+"""The atlas for programs: api/v1 with a JSON file for each channel and class, and the tables.
+
+The schemas of these files stand beside them. Fields are only ever added within v1.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from atlas.resources import shipped
+from atlas.site.catalogue import Catalogue
+from atlas.site.citing import Citing
+from atlas.site.entries import Channel, Label, Layer
+from atlas.site.kinship import Kin
+from atlas.site.output import Tree
+from atlas.store import MODES
+
+ROOT = "api/v1"
+
+SCHEMAS = ("index", "channel", "class")
+
+STATISTICS = ("images", "act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
+
+SCORES = ("detection", "detection_low", "detection_high", "pearson", "borrowed", "clarity")
+
+
+class Machine:
+    """Writes the files of one atlas that programs read."""
+
+    def __init__(self, catalogue: Catalogue, tree: Tree, citing: Citing) -> None:
+        self._catalogue = catalogue
+        self._tree = tree
+        self._citing = citing
+
+    def channel(
+        self,
+        channel: Channel,
+        near: Sequence[tuple[Channel, float]],
+        together: Sequence[tuple[int, int]],
+    ) -> str:
+        """Write the JSON of a channel and return its address."""
+        record = self._catalogue.record(channel)
+        values = channel.values
+        return self._write(
+            f"channels/{channel.layer.slug}/{channel.channel}.json",
+            {
+                "atlas": self._catalogue.manifest["id"],
+                "address": f"{channel.layer.name}:{channel.channel}",
+                "layer": channel.layer.name,
+                "channel": channel.channel,
+                "page": channel.link,
+                "permalink": self._citing.permalink(channel.link),
+                "name": channel.name or None,
+                "description": channel.description or None,
+                "status": channel.status,
+                "confidence": channel.number("name_confidence"),
+                "named_by": values.get("named_by"),
+                "namer": values.get("namer"),
+                "other_names": values.get("other_names") or [],
+                "agreement": channel.number("name_agreement"),
+                "senses": values.get("senses") or [],
+                "scores": {name: channel.number(f"score_{name}") for name in SCORES},
+                "statistics": {name: channel.number(name) for name in STATISTICS},
+                "classes": [{"class": label, "share": share} for label, share in channel.classes],
+                "similar": [{"address": _address(c), "cosine": cosine} for c, cosine in near],
+                "together": [
+                    {"address": _address(self._catalogue.channels[row]), "pictures": count}
+                    for row, count in together
+                ],
+                "references": {mode: self._references(channel, mode) for mode in MODES},
+                "naming": record
+                and {
+                    "time": record.time,
+                    "by": record.by,
+                    "revision": record.revision,
+                    "prompt": record.prompt,
+                    "decoding": record.decoding,
+                    "references": record.references,
+                    "raw": record.raw,
+                },
+            },
+        )
+
+    def label(
+        self,
+        label: Label,
+        carriers: Sequence[tuple[Layer, Sequence[Channel]]],
+        kin: Sequence[Kin],
+    ) -> str:
+        """Write the JSON of a class and return its address."""
+        shares = self._catalogue.shares.get(label.label)
+        return self._write(
+            f"classes/{label.label}.json",
+            {
+                "atlas": self._catalogue.manifest["id"],
+                "class": label.label,
+                "name": label.name,
+                "count": label.count,
+                "page": f"classes/{label.label}.html",
+                "channels": [
+                    {"address": _address(c), "share": float(shares[c.row])}
+                    for _, channels in carriers
+                    for c in channels
+                    if shares is not None
+                ],
+                "confusable": [
+                    {
+                        "class": other.label.label,
+                        "cosine": other.similarity,
+                        "taken": other.taken,
+                        "shared": [_address(channel) for channel in other.shared],
+                    }
+                    for other in kin
+                ],
+            },
+        )
+
+    def whole(self, title: str, description: str) -> None:
+        """Write index, schemas and tables."""
+        catalogue = self._catalogue
+        self._write(
+            "index.json",
+            {
+                "atlas": catalogue.manifest["id"],
+                "title": title,
+                "description": description,
+                "model": catalogue.manifest["model"]["name"],
+                "data": catalogue.manifest["data"]["source"],
+                "layers": [
+                    {
+                        "layer": layer.name,
+                        "page": layer.link,
+                        "channels": [catalogue.channels[row].channel for row in layer.rows],
+                        "files": f"{ROOT}/channels/{layer.slug}/CHANNEL.json",
+                    }
+                    for layer in catalogue.layers
+                ],
+                "classes": [
+                    {
+                        "class": label.label,
+                        "name": label.name,
+                        "file": f"{ROOT}/classes/{label.label}.json",
+                    }
+                    for label in catalogue.seen
+                ],
+                "tables": [f"{ROOT}/tables/{name}" for name in self._tables()],
+                "schemas": [f"{ROOT}/schema/{name}.json" for name in SCHEMAS],
+            },
+        )
+        for name in SCHEMAS:
+            schema = (shipped("site_templates") / "schema" / f"{name}.json").read_bytes()
+            self._tree.write(f"{ROOT}/schema/{name}.json", schema)
+
+    def _tables(self) -> list[str]:
+        """Put the tables as they are, and as CSV; return their names."""
+        store = self._catalogue.store
+        written = []
+        for name in ("channels", "references", "images", "classes"):
+            self._tree.link(f"{ROOT}/tables/{name}.parquet", store.table_path(name))
+            written.append(f"{name}.parquet")
+            if name == "references":  # millions of lines that nobody opens in a spreadsheet
+                continue
+            table = store.table(name)
+            if name == "classes":  # a number for each channel is for programs
+                table = table.drop_columns(["shares"])
+            self._tree.write(f"{ROOT}/tables/{name}.csv", _csv(table))
+            written.append(f"{name}.csv")
+        return written
+
+    def _references(self, channel: Channel, mode: Any) -> list[dict[str, Any]]:
+        keys = self._catalogue.images["key"]
+        return [
+            {
+                "rank": reference.rank,
+                "score": reference.score,
+                "key": keys[reference.image],
+                "image": reference.image,
+                "label": reference.label,
+                "predicted": reference.predicted,
+                "box": reference.box,
+                "sense": reference.sense,
+            }
+            for reference in self._catalogue.references(channel, mode)
+        ]
+
+    def _write(self, name: str, value: dict[str, Any]) -> str:
+        address = f"{ROOT}/{name}"
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        self._tree.write(address, text + "\n")
+        return address
+
+
+def _address(channel: Channel) -> str:
+    return f"{channel.layer.name}:{channel.channel}"
+
+
+def _csv(table: pa.Table) -> bytes:
+    """Return a table as CSV; lists and structures become JSON."""
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_nested(column.type):
+            texts = [None if value is None else json.dumps(value) for value in column.to_pylist()]
+            column = pa.array(texts, pa.string())
+        columns[name] = column
+    sink = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(pa.table(columns), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content

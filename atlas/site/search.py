@@ -1,0 +1,68 @@
+"""The data of the search: everything that can be found, in one plain script.
+
+A `<script>` is the one way to load data that also works from the file system. Channels stand in
+columns, in the order of the layers, so that addresses need not be said and columns compress well.
+"""
+
+import json
+import posixpath
+from collections.abc import Callable
+
+from atlas.site.catalogue import Catalogue
+from atlas.site.entries import Channel
+
+CLASSES = 3
+"""Classes by which a channel is found."""
+
+
+def script(catalogue: Catalogue, strip: Callable[[Channel], str | None]) -> str:
+    """Return the script that gives the search its data."""
+    channels = [catalogue.channels[row] for layer in catalogue.layers for row in layer.rows]
+    data = {
+        "layers": [
+            [layer.shown, layer.slug, round(layer.depth, 2), len(layer.rows)]
+            for layer in catalogue.layers
+        ],
+        "numbers": [channel.channel for channel in channels],
+        "names": [channel.called for channel in channels],
+        "senses": {
+            place: [sense.shown for sense in channel.senses if sense.name]
+            for place, channel in enumerate(channels)
+            if channel.senses
+        },
+        "status": [_status(channel) for channel in channels],
+        "scores": [_percent(channel.score) for channel in channels],
+        "shares": [_short(channel.number("rel_mean")) for channel in channels],
+        "strips": [posixpath.basename(strip(channel) or "")[-13:-5] for channel in channels],
+        "classes": [[label for label, _ in channel.classes[:CLASSES]] for channel in channels],
+        "labels": {label.label: label.shown for label in catalogue.labels.values()},
+        "seen": [label.label for label in catalogue.seen],
+    }
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"window.conceptAtlas={safe(text)};\n"
+
+
+def safe(text: str) -> str:
+    """Return JSON as a script may contain it, inside a page or in a file."""
+    return (
+        text.replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+        .replace("&", "\\u0026")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+
+
+def _status(channel: Channel) -> int:
+    """0: not asked, 1: named, 2: no clear concept, 3: an unusable answer, 4: by a person."""
+    if channel.values.get("named_by") == "person" and channel.name:
+        return 4
+    return {"named": 1, "no clear concept": 2, "unnamed": 3}.get(channel.status or "", 0)
+
+
+def _percent(value: float | None) -> int:
+    return -1 if value is None else round(100 * value)
+
+
+def _short(value: float | None) -> float:
+    return 0 if value is None else float(f"{value:.2g}")

@@ -1,0 +1,72 @@
+"""How the numbers and names of an atlas are called and written."""
+
+from atlas.site import text
+from atlas.site.catalogue import Catalogue
+from atlas.site.entries import Channel, Label, Layer, Reference
+from atlas.store import MODES, Mode
+
+METHODS = {
+    "vlm": "a vision-language model",
+    "labels": "the best combination of labels",
+    "clip": "an image-text model",
+    "person": "a person",
+}
+
+
+class Words:
+    """What pages of one atlas say."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._shares = {mode: bool(catalogue.manifest[mode]["normalize"]) for mode in MODES}
+        self._aggregates = {mode: catalogue.manifest[mode]["aggregate"] for mode in MODES}
+        self.label = catalogue.labels.__getitem__
+        self.class_pictures = {
+            "label": "pictures of",
+            "mixed": "pictures of (or, without a label, taken by the network for)",
+            "predicted": "pictures that the network takes for",
+        }[catalogue.classes_by]
+
+    def score_name(self, mode: Mode) -> str:
+        """Return what a reference's score is called."""
+        return f"{mode} share" if self._shares[mode] else mode
+
+    def score(self, mode: Mode, value: float) -> str:
+        """Return a reference's score as it is written."""
+        return text.percent(value) if self._shares[mode] else text.number(value)
+
+    def score_meaning(self, mode: Mode, layer: Layer) -> str:
+        """Return what a score is, with its denominator."""
+        over = {"max": "the maximum", "sum": "the sum"}[self._aggregates[mode]]
+        what = {
+            "activation": f"{over} of the layer’s raw output over the channel’s map",
+            "relevance": f"{over} of the channel’s relevance over its map",
+        }[mode]
+        if not self._shares[mode]:
+            return f"{what}."
+        return (
+            f"{what}, as a share of Σ |{mode}| over the {len(layer.rows)} channels of "
+            f"{layer.shown} in that picture."
+        )
+
+    def alt(self, channel: Channel, mode: Mode, reference: Reference, label: Label | None) -> str:
+        """Return what stands for a patch where it is not seen."""
+        named = f", class {label.shown}" if label else ""
+        score = self.score(mode, reference.score).replace(text.NO_BREAK, " ")
+        patch = f"patch {reference.rank} of {channel.address}"
+        return f"{patch}{named}, {self.score_name(mode)} {score}"
+
+    def named_by(self, channel: Channel) -> str:
+        """Return who gave a channel its name."""
+        method = channel.values.get("named_by")
+        if method is None:
+            return ""
+        namer = text.clip(text.plain(channel.values.get("namer") or ""), 80)
+        who = METHODS.get(method, text.plain(method))
+        return f"{who} ({namer})" if namer else who
+
+    def status(self, channel: Channel) -> str:
+        """Return why a channel has no name."""
+        return {
+            "no clear concept": "no clear concept: the patches show nothing in common",
+            "unnamed": "asked, but the answer could not be used",
+        }.get(channel.status or "", "")

@@ -1,0 +1,68 @@
+"""From a context through a template to the Markdown of a page."""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from atlas.resources import shipped
+from atlas.site import text
+from atlas.site.output import Tree
+
+
+class Writer:
+    """Writes pages into a tree."""
+
+    def __init__(self, tree: Tree, shared: Mapping[str, Any]) -> None:
+        self._tree = tree
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(shipped("site_templates")),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "percent": text.percent,
+            "number": text.number,
+            "plain": text.plain,
+            "clip": text.clip,
+            "lines": text.lines,
+        }
+        self._environment.globals |= {"basename": posixpath.basename, **shared}
+
+    def page(
+        self,
+        address: str,
+        template: str,
+        title: str,
+        description: str,
+        *,
+        meta: Sequence[tuple[str, str]] = (),
+        json: str | None = None,
+        **context: object,
+    ) -> str:
+        """Write the Markdown of one page and return its name in the tree.
+
+        Parameters
+        ----------
+        address : str
+            Where the page will be, from the site's root.
+        template : str
+            In site_templates.
+        title, description : str
+            For the head of the page.
+        meta : sequence of tuple
+            Names and contents of further meta tags; a name may occur twice.
+        json : str, optional
+            Where the same is as JSON, from the site's root.
+        **context
+            For the template.
+        """
+        up = "../" * address.count("/")
+        html = self._environment.get_template(template).render(up=up, json=json, **context)
+        head = text.front_matter(title, description, meta, up + json if json else None)
+        name = address.removesuffix(".html") + ".md"
+        self._tree.write(name, f"{head}\n{text.body(html)}")
+        return name

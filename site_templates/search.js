@@ -1,0 +1,200 @@
+// The search: everything stands in window.conceptAtlas (search-data.js), so that it works without
+// a server. Text reaches the page as text only.
+"use strict";
+
+(() => {
+  const data = window.conceptAtlas;
+  const form = document.querySelector("form.search");
+  if (!data || !form) return;
+
+  const up = form.dataset.root;
+  const box = form.querySelector("input");
+  const hits = form.querySelector(".hits");
+  const found = form.querySelector(".found");
+  const facets = form.querySelector(".facets");
+  const MOST = 60;
+  const STATUS = ["not asked", "named", "no clear concept", "unusable answer", "named by a person"];
+
+  const channels = [];
+  data.layers.forEach(([layer, slug, depth, count], position) => {
+    for (let n = 0; n < count; n++) {
+      const at = channels.length;
+      const number = data.numbers[at];
+      const address = `${layer}:${number}`;
+      const senses = data.senses[at] ?? [];
+      const labels = data.classes[at].map((label) => data.labels[label] ?? "");
+      channels.push({
+        at, position, slug, depth, number, address, labels,
+        name: data.names[at],
+        status: data.status[at],
+        score: data.scores[at],
+        share: data.shares[at],
+        strip: data.strips[at],
+        sense: senses.join(" · "),
+        title: `${data.names[at]} ${senses.join(" ")}`.toLowerCase(),
+        rest: `${labels.join(" ")} ${address}`.toLowerCase(),
+        link: `${up}channels/${encodeURIComponent(slug)}/${number}.html`,
+      });
+    }
+  });
+  const classes = data.seen.map((label) => ({
+    name: data.labels[label],
+    text: data.labels[label].toLowerCase(),
+    link: `${up}classes/${label}.html`,
+  }));
+
+  const make = (tag, name, text) => {
+    const element = document.createElement(tag);
+    if (name) element.className = name;
+    if (text !== undefined) element.textContent = text;
+    return element;
+  };
+
+  // Facets: layer, state of the name, several senses, least score.
+
+  const select = (label, options) => {
+    const holder = make("label", "", `${label} `);
+    const input = make("select");
+    for (const [value, text] of options) {
+      const option = make("option", "", text);
+      option.value = value;
+      input.append(option);
+    }
+    holder.append(input);
+    facets.append(holder);
+    return input;
+  };
+  const layer = select("Layer", [["", "all"], ...data.layers.map(([name], n) => [n, name])]);
+  const states = [...new Set(data.status)].sort();
+  const state = states.length > 1
+    ? select("Name", [["", "any"], ...states.map((s) => [s, STATUS[s]])])
+    : null;
+  const several = Object.keys(data.senses).length
+    ? select("Senses", [["", "any"], ["1", "several"]])
+    : null;
+  const least = data.scores.some((score) => score >= 0)
+    ? select("Detection", [["", "any"], [50, "0.5 or more"], [70, "0.7 or more"], [90, "0.9 or more"]])
+    : null;
+
+  // `12:7`: channel 7 of each layer whose name is 12 or ends in .12
+  const jump = (query) => {
+    const [, name, number] = /^(.+):(\d+)$/.exec(query.trim()) ?? [];
+    if (!name) return [];
+    return channels.filter((c) => {
+      const own = data.layers[c.position][0].toLowerCase();
+      return c.number === +number && (own === name || own.endsWith(`.${name}`));
+    });
+  };
+
+  // 0: not found; higher is better. Words at the start of a word of the name count most.
+  const rank = (channel, words) => {
+    let sum = 0;
+    for (const word of words) {
+      const place = channel.title.indexOf(word);
+      if (place === 0 || (place > 0 && channel.title[place - 1] === " ")) sum += 3;
+      else if (place > 0) sum += 2;
+      else if (channel.rest.includes(word)) sum += 1;
+      else return 0;
+    }
+    return sum;
+  };
+
+  const search = () => {
+    const query = box.value.toLowerCase();
+    const words = query.split(/\s+/).filter(Boolean);
+    const direct = jump(query);
+    const filtered = layer.value || state?.value || several?.value || least?.value;
+    if (!words.length && !filtered) return { direct, list: [], labels: [], idle: true };
+    const allowed = (c) =>
+      (!layer.value || c.position === +layer.value) &&
+      (!state?.value || c.status === +state.value) &&
+      (!several?.value || c.sense) &&
+      (!least?.value || c.score >= +least.value);
+    const ranked = [];
+    for (const channel of direct.length ? direct : channels) {
+      if (!allowed(channel)) continue;
+      const sum = direct.length ? 1 : words.length ? rank(channel, words) : 1;
+      if (sum) ranked.push([sum, channel]);
+    }
+    ranked.sort((x, y) => y[0] - x[0] || y[1].share - x[1].share);
+    const labels = words.length && !direct.length && !filtered
+      ? classes.filter((label) => words.every((word) => label.text.includes(word)))
+      : [];
+    return { direct, list: ranked.map((pair) => pair[1]), labels };
+  };
+
+  const item = (channel) => {
+    const link = make("a", "face");
+    link.href = channel.link;
+    link.style.setProperty("--d", channel.depth);
+    if (channel.strip) {
+      const image = make("img");
+      image.src = `${up}channels/${encodeURIComponent(channel.slug)}/${channel.number}s-${channel.strip}.webp`;
+      image.width = 256;
+      image.height = 64;
+      image.loading = "lazy";
+      image.alt = "";
+      link.append(image);
+    } else link.append(make("span", "none", "no reference"));
+    if (channel.name) {
+      const name = make("b", "name");
+      name.append(make("bdi", "", channel.name));
+      link.append(name);
+    }
+    link.append(make("b", "", channel.address), " ");
+    if (channel.score >= 0) link.append(make("span", "", (channel.score / 100).toFixed(2)), " ");
+    if (channel.sense) link.append(make("bdi", "", channel.sense), " ");
+    else if (channel.labels[0]) link.append(make("bdi", "", channel.labels[0]));
+    return link;
+  };
+
+  const show = () => {
+    const { list, labels, idle } = search();
+    const entries = labels.slice(0, 8).map((label) => {
+      const link = make("a", "label", "Class ");
+      link.href = label.link;
+      link.append(make("bdi", "", label.name));
+      return link;
+    });
+    entries.push(...list.slice(0, MOST).map(item));
+    hits.replaceChildren(...entries.map((entry) => {
+      const line = make("li");
+      line.append(entry);
+      return line;
+    }));
+    const more = list.length > MOST ? `, the first ${MOST} are shown` : "";
+    found.textContent = idle ? "" :
+      `${list.length} ${list.length === 1 ? "channel" : "channels"}${more}` +
+      (labels.length ? `, ${labels.length} ${labels.length === 1 ? "class" : "classes"}` : "");
+    form.classList.toggle("busy", !idle);
+  };
+
+  box.addEventListener("input", show);
+  facets.addEventListener("change", show);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { direct, list } = search();
+    const only = direct[0] ?? (list.length === 1 ? list[0] : null);
+    if (only) location.href = only.link;
+  });
+
+  // Arrow keys walk from the box through what was found.
+  form.addEventListener("keydown", (event) => {
+    if (!["ArrowDown", "ArrowUp"].includes(event.key) || event.target.matches("select")) return;
+    const stops = [box, ...hits.querySelectorAll("a")];
+    const next = stops[stops.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1)];
+    if (next) {
+      event.preventDefault();
+      next.focus();
+    }
+  });
+
+  form.querySelector(".random").addEventListener("click", (event) => {
+    event.preventDefault();
+    location.href = channels[Math.floor(Math.random() * channels.length)].link;
+  });
+
+  box.value = new URLSearchParams(location.search).get("q") ?? "";
+  if (box.value) show();
+  if (form.closest(".searching")) box.focus();
+})();
