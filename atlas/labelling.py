@@ -121,7 +121,8 @@ def aucs(ranked: Floats, shown: Booleans) -> Floats:
     negative = shown.shape[1] - positive
     above = shown.astype(np.float64) @ ranked - positive * (positive + 1) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return above / (positive * negative)
+        result: Floats = above / (positive * negative)
+    return result
 
 
 def p_value(auc: float, positive: int, ranked: Floats) -> float:

@@ -15,12 +15,12 @@ def name(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
 
     What is named already is not asked again; an interrupted run goes on.
     """
-    from atlas import annotate  # noqa: PLC0415 (torch takes seconds to import)
+    from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
     from atlas.recipe import recorded  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
 
     store = open_store(atlas_dir)
-    counts = annotate.name(store, recorded(store.manifest(), overrides))
+    counts = pipeline.name(store, recorded(store.manifest(), overrides))
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
 
 
@@ -33,10 +33,10 @@ def name(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
 )
 def rename(atlas_dir: Path, address: str, new: str, by: str) -> None:
     """Give one channel of ATLAS the NAME that a person has found; it wins over all others."""
-    from atlas import annotate  # noqa: PLC0415
+    from atlas import pipeline  # noqa: PLC0415
     from atlas.recipe import recorded  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
 
     store = open_store(atlas_dir)
-    annotate.rename(store, recorded(store.manifest()), address, new, by)
+    pipeline.rename(store, recorded(store.manifest()), address, new, by)
     click.echo(f"{address} is called {new!r} now.")

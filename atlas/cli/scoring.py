@@ -15,12 +15,12 @@ def score(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
 
     Beside each score stands that of another channel's name on the same patches.
     """
-    from atlas import annotate  # noqa: PLC0415 (torch takes seconds to import)
+    from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
     from atlas.recipe import recorded  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
 
     store = open_store(atlas_dir)
-    asked = annotate.score(store, recorded(store.manifest(), overrides))
+    asked = pipeline.score(store, recorded(store.manifest(), overrides))
     table = store.table("channels").select(["score_detection", "score_borrowed"]).to_pydict()
     pairs = [pair for pair in zip(*table.values(), strict=True) if None not in pair]
     if not pairs:

@@ -62,6 +62,10 @@ def ask_shared(references: int) -> str:
     return prompts.naming("brief", "dimmed", "separate", references, 0).text
 
 
+ASK_SHOWN = "What does this patch show?"
+"""The question of the first lessons; nothing asks it later."""
+
+
 def ask_fits(name: str) -> str:
     """Return the question of detection, as `atlas score` asks it."""
     return prompts.fitting("fits-brief", "dimmed", name).text
@@ -76,6 +80,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     ]
     texts = [answer(concept, purity) for concept in concepts for purity in (0.8, 0.9, 1.0)]
     texts += [ask_fits(name) for name in map(name_of, concepts) if name]
+    texts += [f"{ASK_SHOWN} {name}" for name in map(name_of, concepts) if name]
     texts += [ask_shared(count) for count in range(1, 17) for _ in range(50)] + ["yes", "no"] * 500
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -123,6 +128,7 @@ def model(vocabulary: int) -> LlavaForConditionalGeneration:
         text_config=LlamaConfig(
             vocab_size=vocabulary,
             tie_word_embeddings=True,
+            initializer_range=0.05,
             pad_token_id=PAD,
             bos_token_id=BEGIN,
             eos_token_id=END,

@@ -150,25 +150,30 @@ class Sheets:
         return chances
 
 
-def question(bank: Bank, row: int, random: np.random.Generator) -> tuple[str, bool]:
-    """Return a name to ask of a patch, and whether the patch shows it."""
-    seen = {
+def seen(bank: Bank, row: int) -> dict[str, str]:
+    """Return what a patch shows."""
+    return {
         kind: ATTRIBUTES[kind][value]
         for kind, value in zip(KINDS, bank.values[row].tolist(), strict=True)
         if value != _HIDDEN
     }
+
+
+def question(bank: Bank, row: int, random: np.random.Generator) -> tuple[str, bool]:
+    """Return a name to ask of a patch, and whether the patch shows it."""
+    shown = seen(bank, row)
     count = int(random.choice([1, 2, 3], p=[0.6, 0.28, 0.12]))
     kinds: Sequence[str] = [
         KINDS[i] for i in sorted(random.permutation(len(KINDS))[:count].tolist())
     ]
     asked = {}
-    fits = random.random() < 0.5 and all(kind in seen for kind in kinds)
+    fits = random.random() < 0.5 and all(kind in shown for kind in kinds)
     for kind in kinds:
-        asked[kind] = seen[kind] if kind in seen else str(random.choice(ATTRIBUTES[kind]))
+        asked[kind] = shown[kind] if kind in shown else str(random.choice(ATTRIBUTES[kind]))
     if not fits:
         wrong = [kind for kind in kinds if random.random() < 0.6] or [kinds[0]]
         for kind in wrong:
-            others = [value for value in ATTRIBUTES[kind] if value != seen.get(kind)]
+            others = [value for value in ATTRIBUTES[kind] if value != shown.get(kind)]
             asked[kind] = str(random.choice(others))
     name = name_of(asked)
     assert name is not None

@@ -1,7 +1,8 @@
 """Train the demo's VLM from a seed: `python -m atlas.demo.vlm.train --out DIR`.
 
 First the vision tower learns what patches show. Then it is frozen, and projector and language
-model learn to answer: what do these patches share, and does this patch show that?
+model learn to put into words what they see in single patches, as LLaVA's do with captions, and at
+last to answer: what do these patches share, and does this patch show that?
 """
 
 import argparse
@@ -23,6 +24,7 @@ TOWER_STEPS, TOWER_BATCH, TOWER_RATE = 2_600, 256, 1.5e-3
 
 BANK = 48_000
 """Patches that the language model learns from."""
+CAPTION_STEPS, CAPTIONS, CAPTION_RATE = 1_500, 96, 2e-3
 STEPS, SHEETS, QUESTIONS, RATE = 2_600, 20, 40, 1.5e-3
 _FEW, _MOST = 4, 9  # patches on a sheet
 _NAME = 9  # tokens in which an answer's name is told
@@ -72,6 +74,14 @@ class Lessons:
             for sheet in drawn
         ]
 
+    def captions(self, count: int, random: np.random.Generator) -> list[Exercise]:
+        """Draw patches and all that they show."""
+        exercises = []
+        for row in random.integers(len(self.bank.size), size=count).tolist():
+            seen = sheets.seen(self.bank, row)
+            exercises.append(Exercise([row], language.ASK_SHOWN, sheets.name_of(seen) or "nothing"))
+        return exercises
+
     def fitting(self, count: int, random: np.random.Generator) -> list[Exercise]:
         """Draw patches and questions whether they show something."""
         exercises = []
@@ -90,7 +100,9 @@ def _shown(cut: crops.Crops) -> Tensor:
     return values
 
 
-def train_language(out: Path, net: tower.Tower, pictures: crops.World, steps: int) -> None:
+def train_language(
+    out: Path, net: tower.Tower, pictures: crops.World, caption_steps: int, steps: int
+) -> None:
     """Train projector and language model on top of the frozen tower, or go on; write the model."""
     net.eval()
     lessons = Lessons(net, pictures, BANK, SEED)
@@ -101,14 +113,22 @@ def train_language(out: Path, net: tower.Tower, pictures: crops.World, steps: in
     llava.model.vision_tower.load_state_dict(net.vision.state_dict())
     parts = nn.ModuleList([llava.model.multi_modal_projector, llava.model.language_model])
     random = np.random.default_rng(0)
-    names, fits = fresh.naming(300, _MOST, random), fresh.fitting(600, random)
+    captions, names = fresh.captions(600, random), fresh.naming(300, _MOST, random)
+    fits = fresh.fitting(600, random)
+    features = lessons.features
+
+    def caption_loss(step: int) -> Tensor:
+        random = np.random.default_rng([SEED, 1, step])
+        return language.loss(llava, words, features, lessons.captions(CAPTIONS, random))
 
     def loss(step: int) -> Tensor:
         random = np.random.default_rng([SEED, step])
         shown = _MOST if random.random() < 0.5 else int(random.integers(_FEW, _MOST))
-        return language.loss(
-            llava, words, lessons.features, lessons.naming(SHEETS, shown, random)
-        ) + language.loss(llava, words, lessons.features, lessons.fitting(QUESTIONS, random))
+        return (
+            language.loss(llava, words, features, lessons.naming(SHEETS, shown, random))
+            + language.loss(llava, words, features, lessons.fitting(QUESTIONS, random))
+            + language.loss(llava, words, features, lessons.captions(QUESTIONS // 2, random))
+        )
 
     def right(exercises: Sequence[Exercise], tokens: int) -> float:
         hits: list[bool] = []
@@ -118,8 +138,14 @@ def train_language(out: Path, net: tower.Tower, pictures: crops.World, steps: in
         return float(np.mean(hits))
 
     def check() -> dict[str, float]:
-        return {"names": right(names, _NAME), "fits": right(fits, 1)}
+        return {
+            "captions": right(captions, _NAME),
+            "names": right(names, _NAME),
+            "fits": right(fits, 1),
+        }
 
+    first = course.Course("captions", parts, caption_loss, check, caption_steps, CAPTION_RATE)
+    course.run(first, out)
     course.run(course.Course("language", parts, loss, check, steps, RATE), out)
     language.save(llava, language.processor(words), out / "model")
 
@@ -133,12 +159,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for state, log and model")
     parser.add_argument("--tower-steps", type=int, default=TOWER_STEPS)
+    parser.add_argument("--caption-steps", type=int, default=CAPTION_STEPS)
     parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     pictures = crops.world(SEED, PICTURES)
     net = train_tower(arguments.out, pictures, arguments.tower_steps)
-    train_language(arguments.out, net, pictures, arguments.steps)
+    train_language(arguments.out, net, pictures, arguments.caption_steps, arguments.steps)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from atlas.errors import UserError
 from atlas.names import NameRecord
 from atlas.naming import clip, labels
 from atlas.naming import run as naming
-from atlas.pipeline import Inputs, alone
+from atlas.pipeline.inputs import Inputs
+from atlas.pipeline.stages import alone
 from atlas.recipe import Naming, Recipe
 from atlas.relevance import ActivationEngine
 from atlas.responses import Gauge, respond

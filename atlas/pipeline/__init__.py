@@ -1,0 +1,21 @@
+"""The stages in their order: what each needs, whether it is done, and what it records."""
+
+from atlas.pipeline.annotating import name, rename, score
+from atlas.pipeline.building import build, make_site
+from atlas.pipeline.explaining import explain
+from atlas.pipeline.indexing import index
+from atlas.pipeline.inputs import Inputs, encoder_of
+from atlas.pipeline.stages import alone
+
+__all__ = [
+    "Inputs",
+    "alone",
+    "build",
+    "encoder_of",
+    "explain",
+    "index",
+    "make_site",
+    "name",
+    "rename",
+    "score",
+]

@@ -1,0 +1,162 @@
+"""Measuring: pre-pass, pictures and patches, as far as they are not done."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import atlas
+from atlas import checkpoint, imported, patches, pictures, prepass, processes, tables
+from atlas.data import match_labels
+from atlas.pipeline.inputs import Inputs, fingerprint
+from atlas.pipeline.stages import alone, done, stage
+from atlas.recipe import Recipe
+from atlas.relevance import ActivationEngine
+from atlas.store import Store
+from atlas.tally import Tally
+
+PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-cpu", "numpy")
+"""Their versions stand in the manifest: they can change the last digits of a score."""
+
+
+def index(recipe: Recipe, out: Path) -> Store | None:
+    """Run pre-pass, pictures and patches, as far as they are not done.
+
+    Of several processes that a launcher has started, the first does all that writes files;
+    the others share the pre-pass with it and are done.
+
+    Returns
+    -------
+    Store or None
+        The atlas; None in the processes that only helped.
+
+    Raises
+    ------
+    UserError
+        Something in the recipe cannot be had, or another build works in `out`.
+    """
+    store = Store(out)
+    with processes.team() as team:
+        inputs = Inputs(recipe, team)
+        if not team.first:
+            if team.told_by_first(0):
+                _measured(store, inputs)
+            return None
+        with alone(store):
+            store.remove_partial()
+            new = inputs.atlas_id()
+            _begin(store, inputs, new)
+            needed = not done(store, "prepass", new)
+            team.told_by_first(int(needed))
+            stage(store, "prepass", new, lambda: _prepass(store, inputs))
+            (store.root / checkpoint.NAME).unlink(missing_ok=True)
+            stage(store, "pictures", new, lambda: _pictures(store, inputs))
+            patching = fingerprint([new, asdict(recipe.patches)])
+            stage(store, "patches", patching, lambda: _patches(store, inputs))
+    return store
+
+
+def _begin(store: Store, inputs: Inputs, new: str) -> None:
+    """Write into the manifest what is going to be measured."""
+    manifest = store.manifest()
+    if manifest.get("id") != new:  # a changed recipe: nothing of before may be mixed in
+        manifest = {"id": new, **inputs.measured(), "stages": {}}
+    manifest["recipe"] = inputs.recipe.as_dict()
+    manifest["versions"] = _versions()
+    store.write_manifest(manifest)
+
+
+def _measured(store: Store, inputs: Inputs) -> Tally:
+    """Run the pre-pass, this process's part of it if there are several."""
+    recipe, network = inputs.recipe, inputs.network
+    return prepass.run(
+        inputs.source,
+        _outputs(inputs),
+        network.outputs,
+        inputs.engine,
+        network.preprocessing,
+        recipe.activation,
+        recipe.relevance,
+        recipe.prepass,
+        network.device,
+        prepass.Checkpoints(store.root / checkpoint.NAME, inputs.atlas_id()),
+        inputs.team,
+    )
+
+
+def _imported(inputs: Inputs) -> Tally:
+    """Take the references that the recipe's folder has."""
+    recipe, network = inputs.recipe, inputs.network
+    return imported.run(
+        inputs.source,
+        _outputs(inputs),
+        network.outputs,
+        ActivationEngine(network.module, inputs.layers),
+        network.preprocessing,
+        recipe.activation,
+        recipe.relevance,
+        recipe.prepass,
+        network.device,
+    )
+
+
+def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
+    tally = _imported(inputs) if inputs.recipe.prepass.results else _measured(store, inputs)
+    tables.write(store, tally, _class_names(inputs))
+    return {
+        "maps": {name: [layer.height, layer.width] for name, layer in tally.layers.items()},
+        "images": {
+            "seen": tally.images,
+            "labelled": tally.labelled,
+            "correct": tally.correct,
+            "skipped": tally.skipped,
+            "skips": [{"key": key, "reason": reason} for _, key, reason in tally.skips],
+        },
+        "conservation": tables.conservation(tally),
+    }
+
+
+def _outputs(inputs: Inputs) -> Sequence[int | None]:
+    """Return the network's output for every label of the data."""
+    labels, network = inputs.source.classes, inputs.network
+    if network.classes is None:  # nobody names the outputs: labels are taken as they are
+        return range(network.outputs)
+    return match_labels(labels, network.classes)
+
+
+def _class_names(inputs: Inputs) -> Sequence[str]:
+    """Return a name for every output of the network."""
+    network, labels = inputs.network, inputs.source.classes or ()
+    if network.classes is not None:
+        return network.classes
+    unnamed = [f"class {number}" for number in range(network.outputs)]
+    return [*labels[: network.outputs], *unnamed[len(labels) :]]
+
+
+def _pictures(store: Store, inputs: Inputs) -> dict[str, Any]:
+    pictures.store_pictures(store, inputs.source, inputs.network.preprocessing)
+    return {}
+
+
+def _patches(store: Store, inputs: Inputs) -> dict[str, Any]:
+    recipe, network = inputs.recipe, inputs.network
+    patches.localise_patches(
+        store,
+        inputs.engine,
+        inputs.fields,
+        network.preprocessing,
+        recipe.relevance.target,
+        recipe.prepass.batch_size,
+        network.device,
+    )
+    fields = {
+        layer: {"size": list(field.size), "stride": list(field.stride), "start": list(field.start)}
+        for layer, field in inputs.fields.items()
+    }
+    return {"index": patches.index_patches(store, inputs.encoder), "receptive_fields": fields}
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"concept-atlas": atlas.__version__, **versions}
