@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from atlas import cite
+from atlas.cite import Format
 from atlas.contents import Contents
+from atlas.errors import UserError
 from atlas.lookup import Choice, Hit, Words
+from atlas.lookup.choice import class_name
 from atlas.store import open_store
 
 if TYPE_CHECKING:
@@ -110,6 +114,50 @@ class Atlas(Contents):
         return by_picture.search(
             self, self._index, self._encoder.encode, shown.convert("RGB"), n, choice
         )
+
+    def cite(
+        self,
+        address: str | None = None,
+        *,
+        label: str | None = None,
+        explanation: str | None = None,
+        format: Format = "bibtex",  # noqa: A002 (as on the command line)
+    ) -> str:
+        """Return how the atlas, or one of its pages, is cited.
+
+        Parameters
+        ----------
+        address : str, optional
+            Cite the page of this channel, `LAYER:CHANNEL`.
+        label : str, optional
+            Cite the page of this class, by its name or number.
+        explanation : str, optional
+            Cite this explanation, by its id.
+        format : {"bibtex", "csl-json", "text"}
+            Of the entry. Keys are stable: renaming a channel does not change them.
+
+        Raises
+        ------
+        UserError
+            There is no such thing in the atlas, or more than one was asked for.
+
+        Examples
+        --------
+        >>> a = atlas.open("build/out/demo")
+        >>> print(a.cite("planted:3").splitlines()[0])  # doctest: +ELLIPSIS
+        @misc{vgg-world-...-channels-planted-3,
+        """
+        if sum(one is not None for one in (address, label, explanation)) > 1:
+            raise UserError("cite one thing at a time: a channel, a class or an explanation")
+        if address is not None:
+            citation = cite.of_channel(self[address], self)
+        elif label is not None:
+            citation = cite.of_class(class_name(self, label), self)
+        elif explanation is not None:
+            citation = cite.of_explanation(explanation, self)
+        else:
+            citation = cite.of_atlas(self)
+        return cite.written(citation, format)
 
     @cached_property
     def _words(self) -> Words:

@@ -17,12 +17,13 @@ from atlas.recipe.measuring import (
     Relevance,
 )
 from atlas.recipe.naming import Naming, Scoring
-from atlas.recipe.publishing import Site
+from atlas.recipe.publishing import Cite, Site
 from atlas.recipe.recipe import Recipe
 
 __all__ = [
     "Activation",
     "Aggregate",
+    "Cite",
     "Data",
     "Explain",
     "Model",

@@ -1,7 +1,8 @@
 """Tables about what is published: the site and how it is cited."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from atlas.recipe.kinds import STRICT
@@ -22,3 +23,32 @@ class Site:
     images: Images = "full"
     """What is published of the data's pictures: `full`, as the network saw them; `thumbs`, at most
     64 pixels wide; `none`, no pixel, only their keys, the boxes and the shapes of the maps."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Cite:
+    """`[cite]`: how the atlas is cited, and under which terms it may be used."""
+
+    title: str = ""
+    """Title of the atlas in a bibliography; empty means that of the site."""
+
+    authors: tuple[str, ...] = ()
+    """Who made the atlas: persons as `Family, Given`; a name without a comma is taken whole."""
+
+    date: Annotated[str, Field(pattern=r"^(\d{4}(-\d{2}(-\d{2})?)?)?$")] = ""
+    """When it was published, as 2026-11-21, 2026-11 or 2026; empty means when it was made."""
+
+    version: str = ""
+    """Of the atlas; empty means the last part of its id."""
+
+    url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    """Where its site is published; permalinks begin with it."""
+
+    doi: str = ""
+    """Of the atlas, as 10.5281/zenodo.1234567."""
+
+    license: str = ""
+    """Terms of the atlas's own content (tables, names, texts), as an SPDX identifier: CC-BY-4.0."""
+
+    rights: str = ""
+    """What holds for the data's pictures, for people: who has the rights, what is allowed."""

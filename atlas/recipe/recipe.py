@@ -17,7 +17,7 @@ from atlas.recipe.measuring import (
     Relevance,
 )
 from atlas.recipe.naming import Naming, Scoring
-from atlas.recipe.publishing import Site
+from atlas.recipe.publishing import Cite, Site
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,6 +38,7 @@ class Recipe:
     scoring: Scoring = field(default_factory=Scoring)
     explain: Explain = field(default_factory=Explain)
     site: Site = field(default_factory=Site)
+    cite: Cite = field(default_factory=Cite)
 
     seed: int = 0
     """Seed of everything that draws random numbers."""

@@ -1,0 +1,256 @@
+"""How an atlas, a channel, a class or an explanation is cited: BibTeX, CSL-JSON, text."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from atlas import names
+from atlas.contents import Channel, Contents
+from atlas.errors import UserError
+from atlas.recipe import recorded
+from atlas.store import Store
+
+Format = Literal["bibtex", "csl-json", "text"]
+
+PUBLISHER = "Concept Atlas"
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        # BibTeX counts braces even behind a backslash.
+        "{": r"\textbraceleft{}",
+        "}": r"\textbraceright{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        **{letter: f"\\{letter}" for letter in "&%$#_"},
+    }
+)
+
+_ELSEWHERE = {"index.html": ""}
+"""Pages whose key has no part of its own."""
+
+
+@dataclass(frozen=True)
+class Citation:
+    """What every format is made from."""
+
+    key: str
+    """Made from the atlas's id and the permalink: renaming a channel does not change it."""
+    title: str
+    part_of: str | None
+    """Title of the atlas, where one of its pages is cited."""
+    authors: tuple[str, ...]
+    """`Family, Given`, or a whole name."""
+    date: str
+    """2026-11-21, or its beginning."""
+    version: str
+    atlas_id: str
+    url: str
+    """Permalink; without the recipe's `cite.url`, the address inside the site."""
+    doi: str
+    note: str
+    """What makes it reproducible: network and hash of its weights, data, who gave the names."""
+
+    @property
+    def published(self) -> bool:
+        """Whether `url` leads anywhere from anywhere."""
+        return self.url.startswith(("http://", "https://"))
+
+
+def of_atlas(contents: Contents) -> Citation:
+    """Cite an atlas as a whole."""
+    return _citation(contents, None, "index.html", _named_by(contents.store, None))
+
+
+def of_channel(channel: Channel, contents: Contents) -> Citation:
+    """Cite a channel's page."""
+    what = f"Channel {channel.address}" + (f" “{channel.name}”" if channel.name else "")
+    return _citation(contents, what, channel.permalink, _named_by(contents.store, channel))
+
+
+def of_class(name: str, contents: Contents) -> Citation:
+    """Cite the page of a class, by its name as classes.parquet has it."""
+    label = contents.class_names.index(name)
+    return _citation(contents, f"Class “{name}”", f"classes/{label}.html", "")
+
+
+def of_explanation(slug: str, contents: Contents) -> Citation:
+    """Cite an explanation, by its id.
+
+    Raises
+    ------
+    UserError
+        The atlas has none of this id.
+    """
+    folder = contents.store.root / "explanations"
+    known = sorted(path.parent.name for path in folder.glob("*/evidence.json"))
+    if slug not in known:
+        there = ", ".join(known[:10]) or "none yet"
+        raise UserError(f"no explanation {slug!r} in {contents.store.root}: there are {there}")
+    try:
+        evidence = json.loads((folder / slug / "evidence.json").read_text("utf-8"))
+        what = f"Explanation of “{evidence['target']['name']}” in {evidence['picture']['name']}"
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder / slug / 'evidence.json'} is damaged: explain the picture again"
+        ) from error
+    return _citation(contents, what, f"explanations/{slug}.html", _named_by(contents.store, None))
+
+
+def key(atlas_id: str, permalink: str) -> str:
+    """Return the BibTeX key of a page."""
+    page = _ELSEWHERE.get(permalink, permalink.removesuffix(".html"))
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{atlas_id}-{page}").strip("-")
+
+
+def bibtex(citation: Citation) -> str:
+    """Return an entry for BibTeX or biber."""
+    fields = {
+        "author": " and ".join(
+            _latex(author) if "," in author else f"{{{_latex(author)}}}"
+            for author in citation.authors
+        ),
+        "title": f"{{{_latex(_whole_title(citation))}}}",
+        "year": citation.date[:4],
+        "month": _month(citation.date),
+        "version": _latex(citation.version),
+        "publisher": PUBLISHER,
+        "doi": citation.doi,
+        "url": citation.url if citation.published else "",
+        "howpublished": "" if citation.published else _latex(citation.url),
+        "note": _latex(f"Concept Atlas {citation.atlas_id}. {citation.note}"),
+    }
+    lines = [f"  {name} = {{{value}}},\n" for name, value in fields.items() if value]
+    return f"@misc{{{citation.key},\n{''.join(lines)}}}\n"
+
+
+def csl(citation: Citation) -> dict[str, Any]:
+    """Return an item of CSL-JSON 1.0.2."""
+    item = {
+        "id": citation.key,
+        "type": "dataset",
+        "title": citation.title,
+        "container-title": citation.part_of,
+        "author": [_csl_name(author) for author in citation.authors],
+        "issued": {"date-parts": [[int(part) for part in citation.date.split("-")]]},
+        "version": citation.version,
+        "publisher": PUBLISHER,
+        "number": citation.atlas_id,
+        "DOI": citation.doi,
+        "URL": citation.url if citation.published else "",
+        "archive_location": "" if citation.published else citation.url,
+        "note": citation.note,
+    }
+    return {name: value for name, value in item.items() if value}
+
+
+def text(citation: Citation) -> str:
+    """Return one paragraph."""
+    authors = "; ".join(citation.authors)
+    # Without authors the title comes first, as in most styles.
+    begin = f"{authors} ({citation.date[:4]}). " if authors else ""
+    year = "" if authors else f" ({citation.date[:4]})"
+    doi = f" https://doi.org/{citation.doi}." if citation.doi else ""
+    return (
+        f"{begin}{_whole_title(citation)}{year}, version {citation.version}. {PUBLISHER} "
+        f"{citation.atlas_id}. {citation.url}.{doi} {citation.note}\n"
+    )
+
+
+def written(citation: Citation, form: Format) -> str:
+    """Return a citation in one of the formats."""
+    writers: Mapping[str, Callable[[Citation], str]] = {
+        "bibtex": bibtex,
+        "csl-json": lambda c: json.dumps([csl(c)], indent=2, ensure_ascii=False) + "\n",
+        "text": text,
+    }
+    if form not in writers:
+        raise UserError(f"no format {form!r} of citations: there are {', '.join(writers)}")
+    return writers[form](citation)
+
+
+def _citation(contents: Contents, what: str | None, permalink: str, named_by: str) -> Citation:
+    manifest = contents.manifest
+    recipe = recorded(manifest)
+    given = recipe.cite
+    model, data = manifest["model"], manifest["data"]
+    of_whole = plain(given.title or recipe.site.title)
+    of_whole = of_whole or f"Concept atlas of {plain(model['name'])}"
+    version = contents.id.rpartition("-")[2]
+    base = given.url.rstrip("/")
+    source = plain(" ".join(str(data[part]) for part in ("source", "revision") if data.get(part)))
+    note = (
+        f"Network {plain(model['name'])}, weights SHA-256 {model['weights_sha256']}; data "
+        f"{source}; concept-atlas {manifest.get('versions', {}).get('concept-atlas', '')}"
+        f"{named_by}."
+    )
+    return Citation(
+        key=key(contents.id, permalink),
+        title=plain(what) if what else of_whole,
+        part_of=of_whole if what else None,
+        authors=tuple(filter(None, map(plain, given.authors))),
+        date=given.date or _made(contents.store),
+        version=plain(given.version) or version,
+        atlas_id=contents.id,
+        # The version in the address says which atlas the reader had before them.
+        url=f"{base}/{permalink}?v={version}" if base else f"{permalink}?v={version}",
+        doi=plain(given.doi),
+        note=note,
+    )
+
+
+def _named_by(store: Store, channel: Channel | None) -> str:
+    """Return who gave a channel its name, or all channels theirs, with the models' revisions."""
+    records = names.read(store)
+    if channel is not None:
+        if channel.name is None:
+            return ""
+        records = [r for r in records if (r.layer, r.channel) == (channel.layer, channel.number)]
+        records = [r for r in records if (r.method, r.by) == (channel.named_by, channel.namer)][-1:]
+        who = {(r.by, r.revision) for r in records} or {(channel.namer or "", None)}
+    else:
+        who = {(r.by, r.revision) for r in records if r.method == "vlm"}
+    texts = sorted(plain(by) + (f" at {plain(rev)}" if rev else "") for by, rev in who if by)
+    return f"; names by {', '.join(texts)}" if texts else ""
+
+
+def _made(store: Store) -> str:
+    """Return when the atlas got its last name, or else when it was measured."""
+    times = [record.time[:10] for record in names.read(store) if record.time]
+    if times:
+        return max(times)
+    changed = store.table_path("channels").stat().st_mtime
+    return datetime.fromtimestamp(changed, UTC).date().isoformat()
+
+
+def _whole_title(citation: Citation) -> str:
+    part = f" In: {citation.part_of}" if citation.part_of else ""
+    return f"{citation.title}{'.' if part else ''}{part}"
+
+
+def _month(date: str) -> str:
+    return str(int(date[5:7])) if len(date) >= 7 else ""
+
+
+def _csl_name(author: str) -> dict[str, str]:
+    family, comma, given = (part.strip() for part in author.partition(","))
+    return {"family": family, "given": given} if comma else {"literal": author}
+
+
+def plain(value: object) -> str:
+    """Return `value` as one line without control characters."""
+    text = "".join(
+        " " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in str(value)
+    )
+    return " ".join(text.split())
+
+
+def _latex(value: str) -> str:
+    return value.translate(_LATEX)
