@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from atlas.errors import UserError
-from atlas.explain.evidence import Standing
+from atlas.evidence import Standing
 from atlas.receptive import ReceptiveField
 from atlas.store import MODES, Mode, Store
 

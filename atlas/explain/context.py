@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
+from atlas.evidence import Concept, Context
 from atlas.explain.drawing import over
-from atlas.explain.evidence import Concept, Context
 from atlas.explain.narrative.compose import Model
 from atlas.vlm import Request
 

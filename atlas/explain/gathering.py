@@ -6,11 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from atlas.explain import flow, interventions, regions
-from atlas.explain.background import Background, typical
-from atlas.explain.conditional import Measured, Propagator, shares
-from atlas.explain.doubts import doubts
-from atlas.explain.evidence import (
+from atlas.evidence import (
     VERSION,
     Concept,
     Curve,
@@ -24,6 +20,10 @@ from atlas.explain.evidence import (
     Picture,
     Target,
 )
+from atlas.explain import flow, interventions, regions
+from atlas.explain.background import Background, typical
+from atlas.explain.conditional import Measured, Propagator, shares
+from atlas.explain.doubts import doubts
 from atlas.recipe import Explain
 from atlas.relevance import PREDICTED
 

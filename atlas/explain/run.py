@@ -13,13 +13,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from atlas import files
+from atlas import evidence, files, narrative
 from atlas.errors import UserError, one_line
-from atlas.explain import drawing, evidence
+from atlas.evidence import Picture
+from atlas.explain import drawing
 from atlas.explain.context import contextualise
-from atlas.explain.evidence import Picture
 from atlas.explain.gathering import Gathered, Subject, gather
-from atlas.explain.narrative import sentences
 from atlas.explain.narrative.compose import Model, compose
 from atlas.images import ENDINGS, BadImage, decode
 from atlas.preprocessing import Preprocessing
@@ -97,7 +96,7 @@ class Explainer:
         with _whole(self.root / id_) as folder:
             _draw(folder, view, gathered)
             evidence.write(found, folder)
-            sentences.write(narratives, folder)
+            narrative.write(narratives, folder)
         return self.root / id_
 
     def _input(self, view: Image.Image) -> Tensor:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atlas.explain.evidence import (
+from atlas.evidence import (
     Concept,
     Context,
     Course,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from atlas import files, pipeline
-from atlas.explain import evidence, interventions, regions
+from atlas import evidence, files, pipeline
+from atlas.explain import interventions, regions
 from atlas.explain.background import Background
 from atlas.recipe import recorded
 from atlas.store import Store, open_store

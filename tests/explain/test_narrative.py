@@ -6,8 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from atlas.explain import context, evidence
-from atlas.explain.narrative import compose, sentences, writer
+from atlas import evidence
+from atlas import narrative as sentences
+from atlas.explain import context
+from atlas.explain.narrative import compose, phrases, writer
 from atlas.explain.narrative.verifier import verify
 
 GOOD = """
@@ -135,7 +137,7 @@ def test_texts_of_models_are_clipped():
      (0.0001, "less than 0.1 %"), (0.5, "50 %"), (0.00123, "0.12 %")],
 )  # fmt: skip
 def test_probabilities_are_never_rounded_to_certainty(value, text):
-    assert sentences.probability(value) == text
+    assert phrases.probability(value) == text
 
 
 def test_the_briefing_has_every_id_that_can_be_cited(example):

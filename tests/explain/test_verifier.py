@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from atlas.explain.narrative import writer
-from atlas.explain.narrative.sentences import Sentence
 from atlas.explain.narrative.verifier import verify
+from atlas.narrative import Sentence
 
 HERE = Path(__file__).parent
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from atlas.explain.evidence import Concept, Curve, Guess
+from atlas.evidence import Concept, Curve, Guess
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.quantities import find_quantity, last_name, text_at
 from atlas.explain.narrative.reading import Clause, Token

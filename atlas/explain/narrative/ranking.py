@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from atlas.explain.evidence import Concept
+from atlas.evidence import Concept
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.reading import Clause, Token
 from atlas.explain.narrative.scope import (

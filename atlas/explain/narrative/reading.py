@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from atlas.explain.evidence import Concept, Context, Evidence, Guess
+from atlas.evidence import Concept, Context, Evidence, Guess
 from atlas.explain.narrative.lexicon import LIGHT, VOCABULARY
-from atlas.explain.narrative.sentences import quoted
+from atlas.explain.narrative.phrases import quoted
 
 Kind = Literal["word", "number", "name", "break"]
 

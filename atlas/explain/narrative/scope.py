@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from atlas.explain.evidence import Concept, Curve, Effect, Evidence, Flow, Guess, Kind, Layer
+from atlas.evidence import Concept, Curve, Effect, Evidence, Flow, Guess, Kind, Layer
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.reading import Clause, Names, Token
 

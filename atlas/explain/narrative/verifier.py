@@ -8,15 +8,15 @@ but it should pass no false one.
 
 from dataclasses import dataclass
 
-from atlas.explain.evidence import Evidence
+from atlas.evidence import Evidence
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.causes import check_answers, check_causes
 from atlas.explain.narrative.numbers import check_numbers
 from atlas.explain.narrative.ranking import check_comparisons, check_orders
 from atlas.explain.narrative.reading import Clause, known_names, read
 from atlas.explain.narrative.scope import Scope, State, follows, lists
-from atlas.explain.narrative.sentences import Sentence
 from atlas.explain.narrative.sides import check_directions, check_habits, check_places
+from atlas.narrative import Sentence
 
 
 @dataclass(frozen=True)
