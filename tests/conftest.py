@@ -1,6 +1,7 @@
 """A small project to build: a network in a Python file, a folder of pictures, a recipe."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -184,3 +185,82 @@ def write_names(store: Any, named: list[list[tuple[str, float]]]) -> None:
     )
     manifest = store.manifest()
     store.write_manifest({**manifest, "files": store.checksums()})
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "](javascript:alert(1))",
+    "{{ 7*7 }}{% raw %}",
+    '"><img src=x onerror=alert(1)>',
+    "many words " * 364,
+    "\u0641\u0631\u0627\u0621 \u0645\u062e\u0637\u0637 \u202e stripes",
+    "../../etc",
+    "*a* _b_ `c` ~~~ # d | e\n\n    code\n---\n",
+    "&lt;b&gt; &#x3c;script&#x3e;",
+    "</script><!-- ]]> ${7*7} \\u003c",
+)
+"""Names that must show as text."""
+
+
+@pytest.fixture(scope="session")
+def hostile() -> tuple[str, ...]:
+    """Names that must show as text."""
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def planted(built, run, tmp_path_factory) -> Path:
+    """The atlas of the project with names of every kind, some of them hostile, and its site."""
+    from atlas import names
+    from atlas.names import NameRecord
+    from atlas.store import open_store
+
+    out = shutil.copytree(built, tmp_path_factory.mktemp("planted") / "atlas")
+    store = open_store(out)
+    table = store.table("channels").select(["layer", "channel"]).to_pylist()
+    records = []
+    hostile = iter(HOSTILE)
+    for row, address in enumerate(table):
+        if row == 6:  # nobody asked for this one
+            continue
+        status, name = {5: ("no clear concept", None), 12: ("unnamed", None)}.get(
+            row, ("named", f"striped thing {row}")
+        )
+        if name and (row % 2 or row > 12):
+            name = next(hostile, name)
+        records.append(
+            NameRecord(
+                **address, method="vlm", by="some/model", status=status, name=name,
+                description=name and f"It shows {name}.", confidence=0.75, revision="abc123",
+                prompt={"name": "patches", "version": 1, "sha256": "f" * 64},
+                references="0" * 64, images=(0, 1), raw=f"<b>raw</b>\n{name}\n```json```",
+                details={"set": "s"},
+            )
+        )  # fmt: skip
+    records.append(
+        NameRecord(**table[0], method="person", by="Ada", status="named", name="seen by Ada")
+    )
+    references = store.table("references").select(["layer", "channel"]).to_pylist()
+    mine = [row for row, address in enumerate(references) if address == table[2]]
+    for sense, name in enumerate(("left half", HOSTILE[0])):
+        records.append(
+            NameRecord(
+                **table[2], method="vlm", by="some/model", status="named", name=name,
+                confidence=0.5, sense=sense, share=0.5, revision="abc123",
+                details={"set": "s", "members": mine[sense::2]},
+            )
+        )  # fmt: skip
+    names.append(store, records, 0)
+    names.write_columns(store, "vlm")
+    scores = [None if row % 3 == 2 else (row % 10) / 10 for row in range(len(table))]
+    store.extend_table("channels", {
+        "score_detection": scores,
+        "score_detection_low": [s and s / 2 for s in scores],
+        "score_detection_high": [s and min(1, s * 1.1) for s in scores],
+        "score_borrowed": [s and s / 3 for s in scores],
+    })  # fmt: skip
+    store.extend_table("classes", {"name": [HOSTILE[6], HOSTILE[0], HOSTILE[3]]})
+    store.write_manifest({**store.manifest(), "files": store.checksums()})
+    result = run("site", out)
+    assert result.returncode == 0, result.stderr
+    return out

@@ -30,6 +30,9 @@ from atlas.site.output import Tree, link, prune, put, same, walk
 
 TEMPORARY = ".site.partial"
 LEDGER = ".site.json"
+EXPLAINED = "explanations/index.md"
+"""In the navigation, if any picture has been explained."""
+
 THEME = "theme"
 ENOUGH = 200
 """Pages for which it is not worth starting one more process: that takes a second."""
@@ -53,6 +56,8 @@ def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
         "site_dir": "site",
     }
     base["theme"]["custom_dir"] = THEME
+    if (root / "pages" / EXPLAINED).is_file():
+        base["nav"].insert(-3, {"Explanations": EXPLAINED})
     comment = "# Made by `atlas site` from the base configuration; changes here are lost.\n"
     text_of_base: str = yaml.safe_dump(base, allow_unicode=True, sort_keys=False)
     Tree(root / THEME).write(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import search, striking
+from atlas.site import explanations, search, striking
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
 from atlas.site.company import Company
@@ -100,6 +100,9 @@ class Pages:
                 after = seen[place + 1] if place + 1 < len(seen) else None
                 self._label(label, before, after, pictures.get(label.label, []))
         self._overviews(pictures)
+        explanations.write(
+            catalogue.store.root, catalogue, self._tree, self._writer, self._plates, self._citing
+        )
         self._machine.whole(self._title, self._description)
 
     def _unchanged(self, link: str) -> bool:

@@ -1,0 +1,190 @@
+"""The pages: sound, complete, and safe whatever the names are."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from atlas.store import open_store
+
+VOID = {"meta", "link", "img", "input", "br", "hr"}
+
+
+class Page(HTMLParser):
+    """What a crawler sees of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.links, self.ids, self.text, self.tags = [], [], [], []
+        self.title = self.description = ""
+        self.meta: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self.feed(path.read_text("utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        if tag not in VOID:
+            self._open.append(tag)
+        self.links += [values[key] for key in ("href", "src") if values.get(key)]
+        style = values.get("style", "")
+        self.links += re.findall(r"url\(([^)]*)\)", style)
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag == "meta" and values.get("name"):
+            self.meta.append((values["name"], values["content"]))
+            if values["name"] == "description":
+                self.description = values["content"]
+
+    def handle_endtag(self, tag):
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_data(self, data):
+        if self._open[-1:] == ["title"]:
+            self.title += data
+        if not {"script", "style"} & set(self._open):
+            self.text.append(data)
+
+    @property
+    def said(self) -> str:
+        """The text as one line."""
+        return " ".join("".join(self.text).replace("\u00a0", " ").split())
+
+
+def crawl(site: Path) -> dict[str, Page]:
+    return {path.relative_to(site).as_posix(): Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def faults(site: Path) -> list[str]:
+    """Return everything that is wrong with a site."""
+    found = []
+    pages = crawl(site)
+    for name, page in pages.items():
+        if not page.title.strip() or not page.description.strip():
+            found.append(f"{name} has no title or no description")
+        found += [f"{name} has two ids {i!r}" for i in {*page.ids} if page.ids.count(i) > 1]
+        found += [
+            f"{name} has a picture without size or text"
+            for tag, values in page.tags
+            if tag == "img" and "atlas" not in values.get("src", "")
+            and "logo" not in values["src"] and not {"width", "height", "alt"} <= values.keys()
+        ]  # fmt: skip
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                if "squidfunk.github.io" not in link:
+                    found.append(f"{name} leaves the site: {link}")
+            elif parts.path:
+                target = (page.path.parent / unquote(parts.path)).resolve()
+                if not target.is_file() or not target.is_relative_to(site.resolve()):
+                    found.append(f"{name} links to {link}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def pages(planted) -> dict[str, Page]:
+    return crawl(planted / "site")
+
+
+def test_the_crawler_finds_nothing_wrong(built, planted):
+    assert faults(built / "site") == []
+    assert faults(planted / "site") == []
+
+
+def test_every_channel_and_class_has_its_page(planted, pages):
+    store = open_store(planted)
+    for row in store.table("channels").select(["layer", "channel"]).to_pylist():
+        assert f"channels/{row['layer']}/{row['channel']}.html" in pages
+    assert {"classes/0.html", "classes/1.html", "classes/2.html", "search.html"} <= pages.keys()
+
+
+def test_names_are_text_and_nothing_else(planted, pages, hostile):
+    """Whatever a model or a data set writes, the pages have the tags that they have without."""
+    whole = " ".join(page.said for page in pages.values())
+    for name in hostile:
+        assert " ".join(name.split())[:35] in whole, name
+    for name, page in pages.items():
+        for tag, values in page.tags:
+            assert not any(key.startswith("on") for key in values), (name, tag, values)
+            for key in ("href", "src"):
+                assert not (values.get(key) or "").lower().startswith(("javascript:", "data:"))
+            if tag == "script":
+                assert "alert" not in str(values)
+        assert not re.search(r"<script>alert|<img src=x", page.path.read_text("utf-8")), name
+        assert "49" not in page.title
+    data = (planted / "site" / "assets" / "search-data.js").read_text("utf-8")
+    assert "<" not in data
+    assert "\u2028" not in data
+
+
+def test_a_channel_says_who_named_it_and_how_good_that_is(planted, pages, hostile):
+    store = open_store(planted)
+    rows = store.table("channels").to_pylist()
+    page = pages[f"channels/{rows[0]['layer']}/0.html"]
+    text = page.said
+    assert "named by a person" in text
+    assert "seen by Ada" in page.title
+    assert "By vlm" in text and "striped thing 0" in text
+    text = pages[f"channels/{rows[4]['layer']}/4.html"].said
+    for said in (
+        *("striped thing 4", "75 % sure of it", "0.40 detection (0.20–0.44)", "f" * 64),
+        *("0.13 with a borrowed name", "some/model", "abc123", "<b>raw</b>"),
+    ):
+        assert said in text, said
+    text = pages[f"channels/{rows[5]['layer']}/5.html"].said
+    assert "No clear concept" in text
+    text = pages[f"channels/{rows[2]['layer']}/2.html"].said
+    assert "left half" in text and hostile[0] in text and "50 %" in text
+
+
+def test_pages_can_be_cited(planted, pages):
+    manifest = json.loads((planted / "manifest.json").read_text())
+    version = manifest["id"].rpartition("-")[2]
+    page = pages["channels/0/4.html"]
+    meta = dict(page.meta)
+    assert meta["citation_title"].startswith("0:4 “striped thing 4”")
+    assert meta["DC.identifier"] == f"{manifest['id']}/channels/0/4.html"
+    text = page.said
+    assert "@misc{" in text and f"channels/0/4.html?v={version}" in text
+    assert text.count("{", text.index("@misc")) == text.count("}", text.index("@misc"))
+
+
+def test_an_atlas_by_activation_alone_has_all_of_its_pages(project, run, tmp_path):
+    out = tmp_path / "atlas"
+    result = run(
+        "build", project / "tiny.toml", "--out", out, "--set", "prepass.modes=['activation']"
+    )
+    assert result.returncode == 0, result.stderr
+    assert faults(out / "site") == []
+    page = Page(out / "site" / "channels" / "0" / "0.html")
+    text = page.said
+    assert "None" not in text and "nan" not in text.split()
+    assert "Mean relevance share" not in text
+    assert "Channels that carry it" not in Page(out / "site/classes/0.html").said
+
+
+def test_relevance_that_was_not_measured_is_a_dash(built, run, tmp_path):
+    """As in an atlas whose references were imported: no means, no class shares."""
+    import shutil
+
+    out = shutil.copytree(built, tmp_path / "atlas")
+    store = open_store(out)
+    count = store.table("channels").num_rows
+    unknown = ("act_mean", "act_density", "rel_mean", "rel_abs_mean")
+    store.extend_table("channels", {
+        **{name: [None] * count for name in unknown},
+        "top_classes": [[]] * count, "top_class_shares": [[]] * count,
+    })  # fmt: skip
+    store.extend_table("classes", {"shares": [None] * store.table("classes").num_rows})
+    store.write_manifest({**store.manifest(), "conservation": {}, "files": store.checksums()})
+    result = run("site", out)
+    assert result.returncode == 0, result.stderr
+    assert faults(out / "site") == []
+    assert "–" in Page(out / "site/layers/0.html").said
