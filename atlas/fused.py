@@ -95,15 +95,20 @@ class _Scale:
     """
 
     TOTAL = 1024.0
-    """Initial relevance of every picture."""
+    """Initial relevance of a picture ..."""
+
+    STEEPEST = 8192.0
+    """... but at most so many times its logit, by which it is divided in the last layer."""
 
     def __init__(self) -> None:
         self._factors = torch.empty(0)
 
     def up(self, initial: Tensor) -> Tensor:
-        """Return `TOTAL` with the signs of `initial` (pictures, 1)."""
-        self._factors = initial.abs().float() / self.TOTAL
-        return self.TOTAL * initial.sign()
+        """Return other initial relevances for the logits `initial` (pictures, 1)."""
+        sizes = initial.abs().float()
+        totals = (self.STEEPEST * sizes).clamp(max=self.TOTAL)
+        self._factors = sizes / totals.clamp(min=torch.finfo(torch.float32).tiny)
+        return (totals * initial.sign()).to(initial.dtype)
 
     def down(self, maps: Tensor) -> Tensor:
         """Return the relevance that maps (pictures, channels, height, width) stand for."""
