@@ -1,10 +1,15 @@
 """`atlas score`: how good names are."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import click
 
 from atlas.cli.group import atlas_argument, main, set_option
+
+ALL = "all"
 
 
 @main.command()
@@ -13,7 +18,8 @@ from atlas.cli.group import atlas_argument, main, set_option
 def score(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
     """Test the names of ATLAS on patches that they were not made from.
 
-    Beside each score stands that of another channel's name on the same patches.
+    Beside the score of each layer's names stands that of other channels' names on the same
+    patches, which is what a name without meaning gets.
     """
     from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
     from atlas.recipe import recorded  # noqa: PLC0415
@@ -21,14 +27,43 @@ def score(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
 
     store = open_store(atlas_dir)
     asked = pipeline.score(store, recorded(store.manifest(), overrides))
-    table = store.table("channels").select(["score_detection", "score_borrowed"]).to_pydict()
-    pairs = [pair for pair in zip(*table.values(), strict=True) if None not in pair]
-    if not pairs:
+    rows = [
+        row for row in store.table("channels").to_pylist() if row["score_detection"] is not None
+    ]
+    if not rows:
         click.echo("No name could be tested: the pictures of the atlas are too few.")
         return
-    own, other = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
-    better = sum(a > b for a, b in pairs) / len(pairs)
-    click.echo(
-        f"{len(pairs)} names tested ({asked} of them now): mean average precision {own:.2f}, of "
-        f"other channels' names {other:.2f}; {better:.0%} of the names score above the other."
-    )
+    _print(rows)
+    click.echo(f"{len(rows)} names are tested, {asked} of them now.")
+
+
+def _print(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the scores by layer."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title="Average precision of names on held-out patches")
+    table.add_column("layer", no_wrap=True)
+    heads = ("names", "AUPRC", "another name", "better than it", "Pearson", "clarity")
+    for head in heads:
+        table.add_column(head, justify="right")
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    for layer in [*layers, ALL]:
+        mine = [row for row in rows if layer in (row["layer"], ALL)]
+        better = fmean(row["score_detection"] > row["score_borrowed"] for row in mine)
+        table.add_row(
+            layer,
+            str(len(mine)),
+            _mean(mine, "score_detection"),
+            _mean(mine, "score_borrowed"),
+            f"{better:.0%}",
+            _mean(mine, "score_pearson"),
+            _mean(mine, "score_clarity"),
+            end_section=layer == layers[-1],
+        )
+    Console().print(table)
+
+
+def _mean(rows: Sequence[dict[str, Any]], column: str) -> str:
+    values = [row[column] for row in rows if row[column] is not None]
+    return f"{fmean(values):.2f}" if values else "–"
