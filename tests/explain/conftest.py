@@ -1,5 +1,8 @@
 """Evidence made by hand, small enough to see what is true of it."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from atlas.evidence import (
@@ -21,6 +24,7 @@ from atlas.evidence import (
     Standing,
     Target,
 )
+from atlas.store import Store
 
 PICTURE = Picture("cat.jpg", "0" * 64, 640, 480, 224)
 GUESSES = (
@@ -116,3 +120,25 @@ EVIDENCE = Evidence(
 def example() -> Evidence:
     """Evidence about a picture of a cat."""
     return EVIDENCE
+
+
+@pytest.fixture(scope="session")
+def named(built, tmp_path_factory) -> Path:
+    """A copy of the atlas in which every second channel has a name."""
+    root = tmp_path_factory.mktemp("named") / "tiny"
+    shutil.copytree(built, root)
+    give_names(Store(root))
+    return root
+
+
+def give_names(store: Store) -> None:
+    rows = store.table("channels").num_rows
+    names = [f"concept {row}" if row % 2 == 0 else None for row in range(rows)]
+    store.extend_table(
+        "channels",
+        {
+            "name": names,
+            "description": [name and f"It shows {name}." for name in names],
+            "score_detection": [0.9 if row % 4 == 0 else 0.4 for row in range(rows)],
+        },
+    )

@@ -13,29 +13,7 @@ from atlas import evidence, files, pipeline
 from atlas.explain import interventions, regions
 from atlas.explain.background import Background
 from atlas.recipe import recorded
-from atlas.store import Store, open_store
-
-
-@pytest.fixture(scope="module")
-def named(built, tmp_path_factory) -> Path:
-    """A copy of the atlas in which every second channel has a name."""
-    root = tmp_path_factory.mktemp("named") / "tiny"
-    shutil.copytree(built, root)
-    give_names(Store(root))
-    return root
-
-
-def give_names(store: Store) -> None:
-    rows = store.table("channels").num_rows
-    names = [f"concept {row}" if row % 2 == 0 else None for row in range(rows)]
-    store.extend_table(
-        "channels",
-        {
-            "name": names,
-            "description": [name and f"It shows {name}." for name in names],
-            "score_detection": [0.9 if row % 4 == 0 else 0.4 for row in range(rows)],
-        },
-    )
+from atlas.store import open_store
 
 
 @pytest.fixture(scope="module")

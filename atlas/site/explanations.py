@@ -1,0 +1,226 @@
+"""Pages of explanations: what evidence.json and narrative.json say, and nothing else."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from markupsafe import Markup, escape
+
+from atlas import evidence, narrative
+from atlas.errors import UserError
+from atlas.evidence import EXPLANATIONS, Concept, Evidence
+from atlas.narrative import Narrative, Sentence
+from atlas.resources import shipped
+from atlas.site import graphs, text
+from atlas.site.catalogue import Catalogue
+from atlas.site.citing import Citing
+from atlas.site.entries import Channel
+from atlas.site.output import Tree
+from atlas.site.plates import Plates
+from atlas.site.writer import Writer
+
+INDEX = f"{EXPLANATIONS}/index.html"
+
+ASSETS = ("explanation.css", "explanation.js")
+
+VIEW, HEAT = "picture.webp", "heat.webp"
+
+_ID = re.compile(r"[a-z0-9-]+")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One explained picture, with the channels of the atlas that it speaks of."""
+
+    folder: Path
+    found: Evidence
+    narratives: tuple[Narrative, ...]
+    channels: Mapping[tuple[str, int], Channel]
+
+    @property
+    def link(self) -> str:
+        """The page's address from the site's root."""
+        return f"{EXPLANATIONS}/{self.found.id}.html"
+
+    @property
+    def files(self) -> str:
+        """Where its files are, from the site's root."""
+        return f"{EXPLANATIONS}/{self.found.id}"
+
+    @property
+    def title(self) -> str:
+        """What the network says, of which picture."""
+        return f"{text.clip(text.plain(self.found.target.name))}: {self.name}"
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return text.clip(text.plain(self.found.picture.name))
+
+    def channel(self, layer: str, channel: int) -> Channel:
+        """Return a channel of the atlas."""
+        return self.channels[layer, channel]
+
+    def called(self, one: Concept) -> str:
+        """Return what a concept is called: its name, else its address."""
+        return text.plain(one.name) if one.name else one.address
+
+    @cached_property
+    def by_layer(self) -> list[tuple[evidence.Layer, Channel, list[Concept]]]:
+        """The concepts of each layer, the last layer first."""
+        groups = []
+        for layer in reversed(self.found.layers):
+            own = [one for one in self.found.concepts if one.layer == layer.layer]
+            if own:
+                groups.append((layer, self.channel(own[0].layer, own[0].channel), own))
+        return groups
+
+    @property
+    def plots(self) -> list[tuple[str, list[graphs.Plot]]]:
+        """The curves of each layer, the last layer first."""
+        return [
+            (
+                layer.layer,
+                [graphs.plot(one) for one in self.found.curves if one.layer == layer.layer],
+            )
+            for layer in reversed(self.found.layers)
+            if layer.chosen
+        ]
+
+    @cached_property
+    def graph(self) -> graphs.Graph | None:
+        """What feeds what."""
+        return graphs.graph(self.found)
+
+    def node(self, node: graphs.Node) -> Channel:
+        """Return the channel of a node of the graph."""
+        layer, _, number = node.address.rpartition(":")
+        return self.channel(layer, int(number))
+
+    def overlap(self, one: Concept) -> tuple[Concept, float] | None:
+        """Return the concept of the same layer whose heat map overlaps most with that of `one`."""
+        best: tuple[Concept, float] | None = None
+        for pair in self.found.overlaps:
+            if one.id not in (pair.first, pair.second):
+                continue
+            other = self.found.concept(pair.second if one.id == pair.first else pair.first)
+            if other.layer == one.layer and (best is None or pair.overlap > best[1]):
+                best = other, pair.overlap
+        return best
+
+    def context(self, one: Concept) -> evidence.Context | None:
+        """Return what a vision-language model says of a concept."""
+        return next((said for said in self.found.context if said.concept == one.id), None)
+
+    def marked(self, sentence: Sentence, up: str) -> Markup:
+        """Return a sentence as HTML in which concepts are links that light their heat maps."""
+        cited = [one for one in self.found.concepts if self._cites(sentence, one)]
+        addresses = {one.address: one for one in cited}
+        names = {text.plain(one.name).lower(): one for one in reversed(cited) if one.name}
+        # Names stand in quotation marks, perhaps with their address behind; a class of the
+        # same name is marked as well, which does no harm.
+        address = "|".join(re.escape(one) for one in sorted(addresses, key=len, reverse=True))
+        pattern = (
+            rf"“([^”]*)”(?: \(({address or '(?!)'})\))?|(?<![\w.])({address or '(?!)'})(?![\w:])"
+        )
+        html, at = Markup(), 0
+        for match in re.finditer(pattern, sentence.text):
+            name, beside, alone = match.groups()
+            one = addresses.get(beside or alone or "") or names.get((name or "").lower())
+            said = escape(match[0])
+            html += escape(sentence.text[at : match.start()])
+            html += said if one is None else self._link(one, said, up)
+            at = match.end()
+        return html + escape(sentence.text[at:])
+
+    def _cites(self, sentence: Sentence, one: Concept) -> bool:
+        own = {one.id, f"effect:{one.id}", f"flow:{one.id}"}
+        return bool(own & set(sentence.evidence))
+
+    def _link(self, one: Concept, said: Markup, up: str) -> Markup:
+        link = self.channel(one.layer, one.channel).link
+        return Markup('<a class="concept" data-map="{}" href="{}">{}</a>').format(
+            one.id, up + link, said
+        )
+
+
+def write(
+    root: Path,
+    catalogue: Catalogue,
+    tree: Tree,
+    writer: Writer,
+    plates: Plates,
+    citing: Citing,
+) -> int:
+    """Write the pages of all explanations and one that lists them; return how many there are.
+
+    Parameters
+    ----------
+    root : Path
+        The atlas directory.
+    catalogue, tree, writer, plates, citing
+        As the other pages have them.
+
+    Raises
+    ------
+    UserError
+        A file of an explanation is missing or damaged.
+    """
+    channels = {(one.layer.name, one.channel): one for one in catalogue.channels}
+    found = list(_all(root / EXPLANATIONS, channels, str(catalogue.manifest["id"])))
+    if not found:
+        return 0
+    for name in ASSETS:
+        tree.write(f"assets/{name}", (shipped("site_templates") / name).read_bytes())
+    for place, one in enumerate(found):
+        for file in (VIEW, HEAT, *(concept.map for concept in one.found.concepts)):
+            tree.link(f"{one.files}/{file}", one.folder / file)
+        for file in (evidence.FILE, narrative.FILE):
+            tree.write(f"{one.files}/{file}", (one.folder / file).read_bytes())
+        what = f"Explanation of {one.name}"
+        writer.page(
+            one.link,
+            "explanation.html",
+            one.title,
+            f"Which concepts speak for {one.found.target.name} in {one.name}.",
+            meta=citing.meta(what, one.link),
+            json=f"{one.files}/{evidence.FILE}",
+            it=one,
+            e=one.found,
+            label=catalogue.name(one.found.target.label),
+            plates=plates,
+            bibtex=citing.bibtex(what, one.link),
+            previous=found[place - 1] if place else None,
+            next=found[place + 1] if place + 1 < len(found) else None,
+        )
+    writer.page(
+        INDEX,
+        "explanations.html",
+        "Explanations",
+        "Single pictures, and the concepts that the network's answers rest on.",
+        explanations=found,
+    )
+    return len(found)
+
+
+def _all(
+    folder: Path, channels: Mapping[tuple[str, int], Channel], atlas: str
+) -> Iterator[Explanation]:
+    """Yield the explanations by this atlas; those of an earlier state of it are passed over."""
+    for one in _folders(folder):
+        found = evidence.read(one)
+        addresses = [(concept.layer, concept.channel) for concept in found.concepts]
+        addresses += [(feed.layer, feed.channel) for flow in found.flow for feed in flow.feeds]
+        if found.atlas == atlas and found.id == one.name and channels.keys() >= {*addresses}:
+            missing = [c.map for c in found.concepts if not (one / c.map).is_file()]
+            if missing:
+                raise UserError(f"{one / missing[0]} is missing: explain the picture again")
+            yield Explanation(one, found, narrative.read(one), channels)
+
+
+def _folders(folder: Path) -> Sequence[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(one for one in folder.iterdir() if one.is_dir() and _ID.fullmatch(one.name))
