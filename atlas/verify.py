@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from atlas import files
+from atlas import files, names
 from atlas.errors import UserError
-from atlas.store import ARRAYS, COLUMNS, INDEX, MEASURED, MODES, Store
+from atlas.store import ARRAYS, COLUMNS, INDEX, MEASURED, MODES, NAMES, Store
 
 STAGES = ("prepass", "pictures", "patches")
 
@@ -51,6 +51,7 @@ def check(store: Store) -> Iterator[Result]:
         ("patch boxes lie inside their pictures", _boxes),
         ("classes have one share for each channel", _classes),
         ("masks and index have one row for each reference", _rows),
+        ("every name has its record", _names),
         ("every stored picture is there and unchanged", _pictures),
         ("every link of the site leads somewhere", _links),
     ]
@@ -88,6 +89,27 @@ def _columns(store: Store, _: dict[str, Any]) -> list[str]:
         for column in columns
         if column not in store.table(name).column_names
     ]
+
+
+def _names(store: Store, _: dict[str, Any]) -> list[str]:
+    table = store.table("channels")
+    if "name" not in table.column_names:
+        return []
+    rows = table.select(["layer", "channel", "name", "named_by"]).to_pylist()
+    records = names.read(store)
+    said = {(r.layer, r.channel, r.name, r.method) for r in records if r.sense is None}
+    problems = [
+        f"{row['layer']}:{row['channel']} is called {row['name']!r}, which {NAMES} does not say"
+        for row in rows
+        if row["name"] is not None
+        and (row["layer"], row["channel"], row["name"], row["named_by"]) not in said
+    ]
+    known = {(row["layer"], row["channel"]) for row in rows}
+    if any((record.layer, record.channel) not in known for record in records):
+        problems.append(f"{NAMES} speaks of channels that the atlas does not have")
+    if [record.record for record in records] != list(range(len(records))):
+        problems.append(f"the records of {NAMES} are not numbered from 0")
+    return problems
 
 
 def _channels(store: Store, manifest: dict[str, Any]) -> list[str]:

@@ -245,7 +245,10 @@ def test_rename_wins_and_shows_who(atlas_copy, run, built):
     row = atlas_copy.table("channels").to_pylist()[0]
     assert (row["name"], row["named_by"], row["namer"]) == ("left edges", "person", "A. Person")
     assert atlas_copy.manifest()["id"] == open_store(built).manifest()["id"]
-    assert run("verify", atlas_copy.root).returncode in (0, 1)
+    assert "ok   every name has its record" in run("verify", atlas_copy.root).stdout
+    records = (atlas_copy.root / "names.jsonl").read_text()
+    (atlas_copy.root / "names.jsonl").write_text(records.replace("left edges", "right edges"))
+    assert "FAIL every name has its record" in run("verify", atlas_copy.root).stdout
     assert run("rename", atlas_copy.root, f"{first}:99", "x", "--by", "A").returncode == 2
     assert run("rename", atlas_copy.root, f"{first}:0", " ", "--by", "A").returncode == 2
 
