@@ -2,12 +2,16 @@
 
 >>> import atlas
 >>> a = atlas.open("build/out/demo")
->>> a["planted", 3].name
+>>> channel = a["planted", 3]
+>>> channel.name
 'star'
->>> [hit.channel.address for hit in a.search("stars", n=1)]
+>>> [hit.channel.address for hit in a.search("stars", n=1, layer="planted")]
 ['planted:3']
+>>> best = channel.references("relevance")[0]
+>>> best.picture().size  # a PIL picture; best.patch() is the part of it that counts
+(112, 112)
 
-Opening is quick at any size, and nothing here imports torch but `Atlas.search_picture` and
+Opening takes no time at any size, and nothing here imports torch but `Atlas.search_picture` and
 `Atlas.explain`, which run the network.
 """
 
@@ -27,16 +31,22 @@ from atlas.store import open_store
 
 if TYPE_CHECKING:
     from atlas.encoders import Encoder
+    from atlas.evidence import Evidence
 
 
 class Atlas(Contents):
     """A built atlas, read as it is needed.
 
+    It has a length and can be iterated: its channels, layer after layer. Tables are Arrow's.
+
     >>> a = atlas.open("build/out/demo")
-    >>> len(a), a.layers[-1]
-    (649, 'planted')
-    >>> a.channels.to_pandas().groupby("layer")["rel_mean"].max().idxmax()
-    'planted'
+    >>> sum(channel.layer == "planted" for channel in a)
+    25
+    >>> a["planted:3"] == a["planted", 3]
+    True
+    >>> table = a.channels.to_pandas()
+    >>> table[table["layer"] == "planted"]["name"].iloc[:4].to_list()
+    ['circle', 'square', 'triangle', 'star']
     """
 
     def __repr__(self) -> str:
@@ -76,6 +86,13 @@ class Atlas(Contents):
         ------
         UserError
             The query has no words or is an unknown address, layer or class.
+
+        Examples
+        --------
+        >>> a = atlas.open("build/out/demo")
+        >>> for hit in a.search("strped", n=1, layer="planted"):
+        ...     print(hit.channel.address, hit.channel.name, hit.kind)
+        planted:7 striped near
         """
         return self._words.search(query, n, Choice(layer, label, min_score).check(self))
 
@@ -114,6 +131,35 @@ class Atlas(Contents):
         return by_picture.search(
             self, self._index, self._encoder.encode, shown.convert("RGB"), n, choice
         )
+
+    def explain(self, picture: str | Path, target: str | None = None) -> "Evidence":
+        """Explain what the network's answer to a picture rests on, as `atlas explain` does.
+
+        Parameters
+        ----------
+        picture : str or Path
+            The picture's file.
+        target : str, optional
+            Name or number of the class to explain; the predicted one unless given.
+
+        Returns
+        -------
+        atlas.evidence.Evidence
+            As it now stands in the atlas's directory `explanations`.
+
+        Raises
+        ------
+        UserError
+            The picture or the network cannot be read, or there is no such class.
+        """
+        from atlas import evidence, pipeline  # noqa: PLC0415 (torch takes seconds to import)
+        from atlas.recipe import recorded  # noqa: PLC0415
+
+        recipe = recorded(self.store.manifest())
+        outcome = pipeline.explain(self.store, recipe, [Path(picture)], target)
+        for path, reason in outcome.failed:
+            raise UserError(f"{path} is not explained: {reason}")
+        return evidence.read(outcome.done[0])
 
     def cite(
         self,

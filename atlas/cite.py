@@ -71,14 +71,14 @@ def of_atlas(contents: Contents) -> Citation:
 
 def of_channel(channel: Channel, contents: Contents) -> Citation:
     """Cite a channel's page."""
-    what = f"Channel {channel.address}" + (f" “{channel.name}”" if channel.name else "")
+    what = f"Channel {channel.address}" + (f" “{plain(channel.name)}”" if channel.name else "")
     return _citation(contents, what, channel.permalink, _named_by(contents.store, channel))
 
 
 def of_class(name: str, contents: Contents) -> Citation:
     """Cite the page of a class, by its name as classes.parquet has it."""
     label = contents.class_names.index(name)
-    return _citation(contents, f"Class “{name}”", f"classes/{label}.html", "")
+    return _citation(contents, f"Class “{plain(name)}”", f"classes/{label}.html", "")
 
 
 def of_explanation(slug: str, contents: Contents) -> Citation:
