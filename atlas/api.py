@@ -15,6 +15,7 @@ Opening takes no time at any size, and nothing here imports torch but `Atlas.sea
 `Atlas.explain`, which run the network.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,10 +154,8 @@ class Atlas(Contents):
             The picture or the network cannot be read, or there is no such class.
         """
         from atlas import evidence, pipeline  # noqa: PLC0415 (torch takes seconds to import)
-        from atlas.recipe import recorded  # noqa: PLC0415
 
-        recipe = recorded(self.store.manifest())
-        outcome = pipeline.explain(self.store, recipe, [Path(picture)], target)
+        outcome = pipeline.explain(self.store, self.recipe, [Path(picture)], target)
         for path, reason in outcome.failed:
             raise UserError(f"{path} is not explained: {reason}")
         return evidence.read(outcome.done[0])
@@ -223,12 +222,19 @@ class Atlas(Contents):
         return pipeline.encoder_of(self.store)
 
 
-def open(path: str | Path) -> Atlas:  # noqa: A001 (atlas.open, as one opens a file)
-    """Open the atlas in the directory `path`.
+def open(path: str | Path, overrides: Sequence[str] = ()) -> Atlas:  # noqa: A001 (as files are)
+    """Open the atlas in a directory.
+
+    Parameters
+    ----------
+    path : str or Path
+        The directory.
+    overrides : sequence of str
+        Changes of its recipe, `table.key=value` each: `cite.url=https://example.org` for instance.
 
     Raises
     ------
     UserError
         There is none, it is unfinished or damaged, or a newer version of this package made it.
     """
-    return Atlas(open_store(path))
+    return Atlas(open_store(path), overrides)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from atlas import names
 from atlas.contents import Channel, Contents
 from atlas.errors import UserError
-from atlas.recipe import recorded
 from atlas.store import Store
 
 Format = Literal["bibtex", "csl-json", "text"]
@@ -178,10 +177,9 @@ def written(citation: Citation, form: Format) -> str:
 
 def _citation(contents: Contents, what: str | None, permalink: str, named_by: str) -> Citation:
     manifest = contents.manifest
-    recipe = recorded(manifest)
-    given = recipe.cite
+    given = contents.recipe.cite
     model, data = manifest["model"], manifest["data"]
-    of_whole = plain(given.title or recipe.site.title)
+    of_whole = plain(given.title or contents.recipe.site.title)
     of_whole = of_whole or f"Concept atlas of {plain(model['name'])}"
     version = contents.id.rpartition("-")[2]
     base = given.url.rstrip("/")

@@ -3,11 +3,11 @@
 Nothing is read before it is needed; torch is never imported.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from PIL import Image
 from atlas import addresses
 from atlas.errors import UserError
 from atlas.store import MODES, Mode, Store
+
+if TYPE_CHECKING:
+    from atlas.recipe import Recipe
 
 STATISTICS = ("act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
 
@@ -190,8 +193,15 @@ class Channel:
 class Contents:
     """The tables of a built atlas, read as they are needed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, overrides: Sequence[str] = ()) -> None:
         """Look whether the atlas is finished.
+
+        Parameters
+        ----------
+        store : Store
+            Its directory.
+        overrides : sequence of str
+            Changes of the recipe, as `atlas.recipe.recorded` takes them.
 
         Raises
         ------
@@ -199,6 +209,7 @@ class Contents:
             It is not.
         """
         self.store = store
+        self._overrides = overrides
         done = self.manifest.get("stages", {})
         missing = [stage for stage in STAGES if stage not in done]
         if missing:
@@ -211,6 +222,13 @@ class Contents:
     def manifest(self) -> dict[str, Any]:
         """What was measured, how and with what."""
         return self.store.manifest()
+
+    @cached_property
+    def recipe(self) -> "Recipe":
+        """What the atlas was made by."""
+        from atlas.recipe import recorded  # noqa: PLC0415 (few need it)
+
+        return recorded(self.manifest, self._overrides)
 
     @property
     def id(self) -> str:

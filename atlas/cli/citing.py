@@ -1,10 +1,10 @@
-"""`atlas cite`: bibliography entries."""
+"""`atlas cite` and `atlas export`: an atlas in a bibliography, and as data for other tools."""
 
 from pathlib import Path
 
 import click
 
-from atlas.cli.group import atlas_argument, main
+from atlas.cli.group import atlas_argument, main, set_option
 
 
 @main.command()
@@ -19,8 +19,14 @@ from atlas.cli.group import atlas_argument, main
     show_default=True,
     type=click.Choice(["bibtex", "csl-json", "text"]),
 )
+@set_option
 def cite(
-    atlas_dir: Path, address: str | None, label: str | None, explanation: str | None, form: str
+    atlas_dir: Path,
+    address: str | None,
+    label: str | None,
+    explanation: str | None,
+    form: str,
+    overrides: tuple[str, ...],
 ) -> None:
     """Print how ATLAS is cited, or one of its channels, classes or explanations.
 
@@ -28,6 +34,31 @@ def cite(
     """
     import atlas  # noqa: PLC0415
 
-    a = atlas.open(atlas_dir)
+    a = atlas.open(atlas_dir, overrides)
     text = a.cite(address, label=label, explanation=explanation, format=form)  # type: ignore[arg-type]
     click.echo(text, nl=False)
+
+
+@main.command()
+@atlas_argument
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    default="hf",
+    show_default=True,
+    type=click.Choice(["hf", "csv", "crp", "milan"]),
+    help="A data set for `datasets` with card and Croissant, tables for spreadsheets, or the "
+    "folders that zennit-crp and MILAN read.",
+)
+@set_option
+def export(atlas_dir: Path, directory: Path, form: str, overrides: tuple[str, ...]) -> None:
+    """Write ATLAS into an empty DIRECTORY as data for other tools.
+
+    Of the pictures goes along what the recipe's site.images allows: full, thumbs or none.
+    """
+    import atlas  # noqa: PLC0415
+    from atlas.export import export as run  # noqa: PLC0415
+
+    run(atlas.open(atlas_dir, overrides), directory, form)  # type: ignore[arg-type]
+    click.echo(directory)
