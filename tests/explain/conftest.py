@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from atlas import pipeline, site
 from atlas.evidence import (
     Concept,
     Context,
@@ -24,7 +25,8 @@ from atlas.evidence import (
     Standing,
     Target,
 )
-from atlas.store import Store
+from atlas.recipe import recorded
+from atlas.store import Store, open_store
 
 PICTURE = Picture("cat.jpg", "0" * 64, 640, 480, 224)
 GUESSES = (
@@ -142,3 +144,17 @@ def give_names(store: Store) -> None:
             "score_detection": [0.9 if row % 4 == 0 else 0.4 for row in range(rows)],
         },
     )
+
+
+@pytest.fixture(scope="session")
+def built_pages(named, pictures, tmp_path_factory) -> Path:
+    """An atlas with names, three explanations and its site."""
+    root = tmp_path_factory.mktemp("pages") / "tiny"
+    shutil.copytree(named, root)
+    shutil.rmtree(root / "explanations", ignore_errors=True)
+    store = open_store(root)
+    paths = sorted(pictures.rglob("*.png"))[:3]
+    assert len(pipeline.explain(store, recorded(store.manifest()), paths, None).done) == 3
+    site.render(store)
+    site.build(store)
+    return root

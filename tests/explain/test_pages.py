@@ -92,20 +92,6 @@ def numbers_without_evidence(page: Path, folder: Path) -> list[str]:
     return wrong
 
 
-@pytest.fixture(scope="module")
-def built_pages(named, pictures, tmp_path_factory) -> Path:
-    """An atlas with names, three explanations and its site."""
-    root = tmp_path_factory.mktemp("pages") / "tiny"
-    shutil.copytree(named, root)
-    shutil.rmtree(root / "explanations", ignore_errors=True)
-    store = open_store(root)
-    paths = sorted(pictures.rglob("*.png"))[:3]
-    assert len(pipeline.explain(store, recorded(store.manifest()), paths, None).done) == 3
-    site.render(store)
-    site.build(store)
-    return root
-
-
 def folders(root: Path) -> list[Path]:
     return sorted((root / "explanations").iterdir())
 

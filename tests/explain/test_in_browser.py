@@ -1,0 +1,88 @@
+"""An explanation's page in a real browser, from the file system, by mouse and by keyboard."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+SHOWN = """() => [...document.querySelectorAll('.maps .veil')]
+    .filter(veil => getComputedStyle(veil).visibility === 'visible')
+    .map(veil => veil.previousElementSibling.value)"""
+
+
+@pytest.fixture(scope="module")
+def address(built_pages) -> str:
+    return next((built_pages / "site/explanations").glob("0*.html")).resolve().as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=[True, False], ids=["with scripts", "without scripts"])
+def page(browser, address, request) -> Iterator:
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 1000}, java_script_enabled=request.param
+    )
+    page = context.new_page()
+    page.problems = []
+    page.on("requestfailed", lambda failed: page.problems.append(failed.url))
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("request", lambda asked: page.problems.append(asked.url)
+            if not asked.url.startswith(("file:", "data:")) else None)  # fmt: skip
+    page.scripted = request.param
+    page.goto(address)
+    yield page
+    assert not page.problems
+    context.close()
+
+
+def test_the_keyboard_switches_between_heat_maps_and_texts(page):
+    assert page.evaluate(SHOWN) == ["all"]
+    page.focus("#map-all")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(SHOWN) == ["c1"]
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(SHOWN) == []
+    assert page.locator(".narrative.everyone").is_visible()
+    assert not page.locator(".narrative.expert").is_visible()
+    page.focus("#for-everyone")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".narrative.expert").is_visible()
+    assert not page.locator(".narrative.everyone").is_visible()
+
+
+def test_hovering_a_concept_in_the_text_lights_its_map(page):
+    if not page.scripted:
+        pytest.skip("needs scripts; the buttons do the same without")
+    concept = page.locator(".narrative.everyone a.concept").first
+    wanted = concept.get_attribute("data-map")
+    concept.hover()
+    assert page.evaluate(SHOWN) == [wanted]
+    page.mouse.move(2, 2)
+    assert page.evaluate(SHOWN) == ["all"]
+    concept.focus()
+    assert page.evaluate(SHOWN) == [wanted]
+
+
+def test_buttons_choose_a_map(page):
+    page.locator("#c2 label.show").click()
+    page.mouse.move(2, 2)
+    assert page.evaluate(SHOWN) == ["c2"]
+
+
+def test_nothing_is_wider_than_a_telephone(page):
+    page.set_viewport_size({"width": 360, "height": 700})
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 360
