@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from atlas.store import Store
+
 FEWEST = 5
 """A label counts with at least this many pictures, and as many without it."""
 
@@ -90,6 +92,17 @@ def labels(classes: Sequence[str], of_pictures: Sequence[int | None]) -> Labels:
     enough = (shown.sum(1) >= FEWEST) & ((~shown).sum(1) >= FEWEST)
     names = [name for name, kept in zip(having, enough, strict=True) if kept]
     return Labels(names, shown[enough])
+
+
+def of_pictures(store: Store, images: npt.NDArray[np.int64]) -> Labels:
+    """Return the labels of stored pictures, given by their rows of images.parquet."""
+    labelled = store.table("images")["label"].to_pylist()
+    classes = store.table("classes").select(["label", "name"]).to_pydict()
+    names = dict(zip(classes["label"], classes["name"], strict=True))
+    every = range(max(names, default=-1) + 1)
+    return labels(
+        [names.get(label, f"class {label}") for label in every], [labelled[row] for row in images]
+    )
 
 
 def ranks(values: npt.NDArray[Any]) -> Floats:

@@ -1,7 +1,6 @@
 """Names from labels: the combination of labels that a channel tells best, without any model."""
 
 import hashlib
-from collections.abc import Sequence
 
 from tqdm import tqdm
 
@@ -30,11 +29,7 @@ def run(store: Store, responses: Responses, source: str) -> int:
         What the data are called in the records.
     """
     table = store.table("channels").select(["layer", "channel"]).to_pydict()
-    labels = store.table("images")["label"].to_pylist()
-    classes = store.table("classes").select(["label", "name"]).to_pydict()
-    known = labelling.labels(
-        _in_order(classes["label"], classes["name"]), [labels[row] for row in responses.images]
-    )
+    known = labelling.of_pictures(store, responses.images)
     digest = hashlib.sha256(responses.images.tobytes() + responses.values.tobytes()).hexdigest()
     ranked = labelling.ranks(responses.values)
     single = labelling.aucs(ranked, known.shown)
@@ -49,11 +44,6 @@ def run(store: Store, responses: Responses, source: str) -> int:
             new.append(record)
     names.append(store, new, len(before))
     return len(new)
-
-
-def _in_order(labels: Sequence[int], named: Sequence[str]) -> list[str]:
-    by_label = dict(zip(labels, named, strict=True))
-    return [by_label.get(label, f"class {label}") for label in range(max(labels, default=-1) + 1)]
 
 
 def _record(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from atlas import journal, names, prompts, vectors
+from atlas import journal, labelling, names, prompts, vectors
 from atlas.recipe import Scoring
 from atlas.responses import Gauge, Responses, locate, respond
 from atlas.scoring import metrics
@@ -97,7 +97,7 @@ def run(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: Shown) -
                 ],
             )
             progress.update(len(part))
-    _write(store, cases, references, settings)
+    _write(store, cases, references, responses, settings)
     return len(open_)
 
 
@@ -175,7 +175,13 @@ def _score(
     }
 
 
-def _write(store: Store, cases: Sequence[_Case], references: References, settings: Scoring) -> None:
+def _write(
+    store: Store,
+    cases: Sequence[_Case],
+    references: References,
+    responses: Responses,
+    settings: Scoring,
+) -> None:
     """Put the scores into channels.parquet."""
     table = store.table("channels").select(["layer", "channel"])
     scores = {score["key"]: score for score in journal.read(store.root / SCORES)}
@@ -187,6 +193,7 @@ def _write(store: Store, cases: Sequence[_Case], references: References, setting
         for name in ("detection", "detection_low", "detection_high", "pearson", "borrowed")
     }
     columns["score_clarity"] = _clarities(store, references, settings.seed)
+    columns["score_label_auc"] = _label_aucs(store, responses)
     store.extend_table("channels", columns)
 
 
@@ -202,3 +209,15 @@ def _clarities(store: Store, references: References, seed: int) -> list[float | 
         own = vectors.of_rows(index, np.array(rows, np.int64)) if rows else strangers[:0]
         values.append(clarity(own, strangers[~np.isin(sample, rows)], random))
     return values
+
+
+def _label_aucs(store: Store, responses: Responses) -> list[float | None]:
+    """Return for each channel the AUC of the combination of labels that it tells best."""
+    known = labelling.of_pictures(store, responses.images)
+    ranked = labelling.ranks(responses.values)
+    single = labelling.aucs(ranked, known.shown)
+    found = [
+        labelling.best_formula(known, ranked[:, column], single[:, column])
+        for column in range(ranked.shape[1])
+    ]
+    return [None if formula is None else formula.auc for formula in found]
