@@ -56,8 +56,8 @@ def _of_layers(evidence: Evidence) -> Iterator[Doubt]:
         if abs(layer.conserved - 1) > LEAKED:
             yield Doubt(
                 f"doubt:conservation:{layer.layer}",
-                f"Biases take up much of the relevance above {layer.layer}: its sum is far from "
-                "the logit.",
+                f"Much of the relevance does not pass through {layer.layer}: biases take it up, or "
+                "parallel branches carry it.",
             )
     for curve in evidence.curves:
         area = {course.order: course.area_logit for course in curve.courses}

@@ -114,6 +114,19 @@ class Explanation:
         """Return what a vision-language model says of a concept."""
         return next((said for said in self.found.context if said.concept == one.id), None)
 
+    def paragraphs(self, told: Narrative) -> list[list[Sentence]]:
+        """Return the sentences of a narrative by subject: the answer, each layer, the tests."""
+        groups: list[list[Sentence]] = []
+        before = ""
+        for sentence in told.sentences:
+            subject = sentence.evidence[0].partition(":")[0] if sentence.evidence else ""
+            begins = subject == "layer" or (subject in ("curve", "doubt") and subject != before)
+            if begins or not groups:
+                groups.append([])
+            groups[-1].append(sentence)
+            before = subject
+        return groups
+
     def marked(self, sentence: Sentence, up: str) -> Markup:
         """Return a sentence as HTML in which concepts are links that light their heat maps."""
         cited = [one for one in self.found.concepts if self._cites(sentence, one)]

@@ -1,5 +1,6 @@
 """The verifier catches every planted lie and lets true sentences pass, however worded."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,25 @@ def test_the_deterministic_writer_says_nothing_that_does_not_hold(write, example
     assert len(text) >= 5
     for sentence in text:
         assert not verify(sentence, example).problems, sentence.text
+
+
+@pytest.mark.parametrize("write", [writer.expert, writer.everyone])
+def test_no_number_of_a_true_sentence_can_be_another(write, example):
+    """Each number in turn is moved by a digit of its last place, and by more."""
+    fixed = {one.address for one in example.concepts} | {one.layer for one in example.layers}
+    fixed |= {feed.address for flow in example.flow for feed in flow.feeds}
+    names = "|".join(re.escape(name) for name in sorted(fixed, key=len, reverse=True))
+    tried = 0
+    for sentence in write(example):
+        if sentence.evidence[0].startswith("doubt"):
+            continue
+        for match in re.finditer(rf"(?:{names})|(\d+(?:\.\d+)?)", sentence.text):
+            if match[1] is None:
+                continue
+            places = len(match[1].partition(".")[2])
+            for step in (-1, 1, 7):
+                other = f"{float(match[1]) + step * 10.0**-places:.{places}f}"
+                text = sentence.text[: match.start()] + other + sentence.text[match.end() :]
+                assert not verify(Sentence(text, sentence.evidence), example).holds, text
+                tried += 1
+    assert tried > 10

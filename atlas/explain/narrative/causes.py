@@ -68,6 +68,9 @@ def check_causes(clause: Clause, state: State, scope: Scope) -> None:
         if reasons:
             scope.refuse(f"{reasons[0].text!r} was not tested")
         return
+    if (falls or rises) and state.kind is None:
+        scope.refuse(f"{(falls or rises)[0].text!r} when what is taken away?")
+        return
     effects = scope.effects(state)
     if not effects:
         word = (falls or rises or keeps or reasons or conditions or changed)[0].text

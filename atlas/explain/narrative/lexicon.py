@@ -133,7 +133,7 @@ _OTHERS = _words(
     layer layers layer’s layer's network’s network's class’s class's s zero one-by-one rest
     corner area heat map maps half quarter thirds quarters ahead behind contrast turn
     negative channel’s channel's activation relevance sides amount amounts answer
-    considerably markedly clearly considerable noticeable notable together
+    branches parallel considerably markedly clearly considerable noticeable notable together
     """
 )
 

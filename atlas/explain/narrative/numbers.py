@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from atlas.evidence import Concept, Curve, Guess
 from atlas.explain.narrative import lexicon as words
+from atlas.explain.narrative.feeding import feeding
 from atlas.explain.narrative.quantities import find_quantity, last_name, text_at
 from atlas.explain.narrative.reading import Clause, Token
 from atlas.explain.narrative.scope import Scope, State, lists
@@ -79,7 +80,7 @@ def _values(
     elif quantity == "channels":
         yield from _counted(clause, position, scope)
     elif quantity == "share":
-        yield from _feeding(clause, scope)
+        yield from feeding(clause, scope) or ()
         yield from (one.share for one in subjects)
         if not subjects:
             yield from (layer.coverage for layer in layers)
@@ -206,20 +207,6 @@ def _check_fraction(
     scope.claim(holds, f"it is not {token.text}")
 
 
-def _feeding(clause: Clause, scope: Scope) -> list[float]:
-    """Return the shares with which lower channels that a clause names feed its concepts."""
-    addresses = {
-        address for token in clause if token.kind == "name" for address in token.names.channels
-    }
-    uppers = {one.id for one in scope.concepts(clause)}
-    return [
-        feed.share
-        for flow in scope.flows()
-        for feed in flow.feeds
-        if flow.concept in uppers and feed.address in addresses
-    ]
-
-
 _OF_THE_REST: Mapping[str, Callable[[Clause, Scope], list[float]]] = {
     "coverage": lambda clause, scope: [one.coverage for one in scope.layers(clause)],
     "draws": lambda clause, scope: [
@@ -228,7 +215,7 @@ _OF_THE_REST: Mapping[str, Callable[[Clause, Scope], list[float]]] = {
     "overlap": lambda _, scope: [
         one.overlap for one in scope.evidence.overlaps if one.id in scope.cited
     ],
-    "flow": _feeding,
+    "flow": lambda clause, scope: feeding(clause, scope) or [],
     "arrives": lambda clause, scope: [
         value for one in scope.layers(clause) for value in (one.relevance, one.conserved)
     ],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from atlas.evidence import Evidence
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.causes import check_answers, check_causes
+from atlas.explain.narrative.feeding import check_feeding
 from atlas.explain.narrative.numbers import check_numbers
 from atlas.explain.narrative.ranking import check_comparisons, check_orders
 from atlas.explain.narrative.reading import Clause, known_names, read
@@ -65,6 +66,7 @@ def verify(sentence: Sentence, evidence: Evidence) -> Verdict:
         check_habits(clause, state, scope)
         check_answers(clause, state, scope)
         check_causes(clause, state, scope)
+        check_feeding(clause, scope)
         check_numbers(clause, state, scope)
     return Verdict(max(scope.claims, len(scope.problems)), tuple(dict.fromkeys(scope.problems)))
 

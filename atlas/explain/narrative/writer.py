@@ -98,11 +98,12 @@ def _tried(evidence: Evidence, one: Concept) -> Sentence:
     target, zero, blur = evidence.target, *(
         evidence.effect(one.id, kind) for kind in ("zero", "blur")
     )  # fmt: skip
+    before, after = probability(target.probability), probability(zero.probability)
     return Sentence(
         f"With {called(one)} set to zero, the logit goes from {digits(target.logit, 3)} to "
-        f"{digits(zero.logit, 3)} and the probability from {probability(target.probability)} to "
-        f"{probability(zero.probability)}; with its region blurred, the logit goes to "
-        f"{digits(blur.logit, 3)}.",
+        f"{digits(zero.logit, 3)} and the probability "
+        f"{f'stays at {before}' if before == after else f'from {before} to {after}'}; with its "
+        f"region blurred, the logit goes to {digits(blur.logit, 3)}.",
         ("target", one.id, f"effect:{one.id}"),
     )
 
@@ -138,7 +139,7 @@ def _caveats(evidence: Evidence) -> Iterator[Sentence]:
     for layer in evidence.layers:
         yield Sentence(
             f"Of the logit of {digits(evidence.target.logit, 3)}, {digits(layer.relevance, 3)} "
-            f"arrives at {layer.layer}; biases and stabilisers account for the rest.",
+            f"arrives at {layer.layer}; the rest goes to biases and parallel branches.",
             ("target", layer.id),
         )
     for doubt in evidence.doubts:
@@ -165,7 +166,7 @@ def _everyone(evidence: Evidence) -> Iterator[Sentence]:
         yield Sentence(f"Here we ask what speaks for {quoted(target.name)}.", ("target",))
     yield from _plainly(evidence)
     for doubt in evidence.doubts:
-        if doubt.id in ("doubt:names", "doubt:probability", "doubt:target", "doubt:logit"):
+        if doubt.id in ("doubt:names", "doubt:target", "doubt:logit"):
             yield Sentence(doubt.text, (doubt.id,))
 
 
