@@ -87,8 +87,8 @@
   };
 
   // 0: not found; higher is better. Words at the start of a word of the name count most.
-  const rank = (channel, words) => {
-    let sum = 0;
+  const rank = (channel, words, query) => {
+    let sum = channel.title.includes(query) ? 2 : 0;
     for (const word of words) {
       const place = channel.title.indexOf(word);
       if (place === 0 || (place > 0 && channel.title[place - 1] === " ")) sum += 3;
@@ -100,7 +100,7 @@
   };
 
   const search = () => {
-    const query = box.value.toLowerCase();
+    const query = box.value.toLowerCase().trim();
     const words = query.split(/\s+/).filter(Boolean);
     const direct = jump(query);
     const filtered = layer.value || state?.value || several?.value || least?.value;
@@ -113,7 +113,7 @@
     const ranked = [];
     for (const channel of direct.length ? direct : channels) {
       if (!allowed(channel)) continue;
-      const sum = direct.length ? 1 : words.length ? rank(channel, words) : 1;
+      const sum = direct.length ? 1 : words.length ? rank(channel, words, query) : 1;
       if (sum) ranked.push([sum, channel]);
     }
     ranked.sort((x, y) => y[0] - x[0] || y[1].share - x[1].share);

@@ -149,7 +149,7 @@ def test_pages_can_be_cited(planted, pages):
     version = manifest["id"].rpartition("-")[2]
     page = pages["channels/0/4.html"]
     meta = dict(page.meta)
-    assert meta["citation_title"].startswith("0:4 “striped thing 4”")
+    assert meta["citation_title"].startswith("Channel 0:4 “striped thing 4”. In: ")
     assert meta["DC.identifier"] == f"{manifest['id']}/channels/0/4.html"
     text = page.said
     assert "@misc{" in text and f"channels/0/4.html?v={version}" in text

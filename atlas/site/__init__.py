@@ -9,6 +9,7 @@ from atlas.recipe.publishing import Site
 from atlas.resources import shipped
 from atlas.site import builder, text
 from atlas.site.catalogue import Catalogue
+from atlas.site.citing import Citing
 from atlas.site.output import Ledger, Tree
 from atlas.site.pages import Pages
 from atlas.site.plates import Plates
@@ -40,14 +41,14 @@ def render(store: Store, settings: Site | None = None) -> None:
     manifest = catalogue.manifest
     settings = settings or Site(**manifest.get("recipe", {}).get("site", {}))
     title, description = _title(manifest, settings)
-    citing = manifest.get("recipe", {}).get("cite")
-    base = [catalogue.measured, title, description, settings.images, citing, _makers()]
+    citing = Citing(store)
+    base = [catalogue.measured, title, description, settings.images, citing.basis, _makers()]
     digest = hashlib.sha256(json.dumps(base, sort_keys=True).encode()).hexdigest()
     ledger = Ledger(store.root / LEDGER, digest, catalogue.named)
     tree = Tree(store.root / "pages")
     plates = Plates(catalogue, tree, ledger, Words(catalogue), settings.images)
     plates.make()
-    Pages(catalogue, tree, ledger, plates, title, description).write()
+    Pages(catalogue, tree, ledger, plates, citing, title, description).write()
     tree.close()
     ledger.close()
     builder.configure(store.root, title, description, str(manifest.get("id", "")))

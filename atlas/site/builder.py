@@ -56,6 +56,9 @@ def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
         "site_dir": "site",
     }
     base["theme"]["custom_dir"] = THEME
+    if (root / "pages" / "explanations" / "index.md").is_file():
+        after = next(n for n, entry in enumerate(base["nav"]) if "Classes" in entry) + 1
+        base["nav"].insert(after, {"Explanations": "explanations/index.md"})
     if (root / "pages" / EXPLAINED).is_file():
         base["nav"].insert(-3, {"Explanations": EXPLAINED})
     comment = "# Made by `atlas site` from the base configuration; changes here are lost.\n"

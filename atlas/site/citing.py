@@ -1,74 +1,83 @@
 """How a page is cited: BibTeX, and the meta tags that reference managers read."""
 
-import re
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime
 
+from atlas import cite
+from atlas.contents import Contents
+from atlas.names import NameRecord
 from atlas.site import text
 from atlas.site.entries import Channel
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-}
+from atlas.store import Store
 
 
 class Citing:
-    """Cites the pages of one atlas."""
+    """Cites the pages of one atlas.
 
-    def __init__(self, manifest: dict[str, Any], title: str) -> None:
-        given = manifest.get("recipe", {}).get("cite") or {}
-        self._title = title
-        self._id = text.plain(manifest["id"])
-        self._url = text.plain(given.get("url") or "")
-        self._authors = [text.plain(author) for author in given.get("authors") or ()]
+    Pages do not carry the names of other pages' namers, nor the date of other pages' names: a
+    page must not change when another channel gets its name.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._whole = cite.of_atlas(Contents(store))
+        self._url = self._whole.url.partition("index.html")[0]
+        self._given = store.manifest().get("recipe", {}).get("cite") or {}
+        measured = store.table_path("images").stat().st_mtime
+        self._measured = datetime.fromtimestamp(measured, UTC).date().isoformat()
+        self.version = self._whole.atlas_id.rpartition("-")[2]
 
     @property
-    def version(self) -> str:
-        """The version of the atlas in addresses: the last part of its id."""
-        return self._id.rpartition("-")[2]
+    def basis(self) -> list[object]:
+        """What all citations depend on."""
+        return [self._given, self._measured, self._whole.title]
 
     def permalink(self, link: str) -> str:
         """Return the address of a page with the version that it was cited in."""
-        address = f"{link}?v={self.version}"
-        return f"{self._url.rstrip('/')}/{address}" if self._url else address
+        return f"{self._url}{link}?v={self.version}"
 
-    def bibtex(self, what: str, link: str) -> str:
-        """Return an entry for the page at `link` about `what`."""
-        key = re.sub(r"[^A-Za-z0-9]+", "-", f"{self._id}-{link.removesuffix('.html')}").strip("-")
-        fields = {"title": f"{{{_latex(what)}. {_latex(self._title)}}}"}
-        if self._authors:
-            fields["author"] = " and ".join(f"{{{_latex(author)}}}" for author in self._authors)
-        fields["note"] = f"Concept Atlas {_latex(self._id)}"
-        fields["howpublished" if not self._url else "url"] = (
-            self.permalink(link) if self._url else _latex(self.permalink(link))
-        )
-        inner = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
-        return f"@misc{{{key},\n{inner}}}"
+    def bibtex(self, what: str, link: str, record: NameRecord | None = None) -> str:
+        """Return an entry for the page at `link` about `what`, which `record` named."""
+        return cite.bibtex(self._of(what, link, record)).strip()
 
-    def meta(self, what: str, link: str) -> list[tuple[str, str]]:
+    def meta(self, what: str, link: str, record: NameRecord | None = None) -> list[tuple[str, str]]:
         """Return Highwire and Dublin Core tags for the page at `link` about `what`."""
-        title = f"{what}. {self._title}"
+        page = self._of(what, link, record)
+        title = f"{page.title}. In: {page.part_of}"
         tags = [
             ("citation_title", title),
-            *(("citation_author", author) for author in self._authors),
-            ("citation_publisher", "Concept Atlas"),
-            ("citation_technical_report_number", self._id),
+            *(("citation_author", author) for author in page.authors),
+            ("citation_publication_date", page.date.replace("-", "/")),
+            ("citation_publisher", cite.PUBLISHER),
+            ("citation_technical_report_number", page.atlas_id),
             ("DC.title", title),
             ("DC.type", "Dataset"),
-            ("DC.identifier", f"{self._id}/{link}"),
-            ("DC.isPartOf", self._id),
+            ("DC.identifier", f"{page.atlas_id}/{link}"),
         ]
-        if self._url:
-            tags.append(("citation_public_url", self.permalink(link)))
+        if page.published:
+            tags.append(("citation_public_url", page.url))
         return tags
+
+    def whole(self) -> str:
+        """Return an entry for the atlas."""
+        return cite.bibtex(self._whole).strip()
+
+    def _of(self, what: str, link: str, record: NameRecord | None) -> cite.Citation:
+        note = self._whole.note.partition("; names by ")[0].removesuffix(".")
+        if record is not None:
+            revision = f" at {record.revision}" if record.revision else ""
+            note += f"; name by {text.plain(record.by)}{text.plain(revision)}"
+        return replace(
+            self._whole,
+            key=cite.key(self._whole.atlas_id, link),
+            title=what,
+            part_of=self._whole.title,
+            date=self._given.get("date") or (record and record.time[:10]) or self._measured,
+            url=self.permalink(link),
+            note=f"{note}.",
+        )
 
 
 def heading(channel: Channel) -> str:
     """Return what a citation calls a channel."""
-    return f"{channel.address} “{channel.called}”" if channel.name else channel.address
-
-
-def _latex(value: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in value)
+    name = f" “{channel.called}”" if channel.name else ""
+    return f"Channel {channel.address}{name}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from atlas.site import text
@@ -17,12 +18,12 @@ class Layer:
     depth: float  # 0 for the first layer, 1 for the last
     rows: tuple[int, ...]
 
-    @property
+    @cached_property
     def slug(self) -> str:
         """The layer's name as a part of an address."""
         return text.slug(self.name)
 
-    @property
+    @cached_property
     def link(self) -> str:
         """The page's address from the site's root."""
         return f"layers/{self.slug}.html"
@@ -32,7 +33,7 @@ class Layer:
         """How tall the layer is drawn: by the logarithm of its channels, at most 1."""
         return min(1.0, math.log2(len(self.rows) + 1) / 11)
 
-    @property
+    @cached_property
     def shown(self) -> str:
         """The layer's name on a page."""
         return text.clip(text.plain(self.name)) or "(network)"
@@ -63,22 +64,22 @@ class Channel:
     channel: int
     values: Mapping[str, Any]
 
-    @property
+    @cached_property
     def address(self) -> str:
         """`LAYER:CHANNEL`, as it is cited."""
         return f"{self.layer.shown}:{self.channel}"
 
-    @property
+    @cached_property
     def link(self) -> str:
         """The page's address from the site's root."""
         return f"channels/{self.layer.slug}/{self.channel}.html"
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The whole name on one line; empty without one."""
         return text.plain(self.values.get("name") or "")
 
-    @property
+    @cached_property
     def called(self) -> str:
         """The name in a list; empty without one."""
         return text.clip(self.name)
@@ -153,7 +154,7 @@ class Label:
     name: str  # whole, on one line
     count: int
 
-    @property
+    @cached_property
     def shown(self) -> str:
         """The class's name in a list."""
         return text.clip(self.name) or f"class {self.label}"

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
+from atlas import evidence
 from atlas.resources import shipped
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
@@ -145,6 +146,11 @@ class Machine:
                         "file": f"{ROOT}/classes/{label.label}.json",
                     }
                     for label in catalogue.seen
+                ],
+                "explanations": [
+                    {"page": f"{name.removesuffix('/' + evidence.FILE)}.html", "file": name}
+                    for name in self._tree.within(evidence.EXPLANATIONS)
+                    if name.endswith(f"/{evidence.FILE}")
                 ],
                 "tables": [f"{ROOT}/tables/{name}" for name in self._tables()],
                 "schemas": [f"{ROOT}/schema/{name}.json" for name in SCHEMAS],

@@ -95,6 +95,10 @@ class Tree:
         link(path, source)
         self._present.add(name)
 
+    def within(self, folder: str) -> list[str]:
+        """Return the files that were put or kept below `folder`, in order."""
+        return sorted(name for name in self._kept if name.startswith(folder))
+
     def close(self) -> None:
         """Remove what an earlier rendering left: pages of channels that are no more."""
         for name in self._present - self._kept:

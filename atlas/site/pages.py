@@ -18,7 +18,7 @@ from atlas.site.words import Words
 from atlas.site.writer import Writer
 from atlas.store import MODES
 
-NEIGHBOURS = 8
+NEIGHBOURS = 6
 """Similar channels on a channel's page, and as many that fire together."""
 
 CLASS_CHANNELS = 6
@@ -51,6 +51,7 @@ class Pages:
         tree: Tree,
         ledger: Ledger,
         plates: Plates,
+        citing: Citing,
         title: str,
         description: str,
     ) -> None:
@@ -60,7 +61,7 @@ class Pages:
         self._plates = plates
         self._title = title
         self._description = description
-        self._citing = Citing(catalogue.manifest, title)
+        self._citing = citing
         self._company = Company(catalogue)
         self._kinship = Kinship(catalogue)
         self._machine = Machine(catalogue, tree, self._citing)
@@ -103,6 +104,9 @@ class Pages:
         explanations.write(
             catalogue.store.root, catalogue, self._tree, self._writer, self._plates, self._citing
         )
+        explanations.write(
+            catalogue.store.root, catalogue, self._tree, self._writer, self._plates, self._citing
+        )
         self._machine.whole(self._title, self._description)
 
     def _unchanged(self, link: str) -> bool:
@@ -121,13 +125,14 @@ class Pages:
         together = self._company.of(channel.row, NEIGHBOURS)
         before, after = channel.row - 1, channel.row + 1
         json = self._machine.channel(channel, near, together)
+        record = catalogue.record(channel)
         page = self._writer.page(
             channel.link,
             "channel.html",
             f"{channel.called} ({channel.address})" if channel.name else channel.address,
             channel.description
             or f"What {channel.address} answers to: reference patches, classes, nearest channels.",
-            meta=self._citing.meta(heading(channel), channel.link),
+            meta=self._citing.meta(heading(channel), channel.link, record),
             json=json,
             channel=channel,
             layer=channel.layer,
@@ -137,8 +142,8 @@ class Pages:
             classes=[(catalogue.labels[label], share) for label, share in channel.classes],
             neighbours=near,
             together=[(channels[row], count) for row, count in together],
-            record=catalogue.record(channel),
-            bibtex=self._citing.bibtex(heading(channel), channel.link),
+            record=record,
+            bibtex=self._citing.bibtex(heading(channel), channel.link, record),
             previous=channels[before] if before >= 0 else None,
             next=channels[after] if after < len(channels) else None,
         )
@@ -245,7 +250,7 @@ class Pages:
                 heading_,
                 f"{title}: {about}",
                 example=example,
-                bibtex=self._citing.bibtex("Atlas", "index.html"),
+                bibtex=self._citing.whole(),
             )
 
     def _pictures_of_labels(self) -> dict[int, list[int]]:

@@ -5,34 +5,24 @@ import posixpath
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
 from tqdm import tqdm
 
 from atlas.errors import UserError
 from atlas.recipe.publishing import Images
 from atlas.site import text
 from atlas.site.catalogue import Catalogue
-from atlas.site.entries import Channel, Label, Layer, Reference, by_weight
+from atlas.site.entries import Channel, Layer, Reference, by_weight
 from atlas.site.output import Ledger, Tree
 from atlas.site.sprites import THUMB, TILE, Sheets
 from atlas.site.words import Words
 from atlas.store import MODES, Mode
 
+MOST = 32
+"""References of each mode on a channel's page; the JSON has all of them."""
+
 COLUMN = 6
 """Patches in the picture of a layer."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A reference as a page shows it."""
-
-    label: Label | None
-    predicted: Label | None  # where the network takes the picture for something else
-    score: str
-    alt: str
-    image: int
-    key: str
-    inset: str  # of the patch in the whole picture: CSS, from top clockwise
-    sense: int | None
 
 
 @dataclass(frozen=True)
@@ -44,18 +34,14 @@ class Plate:
     veil: str
     offset: int  # of the first reference on the veil, which serves both modes
     veiled: int  # tiles on the veil
-    shown: list[Shown]
+    count: int
+    all: int  # references, with those that are not shown
+    items: Markup  # a list item for each reference
+    differs: bool  # whether the network takes some picture for something else
+    senses: bool  # whether some references are known to show one of several senses
+    first: str  # the score of the best and of the last reference
+    last: str
     curve: str  # points of the scores by rank, for a drawing 100 wide and 30 high
-
-    @property
-    def differs(self) -> bool:
-        """Whether the network takes some picture for something else."""
-        return any(reference.predicted for reference in self.shown)
-
-    @property
-    def senses(self) -> bool:
-        """Whether some references are known to show one of several senses."""
-        return any(reference.sense is not None for reference in self.shown)
 
 
 class Plates:
@@ -70,6 +56,7 @@ class Plates:
         self._words = words
         self._images = images
         self._sheets = Sheets(catalogue, tree)
+        self._labels: dict[int | None, tuple[str, str]] = {}
         self._made: dict[int, list[str]] = {}  # strip, veil, and a sheet for each mode
 
     def make(self) -> None:
@@ -117,13 +104,25 @@ class Plates:
             return []
         _, veil, *sheets = self._made[channel.row]
         for place, (mode, references) in enumerate(found.items()):
-            shown = [self._shown(channel, mode, reference) for reference in references]
-            sheet = posixpath.basename(sheets[place]) if sheets else None
             scores = [reference.score for reference in references]
             plates.append(
-                Plate(mode, sheet, posixpath.basename(veil), offset, total, shown, _curve(scores))
+                Plate(
+                    mode=mode,
+                    sheet=posixpath.basename(sheets[place]) if sheets else None,
+                    veil=posixpath.basename(veil),
+                    offset=offset,
+                    veiled=total,
+                    count=len(references),
+                    all=len(self._catalogue.references(channel, mode)),
+                    items=self._items(channel, mode, references),
+                    differs=any(r.label not in (None, r.predicted) for r in references),
+                    senses=any(r.sense is not None for r in references),
+                    first=self._words.score(mode, scores[0]),
+                    last=self._words.score(mode, scores[-1]),
+                    curve=_curve(scores),
+                )
             )
-            offset += len(shown)
+            offset += len(references)
         return plates
 
     def column(self, layer: Layer) -> str | None:
@@ -186,31 +185,57 @@ class Plates:
         self._ledger.add(_key(channel), (), made)
 
     def _found(self, channel: Channel) -> dict[Mode, list[Reference]]:
-        found = {mode: self._catalogue.references(channel, mode) for mode in MODES[::-1]}
+        references = self._catalogue.references
+        found = {mode: references(channel, mode)[:MOST] for mode in MODES[::-1]}
         return {mode: references for mode, references in found.items() if references}
 
     def _faces(self, channel: Channel) -> list[Reference]:
         """Return the references that stand for a channel on other pages."""
         return next(iter(self._found(channel).values()), [])
 
-    def _shown(self, channel: Channel, mode: Mode, reference: Reference) -> Shown:
-        catalogue = self._catalogue
-        predicted = catalogue.name(reference.predicted)
-        label = predicted if reference.label is None else catalogue.name(reference.label)
-        images = catalogue.images
-        x0, y0, x1, y1 = reference.box
-        width, height = images["width"][reference.image], images["height"][reference.image]
-        edges = (y0 / height, 1 - x1 / width, 1 - y1 / height, x0 / width)
-        return Shown(
-            label=label,
-            predicted=None if predicted == label else predicted,
-            score=self._words.score(mode, reference.score),
-            alt=self._words.alt(channel, mode, reference, label),
-            image=reference.image,
-            key=_short(text.plain(images["key"][reference.image])),
-            inset=" ".join(f"{100 * edge:.0f}%" for edge in edges),
-            sense=reference.sense,
-        )
+    def _items(self, channel: Channel, mode: Mode, references: list[Reference]) -> Markup:
+        """Return the list items of a plate.
+
+        There may be a hundred on a page: few tags, no quotes where none are needed, and put
+        together here, because a template takes ten times as long.
+        """
+        images, bare = self._catalogue.images, self._images == "none"
+        name = escape(f"{channel.address}")
+        score_name = self._words.score_name(mode)
+        items = []
+        for place, r in enumerate(references):
+            score = self._words.score(mode, r.score)
+            label = r.predicted if r.label is None else r.label
+            said, link = self._label(label)
+            if r.label not in (None, r.predicted):
+                link += f" <i>→ {self._label(r.predicted)[0]}</i>"
+            if bare:
+                link += f" <i>{escape(_short(text.plain(images['key'][r.image])))}</i>"
+            x0, y0, x1, y1 = r.box
+            width, height = images["width"][r.image] / 100, images["height"][r.image] / 100
+            box = (y0 / height, 100 - x1 / width, 100 - y1 / height, x0 / width)
+            inset = " ".join(f"{edge:.0f}%" for edge in box)
+            whole = "" if bare else f" data-i={r.image}"
+            sense = "" if r.sense is None else f" data-s={r.sense}"
+            named = f", class {said}" if said else ""
+            alt = f"patch {r.rank} of {name}{named}, {score_name} {score}"
+            items.append(
+                f'<li{sense}><b{whole} role=img aria-label="{alt.replace(text.NO_BREAK, " ")}" '
+                f'style="--i:{place};--b:{inset}"></b>{score} {link}</li>'
+            )
+        return Markup("\n".join(items))  # noqa: S704 (names are escaped)
+
+    def _label(self, number: int | None) -> tuple[str, str]:
+        """Return a class's name, and that as a link from a channel's page; both escaped."""
+        if number not in self._labels:
+            label = self._catalogue.name(number)
+            said = str(escape(label.shown)) if label else ""
+            link = f"<bdi>{said}</bdi>" if label else ""
+            if label and label.link:
+                direction = "" if label.shown.isascii() else " dir=auto"
+                link = f"<a href=../../{label.link}{direction}>{said}</a>"
+            self._labels[number] = said, link
+        return self._labels[number]
 
 
 def _short(key: str) -> str:
@@ -230,7 +255,6 @@ def _picture(image: int) -> str:
 def _curve(scores: list[float]) -> str:
     """Return scores by rank as points of a drawing: from the highest score down to zero."""
     highest, lowest = max(scores), min(0.0, scores[-1])
-    step, span = 100 / max(len(scores) - 1, 1), (highest - lowest) or 1.0
-    return " ".join(
-        f"{n * step:.0f},{30 * (highest - score) / span:.0f}" for n, score in enumerate(scores)
-    )
+    last, span = max(len(scores) - 1, 1), (highest - lowest) or 1.0
+    shown = sorted({round(n * last / 12) for n in range(13)} & {*range(len(scores))})
+    return " ".join(f"{100 * n / last:.0f},{30 * (highest - scores[n]) / span:.0f}" for n in shown)

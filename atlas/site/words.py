@@ -2,7 +2,7 @@
 
 from atlas.site import text
 from atlas.site.catalogue import Catalogue
-from atlas.site.entries import Channel, Label, Layer, Reference
+from atlas.site.entries import Channel, Layer
 from atlas.store import MODES, Mode
 
 METHODS = {
@@ -47,13 +47,6 @@ class Words:
             f"{what}, as a share of Σ |{mode}| over the {len(layer.rows)} channels of "
             f"{layer.shown} in that picture."
         )
-
-    def alt(self, channel: Channel, mode: Mode, reference: Reference, label: Label | None) -> str:
-        """Return what stands for a patch where it is not seen."""
-        named = f", class {label.shown}" if label else ""
-        score = self.score(mode, reference.score).replace(text.NO_BREAK, " ")
-        patch = f"patch {reference.rank} of {channel.address}"
-        return f"{patch}{named}, {self.score_name(mode)} {score}"
 
     def named_by(self, channel: Channel) -> str:
         """Return who gave a channel its name."""

@@ -1,0 +1,311 @@
+"""How long a site takes: an atlas of VGG16's size, and plain MkDocs Material beside it.
+
+The atlas is synthetic, but of real size: 4,224 channels in 13 layers, 40 references in each
+mode, 1,000 classes, names, senses, scores, questions and answers. Its pictures are noise in
+patches of one colour.
+
+    python benchmarks/site.py [--channels 4224] [--keep DIR]
+"""
+
+import argparse
+import gzip
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from atlas import files, names
+from atlas.names import NameRecord
+from atlas.store import Store
+
+WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+NUMBERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+K = 40
+CLASSES = 1000
+PICTURES = 5000
+SIDE = 224
+WORDS = (
+    "striped spotted furry round red blue green yellow dark bright curved straight wooden metal "
+    "glass woven dotted smooth rough wet sandy leafy grassy snowy head eye ear leg wheel window "
+    "door roof wall sky water tree flower bird dog cat fish snake insect car boat train plane "
+    "bottle cup ball book chair table lamp keyboard screen button letter edge corner texture "
+    "pattern background feather fur scale shell horn beak wing tail paw hand face"
+).split()
+
+
+def phrase(random: np.random.Generator, least: int, most: int) -> str:
+    return " ".join(random.choice(WORDS, random.integers(least, most + 1)))
+
+
+def make(root: Path, scale: float) -> None:
+    """Write the tables, the arrays and the pictures of an atlas."""
+    random = np.random.default_rng(0)
+    widths = [max(1, round(width * scale)) for width in WIDTHS]
+    layers = [f"features.{number}" for number in NUMBERS]
+    layer = np.repeat(layers, widths).tolist()
+    number = np.concatenate([np.arange(width) for width in widths])
+    count = len(layer)
+    pictures, classes = max(50, round(PICTURES * scale)), max(5, round(CLASSES * scale))
+    store = Store(root)
+    root.mkdir(parents=True)
+    write_pictures(store, random, pictures, classes)
+    shares = random.dirichlet(np.full(count, 0.05), classes).astype(np.float32)
+    top = np.argsort(-shares, axis=0)[:10].T
+    near = random.integers(0, count, (count, 20))
+    labels = ["_".join(phrase(random, 1, 3).split()) for _ in range(classes)]
+    named = [phrase(random, 2, 5) for _ in range(count)]
+    scores = random.random(count)
+    store.write_table("classes", {
+        "label": range(classes), "name": labels, "count": [50] * classes, "shares": list(shares),
+    })  # fmt: skip
+    store.write_table("channels", {
+        "layer": layer, "channel": number, "images": [50_000] * count,
+        "act_mean": random.random(count), "act_max": 10 * random.random(count),
+        "act_density": random.random(count), "rel_mean": random.random(count) / 100,
+        "rel_abs_mean": random.random(count) / 50, "top_classes": list(top),
+        "top_class_shares": [shares[row, channel] for channel, row in enumerate(top)],
+        "neighbours": list(near), "neighbour_similarities": [np.linspace(0.9, 0.5, 20)] * count,
+        "score_detection": scores, "score_detection_low": 0.9 * scores,
+        "score_detection_high": np.minimum(1, 1.1 * scores), "score_borrowed": scores / 2,
+    })  # fmt: skip
+    write_references(store, random, layer, number, pictures, classes)
+    records = []
+    for row in range(count):
+        record = NameRecord(
+            layer[row], int(number[row]), "vlm", "Qwen/Qwen2.5-VL-7B-Instruct", "named",
+            named[row], f"It shows {phrase(random, 6, 12)}.", float(random.random()),
+            revision="cc594898137f460bfe9f0759e9844b3ce807cfb5",
+            prompt={"name": "patches", "version": 1, "sha256": "0" * 64}, references="0" * 64,
+            images=list(range(80 * row, 80 * row + 9)),
+            raw=json.dumps({"name": named[row], "why": phrase(random, 30, 60)}),
+            details={"set": "s"},
+        )  # fmt: skip
+        records.append(record)
+        if row % 5 == 0:
+            for sense in range(2):
+                members = range(80 * row + 40 + sense, 80 * row + 80, 2)
+                records.append(
+                    NameRecord(
+                        record.layer, record.channel, "vlm", record.by, "named",
+                        phrase(random, 2, 4), None, 0.5, sense, 0.5, record.revision,
+                        details={"set": "s", "members": list(members)},
+                    )  # fmt: skip
+                )
+    names.append(store, records, 0)
+    names.write_columns(store, "vlm")
+    store.write_manifest({
+        "id": "vgg16-synthetic-00000000", "stages": {"patches": "x"}, "layers": layers, "k": K,
+        "model": {"name": "torchvision/vgg16", "weights": "none", "weights_sha256": "0" * 64},
+        "data": {"source": "synthetic"}, "versions": {"concept-atlas": "0"},
+        "images": {"seen": 50_000, "labelled": 50_000, "correct": 36_000, "skipped": 0, "skips": []},
+        "preprocessing": {"resize": 256, "crop": SIDE, "mean": [0.5] * 3, "std": [0.5] * 3,
+                          "interpolation": "bilinear"},
+        "activation": {"aggregate": "max", "normalize": False},
+        "relevance": {"aggregate": "sum", "normalize": True, "target": "label",
+                      "composite": "epsilon_plus_flat"},
+        "recipe": {"name": "synthetic", "model": {"name": "torchvision/vgg16"},
+                   "data": {"source": "folder:none"}, "site": {}},
+        "conservation": {}, "receptive_fields": {},
+    })  # fmt: skip
+    update_checksums(store)
+
+
+def write_pictures(store: Store, random: np.random.Generator, count: int, classes: int) -> None:
+    """A hundred files under many names: what is in them is not what is measured."""
+    folder = store.root / "images" / "00"
+    folder.mkdir(parents=True)
+    paths = []
+    for image in range(count):
+        path = folder / f"{image:020}.webp"
+        paths.append(path.relative_to(store.root).as_posix())
+        if image < 100:
+            coarse = random.integers(0, 256, (14, 14, 3), np.uint8)
+            picture = Image.fromarray(coarse).resize((SIDE, SIDE))
+            noise = random.integers(-12, 13, (SIDE, SIDE, 3))
+            picture = Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
+            picture.save(path, quality=90)
+        else:
+            shutil.copyfile(folder / f"{image % 100:020}.webp", path)
+    store.write_table("images", {
+        "image": range(count), "index": range(count),
+        "key": [f"val/n{image % classes:08}/{image:08}.JPEG" for image in range(count)],
+        "label": [image % classes for image in range(count)],
+        "predicted": random.integers(0, classes, count), "width": [SIDE] * count,
+        "height": [SIDE] * count, "path": paths, "sha256": [f"{n:064x}" for n in range(count)],
+    })  # fmt: skip
+
+
+def write_references(
+    store: Store,
+    random: np.random.Generator,
+    layer: list[str],
+    number: np.ndarray,
+    pictures: int,
+    classes: int,
+) -> None:
+    each, rows = 2 * K, 2 * K * len(layer)
+    image = random.integers(0, pictures, rows)
+    x0, y0 = random.integers(0, SIDE - 120, (2, rows))
+    size = random.integers(20, 120, rows)
+    store.write_table("references", {
+        "layer": [name for name in layer for _ in range(each)], "channel": np.repeat(number, each),
+        "mode": (["activation"] * K + ["relevance"] * K) * len(layer),
+        "rank": np.tile(np.arange(K), 2 * len(layer)),
+        "score": -np.sort(-random.random((2 * len(layer), K)), axis=1).ravel(),
+        "image": image, "label": image % classes, "predicted": image % classes,
+        "y": y0, "x": x0, "x0": x0, "y0": y0, "x1": x0 + size, "y1": y0 + size,
+    })  # fmt: skip
+    y, x = np.mgrid[-1:1:16j, -1:1:16j]
+    centres = random.uniform(-0.5, 0.5, (rows, 2, 1, 1)).astype(np.float32)
+    maps = np.exp(-3 * ((y - centres[:, 0]) ** 2 + (x - centres[:, 1]) ** 2))
+    store.write_array("masks.npy", (255 * maps).astype(np.uint8))
+
+
+def update_checksums(store: Store) -> None:
+    store.write_manifest({**store.manifest(), "files": store.checksums()})
+
+
+def timed(*arguments: object) -> tuple[float, float]:
+    """Run a command; return its seconds and the highest memory of it and its children in GiB."""
+    start = time.monotonic()
+    with subprocess.Popen(list(map(str, arguments)), stderr=subprocess.DEVNULL) as process:
+        watched, peak = psutil.Process(process.pid), 0
+        while process.poll() is None:
+            try:
+                family = [watched, *watched.children(recursive=True)]
+                peak = max(peak, sum(one.memory_info().rss for one in family))
+            except psutil.NoSuchProcess:
+                pass
+            time.sleep(0.1)
+    if process.returncode:
+        sys.exit(f"{arguments} failed")
+    return time.monotonic() - start, peak / 2**30
+
+
+def tree(site: Path) -> dict[str, int]:
+    return {p.relative_to(site).as_posix(): p.stat().st_mtime_ns for p in site.rglob("*") if p.is_file()}
+
+
+def rename(store: Store) -> None:
+    """Give one channel another name, as `atlas rename` does."""
+    row = store.table("channels").select(["layer", "channel"]).to_pylist()[7]
+    records = names.read(store)
+    again = NameRecord(row["layer"], row["channel"], "person", "somebody", "named", "another name")
+    names.append(store, [again], len(records))
+    names.write_columns(store, "vlm")
+    update_checksums(store)
+
+
+def plain(root: Path, pages: int, out: Path) -> tuple[float, float, float]:
+    """Build some of the pages with MkDocs Material as it comes: all in the navigation."""
+    shutil.rmtree(out, ignore_errors=True)
+    chosen = sorted((root / "pages" / "channels").rglob("*.md"))[:pages]
+    for path in (*chosen, root / "pages" / "index.md"):
+        target = out / "docs" / path.relative_to(root / "pages")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (out / "mkdocs.yml").write_text("site_name: plain\ntheme:\n  name: material\n")
+    seconds, memory = timed(sys.executable, "-m", "mkdocs", "build", "-q", "-f", out / "mkdocs.yml")
+    sizes = [path.stat().st_size for path in (out / "site" / "channels").rglob("*.html")]
+    return seconds, memory, float(np.mean(sizes)) / 1000
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="1 is VGG16")
+    parser.add_argument("--keep", type=Path, help="directory to leave the atlas in")
+    arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with tempfile.TemporaryDirectory() as scratch:
+        root = arguments.keep or Path(scratch) / "atlas"
+        if not (root / "manifest.json").is_file():
+            shutil.rmtree(root, ignore_errors=True)
+            make(root, arguments.scale)
+        report(Store(root), Path(scratch))
+
+
+def report(store: Store, scratch: Path) -> None:
+    root, site = store.root, store.root / "site"
+    command = sys.executable, "-m", "atlas", "site", root
+    (root / ".site.json").unlink(missing_ok=True)
+    first, memory = timed(*command)
+    rows = [("everything, with the pictures of patches", f"{first:.0f} s", f"{memory:.2f} GiB")]
+    # Pictures are made once after the pre-pass; pages whenever names or templates change.
+    (root / ".site.json").unlink()
+    shutil.rmtree(site)
+    ledger = json.loads((root / ".pages.json").read_text())
+    pictures = {key: value for key, value in ledger["pages"].items() if "." not in key}
+    files.write_text(root / ".pages.json", json.dumps({**ledger, "pages": pictures}))
+    for path in (root / "pages").rglob("*.md"):
+        path.unlink()
+    pages, memory = timed(*command)
+    rows.append(("all pages, pictures of patches there", f"{pages:.0f} s", f"{memory:.2f} GiB"))
+    before = tree(site)
+    rename(store)
+    again, memory = timed(*command)
+    after = tree(site)
+    changed = [name for name in after if before.get(name) != after[name]]
+    rows.append((f"after a new name ({len(changed)} files change)", f"{again:.1f} s", f"{memory:.2f} GiB"))
+    nothing, memory = timed(*command)
+    rows.append(("after nothing", f"{nothing:.1f} s", f"{memory:.2f} GiB"))
+    channels = [path.stat().st_size for path in (site / "channels").rglob("*.html")]
+    every = len(list(site.rglob("*.html")))
+    for width, (what, seconds, peak) in zip((44,) * len(rows), rows, strict=True):
+        print(f"{what:{width}} {seconds:>8} {peak:>9}", flush=True)
+    print(f"{every} pages; of a channel {np.mean(channels) / 1000:.1f} kB, at most {max(channels) / 1000:.1f} kB")
+    data = (site / "assets" / "search-data.js").read_bytes()
+    print(f"search data: {len(gzip.compress(data)) / 1000:.0f} kB compressed, {len(data) / 1000:.0f} kB")
+    print(f"search: {keystrokes(site)}")
+    for count in (200, 400, 800):
+        seconds, memory, size = plain(root, min(count, len(channels)), scratch / "plain")
+        print(
+            f"plain MkDocs Material, {count} channel pages: {seconds:.1f} s, {memory:.2f} GiB, "
+            f"{size:.0f} kB a page",
+            flush=True,
+        )
+
+
+def keystrokes(site: Path) -> str:
+    """Type into the search in Chromium; return the longest time from a key to the results."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return "not measured, there is no Chromium"
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((site / "search.html").as_uri())
+        times = page.evaluate(
+            """() => {
+                const box = document.getElementById("q");
+                const times = [];
+                for (const query of ["striped fur", "red wheel", "zebra", "28:79", "a", "e"]) {
+                    for (let n = 1; n <= query.length; n++) {
+                        box.value = query.slice(0, n);
+                        const start = performance.now();
+                        box.dispatchEvent(new Event("input"));
+                        document.body.offsetHeight;
+                        times.push(performance.now() - start);
+                    }
+                }
+                return times;
+            }"""
+        )
+        browser.close()
+    return f"{len(times)} keystrokes, median {np.median(times):.0f} ms, at most {max(times):.0f} ms"
+
+
+if __name__ == "__main__":
+    main()

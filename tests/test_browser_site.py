@@ -1,0 +1,275 @@
+"""The real site in a real browser, from the file system, without a network."""
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator[object]:
+    """A page that fails the test when a script does or a dialogue opens."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: problems.append(f"a dialogue: {dialog.message}"))
+    page.on(
+        "console",
+        lambda message: problems.append(message.text) if message.type == "error" else None,
+    )
+    yield page
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="module")
+def site(planted) -> str:
+    return (planted / "site").resolve().as_uri() + "/"
+
+
+def shown(page, selector: str) -> int:
+    return page.locator(f"{selector} >> visible=true").count()
+
+
+def test_search_finds_as_one_types(page, site):
+    page.goto(site + "search.html")
+    box = page.locator("#q")
+    box.type("strip")
+    assert "striped thing 4" in page.locator(".hits").inner_text()
+    assert page.locator(".found").inner_text().startswith(str(shown(page, ".hits .face")))
+    box.type("ed thing 4")
+    assert "striped thing 4" in page.locator(".hits .face").first.inner_text()
+    box.fill("left half")  # a sense
+    assert "0:2" in page.locator(".hits").inner_text()
+    box.fill("etc")  # a class
+    assert "../../etc" in page.locator(".hits .label").first.inner_text()
+    box.fill("nothing of the sort")
+    assert page.locator(".found").inner_text() == "0 channels"
+
+
+def test_an_address_jumps(page, site):
+    page.goto(site + "search.html")
+    page.locator("#q").type("3:5")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/channels/3/5.html")
+
+
+def test_facets_narrow_the_search(page, site):
+    page.goto(site + "search.html")
+    page.get_by_label("Layer").select_option(label="6")
+    assert shown(page, ".hits .face") == 7
+    page.get_by_label("Layer").select_option("")
+    page.get_by_label("Name").select_option(label="named by a person")
+    assert "seen by Ada" in page.locator(".hits").inner_text()
+    assert shown(page, ".hits .face") == 1
+
+
+def test_hostile_names_are_text_in_the_search(page, site, hostile):
+    page.goto(site + "search.html")
+    for name in hostile:
+        page.locator("#q").fill(" ".join(name.split())[:12])
+        assert page.locator(".hits script, .hits img[onerror]").count() == 0
+    page.locator("#q").fill("<script>")
+    assert "<script>alert(1)</script>" in page.locator(".hits").inner_text()
+
+
+def test_the_wall_is_filtered_and_sorted_without_a_reload(page, site):
+    page.goto(site + "layers/0.html")
+    page.evaluate("window.same = true")
+    assert shown(page, ".wall .face") == 6
+    page.get_by_label("Word").fill("seen by")
+    assert shown(page, ".wall .face") == 1
+    assert "1 of 6" in page.locator(".sieve output").inner_text()
+    page.get_by_label("Word").fill("")
+    page.get_by_label("Detection at least").fill("0.35")
+    assert shown(page, ".wall .face") == 1
+    page.get_by_label("Detection at least").fill("")
+    page.get_by_label("Sort by").select_option("d")
+    density = [float(face.get_attribute("data-d")) for face in page.locator(".face").all()]
+    assert density == sorted(density, reverse=True)
+    assert len({*density}) > 1
+    page.get_by_label("Sort by").select_option("a")
+    assert page.locator(".face").first.get_attribute("href").endswith("0/0.html")
+    assert page.evaluate("window.same")
+
+
+def test_switches_show_other_references_and_views(page, site):
+    page.goto(site + "channels/0/2.html")
+    assert shown(page, ".plate.relevance") == 1
+    assert shown(page, ".plate.activation") == 0
+    page.get_by_text("activation", exact=True).click()
+    assert shown(page, ".plate.activation") == 1
+    assert shown(page, ".plate.relevance") == 0
+    patch = page.locator(".plate.activation li b").first
+    image = "e => getComputedStyle(e).backgroundImage"
+    assert "/i/" not in patch.evaluate(image)
+    page.get_by_text("whole picture").click()
+    assert "/i/" in patch.evaluate(image)
+    page.reload()  # switches are remembered, also from the file system
+    assert shown(page, ".plate.activation") == 1
+    page.get_by_text("relevance", exact=True).click()
+    every = shown(page, ".plate.relevance li")
+    page.locator("label[for=sense-0]").click()
+    left = shown(page, ".plate.relevance li")
+    page.locator("label[for=sense-1]").click()
+    assert 0 < left < every
+    assert left + shown(page, ".plate.relevance li") == every
+
+
+def test_the_keyboard_reaches_everything(page, site):
+    page.goto(site + "channels/0/2.html")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/channels/0/3.html")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**/channels/0/2.html")
+    page.keyboard.press("/")
+    page.wait_for_url("**/search.html")
+    page.keyboard.type("striped")
+    page.keyboard.press("ArrowDown")
+    focused = page.evaluate("document.activeElement.className")
+    assert focused.startswith("face")
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/channels/**")
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+    assert {"by-relevance", "as-patch", "BUTTON", "A", "SUMMARY"} <= reached
+
+
+def test_dark_mode_follows_the_system(browser, site):
+    grounds = {}
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.goto(site + "index.html")
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        grounds[scheme] = [int(part) for part in colour[4:-1].split(",")[:3]]
+        page.close()
+    assert min(grounds["light"]) > 200
+    assert max(grounds["dark"]) < 60
+
+
+def test_a_citation_is_copied(browser, planted):
+    """Over HTTP, where the clipboard can be read back."""
+    with served(planted / "site") as address:
+        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        page.goto(f"{address}/channels/0/4.html")
+        page.get_by_role("button", name="Copy BibTeX").click()
+        page.get_by_text("Copied.").wait_for()
+        copied = page.evaluate("navigator.clipboard.readText()")
+        context.close()
+    assert copied.startswith("@misc{")
+    assert "striped thing 4" in copied
+
+
+def test_a_citation_of_another_version_is_told(page, site):
+    page.goto(site + "channels/0/4.html?v=01234567")
+    assert "version 01234567" in page.locator(".other-version").inner_text()
+    version = page.locator(".atlas").get_attribute("data-version")
+    page.goto(site + f"channels/0/4.html?v={version}")
+    assert page.locator(".other-version").count() == 0
+
+
+def test_a_random_channel_is_some_channel(page, site):
+    page.goto(site + "index.html")
+    page.get_by_text("Random channel").click()
+    page.wait_for_url("**/channels/**")
+    page.goto(site + "layers/3.html")
+    page.get_by_text("Random channel").click()
+    page.wait_for_url("**/channels/3/*.html")
+
+
+@pytest.mark.parametrize("below", ["", "some/path/"])
+def test_no_request_leaves_the_site(browser, planted, tmp_path, below):
+    """Nor does any fail, on a server and below a path of it."""
+    root = tmp_path / "root"
+    shutil.copytree(planted / "site", root / below)
+    asked, failed = [], []
+    with served(root) as address:
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("response", lambda r: failed.append(r.url) if r.status >= 400 else None)
+        for name in PAGES:
+            page.goto(f"{address}/{below}{name}")
+            page.wait_for_load_state("networkidle")
+        page.close()
+    outside = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+    assert outside == []
+    assert [url for url in failed if not url.endswith("favicon.ico")] == []
+
+
+PAGES = (
+    *("index.html", "search.html?q=striped", "layers/index.html", "layers/0.html"),
+    *("channels/0/2.html", "classes/index.html", "classes/0.html", "about.html"),
+    *("guide.html", "data.html", "cite.html"),
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, site, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = browser.new_page(color_scheme=scheme)
+    found = {}
+    for name in PAGES:
+        page.goto(site + name)
+        page.wait_for_timeout(150)
+        violations = Axe().run(page).response["violations"]
+        for violation in violations:
+            if violation["impact"] in ("serious", "critical"):
+                nodes = [f"{n['html'][:160]} {n['failureSummary']}" for n in violation["nodes"]]
+                found[name, violation["id"]] = nodes[:2]
+    page.close()
+    assert found == {}
+
+
+@pytest.mark.parametrize("width", [360, 1920])
+def test_nothing_is_wider_than_the_screen(browser, site, width):
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    for name in PAGES:
+        page.goto(site + name)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, name
+    page.close()
+
+
+class served:  # noqa: N801 (a context manager)
+    """Serve a folder on this machine."""
+
+    def __init__(self, root: Path) -> None:
+        handler = functools.partial(_Quiet, directory=str(root))
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass

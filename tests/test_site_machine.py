@@ -1,0 +1,72 @@
+"""The files for programs: valid by their schemas, and the same as the tables."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from atlas.store import open_store
+
+
+def read(path: Path):
+    return json.loads(path.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def api(planted) -> Path:
+    return planted / "site" / "api" / "v1"
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("index", "index.json"), ("channel", "channels/*/*.json"), ("class", "classes/*.json")],
+)
+def test_every_file_is_valid_by_its_schema(api, name, files):
+    validator = jsonschema.Draft202012Validator(read(api / "schema" / f"{name}.json"))
+    validator.check_schema(validator.schema)
+    found = sorted(api.glob(files))
+    assert found
+    for path in found:
+        assert [error.message for error in validator.iter_errors(read(path))] == [], path
+
+
+def test_a_channel_is_what_the_tables_say(planted, api):
+    store = open_store(planted)
+    keys = store.table("images")["key"].to_pylist()
+    for row in store.table("channels").to_pylist():
+        told = read(api / "channels" / row["layer"] / f"{row['channel']}.json")
+        assert told["address"] == f"{row['layer']}:{row['channel']}"
+        assert told["name"] == (row["name"] and " ".join(row["name"].split()))
+        assert told["scores"]["detection"] == row["score_detection"]
+        assert told["statistics"]["rel_mean"] == row["rel_mean"]
+        assert [c["class"] for c in told["classes"]] == row["top_classes"]
+        mine = [
+            r for r in store.table("references").to_pylist()
+            if (r["layer"], r["channel"]) == (row["layer"], row["channel"])
+        ]  # fmt: skip
+        for mode in ("activation", "relevance"):
+            expected = [(r["score"], keys[r["image"]]) for r in mine if r["mode"] == mode]
+            assert [(r["score"], r["key"]) for r in told["references"][mode]] == expected
+
+
+def test_every_file_of_the_index_is_there(planted, api):
+    index = read(api / "index.json")
+    site = planted / "site"
+    for entry in index["layers"]:
+        for channel in entry["channels"]:
+            assert (site / entry["files"].replace("CHANNEL", str(channel))).is_file()
+    for name in (*(entry["file"] for entry in index["classes"]), *index["tables"]):
+        assert (site / name).is_file()
+
+
+def test_tables_are_those_of_the_atlas_and_csv_has_their_rows(planted, api):
+    for name in ("channels", "references", "images", "classes"):
+        table = pq.read_table(api / "tables" / f"{name}.parquet")
+        assert table.equals(open_store(planted).table(name))
+        if name != "references":
+            options = pyarrow.csv.ParseOptions(newlines_in_values=True)
+            csv = pyarrow.csv.read_csv(api / "tables" / f"{name}.csv", parse_options=options)
+            assert csv.num_rows == table.num_rows
