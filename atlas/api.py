@@ -28,11 +28,12 @@ from atlas.contents import Contents
 from atlas.errors import UserError
 from atlas.lookup import Choice, Hit, Words
 from atlas.lookup.choice import class_name
-from atlas.store import open_store
+from atlas.store import Mode, open_store
 
 if TYPE_CHECKING:
     from atlas.encoders import Encoder
     from atlas.evidence import Evidence
+    from atlas.figure import Width
 
 
 class Atlas(Contents):
@@ -203,6 +204,49 @@ class Atlas(Contents):
         else:
             citation = cite.of_atlas(self)
         return cite.written(citation, format)
+
+    def figure(
+        self,
+        *addresses: str,
+        out: str | Path,
+        explanation: str | None = None,
+        width: "Width" = "two",
+        mode: Mode = "relevance",
+    ) -> str:
+        """Draw the patches of channels, or an explanation, for a paper.
+
+        Parameters
+        ----------
+        *addresses : str
+            Channels, `LAYER:CHANNEL`; each gets a line.
+        out : str or Path
+            File to write: .pdf, .svg or .png.
+        explanation : str, optional
+            Id of the explanation to draw, in place of channels.
+        width : {"one", "two"}
+            Columns of the page: 89 or 183 mm, for 5 or 10 pictures side by side.
+        mode : {"activation", "relevance"}
+            By which score the patches were chosen.
+
+        Returns
+        -------
+        str
+            Text of the caption.
+
+        Raises
+        ------
+        UserError
+            There is no such channel or explanation, or matplotlib is not installed (it comes with
+            the extra `figure`).
+        """
+        from atlas import figure as figures  # noqa: PLC0415 (slow)
+
+        if bool(addresses) == (explanation is not None):
+            raise UserError("give addresses of channels, or the id of an explanation")
+        if explanation is not None:
+            return figures.of_one_explanation(self, explanation, Path(out), width)
+        channels = [self[address] for address in addresses]
+        return figures.of_channels(self, channels, Path(out), width, mode)
 
     @cached_property
     def _words(self) -> Words:
