@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO := build/out/demo
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint bench-demo bench-prepass clean
+.PHONY: demo test lint bench-demo bench-prepass bench-site screenshots clean
 
 demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
@@ -27,6 +27,14 @@ bench-demo: demo .venv/installed-tests
 # The pre-pass beside zennit-crp and the bare passes of VGG16.
 bench-prepass: .venv/installed-tests
 	$(BIN)/python benchmarks/prepass.py
+
+# A site of VGG16's size beside plain MkDocs Material.
+bench-site: .venv/installed-tests
+	$(BIN)/python benchmarks/site.py
+
+# Pictures of the demo's pages, for docs/screenshots.
+screenshots: demo .venv/installed-tests
+	$(BIN)/python docs/screenshots/take.py $(DEMO) docs/screenshots
 
 clean:
 	rm -rf .venv build/out dist .mypy_cache .pytest_cache .ruff_cache

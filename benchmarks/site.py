@@ -4,7 +4,7 @@ The atlas is synthetic, but of real size: 4,224 channels in 13 layers, 40 refere
 mode, 1,000 classes, names, senses, scores, questions and answers. Its pictures are noise in
 patches of one colour.
 
-    python benchmarks/site.py [--channels 4224] [--keep DIR]
+    python benchmarks/site.py [--scale 1] [--keep DIR]
 """
 
 import argparse
@@ -39,10 +39,11 @@ WORDS = (
     "door roof wall sky water tree flower bird dog cat fish snake insect car boat train plane "
     "bottle cup ball book chair table lamp keyboard screen button letter edge corner texture "
     "pattern background feather fur scale shell horn beak wing tail paw hand face"
-).split()
+).split()  # noqa: SIM905
 
 
 def phrase(random: np.random.Generator, least: int, most: int) -> str:
+    """Return some words."""
     return " ".join(random.choice(WORDS, random.integers(least, most + 1)))
 
 
@@ -95,10 +96,19 @@ def make(root: Path, scale: float) -> None:
                 members = range(80 * row + 40 + sense, 80 * row + 80, 2)
                 records.append(
                     NameRecord(
-                        record.layer, record.channel, "vlm", record.by, "named",
-                        phrase(random, 2, 4), None, 0.5, sense, 0.5, record.revision,
+                        record.layer,
+                        record.channel,
+                        "vlm",
+                        record.by,
+                        "named",
+                        phrase(random, 2, 4),
+                        None,
+                        0.5,
+                        sense,
+                        0.5,
+                        record.revision,
                         details={"set": "s", "members": list(members)},
-                    )  # fmt: skip
+                    )
                 )
     names.append(store, records, 0)
     names.write_columns(store, "vlm")
@@ -106,7 +116,8 @@ def make(root: Path, scale: float) -> None:
         "id": "vgg16-synthetic-00000000", "stages": {"patches": "x"}, "layers": layers, "k": K,
         "model": {"name": "torchvision/vgg16", "weights": "none", "weights_sha256": "0" * 64},
         "data": {"source": "synthetic"}, "versions": {"concept-atlas": "0"},
-        "images": {"seen": 50_000, "labelled": 50_000, "correct": 36_000, "skipped": 0, "skips": []},
+        "images": {"seen": 50_000, "labelled": 50_000, "correct": 36_000, "skipped": 0,
+                   "skips": []},
         "preprocessing": {"resize": 256, "crop": SIDE, "mean": [0.5] * 3, "std": [0.5] * 3,
                           "interpolation": "bilinear"},
         "activation": {"aggregate": "max", "normalize": False},
@@ -120,7 +131,7 @@ def make(root: Path, scale: float) -> None:
 
 
 def write_pictures(store: Store, random: np.random.Generator, count: int, classes: int) -> None:
-    """A hundred files under many names: what is in them is not what is measured."""
+    """Write a hundred pictures, each under many names: their content is not measured."""
     folder = store.root / "images" / "00"
     folder.mkdir(parents=True)
     paths = []
@@ -152,6 +163,7 @@ def write_references(
     pictures: int,
     classes: int,
 ) -> None:
+    """Write the references, best first, and their masks."""
     each, rows = 2 * K, 2 * K * len(layer)
     image = random.integers(0, pictures, rows)
     x0, y0 = random.integers(0, SIDE - 120, (2, rows))
@@ -171,6 +183,7 @@ def write_references(
 
 
 def update_checksums(store: Store) -> None:
+    """Record the tables in the manifest."""
     store.write_manifest({**store.manifest(), "files": store.checksums()})
 
 
@@ -192,7 +205,10 @@ def timed(*arguments: object) -> tuple[float, float]:
 
 
 def tree(site: Path) -> dict[str, int]:
-    return {p.relative_to(site).as_posix(): p.stat().st_mtime_ns for p in site.rglob("*") if p.is_file()}
+    """Return every file and when it was written."""
+    return {
+        p.relative_to(site).as_posix(): p.stat().st_mtime_ns for p in site.rglob("*") if p.is_file()
+    }
 
 
 def rename(store: Store) -> None:
@@ -236,6 +252,7 @@ def main() -> None:
 
 
 def report(store: Store, scratch: Path) -> None:
+    """Build the site in several ways, and print what each took."""
     root, site = store.root, store.root / "site"
     command = sys.executable, "-m", "atlas", "site", root
     (root / ".site.json").unlink(missing_ok=True)
@@ -256,16 +273,22 @@ def report(store: Store, scratch: Path) -> None:
     again, memory = timed(*command)
     after = tree(site)
     changed = [name for name in after if before.get(name) != after[name]]
-    rows.append((f"after a new name ({len(changed)} files change)", f"{again:.1f} s", f"{memory:.2f} GiB"))
+    rows.append(
+        (f"after a new name ({len(changed)} files change)", f"{again:.1f} s", f"{memory:.2f} GiB")
+    )
     nothing, memory = timed(*command)
     rows.append(("after nothing", f"{nothing:.1f} s", f"{memory:.2f} GiB"))
     channels = [path.stat().st_size for path in (site / "channels").rglob("*.html")]
     every = len(list(site.rglob("*.html")))
     for width, (what, seconds, peak) in zip((44,) * len(rows), rows, strict=True):
         print(f"{what:{width}} {seconds:>8} {peak:>9}", flush=True)
-    print(f"{every} pages; of a channel {np.mean(channels) / 1000:.1f} kB, at most {max(channels) / 1000:.1f} kB")
+    print(
+        f"{every} pages; of a channel {np.mean(channels) / 1000:.1f} kB, at most {max(channels) / 1000:.1f} kB"
+    )
     data = (site / "assets" / "search-data.js").read_bytes()
-    print(f"search data: {len(gzip.compress(data)) / 1000:.0f} kB compressed, {len(data) / 1000:.0f} kB")
+    print(
+        f"search data: {len(gzip.compress(data)) / 1000:.0f} kB compressed, {len(data) / 1000:.0f} kB"
+    )
     print(f"search: {keystrokes(site)}")
     for count in (200, 400, 800):
         seconds, memory, size = plain(root, min(count, len(channels)), scratch / "plain")

@@ -150,7 +150,7 @@
 
   const show = () => {
     const { list, labels, idle } = search();
-    const entries = labels.slice(0, 8).map((label) => {
+    const entries = labels.slice(0, 4).map((label) => {
       const link = make("a", "label", "Class ");
       link.href = label.link;
       link.append(make("bdi", "", label.name));
