@@ -33,13 +33,14 @@ K = 40
 CLASSES = 1000
 PICTURES = 5000
 SIDE = 224
-WORDS = (
+TEXT = (
     "striped spotted furry round red blue green yellow dark bright curved straight wooden metal "
     "glass woven dotted smooth rough wet sandy leafy grassy snowy head eye ear leg wheel window "
     "door roof wall sky water tree flower bird dog cat fish snake insect car boat train plane "
     "bottle cup ball book chair table lamp keyboard screen button letter edge corner texture "
     "pattern background feather fur scale shell horn beak wing tail paw hand face"
-).split()  # noqa: SIM905
+)
+WORDS = TEXT.split()
 
 
 def phrase(random: np.random.Generator, least: int, most: int) -> str:
@@ -282,13 +283,11 @@ def report(store: Store, scratch: Path) -> None:
     every = len(list(site.rglob("*.html")))
     for width, (what, seconds, peak) in zip((44,) * len(rows), rows, strict=True):
         print(f"{what:{width}} {seconds:>8} {peak:>9}", flush=True)
-    print(
-        f"{every} pages; of a channel {np.mean(channels) / 1000:.1f} kB, at most {max(channels) / 1000:.1f} kB"
-    )
+    mean, most = np.mean(channels) / 1000, max(channels) / 1000
+    print(f"{every} pages; of a channel {mean:.1f} kB, at most {most:.1f} kB")
     data = (site / "assets" / "search-data.js").read_bytes()
-    print(
-        f"search data: {len(gzip.compress(data)) / 1000:.0f} kB compressed, {len(data) / 1000:.0f} kB"
-    )
+    packed = len(gzip.compress(data)) / 1000
+    print(f"search data: {packed:.0f} kB compressed, {len(data) / 1000:.0f} kB")
     print(f"search: {keystrokes(site)}")
     for count in (200, 400, 800):
         seconds, memory, size = plain(root, min(count, len(channels)), scratch / "plain")
