@@ -31,6 +31,7 @@ from atlas.lookup.choice import class_name
 from atlas.store import Mode, open_store
 
 if TYPE_CHECKING:
+    from atlas.diff import By, Comparison
     from atlas.encoders import Encoder
     from atlas.evidence import Evidence
     from atlas.figure import Width
@@ -204,6 +205,39 @@ class Atlas(Contents):
         else:
             citation = cite.of_atlas(self)
         return cite.written(citation, format)
+
+    def diff(self, other: "Atlas", by: "By" = "address") -> "Comparison":
+        """Compare with another atlas: the same network on other data, or another checkpoint.
+
+        Parameters
+        ----------
+        other : Atlas
+            The other one.
+        by : {"address", "patches"}
+            Which channels are one: those with the same address, or those of a layer whose patches
+            are most alike (an optimal assignment).
+
+        Returns
+        -------
+        atlas.diff.Comparison
+            Matched channels with the rank-biased overlap of their references and the cosine of
+            their patches, their names, and the classes that moved.
+
+        Raises
+        ------
+        UserError
+            Nothing can be compared.
+
+        Examples
+        --------
+        >>> a = atlas.open("build/out/demo")
+        >>> same = a.diff(a)
+        >>> sum(pair.renamed for pair in same.channels)
+        0
+        """
+        from atlas.diff import compare  # noqa: PLC0415 (needs faiss)
+
+        return compare(self, other, by)
 
     def figure(
         self,

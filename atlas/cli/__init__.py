@@ -3,7 +3,17 @@
 Each module has the commands of one subject; importing it adds them to `main`.
 """
 
-from atlas.cli import building, citing, explaining, looking, naming, publishing, scoring
+from atlas.cli import building, citing, comparing, explaining, looking, naming, publishing, scoring
 from atlas.cli.group import main
 
-__all__ = ["building", "citing", "explaining", "looking", "main", "naming", "publishing", "scoring"]
+__all__ = [
+    "building",
+    "citing",
+    "comparing",
+    "explaining",
+    "looking",
+    "main",
+    "naming",
+    "publishing",
+    "scoring",
+]
