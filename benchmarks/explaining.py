@@ -245,18 +245,18 @@ def _recorded(module: nn.Module, image: Tensor) -> tuple[Tensor, Tensor, dict[st
 
 
 def _timed(ways: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Return the median seconds of each way, one after another in every round."""
+    """Return the median CPU seconds of each way, one after another in every round."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in tqdm(range(repeats + 1), desc="rounds"):
         for name, run in ways.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
 def _print_times(took: dict[str, float]) -> None:
-    print("\n| VGG16, 224 px, 3 layers x 8 channels | seconds |\n|:--|--:|")
+    print("\n| VGG16, 224 px, 3 layers x 8 channels | CPU seconds |\n|:--|--:|")
     for name, seconds in took.items():
         print(f"| {name} | {seconds:.2f} |")
     passes = took["one forward pass"] + took["one forward pass of positive parts"]
