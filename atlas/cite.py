@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from atlas import names
 from atlas.contents import Channel, Contents
 from atlas.errors import UserError
 from atlas.store import Store
@@ -31,10 +30,6 @@ _LATEX = str.maketrans(
         **{letter: f"\\{letter}" for letter in "&%$#_"},
     }
 )
-
-_ELSEWHERE = {"index.html": ""}
-"""Pages whose key has no part of its own."""
-
 
 @dataclass(frozen=True)
 class Citation:
@@ -65,13 +60,23 @@ class Citation:
 
 def of_atlas(contents: Contents) -> Citation:
     """Cite an atlas as a whole."""
-    return _citation(contents, None, "index.html", _named_by(contents.store, None))
+    times = [r.time[:10] for records in contents.namings.values() for r in records if r.time]
+    return _citation(contents, None, "index.html", _namers(contents), max(times, default=""))
 
 
 def of_channel(channel: Channel, contents: Contents) -> Citation:
     """Cite a channel's page."""
     what = f"Channel {channel.address}" + (f" “{plain(channel.name)}”" if channel.name else "")
-    return _citation(contents, what, channel.permalink, _named_by(contents.store, channel))
+    records = [
+        record
+        for record in contents.namings.get(channel.address, ())
+        if (record.method, record.by) == (channel.named_by, channel.namer)
+    ]
+    namer, named = channel.namer or "", ""
+    if records:
+        namer, named = _model(records[-1].by, records[-1].revision), records[-1].time[:10]
+    by = f"; name by {namer}" if namer and channel.name else ""
+    return _citation(contents, what, channel.permalink, by, named)
 
 
 def of_class(name: str, contents: Contents) -> Citation:
@@ -100,12 +105,12 @@ def of_explanation(slug: str, contents: Contents) -> Citation:
         raise UserError(
             f"{folder / slug / 'evidence.json'} is damaged: explain the picture again"
         ) from error
-    return _citation(contents, what, f"explanations/{slug}.html", _named_by(contents.store, None))
+    return _citation(contents, what, f"explanations/{slug}.html", _namers(contents))
 
 
 def key(atlas_id: str, permalink: str) -> str:
-    """Return the BibTeX key of a page."""
-    page = _ELSEWHERE.get(permalink, permalink.removesuffix(".html"))
+    """Return the BibTeX key of a page; that of index.html is the atlas's own."""
+    page = "" if permalink == "index.html" else permalink.removesuffix(".html")
     return re.sub(r"[^A-Za-z0-9]+", "-", f"{atlas_id}-{page}").strip("-")
 
 
@@ -175,7 +180,10 @@ def written(citation: Citation, form: Format) -> str:
     return writers[form](citation)
 
 
-def _citation(contents: Contents, what: str | None, permalink: str, named_by: str) -> Citation:
+def _citation(
+    contents: Contents, what: str | None, permalink: str, named_by: str, named: str = ""
+) -> Citation:
+    """Cite a page; `named_by` says who named what is on it, `named` when."""
     manifest = contents.manifest
     given = contents.recipe.cite
     model, data = manifest["model"], manifest["data"]
@@ -194,7 +202,7 @@ def _citation(contents: Contents, what: str | None, permalink: str, named_by: st
         title=plain(what) if what else of_whole,
         part_of=of_whole if what else None,
         authors=tuple(filter(None, map(plain, given.authors))),
-        date=given.date or _made(contents.store),
+        date=given.date or named or _measured(contents.store),
         version=plain(given.version) or version,
         atlas_id=contents.id,
         # The version in the address says which atlas the reader had before them.
@@ -204,27 +212,20 @@ def _citation(contents: Contents, what: str | None, permalink: str, named_by: st
     )
 
 
-def _named_by(store: Store, channel: Channel | None) -> str:
-    """Return who gave a channel its name, or all channels theirs, with the models' revisions."""
-    records = names.read(store)
-    if channel is not None:
-        if channel.name is None:
-            return ""
-        records = [r for r in records if (r.layer, r.channel) == (channel.layer, channel.number)]
-        records = [r for r in records if (r.method, r.by) == (channel.named_by, channel.namer)][-1:]
-        who = {(r.by, r.revision) for r in records} or {(channel.namer or "", None)}
-    else:
-        who = {(r.by, r.revision) for r in records if r.method == "vlm"}
-    texts = sorted(plain(by) + (f" at {plain(rev)}" if rev else "") for by, rev in who if by)
-    return f"; names by {', '.join(texts)}" if texts else ""
+def _namers(contents: Contents) -> str:
+    """Return which models gave names."""
+    every = (record for records in contents.namings.values() for record in records)
+    models = {_model(record.by, record.revision) for record in every if record.method == "vlm"}
+    return f"; names by {', '.join(sorted(models))}" if models else ""
 
 
-def _made(store: Store) -> str:
-    """Return when the atlas got its last name, or else when it was measured."""
-    times = [record.time[:10] for record in names.read(store) if record.time]
-    if times:
-        return max(times)
-    changed = store.table_path("channels").stat().st_mtime
+def _model(name: str, revision: str | None) -> str:
+    return plain(name) + (f" at {plain(revision)}" if revision else "")
+
+
+def _measured(store: Store) -> str:
+    """Return the day on which the pictures were chosen."""
+    changed = store.table_path("images").stat().st_mtime
     return datetime.fromtimestamp(changed, UTC).date().isoformat()
 
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from atlas import addresses
+from atlas import addresses, names
 from atlas.errors import UserError
+from atlas.names import NameRecord
 from atlas.store import MODES, Mode, Store
 
 if TYPE_CHECKING:
@@ -269,6 +270,14 @@ class Contents:
     def references(self) -> pa.Table:
         """references.parquet, as an Arrow table."""
         return self.store.table("references")
+
+    @cached_property
+    def namings(self) -> dict[str, list[NameRecord]]:
+        """Every naming that was ever done, by address, as names.jsonl has them."""
+        namings: dict[str, list[NameRecord]] = {}
+        for record in names.read(self.store):
+            namings.setdefault(f"{record.layer}:{record.channel}", []).append(record)
+        return namings
 
     @property
     def named(self) -> bool:
