@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from atlas.cli.group import atlas_argument, main, set_option
+from atlas.errors import UserError
 
 
 @main.command()
@@ -31,6 +32,12 @@ def explain(
     from atlas.recipe import recorded  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
 
+    for override in overrides:
+        if not override.startswith(("explain.", "model.device=")):
+            raise UserError(
+                f"--set {override}: an explanation is by what the atlas measured; only [explain] "
+                "and model.device can change (build another atlas for the rest)"
+            )
     store = open_store(atlas_dir)
     recipe = recorded(store.manifest(), overrides)
     outcome = pipeline.explain(store, recipe, images, target)

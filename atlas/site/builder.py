@@ -30,9 +30,6 @@ from atlas.site.output import Tree, link, prune, put, same, walk
 
 TEMPORARY = ".site.partial"
 LEDGER = ".site.json"
-EXPLAINED = "explanations/index.md"
-"""In the navigation, if any picture has been explained."""
-
 THEME = "theme"
 ENOUGH = 200
 """Pages for which it is not worth starting one more process: that takes a second."""
@@ -59,8 +56,6 @@ def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
     if (root / "pages" / "explanations" / "index.md").is_file():
         after = next(n for n, entry in enumerate(base["nav"]) if "Classes" in entry) + 1
         base["nav"].insert(after, {"Explanations": "explanations/index.md"})
-    if (root / "pages" / EXPLAINED).is_file():
-        base["nav"].insert(-3, {"Explanations": EXPLAINED})
     comment = "# Made by `atlas site` from the base configuration; changes here are lost.\n"
     text_of_base: str = yaml.safe_dump(base, allow_unicode=True, sort_keys=False)
     Tree(root / THEME).write(

@@ -104,15 +104,12 @@ class Pages:
         explanations.write(
             catalogue.store.root, catalogue, self._tree, self._writer, self._plates, self._citing
         )
-        explanations.write(
-            catalogue.store.root, catalogue, self._tree, self._writer, self._plates, self._citing
-        )
         self._machine.whole(self._title, self._description)
 
     def _unchanged(self, link: str) -> bool:
         """Keep the files of a page if all that they show is as it was."""
         known = self._ledger.files(link)
-        return known is not None and self._tree.keep(*known)
+        return known is not None and self._tree.keep(known)
 
     def _channel(self, channel: Channel) -> None:
         catalogue = self._catalogue
@@ -148,7 +145,7 @@ class Pages:
             next=channels[after] if after < len(channels) else None,
         )
         shown = [channel.row, *(other.row for other, _ in near), *(row for row, _ in together)]
-        self._ledger.add(channel.link, shown, [page, json])
+        self._ledger.add(channel.link, shown, self._tree.sizes([page, json]))
 
     def _layer(self, layer: Layer) -> None:
         layers = self._catalogue.layers
@@ -167,7 +164,7 @@ class Pages:
             previous=layers[layer.position - 1] if layer.position else None,
             next=layers[layer.position + 1] if layer.position + 1 < len(layers) else None,
         )
-        self._ledger.add(layer.link, layer.rows, [page])
+        self._ledger.add(layer.link, layer.rows, self._tree.sizes([page]))
 
     def _label(
         self, label: Label, previous: Label | None, following: Label | None, pictures: list[int]
@@ -199,7 +196,7 @@ class Pages:
         )
         shown = {channel.row for _, channels in carriers for channel in channels}
         shown |= {spot.channel.row for spot in spots} | _rows(kin)
-        self._ledger.add(link, shown, [page, json])
+        self._ledger.add(link, shown, self._tree.sizes([page, json]))
 
     def _overviews(self, pictures: dict[int, list[int]]) -> None:
         catalogue, title = self._catalogue, self._title

@@ -228,6 +228,7 @@ def test_pictures_that_cannot_be_read_do_not_stop_the_rest(named, run, tmp_path,
         (("--set", "explain.layers=['nothing.*']"), "no measured layer fits 'nothing.*'"),
         (("--set", "explain.coverage=2"), "explain.coverage"),
         (("--set", "explain.colour=2"), "there is no 'explain.colour'"),
+        (("--set", "relevance.composite=epsilon_gamma"), "only [explain] and model.device"),
     ],
 )
 def test_mistakes_are_told_in_one_line(named, run, pictures_to_explain, arguments, words):

@@ -191,7 +191,7 @@ def test_ten_photographs(tmp_path):
     store = pipeline.index(recipe, root)
     assert store is not None
     paths = sorted(photos.iterdir())[::3]
-    outcome = pipeline.explain(store, recorded(store.manifest()), paths, None)
+    outcome = pipeline.explain(store, recorded(store.manifest(), ["explain.draws=1"]), paths, None)
     assert len(outcome.done) == EXPLAINED
     site.render(store)
     site.build(store)
