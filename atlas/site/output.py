@@ -7,7 +7,7 @@ ledger goes further: a page whose sources are those of the last time is not even
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._present = {name for name, entry in walk(root) if entry.stat().st_size}
+        self._present = {name: entry.stat().st_size for name, entry in walk(root)}
         self._kept: set[str] = set()
 
     def write(self, name: str, content: str | bytes) -> None:
@@ -77,13 +77,28 @@ class Tree:
         if name in self._present and (self.root / name).read_bytes() == data:
             return
         put(self.root / name, data)
-        self._present.add(name)
+        self._present[name] = len(data)
 
-    def keep(self, *names: str) -> bool:
-        """Keep files as they are, if all of them are there."""
-        if not self._present.issuperset(names):
+    def keep(self, sizes: Mapping[str, int]) -> bool:
+        """Keep files as they are, if all of them are there and have these sizes."""
+        if any(self._present.get(name) != size for name, size in sizes.items()):
             return False
-        self._kept.update(names)
+        self._kept.update(sizes)
+        return True
+
+    def sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the sizes of files that are there."""
+        return {name: self._present[name] for name in names}
+
+    def has_webp(self, name: str) -> bool:
+        """Keep the picture `name` if it is there and whole; its name must tell its content."""
+        if name not in self._present:
+            return False
+        with (self.root / name).open("rb") as file:
+            head = file.read(8)
+        if head[:4] != b"RIFF" or int.from_bytes(head[4:8], "little") + 8 != self._present[name]:
+            return False
+        self._kept.add(name)
         return True
 
     def link(self, name: str, source: Path) -> None:
@@ -93,7 +108,7 @@ class Tree:
         if name in self._present and same(path.stat(), source.stat()):
             return
         link(path, source)
-        self._present.add(name)
+        self._present[name] = path.stat().st_size
 
     def within(self, folder: str) -> list[str]:
         """Return the files that were put or kept below `folder`, in order."""
@@ -101,7 +116,7 @@ class Tree:
 
     def close(self) -> None:
         """Remove what an earlier rendering left: pages of channels that are no more."""
-        for name in self._present - self._kept:
+        for name in self._present.keys() - self._kept:
             (self.root / name).unlink(missing_ok=True)
         prune(self.root)
 
@@ -143,19 +158,19 @@ class Ledger:
         except (OSError, ValueError, KeyError, TypeError):  # none, or not ours: all is made anew
             pass
 
-    def files(self, page: str) -> list[str] | None:
-        """Return the files of a page whose sources have not changed, or None."""
+    def files(self, page: str) -> dict[str, int] | None:
+        """Return files and sizes of a page whose sources have not changed, or None."""
         entry = self._old.get(page)
         if entry is None or entry["made"] != self._digest(entry["rows"]):
             return None
         self._new[page] = entry
-        names: list[str] = entry["files"]
-        return names
+        sizes: dict[str, int] = entry["files"]
+        return sizes
 
-    def add(self, page: str, rows: Iterable[int], names: Sequence[str]) -> None:
-        """Record that a page was made from these channels, as these files."""
+    def add(self, page: str, rows: Iterable[int], sizes: Mapping[str, int]) -> None:
+        """Record that a page was made from these channels, as files of these sizes."""
         used = sorted(set(rows))
-        self._new[page] = {"made": self._digest(used), "rows": used, "files": [*names]}
+        self._new[page] = {"made": self._digest(used), "rows": used, "files": sizes}
 
     def close(self) -> None:
         """Write the ledger for the next time."""

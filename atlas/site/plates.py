@@ -67,8 +67,8 @@ class Plates:
         missing = []
         for channel in catalogue.channels:
             known = self._ledger.files(_key(channel))
-            if known is not None and self._tree.keep(*known):
-                self._made[channel.row] = known
+            if known is not None and self._tree.keep(known):
+                self._made[channel.row] = [*known]
             else:
                 missing.append(channel)
         pool = ThreadPoolExecutor(os.cpu_count())
@@ -144,13 +144,14 @@ class Plates:
         if self._images == "none":
             return
         known = self._ledger.files("pictures")
-        if known is None or not self._tree.keep(*known):
-            known = [_picture(image) for image in images["image"]]
+        if known is None or not self._tree.keep(known):
+            names = [_picture(image) for image in images["image"]]
             if self._images == "thumbs":
-                for image, name in zip(images["image"], known, strict=True):
+                for image, name in zip(images["image"], names, strict=True):
                     self._sheets.thumb(name, image)
             else:
-                self._link(known)
+                self._link(names)
+            known = self._tree.sizes(names)
         self._ledger.add("pictures", (), known)
 
     def _link(self, names: list[str]) -> None:
@@ -182,7 +183,7 @@ class Plates:
                     for mode, references in found.items()
                 ]
         self._made[channel.row] = made
-        self._ledger.add(_key(channel), (), made)
+        self._ledger.add(_key(channel), (), self._tree.sizes(made))
 
     def _found(self, channel: Channel) -> dict[Mode, list[Reference]]:
         references = self._catalogue.references

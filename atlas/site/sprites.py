@@ -59,7 +59,7 @@ class Sheets:
         """Put a column of patches, best on top, and return its name."""
         tile = min(tile, LONGEST // len(references))
         name = f"{base}-{self._digest(references, tile)}.webp"
-        if not self._tree.keep(name):
+        if not self._tree.has_webp(name):
             sheet = Image.new("RGB", (tile, tile * len(references)))
             for place, reference in enumerate(references):
                 sheet.paste(self._patch(reference, tile), (0, place * tile))
@@ -70,7 +70,7 @@ class Sheets:
         """Put the first patches side by side and return the name of that picture."""
         references = references[:STRIP]
         name = f"{base}-{self._digest(references, STRIP_TILE)}.webp"
-        if not self._tree.keep(name):
+        if not self._tree.has_webp(name):
             sheet = Image.new("RGBA", (STRIP_TILE * STRIP, STRIP_TILE), (0, 0, 0, 0))
             for place, reference in enumerate(references):
                 sheet.paste(self._patch(reference, STRIP_TILE), (place * STRIP_TILE, 0))
@@ -82,7 +82,7 @@ class Sheets:
         rows = [reference.row for reference in references[:STRIP]]
         masks = np.asarray(self._catalogue.masks[rows])
         name = f"{base}-{hashlib.sha256(masks.tobytes()).hexdigest()[:8]}.webp"
-        if not self._tree.keep(name):
+        if not self._tree.has_webp(name):
             strip = np.full((16, 17 * STRIP - 1, 4), 120, np.uint8)
             strip[..., 3] = 0
             for place, mask in enumerate(masks):
@@ -92,7 +92,7 @@ class Sheets:
 
     def thumb(self, name: str, image: int) -> None:
         """Put a small whole picture."""
-        if not self._tree.keep(name):
+        if not self._tree.has_webp(name):
             self._tree.write(name, _webp(self._picture(image).resize((THUMB, THUMB)), quality=72))
 
     def veils(self, base: str, references: Sequence[Reference]) -> str:
@@ -101,7 +101,7 @@ class Sheets:
         masks = np.asarray(self._catalogue.masks[rows])
         digest = hashlib.sha256(masks.tobytes() + VERSION.encode()).hexdigest()[:8]
         name = f"{base}-{digest}.webp"
-        if not self._tree.keep(name):
+        if not self._tree.has_webp(name):
             self._tree.write(name, _webp(veil_column(masks), lossless=True))
         return name
 

@@ -121,7 +121,7 @@ def lines(value: object, length: int) -> Markup:
 
 
 def front_matter(
-    title: str, description: str, meta: Sequence[tuple[str, str]], data: str | None
+    title: str, description: str, meta: Sequence[tuple[str, str]] = (), data: str | None = None
 ) -> str:
     """Return the head of a page; its content has its own navigation, so Material's is hidden."""
     values: dict[str, Any] = {

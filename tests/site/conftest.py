@@ -151,10 +151,12 @@ def make_atlas(root: Path) -> Store:
             },
             "recipe": {
                 "name": "toy",
+                "model": {"name": "toy.py:net"},
+                "data": {"source": "folder:pictures"},
                 "site": {"title": "Toy & <i>atlas</i> {{ 7*7 }}", "description": NAMES[5]},
             },
             "versions": {"concept-atlas": "0.1.0", "torch": "2.15.0"},
-            "stages": {},
+            "stages": dict.fromkeys(("prepass", "pictures", "patches"), "done"),
             "files": {},
         }
     )
