@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO := build/out/demo
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint bench-demo bench-prepass bench-site screenshots clean
+.PHONY: demo test lint bench-demo bench-prepass bench-site screenshots bench-lookup clean
 
 demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
@@ -35,6 +35,10 @@ bench-site: .venv/installed-tests
 # Pictures of the demo's pages, for docs/screenshots.
 screenshots: demo .venv/installed-tests
 	$(BIN)/python docs/screenshots/take.py $(DEMO) docs/screenshots
+
+# How quickly channels are found in an atlas of VGG16's size.
+bench-lookup: .venv/installed-tests
+	$(BIN)/python benchmarks/lookup.py
 
 clean:
 	rm -rf .venv build/out dist .mypy_cache .pytest_cache .ruff_cache

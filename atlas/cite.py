@@ -2,7 +2,6 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 from atlas.contents import Channel, Contents
 from atlas.errors import UserError
+from atlas.plain import plain
 from atlas.store import Store
 
 Format = Literal["bibtex", "csl-json", "text"]
@@ -30,6 +30,7 @@ _LATEX = str.maketrans(
         **{letter: f"\\{letter}" for letter in "&%$#_"},
     }
 )
+
 
 @dataclass(frozen=True)
 class Citation:
@@ -241,14 +242,6 @@ def _month(date: str) -> str:
 def _csl_name(author: str) -> dict[str, str]:
     family, comma, given = (part.strip() for part in author.partition(","))
     return {"family": family, "given": given} if comma else {"literal": author}
-
-
-def plain(value: object) -> str:
-    """Return `value` as one line without control characters."""
-    text = "".join(
-        " " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in str(value)
-    )
-    return " ".join(text.split())
 
 
 def _latex(value: str) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 from atlas import addresses, names
 from atlas.errors import UserError
 from atlas.names import NameRecord
+from atlas.plain import slug
 from atlas.store import MODES, Mode, Store
 
 if TYPE_CHECKING:
@@ -156,8 +157,6 @@ class Channel:
     @property
     def permalink(self) -> str:
         """Address of its page on the atlas's site."""
-        from atlas.site.text import slug  # noqa: PLC0415 (the site is not needed to read tables)
-
         return f"channels/{slug(self.layer)}/{self.number}.html"
 
     def as_dict(self) -> dict[str, Any]:

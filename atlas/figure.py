@@ -9,9 +9,10 @@ from PIL import Image
 
 from atlas import evidence as evidences
 from atlas import files
-from atlas.cite import of_channel, of_explanation, plain
+from atlas.cite import of_channel, of_explanation
 from atlas.contents import Channel, Contents
 from atlas.errors import UserError
+from atlas.plain import plain
 from atlas.store import Mode
 
 if TYPE_CHECKING:

@@ -172,9 +172,10 @@ class Store:
         """Read a table of `COLUMNS`, or those of `columns` that are there."""
         path = self.table_path(name)
         try:
-            if columns is not None:
-                columns = [column for column in pq.read_schema(path).names if column in columns]
-            return pq.read_table(path, columns=columns)
+            with pq.ParquetFile(path) as file:  # pq.read_table would import pandas first
+                if columns is not None:
+                    columns = [column for column in file.schema_arrow.names if column in columns]
+                return file.read(columns)
         except FileNotFoundError as error:
             raise UserError(
                 f"{path} is missing: the atlas is not finished; run `atlas build` to go on"

@@ -86,7 +86,7 @@ def _table(console: Any, title: str, head: list[str], rows: list[list[str]]) -> 
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from atlas.cite import plain  # noqa: PLC0415
+    from atlas.plain import plain  # noqa: PLC0415
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     told = [place for place in range(len(head)) if any(row[place] for row in rows)]

@@ -205,6 +205,6 @@ def _plain(text: str) -> Any:
     """Return a text without markup and control characters, for a terminal."""
     from rich.text import Text  # noqa: PLC0415
 
-    from atlas.site.text import plain  # noqa: PLC0415
+    from atlas.plain import plain  # noqa: PLC0415
 
     return Text(plain(text))

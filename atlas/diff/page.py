@@ -7,9 +7,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from atlas import files
-from atlas.cite import plain
 from atlas.contents import Contents
 from atlas.diff.compare import Comparison
+from atlas.plain import plain
 from atlas.resources import shipped
 from atlas.store import Mode
 

@@ -7,9 +7,10 @@ import pyarrow as pa
 import yaml
 
 from atlas import cite
-from atlas.cite import Citation, plain
+from atlas.cite import Citation
 from atlas.contents import Contents
 from atlas.export.columns import NOTES
+from atlas.plain import plain
 from atlas.recipe import Recipe
 
 _SHOWN = {
