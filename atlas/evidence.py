@@ -240,7 +240,8 @@ class Context:
 
     id: str
     concept: str
-    shows: bool
+    shows: bool | None
+    """None: the answer was neither yes nor no."""
     text: str
     by: str
 

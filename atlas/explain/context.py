@@ -59,15 +59,15 @@ def contextualise(
     )
 
 
-def parse(answer: str) -> tuple[bool, str]:
+def parse(answer: str) -> tuple[bool | None, str]:
     """Return whether the concept shows, and what was said of it on one line.
 
-    An answer that begins with neither yes nor no is no: nothing is claimed that was not said.
+    An answer that begins with neither yes nor no says nothing.
     """
     text = _plain(answer)
     match = re.match(r"\W*(yes|no)\b[\s,.:;–-]*", text, re.IGNORECASE)
     if match is None:
-        return False, text
+        return None, ""
     return match[1].lower() == "yes", text[match.end() :]
 
 
