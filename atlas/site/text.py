@@ -6,15 +6,16 @@ of HTML made with autoescaping, and `body` takes from it what Markdown or a temp
 plugin could still see; titles, which themes print as they are, go through `neutral`.
 """
 
-import hashlib
 import json
 import math
-import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
+
+from atlas import plain as plainly
+
+plain, slug = plainly.plain, plainly.slug
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 UNKNOWN = "–"
@@ -23,7 +24,6 @@ UNKNOWN = "–"
 CLIP = 40
 """Characters of a name in a list; its own page has all of them."""
 
-_SAFE = re.compile(r"[A-Za-z0-9_.-]")
 _NEUTRAL = str.maketrans(
     {
         "<": "‹",
@@ -40,17 +40,6 @@ _NEUTRAL = str.maketrans(
 _MARKDOWN = (("{", "&#123;"), ("}", "&#125;"), ("`", "&#96;"))
 
 
-def plain(value: object) -> str:
-    """Return `value` as one line without control characters (also those of Markdown's own)."""
-    text = str(value)
-    if not text.isprintable():
-        text = "".join(" " if unicodedata.category(c) in _UNSEEN else c for c in text)
-    return " ".join(text.split())
-
-
-_UNSEEN = ("Cc", "Cs", "Zl", "Zp")
-
-
 def clip(text: str, length: int = CLIP) -> str:
     """Return `text`, cut with an ellipsis where it is longer than `length`."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
@@ -63,24 +52,6 @@ def neutral(text: str, length: int) -> str:
     that look alike: no escaping would be right for every theme.
     """
     return clip(plain(text), length).translate(_NEUTRAL)
-
-
-def slug(name: str) -> str:
-    """Return `name` as one part of a path and of a URL; layers of PyTorch stay as they are.
-
-    Different names have different slugs: other characters become `~` and hexadecimal digits.
-    """
-    hidden = name.startswith(".") or name.lower() in ("", "index", "readme")  # MkDocs' own
-    kept = (bool(_SAFE.match(c)) and not (hidden and n == 0) for n, c in enumerate(name))
-    parts = [c if safe else f"~{_utf8(c).hex()}" for c, safe in zip(name, kept, strict=True)]
-    text = "".join(parts) or "~"
-    if len(text) > 100:
-        text = f"{text[:80]}~{hashlib.sha256(_utf8(name)).hexdigest()[:16]}"
-    return text
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 def percent(share: float | None) -> str:
