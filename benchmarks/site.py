@@ -114,7 +114,8 @@ def make(root: Path, scale: float) -> None:
     names.append(store, records, 0)
     names.write_columns(store, "vlm")
     store.write_manifest({
-        "id": "vgg16-synthetic-00000000", "stages": {"patches": "x"}, "layers": layers, "k": K,
+        "id": "vgg16-synthetic-00000000", "layers": layers, "k": K,
+        "stages": dict.fromkeys(("prepass", "pictures", "patches"), "done"),
         "model": {"name": "torchvision/vgg16", "weights": "none", "weights_sha256": "0" * 64},
         "data": {"source": "synthetic"}, "versions": {"concept-atlas": "0"},
         "images": {"seen": 50_000, "labelled": 50_000, "correct": 36_000, "skipped": 0,
@@ -214,9 +215,17 @@ def tree(site: Path) -> dict[str, int]:
 
 def rename(store: Store) -> None:
     """Give one channel another name, as `atlas rename` does."""
-    row = store.table("channels").select(["layer", "channel"]).to_pylist()[7]
+    table = store.table("channels").select(["layer", "channel"])
+    row = table.to_pylist()[table.num_rows // 2]
     records = names.read(store)
-    again = NameRecord(row["layer"], row["channel"], "person", "somebody", "named", "another name")
+    again = NameRecord(
+        row["layer"],
+        row["channel"],
+        "person",
+        "somebody",
+        "named",
+        phrase(np.random.default_rng(), 3, 5),
+    )
     names.append(store, [again], len(records))
     names.write_columns(store, "vlm")
     update_checksums(store)
@@ -256,7 +265,10 @@ def report(store: Store, scratch: Path) -> None:
     """Build the site in several ways, and print what each took."""
     root, site = store.root, store.root / "site"
     command = sys.executable, "-m", "atlas", "site", root
-    (root / ".site.json").unlink(missing_ok=True)
+    for name in (".site.json", ".pages.json"):
+        (root / name).unlink(missing_ok=True)
+    for name in ("pages", "site"):
+        shutil.rmtree(root / name, ignore_errors=True)
     first, memory = timed(*command)
     rows = [("everything, with the pictures of patches", f"{first:.0f} s", f"{memory:.2f} GiB")]
     # Pictures are made once after the pre-pass; pages whenever names or templates change.
