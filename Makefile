@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO := build/out/demo
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint bench-demo bench-prepass bench-site screenshots bench-lookup clean
+.PHONY: demo test lint bench-demo bench-prepass bench-site screenshots bench-lookup docs clean
 
 demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
@@ -35,6 +35,10 @@ bench-site: .venv/installed-tests
 # Pictures of the demo's pages, for docs/screenshots.
 screenshots: demo .venv/installed-tests
 	$(BIN)/python docs/screenshots/take.py $(DEMO) docs/screenshots
+
+# The reference of commands and of Python, from the code.
+docs: .venv/installed-tests
+	$(BIN)/python docs/make.py
 
 # How quickly channels are found in an atlas of VGG16's size.
 bench-lookup: .venv/installed-tests

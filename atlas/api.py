@@ -11,7 +11,7 @@
 >>> best.picture().size  # a PIL picture; best.patch() is the part of it that counts
 (112, 112)
 
-Opening takes no time at any size, and nothing here imports torch but `Atlas.search_picture` and
+Opening is quick at any size, and nothing here imports torch but `Atlas.search_picture` and
 `Atlas.explain`, which run the network.
 """
 
@@ -74,9 +74,10 @@ class Atlas(Contents):
             searched by its top classes.
         n : int
             How many to return at most.
-        layer, label : str, optional
-            Only channels of this layer; only those that have this class (its name or number)
-            among their top classes.
+        layer : str, optional
+            Only channels of this layer.
+        label : str, optional
+            Only channels that have this class, by its name or number, among their top classes.
         min_score : float, optional
             Least detection score of the name, 0 to 1.
 
@@ -112,9 +113,13 @@ class Atlas(Contents):
 
         Parameters
         ----------
-        picture : PIL.Image.Image, str or Path
+        picture : PIL.Image.Image or str or Path
             A picture of any size, or its file.
-        n, layer, label, min_score
+        n : int
+            How many to return at most.
+        layer, label : str, optional
+            As in `search`.
+        min_score : float, optional
             As in `search`.
 
         Returns

@@ -110,7 +110,9 @@ class Sense:
     """One of several meanings of a channel."""
 
     name: str
+    """What it is called."""
     description: str | None
+    """One sentence."""
     confidence: float | None
     """What the namer says of itself, 0 to 1."""
     share: float | None
@@ -122,7 +124,9 @@ class Channel:
     """One feature map of a layer."""
 
     layer: str
+    """Name of the layer."""
     number: int
+    """Of the channel in its layer, from 0."""
     name: str | None
     """What it is called; None without a name, for the reason in `status`."""
     description: str | None
@@ -208,7 +212,8 @@ class Contents:
         UserError
             It is not.
         """
-        self.store = store
+        self.store: Store = store
+        """The directory and its files."""
         self._overrides = overrides
         done = self.manifest.get("stages", {})
         missing = [stage for stage in STAGES if stage not in done]

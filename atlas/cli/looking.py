@@ -25,7 +25,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     type=click.Path(path_type=Path),
     help="Find channels whose patches look like this picture.",
 )
-@click.option("-n", "count", default=10, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "-n",
+    "count",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many channels to print at most.",
+)
 @click.option("--layer", help="Only channels of this layer.")
 @click.option(
     "--class", "label", metavar="CLASS", help="Only channels with this class among their top ones."

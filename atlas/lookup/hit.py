@@ -19,6 +19,7 @@ class Hit:
     """A channel that was found."""
 
     channel: Channel
+    """What was found."""
     kind: Kind
     """Why it was found."""
     found: tuple[Field, ...] = ()
