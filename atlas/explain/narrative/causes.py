@@ -9,8 +9,8 @@ from atlas.explain.narrative.scope import (
     preceded_by,
 )
 
-SURE, DOUBTING = 0.8, 0.5
-"""Probabilities from which a network may be called sure, and below which not sure."""
+CERTAIN, SURE, DOUBTING = 0.95, 0.8, 0.5
+"""Probabilities from which a network may be called certain or sure, and below which not sure."""
 
 MATTERS = 0.1
 """A concept is a reason only if the probability falls by as much without it."""
@@ -19,20 +19,28 @@ UNCHANGED = 0.02
 """A smaller change of a probability is called none."""
 
 
-def check_answers(clause: Clause, state: State, scope: Scope) -> None:
-    """Check what the network is said to take the picture for, and how sure it is."""
-    best = scope.evidence.prediction[0]
+def check_certainty(clause: Clause, scope: Scope) -> None:
+    """Check how sure the network is said to be."""
+    probability = scope.evidence.prediction[0].probability
     turned = bool(lists(clause, words.NEGATIONS))
     sure, unsure = lists(clause, words.SURE), lists(clause, words.UNSURE)
     if sure and not turned:
-        limit = 0.95 if lists(clause, {"certain"}) else SURE
-        scope.claim(best.probability >= limit, "the network is not so sure")
+        limit = CERTAIN if lists(clause, {"certain"}) else SURE
+        scope.claim(probability >= limit, "the network is not so sure")
     elif sure:
-        scope.claim(best.probability < DOUBTING, "the network is surer than that")
+        scope.claim(probability < DOUBTING, "the network is surer than that")
     elif unsure:
-        scope.claim(best.probability < SURE and not turned, "the network is surer than that")
+        scope.claim(probability < SURE and not turned, "the network is surer than that")
     if (sure or unsure) and "prediction" not in scope.cited:
         scope.refuse("how sure the network is stands in `prediction`, which is not cited")
+
+
+def check_answers(clause: Clause, state: State, scope: Scope) -> None:
+    """Check what the network is said to take the picture for, and what is explained."""
+    best = scope.evidence.prediction[0]
+    if lists(clause, {"explained", "explain", "target", "ask", "asked"}):
+        for guess in scope.guesses(clause):
+            scope.claim(guess.label == scope.evidence.target.label, f"“{guess.name}” is not it")
     says = lists(clause, words.TAKES)
     if not says:
         return

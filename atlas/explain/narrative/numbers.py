@@ -107,7 +107,9 @@ _OF_CONCEPTS: Mapping[str, Callable[[Concept, Clause], list[float]]] = {
     "usual": lambda one, _: _known(one.usual),
     "percentile": _percentile,
     "area": lambda one, _: [one.region.area],
-    "pictures": lambda one, _: [one.usual_pictures],
+    "pictures": lambda one, clause: (
+        [one.usual_pictures] if lists(clause, {"usual", "usually", "class", "average"}) else []
+    ),
     "score": lambda one, _: _known(one.score),
 }
 
@@ -182,6 +184,12 @@ def _of_curves(
 def _counted(clause: Clause, position: int, scope: Scope) -> Iterator[float]:
     """Yield how many channels are concepts, or how many there are."""
     layers, curves = scope.layers(clause), scope.curves(clause)
+    if lists(clause, words.SPEAKS | words.FOR | words.AGAINST):
+        side = "against" if lists(clause, words.AGAINST) else "for"
+        named = {token.names.layer for token in clause if token.kind == "name"} - {None}
+        among = [one for one in scope.evidence.concepts if not named or one.layer in named]
+        yield sum(one.direction == side for one in among)
+        return
     everything = text_at(clause, position - 1) == "of" or (
         bool(lists(clause, {"has"})) and text_at(clause, position + 1) != "of"
     )

@@ -37,7 +37,10 @@ def find_quantity(clause: Clause, position: int, scope: Scope, state: State) -> 
         return min(counted)[2]
     found = [one for one in found if one not in counted]
     if found:
-        return min(found)[2]
+        quantity = min(found)[2]
+        numbers = [token for token in clause if token.kind == "number"]
+        usually = lists(clause, {"usually", "typically", "normally"}) and len(numbers) == 1
+        return "usual" if quantity == "share" and usually else quantity
     return "logit" if scope.curves(clause) else _unsaid(clause, position, scope, state)
 
 

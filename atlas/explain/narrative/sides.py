@@ -29,6 +29,9 @@ def check_directions(clause: Clause, state: State, scope: Scope) -> None:
             marks.append((position, "for"))
     if not marks:
         return
+    for guess in scope.guesses(clause):
+        target = scope.evidence.target
+        scope.claim(guess.label == target.label, f"what speaks for “{guess.name}” is not known")
     opposite = {"for": "against", "against": "for"}
     for number, (position, direction) in enumerate(marks):
         wanted = opposite[direction] if turned else direction
@@ -63,7 +66,9 @@ def check_places(clause: Clause, state: State, scope: Scope) -> None:
             said.add("A")
     if not said:
         return
+    following = scope.clauses[scope.clauses.index(clause) + 1 :][:1]
     subjects = scope.concepts(clause) or state.concepts
+    subjects = subjects or [one for part in following for one in scope.concepts(part)]
     if not subjects:
         scope.refuse("a place has nothing that could be there")
     for one in subjects:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from atlas.evidence import Evidence
 from atlas.explain.narrative import lexicon as words
-from atlas.explain.narrative.causes import check_answers, check_causes
+from atlas.explain.narrative.causes import check_answers, check_causes, check_certainty
 from atlas.explain.narrative.feeding import check_feeding
 from atlas.explain.narrative.numbers import check_numbers
 from atlas.explain.narrative.ranking import check_comparisons, check_orders
@@ -64,6 +64,7 @@ def verify(sentence: Sentence, evidence: Evidence) -> Verdict:
         check_comparisons(clause, state, scope)
         check_places(clause, state, scope)
         check_habits(clause, state, scope)
+        check_certainty(clause, scope)
         check_answers(clause, state, scope)
         check_causes(clause, state, scope)
         check_feeding(clause, scope)
