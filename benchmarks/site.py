@@ -1,8 +1,8 @@
 """How long a site takes: an atlas of VGG16's size, and plain MkDocs Material beside it.
 
 The atlas is synthetic, but of real size: 4,224 channels in 13 layers, 40 references in each
-mode, 1,000 classes, names, senses, scores, questions and answers. Its pictures are noise in
-patches of one colour.
+mode, 1,000 classes, 100 explanations, names, senses, scores, questions and answers. Its
+pictures are noise on patches of one colour.
 
     python benchmarks/site.py [--scale 1] [--keep DIR]
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import synthetic_explanations
 from PIL import Image
 
 from atlas import files, names
@@ -32,6 +33,7 @@ NUMBERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 K = 40
 CLASSES = 1000
 PICTURES = 5000
+EXPLANATIONS = 100
 SIDE = 224
 TEXT = (
     "striped spotted furry round red blue green yellow dark bright curved straight wooden metal "
@@ -130,6 +132,8 @@ def make(root: Path, scale: float) -> None:
         "conservation": {}, "receptive_fields": {},
     })  # fmt: skip
     update_checksums(store)
+    picture = next((root / "images").rglob("*.webp"))
+    synthetic_explanations.write(store, max(2, round(EXPLANATIONS * scale)), picture)
 
 
 def write_pictures(store: Store, random: np.random.Generator, count: int, classes: int) -> None:

@@ -1,5 +1,6 @@
 """Pages of explanations: what evidence.json and narrative.json say, and nothing else."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from atlas.site import graphs, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
 from atlas.site.entries import Channel
-from atlas.site.output import Tree
+from atlas.site.output import Ledger, Tree
 from atlas.site.plates import Plates
 from atlas.site.writer import Writer
 
@@ -58,6 +59,20 @@ class Explanation:
     def name(self) -> str:
         """Of the file."""
         return text.clip(text.plain(self.found.picture.name))
+
+    @property
+    def rows(self) -> list[int]:
+        """The channels that the page speaks of."""
+        return [self.channels[address].row for address in _addresses(self.found)]
+
+    def source(self, before: "Explanation | None", after: "Explanation | None") -> str:
+        """Return a digest of what the page is made from, beside the atlas."""
+        digest = hashlib.sha256()
+        for file in (evidence.FILE, narrative.FILE):
+            digest.update((self.folder / file).read_bytes())
+        beside = [one.link + one.title if one else "" for one in (before, after)]
+        digest.update("\0".join(beside).encode())
+        return f"{self.link} {digest.hexdigest()[:16]}"
 
     def channel(self, layer: str, channel: int) -> Channel:
         """Return a channel of the atlas."""
@@ -163,6 +178,7 @@ def write(
     root: Path,
     catalogue: Catalogue,
     tree: Tree,
+    ledger: Ledger,
     writer: Writer,
     plates: Plates,
     citing: Citing,
@@ -173,7 +189,7 @@ def write(
     ----------
     root : Path
         The atlas directory.
-    catalogue, tree, writer, plates, citing
+    catalogue, tree, ledger, writer, plates, citing
         As the other pages have them.
 
     Raises
@@ -192,8 +208,14 @@ def write(
             tree.link(f"{one.files}/{file}", one.folder / file)
         for file in (evidence.FILE, narrative.FILE):
             tree.write(f"{one.files}/{file}", (one.folder / file).read_bytes())
+        before = found[place - 1] if place else None
+        after = found[place + 1] if place + 1 < len(found) else None
+        source = one.source(before, after)
+        known = ledger.files(source)
+        if known is not None and tree.keep(known):
+            continue
         what = f"Explanation of {one.name}"
-        writer.page(
+        page = writer.page(
             one.link,
             "explanation.html",
             one.title,
@@ -205,9 +227,10 @@ def write(
             label=catalogue.name(one.found.target.label),
             plates=plates,
             bibtex=citing.bibtex(what, one.link),
-            previous=found[place - 1] if place else None,
-            next=found[place + 1] if place + 1 < len(found) else None,
+            previous=before,
+            next=after,
         )
+        ledger.add(source, one.rows, tree.sizes([page]))
     writer.page(
         INDEX,
         "explanations.html",
@@ -224,13 +247,17 @@ def _all(
     """Yield the explanations by this atlas; those of an earlier state of it are passed over."""
     for one in _folders(folder):
         found = evidence.read(one)
-        addresses = [(concept.layer, concept.channel) for concept in found.concepts]
-        addresses += [(feed.layer, feed.channel) for flow in found.flow for feed in flow.feeds]
-        if found.atlas == atlas and found.id == one.name and channels.keys() >= {*addresses}:
+        known = channels.keys() >= {*_addresses(found)}
+        if found.atlas == atlas and found.id == one.name and known:
             missing = [c.map for c in found.concepts if not (one / c.map).is_file()]
             if missing:
                 raise UserError(f"{one / missing[0]} is missing: explain the picture again")
             yield Explanation(one, found, narrative.read(one), channels)
+
+
+def _addresses(found: Evidence) -> list[tuple[str, int]]:
+    addresses = [(concept.layer, concept.channel) for concept in found.concepts]
+    return addresses + [(feed.layer, feed.channel) for flow in found.flow for feed in flow.feeds]
 
 
 def _folders(folder: Path) -> Sequence[Path]:

@@ -102,7 +102,13 @@ class Pages:
                 self._label(label, before, after, pictures.get(label.label, []))
         self._overviews(pictures)
         explanations.write(
-            catalogue.store.root, catalogue, self._tree, self._writer, self._plates, self._citing
+            catalogue.store.root,
+            catalogue,
+            self._tree,
+            self._ledger,
+            self._writer,
+            self._plates,
+            self._citing,
         )
         self._machine.whole(self._title, self._description)
 
