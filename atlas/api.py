@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from atlas.encoders import Encoder
     from atlas.evidence import Evidence
     from atlas.figure import Width
+    from atlas.lookup.meaning import Meaning
 
 
 class Atlas(Contents):
@@ -63,6 +64,7 @@ class Atlas(Contents):
         layer: str | None = None,
         label: str | None = None,
         min_score: float | None = None,
+        encoder: str | Path | None = None,
     ) -> list[Hit]:
         """Find channels by their address or by words.
 
@@ -80,6 +82,10 @@ class Atlas(Contents):
             Only channels that have this class, by its name or number, among their top classes.
         min_score : float, optional
             Least detection score of the name, 0 to 1.
+        encoder : str or Path, optional
+            Folder of a model of sentence-transformers (the extra `meaning`). Where the words
+            themselves stand nowhere, channels of similar meaning are found then, in any language
+            that the model knows, and no misspellings are corrected.
 
         Returns
         -------
@@ -98,7 +104,14 @@ class Atlas(Contents):
         ...     print(hit.channel.address, hit.channel.name, hit.kind)
         planted:7 striped near
         """
-        return self._words.search(query, n, Choice(layer, label, min_score).check(self))
+        choice = Choice(layer, label, min_score).check(self)
+        hits = self._words.search(query, n, choice)
+        if encoder is None or (hits and hits[0].kind == "address"):
+            return hits
+        hits = [hit for hit in hits if hit.kind in ("name", "words")]
+        found = {hit.channel.row for hit in hits}
+        others = self._meaning(Path(encoder)).search(query, n + len(found), choice)
+        return (hits + [hit for hit in others if hit.channel.row not in found])[:n]
 
     def search_picture(
         self,
@@ -290,6 +303,17 @@ class Atlas(Contents):
     @cached_property
     def _words(self) -> Words:
         return Words(self)
+
+    def _meaning(self, folder: Path) -> "Meaning":
+        from atlas.lookup.meaning import Meaning  # noqa: PLC0415 (an extra, and slow)
+
+        if folder not in self._meanings:
+            self._meanings[folder] = Meaning(self, folder)
+        return self._meanings[folder]
+
+    @cached_property
+    def _meanings(self) -> "dict[Path, Meaning]":
+        return {}
 
     @cached_property
     def _index(self) -> Any:

@@ -42,6 +42,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     type=click.FloatRange(0, 1),
     help="Least detection score of the name, as `atlas score` finds it.",
 )
+@click.option(
+    "--encoder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of a model of sentence-transformers, to search by meaning in its languages too; "
+    "needs the extra `meaning`.",
+)
 @json_option
 def lookup(
     atlas_dir: Path,
@@ -51,6 +57,7 @@ def lookup(
     layer: str | None,
     label: str | None,
     min_score: float | None,
+    encoder: Path | None,
     as_json: bool,
 ) -> None:
     """Find channels of ATLAS by an address, by words or by a picture.
@@ -68,7 +75,9 @@ def lookup(
         hits = a.search_picture(image, count, layer=layer, label=label, min_score=min_score)
     else:
         words = " ".join(query)
-        hits = a.search(words, count, layer=layer, label=label, min_score=min_score)
+        hits = a.search(
+            words, count, layer=layer, label=label, min_score=min_score, encoder=encoder
+        )
         if not a.named:
             click.echo(
                 "No channel has a name yet (`atlas name` gives them): searched among top classes.",
@@ -142,7 +151,8 @@ def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
             cells.append(_rounded(hit.similarity))
             cells.append(", ".join(dict.fromkeys(r.predicted for r in hit.references[:3])))
         else:
-            cells.append(hit.kind if hit.kind == "address" else f"{hit.kind}: {_places(hit)}")
+            where = ", ".join(hit.found) or _rounded(hit.similarity)
+            cells.append(f"{hit.kind}: {where}" if where else hit.kind)
         cells.append(", ".join(name for name, _ in hit.channel.top_classes[:2]))
         table.add_row(*map(_plain, cells))
     Console(highlight=False).print(table)
@@ -198,10 +208,6 @@ def called(channel: "Channel") -> str:
         return f"({channel.status})" if channel.status else ""
     senses = " / ".join(sense.name for sense in channel.senses)
     return f"{channel.name} ({senses})" if senses else channel.name
-
-
-def _places(hit: "Hit") -> str:
-    return ", ".join(hit.found)
 
 
 def _rounded(value: float | None) -> str:
