@@ -100,5 +100,7 @@ def check_causes(clause: Clause, state: State, scope: Scope) -> None:
         elif rises:
             scope.claim(lower < 0 and not turned, "it does not rise")
         if reasons:
+            for guess in scope.guesses(clause):
+                scope.claim(guess.label == target.label, f"that says nothing of “{guess.name}”")
             scope.claim(drop >= MATTERS and not turned,
                         f"{reasons[0].text!r}: taking it away changes too little")  # fmt: skip

@@ -4,7 +4,7 @@ from atlas.explain.narrative.reading import Clause, Token
 from atlas.explain.narrative.scope import Scope, lists
 
 
-def feeding(clause: Clause, scope: Scope) -> list[float] | None:
+def feeding(clause: Clause, scope: Scope, position: int | None = None) -> list[float] | None:
     """Return the shares that a clause can speak of.
 
     Parameters
@@ -13,6 +13,8 @@ def feeding(clause: Clause, scope: Scope) -> list[float] | None:
         Such as "24 % of what feeds A passes through B", "A is fed by B", "B feeds A".
     scope : Scope
         What the sentence cites.
+    position : int, optional
+        Of a number: only what is said of the name before it, if several channels are named.
 
     Returns
     -------
@@ -24,15 +26,18 @@ def feeding(clause: Clause, scope: Scope) -> list[float] | None:
     places = [i for i, token in enumerate(clause) if token.kind == "name"]
     verb = next((i for i, t in enumerate(clause) if t.text in ("feeds", "feed", "fed")), None)
     through = next((i for i, t in enumerate(clause) if t.text in ("through", "by", "via")), None)
-    upper = lower = None
-    if verb is not None and clause[verb].text == "fed":  # A is fed by B
-        upper, lower = _last(places, verb), _first(places, verb)
-    elif verb is not None:  # what feeds A passes through B; B feeds A
+    upper: int | None = None
+    lower: list[int] = []
+    if verb is not None and clause[verb].text == "fed":  # A is fed by B and C
+        upper, lower = _last(places, verb), [place for place in places if place > verb]
+    elif verb is not None:  # what feeds A passes through B; B and C feed A
         upper = _first(places, verb)
-        lower = _first(places, through) if through else _last(places, verb)
-    if upper is None or lower is None or upper == lower:
+        lower = [p for p in places if (p > through if through else p < verb)]
+    if upper is None or not lower or upper in lower:
         return []
-    return _shares(clause[upper], clause[lower], scope)
+    own = [place for place in lower if position is not None and place < position][-1:]
+    found = [_shares(clause[upper], clause[place], scope) for place in own or lower]
+    return [share for shares in found for share in shares] if all(found) else []
 
 
 def check_feeding(clause: Clause, scope: Scope) -> None:

@@ -62,6 +62,7 @@ UNTYPICAL = _words("untypical atypical unusual odd uncommon rare strange")
 PLACES = {
     "upper": "U", "top": "U", "lower": "D", "bottom": "D", "left": "L", "right": "R",
     "centre": "C", "center": "C", "middle": "C", "everywhere": "A",
+    "spread": "A",
 }  # fmt: skip
 
 NEGATIONS = _words("not no never none nothing neither nor cannot nobody")
@@ -88,7 +89,7 @@ QUANTITIES = {
     **dict.fromkeys(_words("usual usually typically average normally"), "usual"),
     **dict.fromkeys(_words("percentile percentiles"), "percentile"),
     **dict.fromkeys(_words("hold holds held coverage together"), "coverage"),
-    **dict.fromkeys(_words("area heat"), "area"),
+    **dict.fromkeys(_words("area heat covers cover"), "area"),
     **dict.fromkeys(_words("channels concepts channel concept"), "channels"),
     **dict.fromkeys(_words("draws draw"), "draws"),
     **dict.fromkeys(_words("pictures images"), "pictures"),
@@ -109,31 +110,21 @@ LIGHT = _words(
 
 _OTHERS = _words(
     """
-    a about absolute account accounts across add adds after again aims all almost also
-    although among an and another any are around as ask asked at auprc be been before being below
-    between biases both but by can case cases change changes choice choices class classes close
-    clear clearly comes come compared concept concepts consider considered could describes
-    described deeper depth
-    did difference does do down each early earlier end even ever explain explained explains
-    explanation far finally finds for from further gave give given gives goes go going gone great
-    had has have having here high how however in inside instead into is it its itself just kept
-    known large last late later least left less like likely lie lies listed little look looks low
-    makes many mass matter matters mean means measured mentioned middle mind model moment much
-    must name named names near nearly network next now of on one order orders other others our out
-    over own part particular parts percent per cent picture place places position positive
-    probable probably question
-    quite rather reading region regions respectively rest run same second seem seems set sets
-    setting several show shown shows side sign single slightly small so some something somewhat
-    sooner faster quicker slower spread stabilisers step steps still strong strongly such sum
-    takes test tested than that the their them then there these they thing things this those
-    though through thus to too tried turn turned two under unnamed nameless until up upon us use
-    used uses using
-    values value very via vision-language was way we weak weakly well were what where whereas
-    which while who whole why will with within word words yet you language picture’s picture's
-    layer layers layer’s layer's network’s network's class’s class's s zero one-by-one rest
-    corner area heat map maps half quarter thirds quarters ahead behind contrast turn
-    negative channel’s channel's activation relevance sides amount amounts answer
-    branches parallel considerably markedly clearly considerable noticeable notable together
+    a again all almost also although an and another any are as ask asked at be been both but by can
+    change changes choice class classes come comes concept concepts could describes described
+    did do does effect each even far for from further give gives goes go had has have having here
+    how however in instead into is it its itself layer layers less lie lies listed logit more much
+    name named names near nearly network next now of on one order orders other others our out over
+    own picture pictures probable quite rather region regions second seem seems set sets setting
+    several single small so some somewhat still step steps strong strongly such take takes taking
+    than that the their them then there these they this those though through thus to together too
+    tried under unnamed nameless up very vision-language was we weak weakly well were what where
+    whereas which while who whole will with within would yet you
+    heat map maps mass half third quarter thirds quarters contrast ahead behind after larger part
+    parallel branches biases stabilisers rest account s area instead arrives end finally
+    model explained explain target question matters matter unlike noticeably considerably markedly
+    clearly last deepest deeper depth corner side sides last left right above absolute values value
+    sum mean share shares one-by-one difference mind different choose chosen word
     """
 )
 

@@ -80,12 +80,14 @@ def _values(
     elif quantity == "channels":
         yield from _counted(clause, position, scope)
     elif quantity == "share":
-        yield from feeding(clause, scope) or ()
+        yield from feeding(clause, scope, position) or ()
         yield from (one.share for one in subjects)
-        if not subjects:
+        if not subjects and lists(clause, {"hold", "holds", "held", "carry", "carries"}):
             yield from (layer.coverage for layer in layers)
     elif quantity == "rank":
         yield from (one.rank for one in subjects or _guesses(clause, position, state, scope))
+    elif quantity == "flow":
+        yield from feeding(clause, scope, position) or ()
     elif quantity == "layers":
         yield len(scope.evidence.layers)
     elif quantity in _OF_CONCEPTS:
@@ -127,8 +129,9 @@ def _of_answers(
     about = next((i for i, t in enumerate(clause) if t.text == quantity), len(clause))
     if text_at(clause, about + 1) == "of" and scope.concepts(clause[about + 2 : about + 3]):
         return  # concepts have no probability
-    if len(effects) > 1:
-        return  # whose effect it is cannot be told
+    others = [guess for guess in scope.guesses(clause[:position]) if guess.label != target.label]
+    if len(effects) > 1 or (effects and others):
+        return  # whose effect it is cannot be told; nor what happens to other classes
     if not effects:
         for guess in _guesses(clause, position, state, scope):
             yield getattr(guess, quantity)
@@ -220,10 +223,12 @@ _OF_THE_REST: Mapping[str, Callable[[Clause, Scope], list[float]]] = {
     "draws": lambda clause, scope: [
         course.draws for curve in scope.curves(clause) for course in curve.courses
     ],
-    "overlap": lambda _, scope: [
-        one.overlap for one in scope.evidence.overlaps if one.id in scope.cited
+    "overlap": lambda clause, scope: [
+        one.overlap
+        for one in scope.evidence.overlaps
+        if one.id in scope.cited
+        and {concept.id for concept in scope.concepts(clause)} <= {one.first, one.second}
     ],
-    "flow": lambda clause, scope: feeding(clause, scope) or [],
     "arrives": lambda clause, scope: [
         value for one in scope.layers(clause) for value in (one.relevance, one.conserved)
     ],

@@ -24,7 +24,8 @@ def find_quantity(clause: Clause, position: int, scope: Scope, state: State) -> 
     state : State
         What it has been speaking of.
     """
-    of_what = clause[position + 2 : position + 4] if text_at(clause, position + 1) == "of" else ()
+    joined = text_at(clause, position + 1) in ("of", "to")
+    of_what = clause[position + 2 : position + 4] if joined else ()
     if lists(of_what, {"probability", "logit"}):
         return None  # a part of a probability is nothing that is measured
     found = [

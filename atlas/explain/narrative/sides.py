@@ -29,9 +29,7 @@ def check_directions(clause: Clause, state: State, scope: Scope) -> None:
             marks.append((position, "for"))
     if not marks:
         return
-    for guess in scope.guesses(clause):
-        target = scope.evidence.target
-        scope.claim(guess.label == target.label, f"what speaks for “{guess.name}” is not known")
+    _check_side(clause, [position for position, _ in marks], scope)
     opposite = {"for": "against", "against": "for"}
     for number, (position, direction) in enumerate(marks):
         wanted = opposite[direction] if turned else direction
@@ -52,6 +50,20 @@ def check_directions(clause: Clause, state: State, scope: Scope) -> None:
             continue
         for one in subjects:
             scope.claim(one.direction == wanted, f"{one.address} does not speak {wanted} it")
+
+
+def _check_side(clause: Clause, marks: list[int], scope: Scope) -> None:
+    """Check that it is the explained class which is spoken for or against, and nothing else."""
+    target = scope.evidence.target
+    for position, token in enumerate(clause):
+        if token.kind != "name":
+            continue
+        guesses = scope.guesses([token])
+        if guesses:
+            right = position - 1 in marks and target.label in {guess.label for guess in guesses}
+            scope.claim(right, f"what speaks for “{token.text}” is not known")
+        elif position - 1 in marks:
+            scope.refuse(f"“{token.text}” is nothing to speak for or against")
 
 
 def check_places(clause: Clause, state: State, scope: Scope) -> None:
@@ -90,9 +102,14 @@ def check_habits(clause: Clause, state: State, scope: Scope) -> None:
             continue  # a quantity, not a judgement
         if before in ("the", "its"):
             continue
+        if not scope.concepts(clause) and any(one.kind == "number" for one in clause):
+            continue  # "3.0 % is usual"
         subjects = scope.concepts(clause) or state.concepts
         if not subjects:
             scope.refuse(f"{token.text!r} holds for nothing that is named")
+        for guess in scope.guesses(clause):
+            target = scope.evidence.target
+            scope.claim(guess.label == target.label, f"of “{guess.name}” nothing is known")
         for one in subjects:
             wanted = usual != turned
             scope.claim(one.typical is wanted, f"{token.text!r} does not hold for {one.address}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from atlas.evidence import Evidence
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.causes import check_answers, check_causes, check_certainty
-from atlas.explain.narrative.feeding import check_feeding
+from atlas.explain.narrative.feeding import check_feeding, feeding
 from atlas.explain.narrative.numbers import check_numbers
 from atlas.explain.narrative.ranking import check_comparisons, check_orders
 from atlas.explain.narrative.reading import Clause, known_names, read
@@ -77,6 +77,23 @@ def _check_names(clause: Clause, state: State, scope: Scope) -> None:
     for token in clause:
         if token.kind == "name":
             scope.claim(scope.cites(token.names), f"“{token.text}” is not in what is cited")
+        if token.names.channels and not scope.only_cited(token.names.concepts):
+            flows = feeding(clause, scope) is not None
+            scope.claim(flows, f"of “{token.text}” it is known only what it feeds")
+    for position, token in enumerate(clause):
+        if token.text == "after" and not follows(clause, position, "another"):
+            scope.refuse("'after' cannot be checked")
+        if token.text in ("comes", "come") and not lists(clause, words.ORDINALS):
+            scope.refuse(f"{token.text!r} cannot be checked")
+    related = (
+        words.SPEAKS | words.FOR | words.AGAINST | words.TYPICAL | words.UNTYPICAL | words.TAKES
+        | words.REASONS | words.QUANTITIES.keys()
+    )  # fmt: skip
+    if scope.concepts(clause) and scope.guesses(clause):
+        holds = state.taken or bool(lists(clause, related))
+        scope.claim(holds, "how a concept and a class belong together cannot be checked")
+    if lists(clause, {"name", "names", "named"}) and len(scope.concepts(clause)) > 1:
+        scope.refuse("names cannot be compared")
     _check_layers(clause, scope)
     if lists(clause, {"unnamed", "nameless"}) or (
         lists(clause, {"no"}) and lists(clause, {"name", "names"})
