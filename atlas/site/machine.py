@@ -165,15 +165,15 @@ class Machine:
         store = self._catalogue.store
         written = []
         for name in ("channels", "references", "images", "classes"):
-            self._tree.link(f"{ROOT}/tables/{name}.parquet", store.table_path(name))
-            written.append(f"{name}.parquet")
-            if name == "references":  # millions of lines that nobody opens in a spreadsheet
-                continue
-            table = store.table(name)
-            if name == "classes":  # a number for each channel is for programs
-                table = table.drop_columns(["shares"])
-            self._tree.write(f"{ROOT}/tables/{name}.csv", _csv(table))
-            written.append(f"{name}.csv")
+            parquet, csv = (f"{ROOT}/tables/{name}.{kind}" for kind in ("parquet", "csv"))
+            written += [f"{name}.parquet", f"{name}.csv"]
+            source = store.table_path(name)
+            if not (self._tree.linked(parquet, source) and self._tree.has(csv)):
+                table = store.table(name)
+                if name == "classes":  # a number for each channel is for programs
+                    table = table.drop_columns(["shares"])
+                self._tree.write(csv, _csv(table))
+            self._tree.link(parquet, source)
         return written
 
     def _references(self, channel: Channel, mode: Any) -> list[dict[str, Any]]:

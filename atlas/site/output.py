@@ -86,6 +86,13 @@ class Tree:
         self._kept.update(sizes)
         return True
 
+    def has(self, name: str) -> bool:
+        """Keep a file if it is there."""
+        if name not in self._present:
+            return False
+        self._kept.add(name)
+        return True
+
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """Return the sizes of files that are there."""
         return {name: self._present[name] for name in names}
@@ -101,14 +108,16 @@ class Tree:
         self._kept.add(name)
         return True
 
+    def linked(self, name: str, source: Path) -> bool:
+        """Say whether `source` is there under `name`."""
+        return name in self._present and same((self.root / name).stat(), source.stat())
+
     def link(self, name: str, source: Path) -> None:
         """Put `source` under `name` without a copy of its bytes where the disk can do that."""
         self._kept.add(name)
-        path = self.root / name
-        if name in self._present and same(path.stat(), source.stat()):
-            return
-        link(path, source)
-        self._present[name] = path.stat().st_size
+        if not self.linked(name, source):
+            link(self.root / name, source)
+            self._present[name] = source.stat().st_size
 
     def within(self, folder: str) -> list[str]:
         """Return the files that were put or kept below `folder`, in order."""
