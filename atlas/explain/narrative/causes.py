@@ -19,7 +19,7 @@ UNCHANGED = 0.02
 """A smaller change of a probability is called none."""
 
 
-def check_certainty(clause: Clause, scope: Scope) -> None:
+def check_certainty(clause: Clause, state: State, scope: Scope) -> None:
     """Check how sure the network is said to be."""
     probability = scope.evidence.prediction[0].probability
     turned = bool(lists(clause, words.NEGATIONS))
@@ -31,6 +31,8 @@ def check_certainty(clause: Clause, scope: Scope) -> None:
         scope.claim(probability < DOUBTING, "the network is surer than that")
     elif unsure:
         scope.claim(probability < SURE and not turned, "the network is surer than that")
+    if (sure or unsure) and state.taken:
+        scope.refuse("how sure it would be is said by the probability")
     if (sure or unsure) and "prediction" not in scope.cited:
         scope.refuse("how sure the network is stands in `prediction`, which is not cited")
 
@@ -41,22 +43,23 @@ def check_answers(clause: Clause, state: State, scope: Scope) -> None:
     if lists(clause, {"explained", "explain", "target", "ask", "asked"}):
         for guess in scope.guesses(clause):
             scope.claim(guess.label == scope.evidence.target.label, f"“{guess.name}” is not it")
-    says = lists(clause, words.TAKES)
-    if not says:
-        return
-    named = [token for token in clause if token.kind == "name" and token.names.guesses]
-    named = [token for token in named if not (token.names.concepts and scope.only_cited(
-        token.names.concepts))]  # fmt: skip
-    for token in named:
-        labels = {guess.label for guess in token.names.guesses}
-        if state.taken:
-            near = clause[max(0, clause.index(token) - 5) : clause.index(token)]
-            if not lists(near, words.TAKES):
-                continue
-            answers = {effect.answer for effect in scope.effects(state)}
-            scope.claim(labels & answers != set(), f"it would not be “{token.text}”")
-        elif not lists(clause, words.ORDINALS):
-            scope.claim(best.label in labels, f"the network does not say “{token.text}”")
+    answers = {effect.answer for effect in scope.effects(state)} if state.taken else {best.label}
+    moves = lists(clause, words.FALLS | words.RISES)
+    for position, token in enumerate(clause):
+        guesses = scope.guesses([token])
+        if not guesses:
+            continue
+        labels = {guess.label for guess in guesses}
+        before = clause[position - 1].text if position else ""
+        if (
+            state.taken
+            and scope.evidence.target.label in labels
+            and (moves or before in ("for", "of"))
+        ):
+            continue  # its probability, which `check_numbers` sees to
+        said = state.taken or (lists(clause, words.TAKES) and not lists(clause, words.ORDINALS))
+        if said:
+            scope.claim(bool(labels & answers), f"the answer is not “{token.text}”")
     if lists(clause, words.TAKES - {"answer", "answers"}) and not scope.guesses(clause):
         for token in clause:
             if token.kind == "name" and token.names.concepts:

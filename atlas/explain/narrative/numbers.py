@@ -219,7 +219,11 @@ def _check_fraction(
 
 
 _OF_THE_REST: Mapping[str, Callable[[Clause, Scope], list[float]]] = {
-    "coverage": lambda clause, scope: [one.coverage for one in scope.layers(clause)],
+    "coverage": lambda clause, scope: (
+        [sum(abs(one.share) for one in scope.concepts(clause))]
+        if scope.concepts(clause)
+        else [one.coverage for one in scope.layers(clause)]
+    ),
     "draws": lambda clause, scope: [
         course.draws for curve in scope.curves(clause) for course in curve.courses
     ],
@@ -239,10 +243,10 @@ def _bound(clause: Clause, position: int) -> str | None:
     """Return whether a number is said to be exceeded or not reached."""
     if text_at(clause, position - 1) != "than":
         return None
-    word = text_at(clause, position - 2)
-    if word in words.MORE:
-        return "more"
-    return "less" if word in words.LESS else None
+    said = lists(clause[: position - 1], words.MORE | words.LESS)
+    if not said:
+        return None
+    return "more" if said[-1].text in words.MORE else "less"
 
 
 def _subjects(clause: Clause, position: int, state: State, scope: Scope) -> list[Concept]:

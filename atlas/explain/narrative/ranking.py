@@ -1,6 +1,7 @@
 """Claims about order: which is the strongest, which comes next, what is more than what."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from atlas.evidence import Concept
 from atlas.explain.narrative import lexicon as words
@@ -37,8 +38,9 @@ def check_orders(clause: Clause, state: State, scope: Scope) -> None:
         )
     for token in clause:
         if token.text == "most" and followed_by(clause, token, {"of"}):
-            layers = scope.layers(clause)
-            held = [one.coverage for one in layers]
+            held = [one.coverage for one in scope.layers(clause)]
+            if scope.concepts(clause):
+                held = [sum(abs(one.share) for one in scope.concepts(clause))]
             scope.claim(bool(held) and min(held) > 0.5, "it is not most of it")
         if lists([token], words.ORDINALS) and not preceded_by(clause, token, {"a"}):
             _check_ordinal(clause, token, state, scope)
@@ -125,6 +127,9 @@ def _check_following(clause: Clause, token: Token, state: State, scope: Scope) -
 
 def check_comparisons(clause: Clause, state: State, scope: Scope) -> None:
     """Check what is said to be more or less than something else."""
+    alike = [i for i, token in enumerate(clause) if token.text == "as"]
+    if any(other - one == 2 for one, other in pairwise(alike)):
+        scope.refuse("that one is as much as another cannot be checked")
     for position, token in enumerate(clause):
         if token.kind != "word":
             continue

@@ -97,12 +97,18 @@ def check_habits(clause: Clause, state: State, scope: Scope) -> None:
             continue
         before = clause[position - 1].text if position else ""
         after = clause[position + 1] if position + 1 < len(clause) else None
-        if before == "than" or (after and (after.kind == "number" or after.text in
-                                           {"share", "shares", "relevance"})):  # fmt: skip
-            continue  # a quantity, not a judgement
-        if before in ("the", "its"):
+        numbers = any(one.kind == "number" for one in clause)
+        quantity = before in ("the", "its") or (
+            after is not None
+            and (after.kind == "number" or after.text in {"share", "shares", "relevance"})
+        )
+        if before == "than":
+            continue  # a comparison
+        if quantity:
+            if not numbers:
+                scope.refuse(f"{token.text!r}: give the number")
             continue
-        if not scope.concepts(clause) and any(one.kind == "number" for one in clause):
+        if not scope.concepts(clause) and numbers:
             continue  # "3.0 % is usual"
         subjects = scope.concepts(clause) or state.concepts
         if not subjects:

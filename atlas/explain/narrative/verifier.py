@@ -64,7 +64,7 @@ def verify(sentence: Sentence, evidence: Evidence) -> Verdict:
         check_comparisons(clause, state, scope)
         check_places(clause, state, scope)
         check_habits(clause, state, scope)
-        check_certainty(clause, scope)
+        check_certainty(clause, state, scope)
         check_answers(clause, state, scope)
         check_causes(clause, state, scope)
         check_feeding(clause, scope)
@@ -77,6 +77,12 @@ def _check_names(clause: Clause, state: State, scope: Scope) -> None:
     for token in clause:
         if token.kind == "name":
             scope.claim(scope.cites(token.names), f"“{token.text}” is not in what is cited")
+        if token.names.context is not None:
+            own = [one.id for one in scope.concepts(clause)]
+            said = lists(clause, {"describes", "described"}) and own == [
+                token.names.context.concept
+            ]
+            scope.claim(bool(said), f"“{token.text}” is only what a model says of one concept")
         if token.names.channels and not scope.only_cited(token.names.concepts):
             flows = feeding(clause, scope) is not None
             scope.claim(flows, f"of “{token.text}” it is known only what it feeds")
