@@ -78,7 +78,7 @@ def lookup(
         hits = a.search(
             words, count, layer=layer, label=label, min_score=min_score, encoder=encoder
         )
-        if not a.named:
+        if not a.named and not (hits and hits[0].kind == "address"):
             click.echo(
                 "No channel has a name yet (`atlas name` gives them): searched among top classes.",
                 err=True,
