@@ -31,6 +31,9 @@ def check_certainty(clause: Clause, state: State, scope: Scope) -> None:
         scope.claim(probability < DOUBTING, "the network is surer than that")
     elif unsure:
         scope.claim(probability < SURE and not turned, "the network is surer than that")
+    for guess in scope.guesses(clause) if sure else ():
+        best = scope.evidence.prediction[0]
+        scope.claim(guess.label == best.label, f"of “{guess.name}” it is not sure")
     if (sure or unsure) and state.taken:
         scope.refuse("how sure it would be is said by the probability")
     if (sure or unsure) and "prediction" not in scope.cited:
@@ -76,8 +79,8 @@ def check_causes(clause: Clause, state: State, scope: Scope) -> None:
     if not (falls or rises or keeps or reasons or conditions or changed):
         return
     if scope.curves(clause) and not scope.concepts(clause):
-        if reasons:
-            scope.refuse(f"{reasons[0].text!r} was not tested")
+        for token in (*reasons, *rises):
+            scope.refuse(f"{token.text!r} was not tested")
         return
     if (falls or rises) and state.kind is None:
         scope.refuse(f"{(falls or rises)[0].text!r} when what is taken away?")

@@ -188,7 +188,8 @@ def _counted(clause: Clause, position: int, scope: Scope) -> Iterator[float]:
     """Yield how many channels are concepts, or how many there are."""
     layers, curves = scope.layers(clause), scope.curves(clause)
     if lists(clause, words.SPEAKS | words.FOR | words.AGAINST):
-        side = "against" if lists(clause, words.AGAINST) else "for"
+        against = bool(lists(clause, words.AGAINST)) != bool(lists(clause, words.NEGATIONS))
+        side = "against" if against else "for"
         named = {token.names.layer for token in clause if token.kind == "name"} - {None}
         among = [one for one in scope.evidence.concepts if not named or one.layer in named]
         yield sum(one.direction == side for one in among)

@@ -28,6 +28,10 @@ def check_directions(clause: Clause, state: State, scope: Scope) -> None:
         elif token.text in words.FOR or (token.text == "for" and speaking):
             marks.append((position, "for"))
     if not marks:
+        if speaking:
+            for guess in scope.guesses(clause):
+                right = guess.label == scope.evidence.target.label
+                scope.claim(right, f"what speaks for “{guess.name}” is not known")
         return
     _check_side(clause, [position for position, _ in marks], scope)
     opposite = {"for": "against", "against": "for"}
@@ -46,8 +50,8 @@ def check_directions(clause: Clause, state: State, scope: Scope) -> None:
             subjects = [one for one in scope.evidence.concepts
                         if not named or one.layer in named]  # fmt: skip
         subjects = subjects or state.concepts
-        if not subjects:
-            continue
+        if not subjects and not lists(clause, {"what", "concept", "concepts", "channels"}):
+            scope.refuse(f"who speaks {wanted} it?")
         for one in subjects:
             scope.claim(one.direction == wanted, f"{one.address} does not speak {wanted} it")
 

@@ -130,7 +130,13 @@ def _check_negations(clause: Clause, scope: Scope) -> None:
     )  # fmt: skip
     if denied and (len(denied) > 1 or not lists(clause, checked)):
         scope.refuse(f"{denied[0].text!r} denies something that cannot be checked")
+    curves = scope.curves(clause)
+    if lists(clause, {"activation"}) and not curves and not lists(clause, {"percentile"}):
+        scope.refuse("of activation only the percentile can be checked")
     for position, token in enumerate(clause):
+        near = clause[position + 1 : position + 3]
+        if token in denied and any(one.kind == "number" for one in near):
+            scope.refuse("a number that is denied cannot be checked")
         if token.text == "all" and not follows(clause, position, "over"):
             everything = lists(clause, words.AGAINST | words.SPEAKS | words.FOR)
             if not everything or scope.concepts(clause):
