@@ -104,7 +104,7 @@ class Atlas(Contents):
         ...     print(hit.channel.address, hit.channel.name, hit.kind)
         planted:7 striped near
         """
-        choice = Choice(layer, label, min_score).check(self)
+        choice = Choice(layer, label, min_score)
         hits = self._words.search(query, n, choice)
         if encoder is None or (hits and hits[0].kind == "address"):
             return hits
@@ -147,7 +147,7 @@ class Atlas(Contents):
         """
         from atlas.lookup import picture as by_picture  # noqa: PLC0415 (needs faiss)
 
-        choice = Choice(layer, label, min_score).check(self)
+        choice = Choice(layer, label, min_score)
         shown = picture if isinstance(picture, Image.Image) else by_picture.read(Path(picture))
         return by_picture.search(
             self, self._index, self._encoder.encode, shown.convert("RGB"), n, choice

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import atlas
@@ -97,6 +99,15 @@ def test_operators_of_the_index_are_words(a, query):
             a.search(query)
     else:
         assert isinstance(a.search(query), list)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=40))
+def test_no_text_breaks_the_index(a, query):
+    try:
+        assert isinstance(a.search(query, n=2), list)
+    except atlas.UserError as error:
+        assert "no words" in str(error) or "no channel" in str(error)
 
 
 def test_nonsense_finds_nothing(a):

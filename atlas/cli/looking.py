@@ -139,7 +139,7 @@ def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
         table.add_column("similarity", justify="right")
         table.add_column("patches of")
     else:
-        table.add_column("found by")
+        table.add_column("found by", no_wrap=True)
     table.add_column("top classes")
     for hit in hits:
         cells = [hit.channel.address]

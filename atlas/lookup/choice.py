@@ -1,8 +1,14 @@
 """Which channels a search may find."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from atlas.contents import Channel, Contents
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from atlas.contents import Contents
 from atlas.errors import UserError
 
 
@@ -17,34 +23,43 @@ class Choice:
     min_score: float | None = None
     """Least detection score of the name (`score_detection`, an AUPRC, 0 to 1)."""
 
-    def check(self, contents: Contents) -> "Choice":
-        """Return the choice with the class by its name, after a look whether it can be met.
+    def allowed(self, contents: Contents) -> npt.NDArray[np.bool_]:
+        """Say for each row of channels.parquet whether it meets the conditions.
 
         Raises
         ------
         UserError
             The atlas has no such layer or class, or no scores yet.
         """
-        if self.layer is not None and self.layer not in contents.layers:
-            raise UserError(
-                f"no layer {self.layer!r} in {contents.id}: it has {', '.join(contents.layers)}"
-            )
-        if self.min_score is not None and "score_detection" not in contents.channels.column_names:
-            raise UserError(
-                f"{contents.store.root} has no scores of names yet: run `atlas score` first, or "
-                "leave the least score out"
-            )
-        label = None if self.label is None else class_name(contents, self.label)
-        return Choice(self.layer, label, self.min_score)
+        table = contents.channels
+        allowed = np.ones(len(table), bool)
+        if self.layer is not None:
+            if self.layer not in contents.layers:
+                raise UserError(
+                    f"no layer {self.layer!r} in {contents.id}: it has {', '.join(contents.layers)}"
+                )
+            allowed &= _numbers(pc.equal(table["layer"], self.layer))
+        if self.label is not None:
+            name = class_name(contents, self.label)
+            rows = [row for row, other in enumerate(contents.class_names) if other == name]
+            lists = table["top_classes"].combine_chunks()
+            found = _numbers(pc.is_in(pc.list_flatten(lists), pa.array(rows, pa.int32())))
+            has = np.zeros(len(table), bool)
+            has[_numbers(pc.list_parent_indices(lists))[found]] = True
+            allowed &= has
+        if self.min_score is not None:
+            if "score_detection" not in table.column_names:
+                raise UserError(
+                    f"{contents.store.root} has no scores of names yet: run `atlas score` first, "
+                    "or leave the least score out"
+                )
+            allowed &= _numbers(pc.fill_null(table["score_detection"], -1.0)) >= self.min_score
+        return allowed
 
-    def __call__(self, channel: Channel) -> bool:
-        """Say whether a channel meets the conditions."""
-        score = channel.scores.get("score_detection")
-        return (
-            (self.layer is None or channel.layer == self.layer)
-            and (self.label is None or self.label in (name for name, _ in channel.top_classes))
-            and (self.min_score is None or (score is not None and score >= self.min_score))
-        )
+
+def _numbers(array: Any) -> npt.NDArray[Any]:
+    numbers: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return numbers
 
 
 def class_name(contents: Contents, asked: str) -> str:

@@ -66,15 +66,16 @@ class Meaning:
         """
         cosines = self._vectors @ self._encode([query])[0]
         nearest = np.array([max(cosines[some], default=-1.0) for some in self._places])
-        hits: list[Hit] = []
-        for row in np.argsort(-nearest, kind="stable"):
-            channel = self._contents.channel(int(row))
-            if self._places[row] and choice(channel):
-                similarity = float(np.clip(nearest[row], -1, 1))
-                hits.append(Hit(channel, "meaning", similarity=similarity))
-            if len(hits) == n:
-                break
-        return hits
+        told = np.array([bool(some) for some in self._places]) & choice.allowed(self._contents)
+        best = [row for row in np.argsort(-nearest, kind="stable").tolist() if told[row]]
+        return [
+            Hit(
+                self._contents.channel(row),
+                "meaning",
+                similarity=float(np.clip(nearest[row], -1, 1)),
+            )
+            for row in best[:n]
+        ]
 
     @cached_property
     def _vectors(self) -> npt.NDArray[np.float32]:

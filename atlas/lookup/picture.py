@@ -53,11 +53,12 @@ def search(
         By falling similarity: the mean cosine of the channel's `BEST` most similar patches;
         ones beyond those that the search saw count as much as the last that it saw.
     """
+    allowed = choice.allowed(contents)
     vector = encode([picture])
     total, wanted = int(index.ntotal), FIRST
     while True:
         similarities, rows = index.search(vector, min(wanted, total))
-        hits = _hits(contents, similarities[0], rows[0], n, choice)
+        hits = _hits(contents, similarities[0], rows[0], n, allowed)
         if len(hits) == n or wanted >= total:
             return hits
         wanted *= 8
@@ -68,7 +69,7 @@ def _hits(
     similarities: npt.NDArray[np.float32],
     rows: npt.NDArray[np.int64],
     n: int,
-    choice: Choice,
+    allowed: npt.NDArray[np.bool_],
 ) -> list[Hit]:
     similarities, rows = similarities[rows >= 0], rows[rows >= 0]
     if not len(rows):
@@ -82,13 +83,13 @@ def _hits(
     means = np.array([_mean(similarities[group[:BEST]], least) for group in groups])
     hits: list[Hit] = []
     for place in np.lexsort((found, -means)):
-        channel = contents.channel(int(found[place]))
-        if choice(channel):
-            shown = [contents.reference(int(row)) for row in rows[groups[place][:SHOWN]]]
-            similarity = float(np.clip(means[place], -1, 1))
-            hits.append(Hit(channel, "picture", similarity=similarity, references=tuple(shown)))
         if len(hits) == n:
             break
+        if allowed[found[place]]:
+            channel = contents.channel(int(found[place]))
+            shown = tuple(contents.reference(int(row)) for row in rows[groups[place][:SHOWN]])
+            similarity = float(np.clip(means[place], -1, 1))
+            hits.append(Hit(channel, "picture", similarity=similarity, references=shown))
     return hits
 
 

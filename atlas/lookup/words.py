@@ -12,6 +12,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
 
 from atlas import addresses
 from atlas.contents import Contents
@@ -82,9 +86,9 @@ class Words:
             The query has no words, or it is an address that the atlas lacks.
         """
         text = query.strip()
+        allowed = choice.allowed(self._contents)
         if (row := self._contents.rows.get(text)) is not None:
-            hits = [Hit(self._contents.channel(row), "address")]
-            return [hit for hit in hits if choice(hit.channel)][:n]
+            return [Hit(self._contents.channel(row), "address")] if allowed[row] else []
         if addresses.looks_like_one(text):
             raise addresses.unknown(text, list(self._contents.rows), self._contents.id)
         words = split(text)
@@ -95,7 +99,7 @@ class Words:
             )
         telling = [word for word in words if word not in LITTLE] or words
         terms = [self._term(word) for word in dict.fromkeys(self._joined(telling))]
-        return list(self._ranked(terms, n, choice))
+        return list(islice(self._ranked(terms, allowed), n))
 
     def _joined(self, words: Sequence[str]) -> Iterator[str]:
         """Yield the words; two that the atlas has as one, as in "zig zag", are joined."""
@@ -143,8 +147,8 @@ class Words:
         )
         return {row for (row,) in found}
 
-    def _ranked(self, terms: Sequence["_Term"], n: int, choice: Choice) -> Iterator[Hit]:
-        """Yield the best hits."""
+    def _ranked(self, terms: Sequence["_Term"], allowed: npt.NDArray[np.bool_]) -> Iterator[Hit]:
+        """Yield the hits among the allowed rows, best first."""
         known = [term for term in terms if term.expression]
         if not known:
             return
@@ -165,16 +169,9 @@ class Words:
             by_words = 0.0 if row in exact else relevance[row]  # less is better
             return (row not in exact, -worth[row], by_words, -self._standing[row], row)
 
-        count = 0
-        for row in sorted(worth, key=place):
-            if count == n:
-                return
-            channel = self._contents.channel(row)
-            if not choice(channel):
-                continue
+        for row in sorted((row for row in worth if allowed[row]), key=place):
             kind: Kind = "near" if row in corrected else "name" if row in exact else "words"
-            yield Hit(channel, kind, self._found(row, any_word))
-            count += 1
+            yield Hit(self._contents.channel(row), kind, self._found(row, any_word))
 
     def _worth(self, term: "_Term") -> dict[int, float]:
         """Return what a term counts for each channel that has it: by its best field."""
