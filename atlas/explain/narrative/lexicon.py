@@ -103,7 +103,7 @@ QUANTITIES = {
 """What a number beside the word is."""
 
 LIGHT = _words(
-    "for a an the of and or with share shares by at about as well also too than respectively nearly "
+    "for a an the of and or with share shares by at about as well also too than nearly "
     "roughly around each percent per cent then respectively"
 )
 """Words that say nothing by themselves: a clause of these goes on with its neighbour."""
