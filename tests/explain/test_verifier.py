@@ -1,10 +1,12 @@
 """The verifier catches every planted lie and lets true sentences pass, however worded."""
 
 import re
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
 
+from atlas.evidence import Target
 from atlas.explain.narrative import writer
 from atlas.explain.narrative.verifier import verify
 from atlas.narrative import Sentence
@@ -45,6 +47,18 @@ def test_the_deterministic_writer_says_nothing_that_does_not_hold(write, example
     assert len(text) >= 5
     for sentence in text:
         assert not verify(sentence, example).problems, sentence.text
+
+
+@pytest.mark.parametrize("probability", [0.999999, 0.985, 0.7, 0.41, 0.07, 0.00002])
+@pytest.mark.parametrize("target", [0, 1])
+def test_nor_does_it_about_other_answers(probability, target, example):
+    first = replace(example.prediction[0], probability=probability)
+    asked = example.prediction[target] if target else first
+    chosen = Target(*astuple(asked), chosen="asked" if target else "predicted")
+    other = replace(example, prediction=(first, *example.prediction[1:]), target=chosen)
+    for write in (writer.expert, writer.everyone):
+        for sentence in write(other):
+            assert not verify(sentence, other).problems, sentence.text
 
 
 @pytest.mark.parametrize("write", [writer.expert, writer.everyone])

@@ -135,7 +135,11 @@ def _check_negations(clause: Clause, scope: Scope) -> None:
         scope.refuse("of activation only the percentile can be checked")
     for position, token in enumerate(clause):
         near = clause[position + 1 : position + 3]
-        if token in denied and any(one.kind == "number" for one in near):
+        if (
+            token in denied
+            and any(one.kind == "number" for one in near)
+            and not lists(near, words.SURE)
+        ):
             scope.refuse("a number that is denied cannot be checked")
         if token.text == "all" and not follows(clause, position, "over"):
             everything = lists(clause, words.AGAINST | words.SPEAKS | words.FOR)
