@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -193,9 +194,21 @@ def update_checksums(store: Store) -> None:
     store.write_manifest({**store.manifest(), "files": store.checksums()})
 
 
-def timed(*arguments: object) -> tuple[float, float]:
-    """Run a command; return its seconds and the highest memory of it and its children in GiB."""
-    start = time.monotonic()
+@dataclass(frozen=True)
+class Cost:
+    """What a command took."""
+
+    seconds: float
+    cpu: float  # seconds of all its processes
+    memory: float  # most at once, of all its processes, in GiB
+
+    def __str__(self) -> str:
+        return f"{self.seconds:7.1f} s {self.cpu:7.1f} s CPU {self.memory:6.2f} GiB"
+
+
+def timed(*arguments: object) -> Cost:
+    """Run a command and return what it took."""
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with subprocess.Popen(list(map(str, arguments)), stderr=subprocess.DEVNULL) as process:
         watched, peak = psutil.Process(process.pid), 0
         while process.poll() is None:
@@ -207,7 +220,9 @@ def timed(*arguments: object) -> tuple[float, float]:
             time.sleep(0.1)
     if process.returncode:
         sys.exit(f"{arguments} failed")
-    return time.monotonic() - start, peak / 2**30
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.monotonic() - start, cpu, peak / 2**30)
 
 
 def tree(site: Path) -> dict[str, int]:
@@ -235,7 +250,7 @@ def rename(store: Store) -> None:
     update_checksums(store)
 
 
-def plain(root: Path, pages: int, out: Path) -> tuple[float, float, float]:
+def plain(root: Path, pages: int, out: Path) -> tuple[Cost, float]:
     """Build some of the pages with MkDocs Material as it comes: all in the navigation."""
     shutil.rmtree(out, ignore_errors=True)
     chosen = sorted((root / "pages" / "channels").rglob("*.md"))[:pages]
@@ -244,9 +259,9 @@ def plain(root: Path, pages: int, out: Path) -> tuple[float, float, float]:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     (out / "mkdocs.yml").write_text("site_name: plain\ntheme:\n  name: material\n")
-    seconds, memory = timed(sys.executable, "-m", "mkdocs", "build", "-q", "-f", out / "mkdocs.yml")
+    cost = timed(sys.executable, "-m", "mkdocs", "build", "-q", "-f", out / "mkdocs.yml")
     sizes = [path.stat().st_size for path in (out / "site" / "channels").rglob("*.html")]
-    return seconds, memory, float(np.mean(sizes)) / 1000
+    return cost, float(np.mean(sizes)) / 1000
 
 
 def main() -> None:
@@ -269,49 +284,48 @@ def report(store: Store, scratch: Path) -> None:
     """Build the site in several ways, and print what each took."""
     root, site = store.root, store.root / "site"
     command = sys.executable, "-m", "atlas", "site", root
-    for name in (".site.json", ".pages.json"):
-        (root / name).unlink(missing_ok=True)
-    for name in ("pages", "site"):
-        shutil.rmtree(root / name, ignore_errors=True)
-    first, memory = timed(*command)
-    rows = [("everything, with the pictures of patches", f"{first:.0f} s", f"{memory:.2f} GiB")]
+    if not (root / "pages").is_dir():
+        told("everything, with the pictures of patches", timed(*command))
     # Pictures are made once after the pre-pass; pages whenever names or templates change.
-    (root / ".site.json").unlink()
-    shutil.rmtree(site)
-    ledger = json.loads((root / ".pages.json").read_text())
-    pictures = {key: value for key, value in ledger["pages"].items() if "." not in key}
-    files.write_text(root / ".pages.json", json.dumps({**ledger, "pages": pictures}))
-    for path in (root / "pages").rglob("*.md"):
-        path.unlink()
-    pages, memory = timed(*command)
-    rows.append(("all pages, pictures of patches there", f"{pages:.0f} s", f"{memory:.2f} GiB"))
+    forget_pages(root)
+    told("all pages, pictures of patches there", timed(*command))
     before = tree(site)
     rename(store)
-    again, memory = timed(*command)
+    cost = timed(*command)
     after = tree(site)
     changed = [name for name in after if before.get(name) != after[name]]
-    rows.append(
-        (f"after a new name ({len(changed)} files change)", f"{again:.1f} s", f"{memory:.2f} GiB")
-    )
-    nothing, memory = timed(*command)
-    rows.append(("after nothing", f"{nothing:.1f} s", f"{memory:.2f} GiB"))
+    told(f"after a new name ({len(changed)} files change)", cost)
+    told("after nothing", timed(*command))
     channels = [path.stat().st_size for path in (site / "channels").rglob("*.html")]
-    every = len(list(site.rglob("*.html")))
-    for width, (what, seconds, peak) in zip((44,) * len(rows), rows, strict=True):
-        print(f"{what:{width}} {seconds:>8} {peak:>9}", flush=True)
     mean, most = np.mean(channels) / 1000, max(channels) / 1000
-    print(f"{every} pages; of a channel {mean:.1f} kB, at most {most:.1f} kB")
+    every = len(list(site.rglob("*.html")))
+    print(f"{every} pages; of a channel {mean:.1f} kB, at most {most:.1f} kB", flush=True)
     data = (site / "assets" / "search-data.js").read_bytes()
     packed = len(gzip.compress(data)) / 1000
     print(f"search data: {packed:.0f} kB compressed, {len(data) / 1000:.0f} kB")
-    print(f"search: {keystrokes(site)}")
+    print(f"search: {keystrokes(site)}", flush=True)
     for count in (200, 400, 800):
-        seconds, memory, size = plain(root, min(count, len(channels)), scratch / "plain")
-        print(
-            f"plain MkDocs Material, {count} channel pages: {seconds:.1f} s, {memory:.2f} GiB, "
-            f"{size:.0f} kB a page",
-            flush=True,
-        )
+        if count <= len(channels):
+            cost, size = plain(root, count, scratch / "plain")
+            told(f"plain MkDocs Material, {count} pages of {size:.0f} kB", cost)
+
+
+def told(what: str, cost: Cost) -> None:
+    """Print a row."""
+    print(f"{what:48} {cost}", flush=True)
+
+
+def forget_pages(root: Path) -> None:
+    """Remove everything but the pictures."""
+    (root / ".site.json").unlink(missing_ok=True)
+    shutil.rmtree(root / "site", ignore_errors=True)
+    for path in (root / "pages").rglob("*.md"):
+        path.unlink()
+    ledger = root / ".pages.json"
+    if ledger.is_file():
+        known = json.loads(ledger.read_text())
+        kept = {key: value for key, value in known["pages"].items() if "." not in key}
+        files.write_text(ledger, json.dumps({**known, "pages": kept}))
 
 
 def keystrokes(site: Path) -> str:
