@@ -132,15 +132,15 @@ def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("channel", no_wrap=True, overflow="fold")
     if a.named:
-        table.add_column("name")
+        table.add_column("name", min_width=14)
     if scored:
-        table.add_column("score", justify="right")
+        table.add_column("score", justify="right", no_wrap=True)
     if by_picture:
-        table.add_column("similarity", justify="right")
-        table.add_column("patches of")
+        table.add_column("similarity", justify="right", no_wrap=True)
+        table.add_column("patches of", no_wrap=True, max_width=26)
     else:
         table.add_column("found by", no_wrap=True)
-    table.add_column("top classes")
+    table.add_column("top class", no_wrap=True, max_width=26)
     for hit in hits:
         cells = [hit.channel.address]
         if a.named:
@@ -151,9 +151,8 @@ def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
             cells.append(_rounded(hit.similarity))
             cells.append(", ".join(dict.fromkeys(r.predicted for r in hit.references[:3])))
         else:
-            where = ", ".join(hit.found) or _rounded(hit.similarity)
-            cells.append(f"{hit.kind}: {where}" if where else hit.kind)
-        cells.append(", ".join(name for name, _ in hit.channel.top_classes[:2]))
+            cells.append(_why(hit))
+        cells.append(next((name for name, _ in hit.channel.top_classes), ""))
         table.add_row(*map(_plain, cells))
     Console(highlight=False).print(table)
 
@@ -208,6 +207,13 @@ def called(channel: "Channel") -> str:
         return f"({channel.status})" if channel.status else ""
     senses = " / ".join(sense.name for sense in channel.senses)
     return f"{channel.name} ({senses})" if senses else channel.name
+
+
+def _why(hit: "Hit") -> str:
+    """Say why a channel was found: the kind of match, and the best place or the similarity."""
+    if hit.kind in ("words", "near"):
+        return f"{hit.kind}: {hit.found[0]}"
+    return f"{hit.kind}: {_rounded(hit.similarity)}" if hit.kind == "meaning" else hit.kind
 
 
 def _rounded(value: float | None) -> str:
