@@ -1,20 +1,35 @@
 """The whole way: from a recipe to a site."""
 
+import sys
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
 
 from atlas import site
+from atlas.demo.world import draw
 from atlas.pipeline.annotating import name, score
+from atlas.pipeline.explaining import explain
 from atlas.pipeline.indexing import index
-from atlas.pipeline.stages import alone
+from atlas.pipeline.inputs import fingerprint
+from atlas.pipeline.stages import alone, stage
 from atlas.recipe import Recipe
 from atlas.store import Store
+
+DRAWN = "demo:world"
+"""Among the pictures to explain: some of the demo world that were not measured."""
+
+DRAWINGS = 6
 
 
 def build(recipe: Recipe, out: Path) -> Store | None:
     """Run every stage as far as it is not done, and make the site.
 
-    Channels are named if the recipe has a method of naming, and their names scored if it asks
-    for that.
+    Channels are named if the recipe has a method of naming, their names scored if it asks for that,
+    and the pictures explained that it names.
     """
     store = index(recipe, out)
     if store is None:
@@ -23,8 +38,33 @@ def build(recipe: Recipe, out: Path) -> Store | None:
         name(store, recipe)
         if recipe.scoring.in_build:
             score(store, recipe)
+    if recipe.explain.pictures:
+        fingerprint_ = fingerprint([asdict(recipe.explain), store.manifest()["files"]])
+        with alone(store):
+            stage(store, "explanations", fingerprint_, lambda: _explanations(store, recipe))
     make_site(store)
     return store
+
+
+def _explanations(store: Store, recipe: Recipe) -> dict[str, Any]:
+    """Explain the pictures that the recipe names."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [
+            _drawn(recipe, Path(folder)) if given == DRAWN else Path(given)
+            for given in recipe.explain.pictures
+        ]
+        outcome = explain(store, recipe, paths, None)
+    for path, reason in outcome.failed:
+        tqdm.write(f"{path} is not explained: {reason}", sys.stderr)
+    return {}
+
+
+def _drawn(recipe: Recipe, folder: Path) -> Path:
+    """Draw pictures of the demo world that were not measured."""
+    for number in range(DRAWINGS):
+        picture = draw(recipe.data.seed, (recipe.data.limit or 0) + number)
+        Image.fromarray(picture.image).save(folder / f"drawing-{number + 1}.png")
+    return folder
 
 
 def make_site(store: Store) -> None:

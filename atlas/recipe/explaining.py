@@ -12,6 +12,10 @@ from atlas.recipe.kinds import STRICT, Fraction, Positive
 class Explain:
     """`[explain]`: what an explanation contains."""
 
+    pictures: tuple[str, ...] = ()
+    """Image files and folders that `atlas build` explains; `demo:world` stands for six drawings
+    that were not measured."""
+
     layers: tuple[str, ...] = ()
     """Names or globs of measured layers; empty means three: the last, and those at a half and
     three quarters of the depth."""

@@ -178,6 +178,42 @@ def loss(
     return F.cross_entropy(logits[learnt], goal[learnt])
 
 
+def alignment(
+    llava: LlavaForConditionalGeneration,
+    words: PreTrainedTokenizerFast,
+    features: Tensor,
+    values: Tensor,
+) -> Tensor:
+    """Return how badly what is seen lies along the words for it.
+
+    Parameters
+    ----------
+    llava, words
+        The model and its tokenizer.
+    features : Tensor
+        (n, 36, width), what the tower sees in n patches.
+    values : Tensor
+        int64 (n, 4), the number of each of `KINDS`' values; -1 where it is not shown.
+
+    Notes
+    -----
+    A value counts as seen as strongly as the projected token that lies most along its word, and
+    should be seen where it is shown. Questions about a word are then learnt soon: the word has
+    only to look for what is like itself.
+    """
+    tokens = [
+        words.encode(f" {v}", add_special_tokens=False)[0] for k in KINDS for v in ATTRIBUTES[k]
+    ]
+    said = llava.get_input_embeddings()(torch.tensor(tokens))
+    visual = llava.model.multi_modal_projector(features.float())
+    seen = (visual @ said.T / said.shape[1] ** 0.5).amax(1)
+    shown = [
+        F.one_hot(values[:, column] + 1, len(ATTRIBUTES[kind]) + 1)[:, 1:]
+        for column, kind in enumerate(KINDS)
+    ]
+    return F.binary_cross_entropy_with_logits(seen, torch.cat(shown, 1).float())
+
+
 @torch.inference_mode()
 def right(
     llava: LlavaForConditionalGeneration,

@@ -159,13 +159,19 @@ def seen(bank: Bank, row: int) -> dict[str, str]:
     }
 
 
-def question(bank: Bank, row: int, random: np.random.Generator) -> tuple[str, bool]:
-    """Return a name to ask of a patch, and whether the patch shows it."""
+def question(
+    bank: Bank, row: int, random: np.random.Generator, simple: float = 0.0
+) -> tuple[str, bool]:
+    """Return a name to ask of a patch, and whether the patch shows it.
+
+    A share `simple` of the questions is about the colour alone.
+    """
     shown = seen(bank, row)
-    count = int(random.choice([1, 2, 3], p=[0.6, 0.28, 0.12]))
-    kinds: Sequence[str] = [
-        KINDS[i] for i in sorted(random.permutation(len(KINDS))[:count].tolist())
-    ]
+    count = int(random.choice([1, 2, 3], p=[0.75, 0.18, 0.07]))
+    chosen = sorted(random.permutation(len(KINDS))[:count].tolist())
+    kinds: Sequence[str] = (
+        KINDS[:1] if simple and random.random() < simple else [KINDS[i] for i in chosen]
+    )
     asked = {}
     fits = random.random() < 0.5 and all(kind in shown for kind in kinds)
     for kind in kinds:

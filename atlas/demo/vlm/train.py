@@ -7,6 +7,7 @@ last to answer: what do these patches share, and does this patch show that?
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,33 @@ TOWER_STEPS, TOWER_BATCH, TOWER_RATE = 2_600, 256, 1.5e-3
 BANK = 48_000
 """Patches that the language model learns from."""
 CAPTION_STEPS, CAPTIONS, CAPTION_RATE = 1_500, 96, 2e-3
-STEPS, SHEETS, QUESTIONS, RATE = 2_600, 20, 40, 1.5e-3
+STEPS, RATE = 2_200, 1.5e-3
+MORE_STEPS, MORE_RATE = 900, 1e-3
+_ALIGNED = 128  # patches of a step
+_CAPTIONS = 16  # of a step, so that they are not forgotten
+_NAMING, _FITTING = 8.0, 2.0
+
+
+# Weights beside that of captions. Most tokens of a naming answer are the same in all answers.
+@dataclass(frozen=True)
+class _Mix:
+    """Exercises of a step."""
+
+    until: int  # the step at which the next mix begins
+    sheets: int
+    questions: int
+    simple: float  # share of questions about the colour alone
+    aligned: float = 0.0  # weight of the alignment of what is seen and words
+
+
+_MIXES = (
+    _Mix(500, 20, 64, 0.0),
+    _Mix(700, 12, 120, 0.7),
+    _Mix(900, 12, 120, 0.7, aligned=8.0),
+    _Mix(STEPS, 16, 96, 0.1, aligned=8.0),
+)
+# Comparing a word with a picture is learnt late, and sooner where there is only one kind of word.
+
 _FEW, _MOST = 4, 9  # patches on a sheet
 _NAME = 9  # tokens in which an answer's name is told
 
@@ -82,11 +109,13 @@ class Lessons:
             exercises.append(Exercise([row], language.ASK_SHOWN, sheets.name_of(seen) or "nothing"))
         return exercises
 
-    def fitting(self, count: int, random: np.random.Generator) -> list[Exercise]:
+    def fitting(
+        self, count: int, random: np.random.Generator, simple: float = 0.0
+    ) -> list[Exercise]:
         """Draw patches and questions whether they show something."""
         exercises = []
         for row in random.integers(len(self.bank.size), size=count).tolist():
-            name, fits = sheets.question(self.bank, row, random)
+            name, fits = sheets.question(self.bank, row, random, simple)
             exercises.append(Exercise([row], language.ask_fits(name), "yes" if fits else "no"))
         return exercises
 
@@ -101,7 +130,12 @@ def _shown(cut: crops.Crops) -> Tensor:
 
 
 def train_language(
-    out: Path, net: tower.Tower, pictures: crops.World, caption_steps: int, steps: int
+    out: Path,
+    net: tower.Tower,
+    pictures: crops.World,
+    caption_steps: int,
+    steps: int,
+    more_steps: int,
 ) -> None:
     """Train projector and language model on top of the frozen tower, or go on; write the model."""
     net.eval()
@@ -115,19 +149,27 @@ def train_language(
     random = np.random.default_rng(0)
     captions, names = fresh.captions(600, random), fresh.naming(300, _MOST, random)
     fits = fresh.fitting(600, random)
-    features = lessons.features
+
+    def teach(exercises: Sequence[Exercise]) -> Tensor:
+        return language.loss(llava, words, lessons.features, exercises)
+
+    def align(random: np.random.Generator) -> Tensor:
+        rows = torch.from_numpy(random.integers(len(lessons.bank.size), size=_ALIGNED))
+        values = torch.from_numpy(lessons.bank.values)[rows]
+        return language.alignment(llava, words, lessons.features[rows], values)
 
     def caption_loss(step: int) -> Tensor:
-        random = np.random.default_rng([SEED, 1, step])
-        return language.loss(llava, words, features, lessons.captions(CAPTIONS, random))
+        return teach(lessons.captions(CAPTIONS, np.random.default_rng([SEED, 1, step])))
 
     def loss(step: int) -> Tensor:
         random = np.random.default_rng([SEED, step])
-        shown = _MOST if random.random() < 0.5 else int(random.integers(_FEW, _MOST))
+        mix = next((mix for mix in _MIXES if step < mix.until), _MIXES[-1])
+        shown = _MOST if random.random() < 0.3 else int(random.integers(_FEW, _MOST))
         return (
-            language.loss(llava, words, features, lessons.naming(SHEETS, shown, random))
-            + language.loss(llava, words, features, lessons.fitting(QUESTIONS, random))
-            + language.loss(llava, words, features, lessons.captions(QUESTIONS // 2, random))
+            _NAMING * teach(lessons.naming(mix.sheets, shown, random))
+            + _FITTING * teach(lessons.fitting(mix.questions, random, mix.simple))
+            + teach(lessons.captions(_CAPTIONS, random))
+            + (mix.aligned * align(random) if mix.aligned else 0.0)
         )
 
     def right(exercises: Sequence[Exercise], tokens: int) -> float:
@@ -147,6 +189,11 @@ def train_language(
     first = course.Course("captions", parts, caption_loss, check, caption_steps, CAPTION_RATE)
     course.run(first, out)
     course.run(course.Course("language", parts, loss, check, steps, RATE), out)
+
+    def more(step: int) -> Tensor:
+        return loss(steps + step)
+
+    course.run(course.Course("more", parts, more, check, more_steps, MORE_RATE), out)
     language.save(llava, language.processor(words), out / "model")
 
 
@@ -161,11 +208,14 @@ def main() -> None:
     parser.add_argument("--tower-steps", type=int, default=TOWER_STEPS)
     parser.add_argument("--caption-steps", type=int, default=CAPTION_STEPS)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--more-steps", type=int, default=MORE_STEPS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     pictures = crops.world(SEED, PICTURES)
     net = train_tower(arguments.out, pictures, arguments.tower_steps)
-    train_language(arguments.out, net, pictures, arguments.caption_steps, arguments.steps)
+    train_language(
+        arguments.out, net, pictures, arguments.caption_steps, arguments.steps, arguments.more_steps
+    )
 
 
 if __name__ == "__main__":
