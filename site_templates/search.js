@@ -12,7 +12,7 @@
   const hits = form.querySelector(".hits");
   const found = form.querySelector(".found");
   const facets = form.querySelector(".facets");
-  const MOST = 60;
+  const MOST = 24; // shown at once: more would take longer than a keystroke may
   const STATUS = ["not asked", "named", "no clear concept", "unusable answer", "named by a person"];
 
   const channels = [];
@@ -37,6 +37,7 @@
       });
     }
   });
+  const byShare = [...channels].sort((x, y) => y.share - x.share);
   const classes = data.seen.map((label) => ({
     name: data.labels[label],
     text: data.labels[label].toLowerCase(),
@@ -88,7 +89,7 @@
 
   // 0: not found; higher is better. Words at the start of a word of the name count most.
   const rank = (channel, words, query) => {
-    let sum = channel.title.includes(query) ? 2 : 0;
+    let sum = 0;
     for (const word of words) {
       const place = channel.title.indexOf(word);
       if (place === 0 || (place > 0 && channel.title[place - 1] === " ")) sum += 3;
@@ -96,7 +97,7 @@
       else if (channel.rest.includes(word)) sum += 1;
       else return 0;
     }
-    return sum;
+    return words.length > 1 && channel.title.includes(query) ? sum + 2 : sum;
   };
 
   const search = () => {
@@ -110,17 +111,16 @@
       (!state?.value || c.status === +state.value) &&
       (!several?.value || c.sense) &&
       (!least?.value || c.score >= +least.value);
-    const ranked = [];
-    for (const channel of direct.length ? direct : channels) {
+    const ranks = []; // of each rank the channels, by falling share
+    for (const channel of direct.length ? direct : byShare) {
       if (!allowed(channel)) continue;
-      const sum = direct.length ? 1 : words.length ? rank(channel, words, query) : 1;
-      if (sum) ranked.push([sum, channel]);
+      const sum = direct.length || !words.length ? 1 : rank(channel, words, query);
+      if (sum) (ranks[sum] ??= []).push(channel);
     }
-    ranked.sort((x, y) => y[0] - x[0] || y[1].share - x[1].share);
     const labels = words.length && !direct.length && !filtered
       ? classes.filter((label) => words.every((word) => label.text.includes(word)))
       : [];
-    return { direct, list: ranked.map((pair) => pair[1]), labels };
+    return { direct, list: ranks.reverse().flat(), labels };
   };
 
   const item = (channel) => {
@@ -148,6 +148,16 @@
     return link;
   };
 
+  const more = make("button", "more", "Show more");
+  more.type = "button";
+  more.hidden = true;
+  hits.after(more);
+  const line = (entry) => {
+    const holder = make("li");
+    holder.append(entry);
+    return holder;
+  };
+
   const show = () => {
     const { list, labels, idle } = search();
     const entries = labels.slice(0, 4).map((label) => {
@@ -157,14 +167,14 @@
       return link;
     });
     entries.push(...list.slice(0, MOST).map(item));
-    hits.replaceChildren(...entries.map((entry) => {
-      const line = make("li");
-      line.append(entry);
-      return line;
-    }));
-    const more = list.length > MOST ? `, the first ${MOST} are shown` : "";
+    hits.replaceChildren(...entries.map(line));
+    more.hidden = list.length <= MOST;
+    more.onclick = () => {
+      more.hidden = true;
+      hits.append(...list.slice(MOST, 500).map((channel) => line(item(channel))));
+    };
     found.textContent = idle ? "" :
-      `${list.length} ${list.length === 1 ? "channel" : "channels"}${more}` +
+      `${list.length} ${list.length === 1 ? "channel" : "channels"}` +
       (labels.length ? `, ${labels.length} ${labels.length === 1 ? "class" : "classes"}` : "");
     form.classList.toggle("busy", !idle);
   };
