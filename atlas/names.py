@@ -151,27 +151,37 @@ def current(records: Sequence[NameRecord], preferred: str) -> dict[tuple[str, in
 def distinct(senses: Sequence[NameRecord], whole: str | None) -> list[NameRecord]:
     """Return the senses if they are different meanings: named, and named differently.
 
-    Senses of one name are one. Senses that all have the words of the channel's name, as "red
-    star" and "red circle" have that of "red", are no meanings beside it: then there are none.
+    Senses of which one has all the words of the other ("red", "red star") are one. Senses that all
+    have the words of the channel's name, as "red star" and "red circle" have that of "red", are
+    no meanings beside it: then there are none.
     """
-    merged: dict[frozenset[str], NameRecord] = {}
+    merged: list[NameRecord] = []
     for sense in senses:
         if sense.name is None:
             continue
-        same = words(sense.name)
-        if (first := merged.get(same)) is None:
-            merged[same] = sense
+        mine = words(sense.name)
+        for place, other in enumerate(merged):
+            theirs = words(other.name or "")
+            if mine <= theirs or theirs <= mine:
+                merged[place] = _joined(other, sense)
+                break
         else:
-            members = [*first.details.get("members", ()), *sense.details.get("members", ())]
-            merged[same] = replace(
-                first,
-                share=(first.share or 0) + (sense.share or 0),
-                details={**first.details, "members": members},
-            )
+            merged.append(sense)
     shared = words(whole) if whole else frozenset()
-    if len(merged) < 2 or (shared and all(shared <= name for name in merged)):
+    beside = not shared or any(not shared <= words(sense.name or "") for sense in merged)
+    if len(merged) < 2 or not beside:
         return []
-    return sorted(merged.values(), key=lambda sense: -(sense.share or 0))
+    return sorted(merged, key=lambda sense: -(sense.share or 0))
+
+
+def _joined(first: NameRecord, second: NameRecord) -> NameRecord:
+    """Return a sense with the references of both, under the name of the first."""
+    members = [*first.details.get("members", ()), *second.details.get("members", ())]
+    return replace(
+        first,
+        share=(first.share or 0) + (second.share or 0),
+        details={**first.details, "members": members},
+    )
 
 
 def _together(sense: NameRecord, whole: NameRecord) -> bool:

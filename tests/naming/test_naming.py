@@ -231,6 +231,7 @@ def test_senses_count_only_as_different_meanings():
     assert names.distinct([sense("dogs", 0, 0.6), sense("cars", 1, 0.4)], None)
     assert not names.distinct([sense("red star", 0, 0.6), sense("red disc", 1, 0.4)], "red")
     assert not names.distinct([sense("dogs", 0, 0.6), sense("dog", 1, 0.4)], "pets")
+    assert not names.distinct([sense("dog", 0, 0.6), sense("running dog", 1, 0.4)], None)
     merged = names.distinct(
         [sense("dogs", 0, 0.4), sense("cars", 1, 0.35), sense("dog", 2, 0.25)], None
     )
