@@ -154,7 +154,7 @@ def test_ctrl_c_is_one_line_and_status_130(project, tmp_path):
         sys.executable,
         "-m",
         "atlas",
-        "index",
+        "build",
         str(project / "tiny.toml"),
         "--out",
         str(out),
