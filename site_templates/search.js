@@ -100,9 +100,16 @@
     return words.length > 1 && channel.title.includes(query) ? sum + 2 : sum;
   };
 
+  // Parts of words are found as well, so that without the plural's ending both forms are.
+  const singular = (word) =>
+    word.length < 4 ? word : word
+      .replace(/(ss|sh|ch|x|z)es$/, "$1")
+      .replace(/ies$/, "y")
+      .replace(/([^su])s$/, "$1");
+
   const search = () => {
     const query = box.value.toLowerCase().trim();
-    const words = query.split(/\s+/).filter(Boolean);
+    const words = query.split(/\s+/).filter(Boolean).map(singular);
     const direct = jump(query);
     const filtered = layer.value || state?.value || several?.value || least?.value;
     if (!words.length && !filtered) return { direct, list: [], labels: [], idle: true };

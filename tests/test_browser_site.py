@@ -57,6 +57,8 @@ def test_search_finds_as_one_types(page, site):
     assert page.locator(".found").inner_text().startswith(str(shown(page, ".hits .face")))
     box.type("ed thing 4")
     assert "striped thing 4" in page.locator(".hits .face").first.inner_text()
+    box.fill("striped things")  # one word in the plural
+    assert "striped thing 4" in page.locator(".hits").inner_text()
     box.fill("left half")  # a sense
     assert "0:2" in page.locator(".hits").inner_text()
     box.fill("etc")  # a class

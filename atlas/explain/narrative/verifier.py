@@ -83,7 +83,8 @@ def _check_names(clause: Clause, state: State, scope: Scope) -> None:
                 token.names.context.concept
             ]
             scope.claim(bool(said), f"“{token.text}” is only what a model says of one concept")
-        if token.names.channels and not scope.only_cited(token.names.concepts):
+        named_otherwise = token.names.guesses or scope.only_cited(token.names.concepts)
+        if token.names.channels and not named_otherwise:
             flows = feeding(clause, scope) is not None
             scope.claim(flows, f"of “{token.text}” it is known only what it feeds")
     for position, token in enumerate(clause):

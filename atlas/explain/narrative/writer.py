@@ -186,14 +186,14 @@ def _plainly(evidence: Evidence) -> Iterator[Sentence]:
         if others:
             yield Sentence(
                 f"{listed([_plain(one, own) for one in others])} "
-                f"{'speaks' if len(others) == 1 else 'speak'} for it as well.",
-                tuple(one.id for one in others),
+                f"{'speaks' if len(others) == 1 else 'speak'} for {target} as well.",
+                ("target", *(one.id for one in others)),
             )
     if against:
         yield Sentence(
             f"{listed([_plain(one, own) for one in against])} "
-            f"{'speaks' if len(against) == 1 else 'speak'} against it.",
-            tuple(one.id for one in against),
+            f"{'speaks' if len(against) == 1 else 'speak'} against {target}.",
+            ("target", *(one.id for one in against)),
         )
     for one in speaking[:1]:
         yield _without(evidence, one, own)
