@@ -68,7 +68,12 @@ class Choice:
         return self._contrasted(questions)
 
     def _rows(self, address: tuple[str, int]) -> list[int]:
-        return self.references.of(*address, self._settings.mode)
+        """Return the references by the mode that is asked for, or by activation without any.
+
+        Relevance reaches no channel that the answer does not rest on.
+        """
+        asked = self.references.of(*address, self._settings.mode)
+        return asked or self.references.of(*address, "activation")
 
     def _chosen(
         self,

@@ -160,17 +160,17 @@ def seen(bank: Bank, row: int) -> dict[str, str]:
 
 
 def question(
-    bank: Bank, row: int, random: np.random.Generator, simple: float = 0.0, about: str = KINDS[0]
+    bank: Bank, row: int, random: np.random.Generator, simple: float = 0.0
 ) -> tuple[str, bool]:
     """Return a name to ask of a patch, and whether the patch shows it.
 
-    A share `simple` of the questions is about one kind of value alone.
+    A share `simple` of the questions is about the colour alone.
     """
     shown = seen(bank, row)
     count = int(random.choice([1, 2, 3], p=[0.75, 0.18, 0.07]))
     chosen = sorted(random.permutation(len(KINDS))[:count].tolist())
     kinds: Sequence[str] = (
-        [about] if simple and random.random() < simple else [KINDS[i] for i in chosen]
+        KINDS[:1] if simple and random.random() < simple else [KINDS[i] for i in chosen]
     )
     asked = {}
     fits = random.random() < 0.5 and all(kind in shown for kind in kinds)

@@ -28,7 +28,6 @@ BANK = 48_000
 CAPTION_STEPS, CAPTIONS, CAPTION_RATE = 1_500, 96, 2e-3
 STEPS, RATE = 2_200, 1.5e-3
 MORE_STEPS, MORE_RATE = 900, 1e-3
-LAST_STEPS, LAST_RATE = 450, 1e-3
 _ALIGNED = 128  # patches of a step
 _CAPTIONS = 16  # of a step, so that they are not forgotten
 _NAMING, _FITTING = 8.0, 2.0
@@ -42,8 +41,7 @@ class _Mix:
     until: int  # the step at which the next mix begins
     sheets: int
     questions: int
-    simple: float  # share of questions about one kind of value alone
-    about: str = "colour"
+    simple: float  # share of questions about the colour alone
     aligned: float = 0.0  # weight of the alignment of what is seen and words
 
 
@@ -52,7 +50,6 @@ _MIXES = (
     _Mix(700, 12, 120, 0.7),
     _Mix(900, 12, 120, 0.7, aligned=8.0),
     _Mix(STEPS + MORE_STEPS, 16, 96, 0.1, aligned=8.0),
-    _Mix(STEPS + MORE_STEPS + LAST_STEPS, 12, 160, 0.7, "shape", aligned=8.0),
 )
 # Comparing a word with a picture is learnt late, and sooner where there is only one kind of word.
 
@@ -113,12 +110,12 @@ class Lessons:
         return exercises
 
     def fitting(
-        self, count: int, random: np.random.Generator, simple: float = 0.0, about: str = "colour"
+        self, count: int, random: np.random.Generator, simple: float = 0.0
     ) -> list[Exercise]:
         """Draw patches and questions whether they show something."""
         exercises = []
         for row in random.integers(len(self.bank.size), size=count).tolist():
-            name, fits = sheets.question(self.bank, row, random, simple, about)
+            name, fits = sheets.question(self.bank, row, random, simple)
             exercises.append(Exercise([row], language.ask_fits(name), "yes" if fits else "no"))
         return exercises
 
@@ -139,7 +136,6 @@ def train_language(
     caption_steps: int,
     steps: int,
     more_steps: int,
-    last_steps: int,
 ) -> None:
     """Train projector and language model on top of the frozen tower, or go on; write the model."""
     net.eval()
@@ -171,7 +167,7 @@ def train_language(
         shown = _MOST if random.random() < 0.3 else int(random.integers(_FEW, _MOST))
         return (
             _NAMING * teach(lessons.naming(mix.sheets, shown, random))
-            + _FITTING * teach(lessons.fitting(mix.questions, random, mix.simple, mix.about))
+            + _FITTING * teach(lessons.fitting(mix.questions, random, mix.simple))
             + teach(lessons.captions(_CAPTIONS, random))
             + (mix.aligned * align(random) if mix.aligned else 0.0)
         )
@@ -198,11 +194,6 @@ def train_language(
         return loss(steps + step)
 
     course.run(course.Course("more", parts, more, check, more_steps, MORE_RATE), out)
-
-    def last(step: int) -> Tensor:
-        return loss(steps + more_steps + step)
-
-    course.run(course.Course("last", parts, last, check, last_steps, LAST_RATE), out)
     language.save(llava, language.processor(words), out / "model")
 
 
@@ -218,7 +209,6 @@ def main() -> None:
     parser.add_argument("--caption-steps", type=int, default=CAPTION_STEPS)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--more-steps", type=int, default=MORE_STEPS)
-    parser.add_argument("--last-steps", type=int, default=LAST_STEPS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     pictures = crops.world(SEED, PICTURES)
@@ -230,7 +220,6 @@ def main() -> None:
         arguments.caption_steps,
         arguments.steps,
         arguments.more_steps,
-        arguments.last_steps,
     )
 
 
