@@ -109,6 +109,15 @@ def append(store: Store, records: Iterable[NameRecord], first: int) -> None:
     journal.append(store.root / NAMES, map(asdict, numbered))
 
 
+def append_new(store: Store, records: Iterable[NameRecord]) -> int:
+    """Add those records whose naming was not done before; return how many they are."""
+    before = read(store)
+    done = {record.key for record in before}
+    new = [record for record in records if record.key not in done]
+    append(store, new, len(before))
+    return len(new)
+
+
 @dataclass(frozen=True)
 class Named:
     """What counts for a channel."""

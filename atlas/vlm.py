@@ -216,7 +216,7 @@ def load(loading: Loading) -> TransformersVlm:
             "(its name often ends in -Instruct or -it)"
         )
     model.eval()
-    return TransformersVlm(model, processor, _called(loading.name), loading)
+    return TransformersVlm(model, processor, called(loading.name), loading)
 
 
 def _grammar(tokenizer: Any, vocabulary: int) -> Callable[[], Any]:
@@ -233,7 +233,7 @@ def _grammar(tokenizer: Any, vocabulary: int) -> Callable[[], Any]:
     return lambda: LogitsProcessor(compiled)
 
 
-def _called(name: str) -> str:
+def called(name: str) -> str:
     """Return what a model is called in records: a folder by its last part, not by its path."""
     return Path(name).resolve().name if Path(name).is_dir() else name
 

@@ -9,7 +9,6 @@ as a whole, and a run that was interrupted goes on to the same weights.
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from atlas.demo import states
 from atlas.demo.network import PLANTED, SIZE, WEIGHTS, WIDTHS, DemoNetwork, preprocess
 from atlas.demo.votes import KINDS, VoteHeads
 from atlas.demo.world import ATTRIBUTES, draw
@@ -250,39 +248,16 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Save the whole state, so that there is never half a file."""
-        tensors = {f"parts.{name}": value for name, value in self.parts.state_dict().items()}
-        for number, state in self.optimizer.state_dict()["state"].items():
-            for name, value in state.items():
-                tensors[f"optimizer.{number}.{name}"] = value
         about = {"epoch": str(self.epoch), "settings": json.dumps(asdict(self.settings))}
-        _save(tensors, path, about)
+        states.save(self.parts, self.optimizer, path, about)
 
     def resume(self, path: Path) -> None:
         """Take up a saved state; the settings must be the same."""
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata()
+        about = states.facts(path)
         if json.loads(about["settings"]) != asdict(self.settings):
             raise ValueError(f"{path} was made with other settings: {about['settings']}")
-        tensors = load_file(path)
-        self.parts.load_state_dict(
-            {name[6:]: value for name, value in tensors.items() if name.startswith("parts.")}
-        )
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, field = name.split(".")
-                state.setdefault(int(number), {})[field] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        states.restore(self.parts, self.optimizer, path)
         self.epoch = int(about["epoch"])
-
-
-def _save(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, about)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def accuracy(network: DemoNetwork, data: Lesson, batch: int = 250) -> dict[str, float]:
@@ -342,7 +317,7 @@ def train(settings: Settings, out: Path, stop_after: int | None = None) -> Path:
         sys.stderr.write(json.dumps(line) + "\n")
     if trainer.epoch == trainer.epochs:
         about = {"settings": json.dumps(asdict(settings)), "planted": json.dumps(PLANTED)}
-        _save(trainer.network.state_dict(), weights, about)
+        states.write(trainer.network.state_dict(), weights, about)
     return weights
 
 

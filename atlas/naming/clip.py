@@ -22,6 +22,7 @@ from atlas.names import NameRecord
 from atlas.pictures import open_picture
 from atlas.responses import Responses
 from atlas.store import Store
+from atlas.vlm import called
 
 TOP = 100
 """Pictures that a channel answers to most, by which it is named."""
@@ -96,8 +97,6 @@ def run(store: Store, model: ImageText, responses: Responses, phrases: Phrases) 
     best = np.argsort(-fit, axis=1, kind="stable")
     table = store.table("channels").select(["layer", "channel"]).to_pydict()
     digest = hashlib.sha256(responses.images.tobytes() + responses.values.tobytes()).hexdigest()
-    before = names.read(store)
-    done = {record.key for record in before}
     records = [
         NameRecord(
             layer=layer,
@@ -118,9 +117,7 @@ def run(store: Store, model: ImageText, responses: Responses, phrases: Phrases) 
         )
         for row, (layer, channel) in enumerate(zip(table["layer"], table["channel"], strict=True))
     ]
-    new = [record for record in records if record.key not in done]
-    names.append(store, new, len(before))
-    return len(new)
+    return names.append_new(store, records)
 
 
 def soft_wpmi(similarity: Floats, activations: npt.NDArray[np.float32]) -> Floats:
@@ -183,7 +180,7 @@ class _Transformers:
                 f"naming.clip = {name!r} cannot be loaded: give a local folder, or the name of a "
                 "CLIP or SigLIP model on the Hub that can be reached"
             ) from error
-        self.id = Path(name).resolve().name if Path(name).is_dir() else name
+        self.id = called(name)
         self.revision: str | None = getattr(self._model.config, "_commit_hash", None)
 
     def images(self, paths: Sequence[Path]) -> npt.NDArray[np.float32]:

@@ -33,17 +33,12 @@ def run(store: Store, responses: Responses, source: str) -> int:
     digest = hashlib.sha256(responses.images.tobytes() + responses.values.tobytes()).hexdigest()
     ranked = labelling.ranks(responses.values)
     single = labelling.aucs(ranked, known.shown)
-    before = names.read(store)
-    done = {record.key for record in before}
-    new = []
+    records = []
     addresses = list(zip(table["layer"], table["channel"], strict=True))
     for column, (layer, channel) in enumerate(tqdm(addresses, desc="labels", unit=" channels")):
         formula = labelling.best_formula(known, ranked[:, column], single[:, column])
-        record = _record(layer, channel, source, digest, formula)
-        if record.key not in done:
-            new.append(record)
-    names.append(store, new, len(before))
-    return len(new)
+        records.append(_record(layer, channel, source, digest, formula))
+    return names.append_new(store, records)
 
 
 def _record(

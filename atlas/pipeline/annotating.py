@@ -1,8 +1,6 @@
 """What is said about a finished atlas: names and their scores, kept in its tables."""
 
-from collections.abc import Callable
-
-from atlas import names, vlm
+from atlas import addresses, names, vlm
 from atlas.errors import UserError
 from atlas.names import NameRecord
 from atlas.naming import clip, labels
@@ -65,13 +63,8 @@ def score(store: Store, recipe: Recipe) -> int:
         gauge = _gauge(Inputs(recipe))
         model = vlm.load(loading(naming_))
         shown = Shown(naming_.view, naming_.side)
-        asked = 0
-
-        def write() -> None:
-            nonlocal asked
-            asked = scoring.run(store, model, gauge, settings, shown)
-
-        _changing(store, write)
+        asked = scoring.run(store, model, gauge, settings, shown)
+        _record_checksums(store)
         return asked
 
 
@@ -90,9 +83,9 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
     with alone(store):
         _finished(store)
         table = store.table("channels").select(["layer", "channel"]).to_pydict()
-        if (layer, number) not in zip(table["layer"], map(str, table["channel"]), strict=True):
-            known = ", ".join(dict.fromkeys(table["layer"]))
-            raise UserError(f"no channel {address}: write LAYER:CHANNEL with a layer of {known}")
+        known = [f"{at}:{one}" for at, one in zip(table["layer"], table["channel"], strict=True)]
+        if address not in known:
+            raise addresses.unknown(address, known, store.manifest()["id"])
         record = NameRecord(layer, int(number), "person", by.strip(), "named", text)
         names.append(store, [record], len(names.read(store)))
         _written(store, recipe)
@@ -124,16 +117,11 @@ def _finished(store: Store) -> None:
 
 
 def _written(store: Store, recipe: Recipe) -> dict[str, int]:
-    counts: dict[str, int] = {}
-
-    def write() -> None:
-        counts.update(names.write_columns(store, recipe.naming.method or "vlm"))
-
-    _changing(store, write)
+    counts = names.write_columns(store, recipe.naming.method or "vlm")
+    _record_checksums(store)
     return counts
 
 
-def _changing(store: Store, change: Callable[[], None]) -> None:
-    """Change tables, and bring their checksums in the manifest up to date."""
-    change()
+def _record_checksums(store: Store) -> None:
+    """Bring the checksums in the manifest up to date after tables have changed."""
     store.write_manifest({**store.manifest(), "files": store.checksums()})

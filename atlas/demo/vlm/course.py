@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from atlas.demo import states
 
 EVERY = 100
 """Steps between two saved states."""
@@ -51,7 +50,10 @@ def run(course: Course, out: Path) -> None:
     state = out / f"{course.name}.safetensors"
     trained = [p for p in course.parts.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.02)
-    first = _resume(course.parts, optimizer, state) if state.exists() else 0
+    first = 0
+    if state.exists():
+        states.restore(course.parts, optimizer, state)
+        first = int(states.facts(state)["step"])
     total, start = 0.0, time.monotonic()
     for step in range(first, course.steps):
         for group in optimizer.param_groups:
@@ -64,7 +66,7 @@ def run(course: Course, out: Path) -> None:
         total += float(loss.detach())
         if (step + 1) % EVERY and step + 1 < course.steps:
             continue
-        _save(course.parts, optimizer, state, step + 1)
+        states.save(course.parts, optimizer, state, {"step": str(step + 1)})
         line = {
             "part": course.name,
             "step": step + 1,
@@ -84,35 +86,3 @@ def _rate(step: int, steps: int, top: float) -> float:
     if step < warm:
         return top * (step + 1) / warm
     return top * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * (step - warm) / (steps - warm))))
-
-
-def _save(parts: nn.Module, optimizer: torch.optim.Optimizer, path: Path, step: int) -> None:
-    tensors = {f"parts.{name}": value for name, value in parts.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    partial = path.with_name(path.name + ".partial")
-    # Tensors that share memory (tied embeddings) are saved once each.
-    save_file(
-        {name: t.detach().clone() for name, t in tensors.items()}, partial, {"step": str(step)}
-    )
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _resume(parts: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> int:
-    with safe_open(path, framework="pt") as file:
-        step = int(file.metadata()["step"])
-    tensors = load_file(path)
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "optimizer":
-            number, _, field = rest.partition(".")
-            state.setdefault(int(number), {})[field] = value
-    parts.load_state_dict(
-        {name.removeprefix("parts."): t for name, t in tensors.items() if name.startswith("parts.")}
-    )
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return step
