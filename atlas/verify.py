@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from atlas import files, names
+from atlas import files, names, vectors
 from atlas.errors import UserError
 from atlas.store import ARRAYS, COLUMNS, INDEX, MEASURED, MODES, NAMES, Store
 
@@ -167,7 +166,7 @@ def _classes(store: Store, _: dict[str, Any]) -> list[str]:
 def _rows(store: Store, manifest: dict[str, Any]) -> list[str]:
     count = store.table("references").num_rows
     masks = len(store.array("masks.npy"))
-    index = faiss.read_index(str(store.root / INDEX))
+    index = vectors.load(store.root / INDEX)
     problems = [f"{masks} masks for {count} references"] if masks != count else []
     if index.ntotal != count:
         problems.append(f"{index.ntotal} vectors for {count} references")

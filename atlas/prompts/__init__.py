@@ -1,8 +1,12 @@
-"""The prompts: TOML files with a version; what is asked is identified by its SHA-256."""
+"""The prompts: TOML files with a version; what is asked is identified by its SHA-256.
+
+A file is read once in a process, since a question is made for every channel and patch.
+"""
 
 import hashlib
 import tomllib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +79,7 @@ def _lacking(name: str, error: Exception) -> str:
     return f"the prompt {name} lacks a part or has a stray brace ({error}): write it like {FOLDER}"
 
 
+@lru_cache
 def _read(name: str) -> dict[str, Any]:
     shipped = FOLDER / f"{name}.toml"
     path = shipped if shipped.is_file() and Path(name).name == name else Path(name)

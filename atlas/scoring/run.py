@@ -66,8 +66,9 @@ def run(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: Shown) -
         How many channels were asked about.
     """
     references = References(store)
+    index = vectors.load(store.root / INDEX)
     responses = respond(store, gauge, settings.pictures, settings.seed)
-    cases = _cases(store, vlm, references, responses, settings, shown)
+    cases = _cases(store, vlm, references, index, responses, settings, shown)
     done = {score["key"] for score in journal.read(store.root / SCORES)}
     open_ = [case for case in cases if case.key not in done]
     wanted = [(int(row), case.row) for case in open_ for row in case.trial.rows]
@@ -97,7 +98,7 @@ def run(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: Shown) -
                 ],
             )
             progress.update(len(part))
-    _write(store, cases, references, responses, settings)
+    _write(store, cases, references, index, responses, settings)
     return len(open_)
 
 
@@ -105,6 +106,7 @@ def _cases(
     store: Store,
     vlm: Vlm,
     references: References,
+    index: Any,
     responses: Responses,
     settings: Scoring,
     shown: Shown,
@@ -113,7 +115,6 @@ def _cases(
     addresses = list(zip(table["layer"], table["channel"], strict=True))
     named: dict[int, str] = {row: name for row, name in enumerate(table["name"]) if name}
     seen = _seen(store, references)
-    index = vectors.load(store.root / INDEX)
     everything = sorted(set(named.values()))
     cases = []
     for row, name in named.items():
@@ -179,6 +180,7 @@ def _write(
     store: Store,
     cases: Sequence[_Case],
     references: References,
+    index: Any,
     responses: Responses,
     settings: Scoring,
 ) -> None:
@@ -192,13 +194,12 @@ def _write(
         ]
         for name in ("detection", "detection_low", "detection_high", "pearson", "borrowed")
     }
-    columns["score_clarity"] = _clarities(store, references, settings.seed)
+    columns["score_clarity"] = _clarities(store, references, index, settings.seed)
     columns["score_label_auc"] = _label_aucs(store, responses)
     store.extend_table("channels", columns)
 
 
-def _clarities(store: Store, references: References, seed: int) -> list[float | None]:
-    index = vectors.load(store.root / INDEX)
+def _clarities(store: Store, references: References, index: Any, seed: int) -> list[float | None]:
     random = np.random.default_rng(seed)
     sample = random.permutation(len(references.image))[:_STRANGERS].astype(np.int64)
     strangers = vectors.of_rows(index, sample)
