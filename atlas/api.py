@@ -28,14 +28,14 @@ from atlas.contents import Contents
 from atlas.errors import UserError
 from atlas.lookup import Choice, Hit, Words
 from atlas.lookup.choice import class_name
-from atlas.store import Mode, open_store
+from atlas.store import Mode, evidence, open_store
 
 if TYPE_CHECKING:
     from atlas.diff import By, Comparison
-    from atlas.encoders import Encoder
-    from atlas.evidence import Evidence
     from atlas.figure import Width
     from atlas.lookup.meaning import Meaning
+    from atlas.patches.encoders import Encoder
+    from atlas.store.evidence import Evidence
 
 
 class Atlas(Contents):
@@ -165,7 +165,7 @@ class Atlas(Contents):
 
         Returns
         -------
-        atlas.evidence.Evidence
+        atlas.store.evidence.Evidence
             As it now stands in the atlas's directory `explanations`.
 
         Raises
@@ -173,7 +173,7 @@ class Atlas(Contents):
         UserError
             The picture or the network cannot be read, or there is no such class.
         """
-        from atlas import evidence, pipeline  # noqa: PLC0415 (torch takes seconds to import)
+        from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
 
         outcome = pipeline.explain(self.store, self.recipe, [Path(picture)], target)
         for path, reason in outcome.failed:
@@ -317,7 +317,7 @@ class Atlas(Contents):
 
     @cached_property
     def _index(self) -> Any:
-        from atlas import vectors  # noqa: PLC0415 (needs faiss)
+        from atlas.patches import vectors  # noqa: PLC0415 (needs faiss)
         from atlas.store import INDEX  # noqa: PLC0415
 
         return vectors.load(self.store.root / INDEX)

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from atlas import addresses, names
+from atlas import addresses
 from atlas.errors import UserError
-from atlas.names import NameRecord
 from atlas.plain import slug
-from atlas.store import MODES, Mode, Store
+from atlas.store import MODES, Mode, Store, names
+from atlas.store.names import NameRecord
 
 if TYPE_CHECKING:
     from atlas.recipe import Recipe

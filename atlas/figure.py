@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
-from atlas import evidence as evidences
-from atlas import files
 from atlas.cite import of_channel, of_explanation
 from atlas.contents import Channel, Contents
 from atlas.errors import UserError
 from atlas.plain import plain
-from atlas.store import Mode
+from atlas.store import Mode, files
+from atlas.store import evidence as evidences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from atlas import files
 from atlas.contents import Channel
 from atlas.errors import UserError
-from atlas.store import Mode
+from atlas.store import Mode, files
 
 TILE, GAP, HEAD = 112, 6, 26
 """Side of a patch, space between patches, height of a line of text; in pixels."""

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from atlas import files, names, vectors
 from atlas.errors import UserError
-from atlas.store import ARRAYS, COLUMNS, INDEX, MEASURED, MODES, NAMES, Store
+from atlas.patches import vectors
+from atlas.store import ARRAYS, COLUMNS, INDEX, MEASURED, MODES, NAMES, Store, files, names
 
 STAGES = ("prepass", "pictures", "patches")
 

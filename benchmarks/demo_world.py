@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from atlas.demo.network import PLANTED, SIZE, WEIGHTS, DemoNetwork, load, preprocess
 from atlas.demo.truth import Meaning, base_rates, meaning, shown
 from atlas.demo.world import ATTRIBUTES, CLASSES, Picture, draw
-from atlas.receptive import ReceptiveField, receptive_fields
+from atlas.model.receptive import ReceptiveField, receptive_fields
 
 REFERENCES = 16
 SELECTIVE = 0.8

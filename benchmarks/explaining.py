@@ -19,14 +19,14 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from atlas import canonize, models
 from atlas.demo import world
 from atlas.explain import interventions
 from atlas.explain.conditional import FusedPropagator, Measured, shares
-from atlas.fused import FusedEngine
+from atlas.model import canonize, networks
 from atlas.recipe import Model, Preprocessing
-from atlas.relevance import PREDICTED
-from atlas.rules import EPSILON, RULES
+from atlas.relevance.engine import PREDICTED
+from atlas.relevance.fused import FusedEngine
+from atlas.relevance.rules import EPSILON, RULES
 
 COMPOSITE = "epsilon_plus_flat"
 SEED = 20_261_121
@@ -39,7 +39,7 @@ VGG_LAYERS, CHANNELS = ("features.14", "features.21", "features.28"), 8
 
 def faithful(count: int) -> None:
     """Print conservation, and what ablation does in each order."""
-    network = models.load(Model(name="demo/vgg", device="cpu"), Preprocessing(), 0)
+    network = networks.load(Model(name="demo/vgg", device="cpu"), Preprocessing(), 0)
     module, side = network.module, network.preprocessing.crop
     layers = tuple(name for name, part in module.named_modules() if isinstance(part, nn.Conv2d))
     engine = FusedEngine(module, layers, COMPOSITE, canonize.canonizers(module), side)

@@ -1,7 +1,7 @@
 """Tell at which size the patch index should be compressed.
 
 Prints, for growing numbers of patch vectors, the size, the time of one query and the recall
-of an exact index and of the compressed one that `atlas.vectors` makes above its limit.
+of an exact index and of the compressed one that `atlas.patches.vectors` makes above its limit.
 
     python benchmarks/index_size.py [--dimension 512] [--counts 10000 30000 100000 300000]
 
@@ -16,7 +16,7 @@ from unittest.mock import patch
 import faiss
 import numpy as np
 
-from atlas import vectors
+from atlas.patches import vectors
 
 PER_CHANNEL = 80
 QUERIES = 200

@@ -55,8 +55,8 @@ NOUNS = [
 
 def synthetic(root: Path) -> None:
     """Write the atlas."""
-    from atlas import vectors
-    from atlas.models import load
+    from atlas.model.networks import load
+    from atlas.patches import vectors
     from atlas.recipe import Data, Model, Patches, Preprocessing, Recipe
     from atlas.store import INDEX, Store
 

@@ -28,12 +28,13 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from atlas import names, pipeline, prompts, views, vlm
+from atlas import pipeline, prompts, vlm
 from atlas.demo.truth import CLEAR_LIFT, CLEAR_PURITY, base_rates, meaning, shown
 from atlas.demo.world import ATTRIBUTES, Picture, draw
 from atlas.naming import answers
+from atlas.patches import views
 from atlas.recipe import recorded
-from atlas.store import Store, open_store
+from atlas.store import Store, names, open_store
 from atlas.vlm import Request, Vlm
 
 SEED = 9_000

@@ -26,13 +26,15 @@ from typing import Any
 import torch
 from PIL import Image
 
-from atlas import checkpoint, pipeline, prepass
+from atlas import pipeline
 from atlas.data import open_source
 from atlas.demo.world import draw
+from atlas.prepass import checkpoint
+from atlas.prepass import run as prepass
+from atlas.prepass.tally import Tally
+from atlas.prepass.topk import EMPTY, TopK
 from atlas.recipe import Recipe, parse
-from atlas.relevance import CPU_BLOCK
-from atlas.tally import Tally
-from atlas.topk import EMPTY, TopK
+from atlas.relevance.engine import CPU_BLOCK
 
 K = 40
 LAYERS = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]

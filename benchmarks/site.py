@@ -25,9 +25,8 @@ import psutil
 import synthetic_explanations
 from PIL import Image
 
-from atlas import files, names
-from atlas.names import NameRecord
-from atlas.store import Store
+from atlas.store import Store, files, names
+from atlas.store.names import NameRecord
 
 WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 NUMBERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from atlas import evidence as e
-from atlas import narrative
-from atlas.store import Store
+from atlas.store import Store, narrative
+from atlas.store import evidence as e
 
 LAYERS = 3
 CONCEPTS = 8

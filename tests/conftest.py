@@ -211,9 +211,8 @@ def hostile() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def planted(built, run, tmp_path_factory) -> Path:
     """The atlas of the project with names of every kind, some of them hostile, and its site."""
-    from atlas import names
-    from atlas.names import NameRecord
-    from atlas.store import open_store
+    from atlas.store import names, open_store
+    from atlas.store.names import NameRecord
 
     out = shutil.copytree(built, tmp_path_factory.mktemp("planted") / "atlas")
     store = open_store(out)

@@ -78,11 +78,11 @@ def activations(project, layer):
     """Maps of a layer for all pictures in order of their keys, and the keys."""
     import torch
 
-    from atlas import models
+    from atlas.model import networks
     from atlas.recipe import load
 
     recipe = load(str(project / "tiny.toml"))
-    network = models.load(recipe.model, recipe.preprocessing, 0)
+    network = networks.load(recipe.model, recipe.preprocessing, 0)
     root = project / "pictures"
     paths = sorted(root.glob("*/*.png"))
     views = [network.preprocessing.view(Image.open(path).convert("RGB")) for path in paths]

@@ -12,8 +12,8 @@ from citeproc.source.json import CiteProcJSON
 from pybtex.database import parse_string
 
 import atlas
-from atlas.names import NameRecord, append
 from atlas.store import Store
+from atlas.store.names import NameRecord, append
 
 WILD = 'wild {names} \\ 100 % of $x_1$ & "quotes" #~^ <b> @ Ünïcode 漢字 | \x07'
 AUTHORS = ("Doe, Jane", "Müller-Lüdenscheidt, Ada", "Institute of Cats and Dogs")

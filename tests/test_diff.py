@@ -95,7 +95,7 @@ def permuted(named, tmp_path_factory) -> tuple[Path, dict[str, str]]:
     )
     import faiss
 
-    from atlas import vectors
+    from atlas.patches import vectors
 
     index = vectors.load(named / "patches.faiss")
     other = faiss.IndexFlatIP(index.d)
@@ -167,7 +167,7 @@ class _Part:
 
 
 def test_mean_vectors_are_means_of_unit_length(named):
-    from atlas import vectors
+    from atlas.patches import vectors
 
     a = atlas.open(named)
     index = vectors.load(named / "patches.faiss")

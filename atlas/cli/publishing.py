@@ -21,15 +21,15 @@ def site(atlas_dir: Path, images_from: Path | None, overrides: tuple[str, ...]) 
     What did not change since the last time is left as it is.
     """
     from atlas import site as pages  # noqa: PLC0415 (not the pipeline: torch takes seconds)
-    from atlas.lock import alone  # noqa: PLC0415
     from atlas.recipe import recorded  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
+    from atlas.store.lock import alone  # noqa: PLC0415
 
     store = open_store(atlas_dir)
     settings = recorded(store.manifest(), overrides).site
     with alone(store):
         if images_from is not None:
-            from atlas.filling import fill  # noqa: PLC0415
+            from atlas.patches.filling import fill  # noqa: PLC0415
 
             fill(store, images_from)
         pages.render(store, settings)

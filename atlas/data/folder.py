@@ -8,7 +8,7 @@ their folder's. A folder without pictures is no class. The order is by path, par
 by code point, whatever the file system lists first; class folders come in the order that
 torchvision's `ImageFolder` gives them.
 
-Names that begin with a dot and files whose ending is not one of `atlas.images.ENDINGS`
+Names that begin with a dot and files whose ending is not one of `atlas.data.images.ENDINGS`
 are ignored. Links to files are followed. Links to directories are followed only
 directly in DIR, where they are class folders that live elsewhere, and not if they lead back
 to DIR or above it; so the listing always ends.
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from atlas.data.images import ENDINGS, decode
 from atlas.data.source import Description, Record, ascending, slug
 from atlas.errors import UserError, one_line
-from atlas.images import ENDINGS, decode
 
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 

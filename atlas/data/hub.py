@@ -26,9 +26,9 @@ from PIL import Image
 
 from atlas.data.access import offline_if_unreachable, unavailable
 from atlas.data.columns import image_column, label_column
+from atlas.data.images import BadImage, decode
 from atlas.data.source import Description, Record, ascending, missing_sample, slug
 from atlas.errors import UserError
-from atlas.images import BadImage, decode
 from atlas.recipe import Data
 
 Rows: TypeAlias = datasets.Dataset | datasets.IterableDataset

@@ -30,7 +30,7 @@ class Record:
         None where the sample has no label.
     picture : callable
         Decodes the picture: `() -> PIL.Image.Image` in mode RGB. Raises
-        `atlas.images.BadImage`. It can be pickled, and so called in another process.
+        `atlas.data.images.BadImage`. It can be pickled, and so called in another process.
     """
 
     index: int

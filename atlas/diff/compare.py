@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from atlas import names
 from atlas.contents import Channel, Contents
 from atlas.diff.matching import By, Pairs, by_address, by_patches, comparable, mean_vectors
 from atlas.diff.overlap import rank_biased_overlap
 from atlas.errors import UserError
-from atlas.store import INDEX
+from atlas.store import INDEX, names
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _top(channel: Channel) -> list[str]:
 
 
 def _vectors(contents: Contents) -> npt.NDArray[np.float32]:
-    from atlas import vectors  # noqa: PLC0415 (needs faiss)
+    from atlas.patches import vectors  # noqa: PLC0415 (needs faiss)
 
     return mean_vectors(contents, vectors.load(contents.store.root / INDEX))
 

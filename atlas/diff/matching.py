@@ -74,7 +74,7 @@ def mean_vectors(contents: Contents, index: Any) -> Vectors:
 
     Channels without references have zeros.
     """
-    from atlas import vectors  # noqa: PLC0415 (needs faiss)
+    from atlas.patches import vectors  # noqa: PLC0415 (needs faiss)
 
     sums = np.zeros((len(contents), index.d))
     for start in range(0, index.ntotal, CHUNK):

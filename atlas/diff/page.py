@@ -6,12 +6,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from atlas import files
 from atlas.contents import Contents
 from atlas.diff.compare import Comparison
 from atlas.plain import plain
 from atlas.resources import shipped
-from atlas.store import Mode
+from atlas.store import Mode, files
 
 SHOWN = 60
 """Channels, the most changed ones, that have pictures."""

@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from atlas.errors import UserError
-from atlas.evidence import Standing
-from atlas.receptive import ReceptiveField
+from atlas.model.receptive import ReceptiveField
 from atlas.store import MODES, Mode, Store
+from atlas.store.evidence import Standing
 
 TYPICAL = 1 / 3
 """A channel is typical of a class whose mean share is at least this part of the share here."""

@@ -18,9 +18,9 @@ from torch.autograd import Function
 from torch.utils.hooks import RemovableHandle
 from zennit.core import Composite
 
-from atlas.fused import FusedEngine
-from atlas.relevance import PREDICTED, as_maps
-from atlas.rules import Layer
+from atlas.relevance.engine import PREDICTED, as_maps
+from atlas.relevance.fused import FusedEngine
+from atlas.relevance.rules import Layer
 
 COPIES = 16
 """Masked copies that go down together, which bounds the memory."""
@@ -65,7 +65,7 @@ class Propagator(Protocol):
         image : Tensor
             (1, 3, height, width), preprocessed.
         target : int
-            The output to explain, or `atlas.relevance.PREDICTED`.
+            The output to explain, or `atlas.relevance.engine.PREDICTED`.
         """
 
 

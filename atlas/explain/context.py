@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
-from atlas.evidence import Concept, Context
 from atlas.explain.drawing import over
 from atlas.explain.narrative.compose import Model
+from atlas.store.evidence import Concept, Context
 from atlas.vlm import Request
 
 LONGEST = 160

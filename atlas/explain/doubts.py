@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from atlas.evidence import Doubt, Evidence
+from atlas.store.evidence import Doubt, Evidence
 
 UNSURE = 0.5
 """A prediction below this probability is doubted."""

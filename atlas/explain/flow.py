@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from atlas.evidence import Concept, Feed, Flow
 from atlas.explain.background import Background
 from atlas.explain.conditional import normalised
+from atlas.store.evidence import Concept, Feed, Flow
 
 
 def feeds(

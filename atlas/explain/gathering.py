@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from atlas.evidence import (
+from atlas.explain import flow, interventions, regions
+from atlas.explain.background import Background, typical
+from atlas.explain.conditional import Measured, Propagator, shares
+from atlas.explain.doubts import doubts
+from atlas.recipe import Explain
+from atlas.relevance.engine import PREDICTED
+from atlas.store.evidence import (
     VERSION,
     Concept,
     Curve,
@@ -20,12 +26,6 @@ from atlas.evidence import (
     Picture,
     Target,
 )
-from atlas.explain import flow, interventions, regions
-from atlas.explain.background import Background, typical
-from atlas.explain.conditional import Measured, Propagator, shares
-from atlas.explain.doubts import doubts
-from atlas.recipe import Explain
-from atlas.relevance import PREDICTED
 
 GUESSES = 5
 """Answers of the network that evidence lists."""
@@ -71,7 +71,7 @@ def gather(
     id_ : str
         Of the explanation.
     target : int
-        The output to explain, or `atlas.relevance.PREDICTED`.
+        The output to explain, or `atlas.relevance.engine.PREDICTED`.
     """
     background, settings = subject.background, subject.settings
     measured = subject.propagator(image, target)

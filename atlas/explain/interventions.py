@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from atlas.evidence import Concept, Course, Curve, Effect, Kind, Order
 from atlas.explain.conditional import Measured, shares
+from atlas.store.evidence import Concept, Course, Curve, Effect, Kind, Order
 
 BATCH = 32
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atlas.evidence import Region
+from atlas.store.evidence import Region
 
 HELD = 0.5
 """Share of a heat map's mass that its region holds."""

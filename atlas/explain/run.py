@@ -13,16 +13,16 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from atlas import evidence, files, narrative
+from atlas.data.images import ENDINGS, BadImage, decode
 from atlas.errors import UserError, one_line
-from atlas.evidence import Picture
 from atlas.explain import drawing
 from atlas.explain.context import contextualise
 from atlas.explain.gathering import Gathered, Subject, gather
 from atlas.explain.narrative.compose import Model, compose
-from atlas.images import ENDINGS, BadImage, decode
-from atlas.preprocessing import Preprocessing
-from atlas.relevance import PREDICTED
+from atlas.model.preprocessing import Preprocessing
+from atlas.relevance.engine import PREDICTED
+from atlas.store import evidence, files, narrative
+from atlas.store.evidence import Picture
 
 VIEW, HEAT = "picture.webp", "heat.webp"
 """What the network saw, and the heat map of the target."""
@@ -63,7 +63,7 @@ class Explainer:
         paths : sequence of Path
             Image files.
         target : int
-            The output to explain, or `atlas.relevance.PREDICTED`.
+            The output to explain, or `atlas.relevance.engine.PREDICTED`.
         """
         done: list[Path] = []
         failed: list[tuple[Path, str]] = []

@@ -49,13 +49,13 @@ def export(contents: Contents, out: Path, form: Format) -> None:
 
 
 def _write_crp(contents: Contents, out: Path) -> None:
-    from atlas import crp_folder  # noqa: PLC0415 (torch takes seconds to import)
+    from atlas.formats import crp_folder  # noqa: PLC0415 (torch takes seconds to import)
 
     crp_folder.write(contents.store, out)
 
 
 def _write_milan(contents: Contents, out: Path) -> None:
-    from atlas import milan_folder  # noqa: PLC0415 (few need it)
+    from atlas.formats import milan_folder  # noqa: PLC0415 (few need it)
 
     for mode in contents.modes:
         milan_folder.write(contents.store, out / mode, mode)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from atlas import files
 from atlas.cite import Citation, bibtex
 from atlas.contents import Contents
 from atlas.export.columns import NOTES
+from atlas.store import files
 
 CONTEXT: dict[str, Any] = {
     "@language": "en",

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from atlas import files
 from atlas.contents import SCORES, STATISTICS, Contents
+from atlas.store import files
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

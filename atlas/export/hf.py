@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from atlas import cite, files
+from atlas import cite
 from atlas.contents import Contents
 from atlas.errors import UserError
 from atlas.export import card, croissant
+from atlas.store import files
 
 TABLES = ("channels", "references", "images", "classes")
 """Each is a configuration of the data set; the first is what opens unless another is named."""

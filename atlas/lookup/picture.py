@@ -9,8 +9,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from atlas.contents import Contents
+from atlas.data.images import BadImage, decode
 from atlas.errors import UserError
-from atlas.images import BadImage, decode
 from atlas.lookup.choice import Choice
 from atlas.lookup.hit import Hit
 

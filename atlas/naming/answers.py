@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from atlas.names import Status
+from atlas.store.names import Status
 
 MOST_WORDS = 5
 LONGEST_NAME = 60

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from atlas import vectors
 from atlas.naming import senses
+from atlas.patches import vectors
+from atlas.patches.views import References
 from atlas.recipe import Naming
 from atlas.store import INDEX, Store
-from atlas.views import References
 
 _SEARCHED = 8  # times as many neighbours are looked at as contrast patches are wanted, and more
 

@@ -16,12 +16,11 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from atlas import names
 from atlas.errors import UserError
-from atlas.names import NameRecord
-from atlas.pictures import open_picture
-from atlas.responses import Responses
-from atlas.store import Store
+from atlas.patches.pictures import open_picture
+from atlas.patches.responses import Responses
+from atlas.store import Store, names
+from atlas.store.names import NameRecord
 from atlas.vlm import called
 
 TOP = 100

@@ -4,10 +4,10 @@ import hashlib
 
 from tqdm import tqdm
 
-from atlas import labelling, names
-from atlas.names import NameRecord
-from atlas.responses import Responses
-from atlas.store import Store
+from atlas import labelling
+from atlas.patches.responses import Responses
+from atlas.store import Store, names
+from atlas.store.names import NameRecord
 
 SURE = 0.85
 """Below this AUC, or where chance could give it, a channel has no clear concept."""

@@ -7,14 +7,14 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from atlas import names, prompts
+from atlas import prompts
 from atlas.errors import one_line
-from atlas.names import NameRecord
 from atlas.naming import answers
 from atlas.naming.chosen import Choice, Chosen, fingerprint
+from atlas.patches.views import References, sheet, view
 from atlas.recipe import Naming
-from atlas.store import Store
-from atlas.views import References, sheet, view
+from atlas.store import Store, names
+from atlas.store.names import NameRecord
 from atlas.vlm import Request, Vlm
 
 SURE = 0.9

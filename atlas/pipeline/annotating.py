@@ -1,18 +1,18 @@
 """What is said about a finished atlas: names and their scores, kept in its tables."""
 
-from atlas import addresses, names, vlm
+from atlas import addresses, vlm
 from atlas.errors import UserError
-from atlas.names import NameRecord
 from atlas.naming import clip, labels
 from atlas.naming import run as naming
+from atlas.patches.responses import Gauge, respond
 from atlas.pipeline.inputs import Inputs
 from atlas.pipeline.stages import alone
 from atlas.recipe import Naming, Recipe
-from atlas.relevance import ActivationEngine
-from atlas.responses import Gauge, respond
+from atlas.relevance.engine import ActivationEngine
 from atlas.scoring import run as scoring
 from atlas.scoring.run import Shown
-from atlas.store import Store
+from atlas.store import Store, names
+from atlas.store.names import NameRecord
 
 
 def name(store: Store, recipe: Recipe) -> dict[str, int]:

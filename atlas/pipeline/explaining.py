@@ -6,17 +6,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from atlas import canonize, fused, vlm
-from atlas.evidence import EXPLANATIONS
+from atlas import vlm
 from atlas.explain.background import Background
 from atlas.explain.conditional import FusedPropagator, Propagator, ZennitPropagator
 from atlas.explain.gathering import Subject
 from atlas.explain.run import Explainer, Outcome, image_files
-from atlas.fused import FusedEngine
+from atlas.model import canonize
 from atlas.pipeline.inputs import Inputs, check_weights
 from atlas.recipe import Recipe
-from atlas.relevance import PREDICTED, composite_named
+from atlas.relevance import fused
+from atlas.relevance.engine import PREDICTED, composite_named
+from atlas.relevance.fused import FusedEngine
 from atlas.store import Store
+from atlas.store.evidence import EXPLANATIONS
 
 
 def explain(store: Store, recipe: Recipe, images: Sequence[Path], target: str | None) -> Outcome:

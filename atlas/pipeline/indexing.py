@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import atlas
-from atlas import checkpoint, imported, patches, pictures, prepass, processes, tables
 from atlas.data import match_labels
+from atlas.patches import pictures
+from atlas.patches.indexing import index_patches, localise_patches
 from atlas.pipeline.inputs import Inputs, fingerprint
 from atlas.pipeline.stages import alone, done, stage
+from atlas.prepass import checkpoint, imported, processes, tables
+from atlas.prepass import run as prepass
+from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
-from atlas.relevance import ActivationEngine
+from atlas.relevance.engine import ActivationEngine
 from atlas.store import Store
-from atlas.tally import Tally
 
 PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-cpu", "numpy")
 """Their versions stand in the manifest: they can change the last digits of a score."""
@@ -141,7 +144,7 @@ def _pictures(store: Store, inputs: Inputs) -> dict[str, Any]:
 
 def _patches(store: Store, inputs: Inputs) -> dict[str, Any]:
     recipe, network = inputs.recipe, inputs.network
-    patches.localise_patches(
+    localise_patches(
         store,
         inputs.engine,
         inputs.fields,
@@ -154,7 +157,7 @@ def _patches(store: Store, inputs: Inputs) -> dict[str, Any]:
         layer: {"size": list(field.size), "stride": list(field.stride), "start": list(field.start)}
         for layer, field in inputs.fields.items()
     }
-    return {"index": patches.index_patches(store, inputs.encoder), "receptive_fields": fields}
+    return {"index": index_patches(store, inputs.encoder), "receptive_fields": fields}
 
 
 def _versions() -> dict[str, str]:

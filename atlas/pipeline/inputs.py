@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from atlas import canonize, encoders, fused, models, processes, receptive
 from atlas.data import Source, open_source
-from atlas.encoders import Encoder
 from atlas.errors import UserError
-from atlas.fused import FusedEngine
-from atlas.models import Network
-from atlas.processes import ALONE, Team
-from atlas.receptive import ReceptiveField
+from atlas.model import canonize, networks, receptive
+from atlas.model.networks import Network
+from atlas.model.receptive import ReceptiveField
+from atlas.patches import encoders
+from atlas.patches.encoders import Encoder
+from atlas.prepass import processes
+from atlas.prepass.processes import ALONE, Team
 from atlas.recipe import Recipe, recorded
-from atlas.relevance import ActivationEngine, Engine, ZennitEngine
+from atlas.relevance import fused
+from atlas.relevance.engine import ActivationEngine, Engine, ZennitEngine
+from atlas.relevance.fused import FusedEngine
 from atlas.store import Store
 
 
@@ -35,14 +38,14 @@ class Inputs:
     def network(self) -> Network:
         """The model, ready to run, on the GPU of this process if there is one."""
         model = replace(self.recipe.model, device=processes.device(self.recipe.model.device))
-        return models.load(model, self.recipe.preprocessing, self.recipe.seed)
+        return networks.load(model, self.recipe.preprocessing, self.recipe.seed)
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """The chosen layers in the order of the forward pass."""
         network = self.network
         crop = network.preprocessing.crop
-        return models.select_layers(network.module, self.recipe.model.layers, crop)
+        return networks.select_layers(network.module, self.recipe.model.layers, crop)
 
     @cached_property
     def source(self) -> Source:

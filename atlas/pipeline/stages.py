@@ -7,8 +7,8 @@ build goes on where it stopped, and a changed recipe repeats just what depends o
 from collections.abc import Callable
 from typing import Any
 
-from atlas.lock import alone
 from atlas.store import Store
+from atlas.store.lock import alone
 
 __all__ = ["alone", "done", "stage"]
 

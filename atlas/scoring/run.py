@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from atlas import journal, labelling, names, prompts, vectors
+from atlas import labelling, prompts
+from atlas.patches import vectors
+from atlas.patches.responses import Gauge, Responses, locate, respond
+from atlas.patches.views import References, View, view
 from atlas.recipe import Scoring
-from atlas.responses import Gauge, Responses, locate, respond
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.detection import Trial, trial
-from atlas.store import INDEX, SCORES, Store
-from atlas.views import References, View, view
+from atlas.store import INDEX, SCORES, Store, journal, names
 from atlas.vlm import Request, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings

@@ -22,11 +22,11 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from atlas import files
 from atlas.errors import UserError
 from atlas.resources import shipped
 from atlas.site import text
 from atlas.site.output import Tree, link, prune, put, same, walk
+from atlas.store import files
 
 TEMPORARY = ".site.partial"
 LEDGER = ".site.json"

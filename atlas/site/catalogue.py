@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from atlas import files, names
 from atlas.errors import UserError
-from atlas.names import NameRecord
 from atlas.site import text
 from atlas.site.entries import Channel, Label, Layer, Reference
-from atlas.store import MEASURED, NAMED, Mode, Store
+from atlas.store import MEASURED, NAMED, Mode, Store, files, names
+from atlas.store.names import NameRecord
 
 Integers = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float32]

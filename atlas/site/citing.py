@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from atlas import cite
 from atlas.contents import Contents
-from atlas.names import NameRecord
 from atlas.site import text
 from atlas.site.entries import Channel
 from atlas.store import Store
+from atlas.store.names import NameRecord
 
 
 class Citing:

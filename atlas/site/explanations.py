@@ -9,10 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from atlas import evidence, narrative
 from atlas.errors import UserError
-from atlas.evidence import EXPLANATIONS, Concept, Evidence
-from atlas.narrative import Narrative, Sentence
 from atlas.resources import shipped
 from atlas.site import graphs, text
 from atlas.site.catalogue import Catalogue
@@ -21,6 +18,9 @@ from atlas.site.entries import Channel
 from atlas.site.output import Ledger, Tree
 from atlas.site.plates import Plates
 from atlas.site.writer import Writer
+from atlas.store import evidence, narrative
+from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
+from atlas.store.narrative import Narrative, Sentence
 
 INDEX = f"{EXPLANATIONS}/index.html"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atlas.evidence import Curve, Evidence
+from atlas.store.evidence import Curve, Evidence
 
 WIDTH, HEIGHT = 240.0, 110.0
 """Of a curve's plot, in units of its drawing."""

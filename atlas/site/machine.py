@@ -10,14 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from atlas import evidence
 from atlas.resources import shipped
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
 from atlas.site.entries import Channel, Label, Layer
 from atlas.site.kinship import Kin
 from atlas.site.output import Tree
-from atlas.store import MODES
+from atlas.store import MODES, evidence
 
 ROOT = "api/v1"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from atlas import files
+from atlas.store import files
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from atlas.data import open_source
+from atlas.data.images import BadImage
 from atlas.errors import UserError
-from atlas.images import BadImage
 from atlas.recipe import Data
 
 

@@ -19,8 +19,8 @@ from PIL import Image
 
 from atlas.data import open_source
 from atlas.data.access import unavailable
+from atlas.data.images import BadImage
 from atlas.errors import UserError
-from atlas.images import BadImage
 from atlas.recipe import Data
 
 NAMES = ["cat", "dog", "eel"]

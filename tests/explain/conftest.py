@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from atlas import pipeline, site
-from atlas.evidence import (
+from atlas.recipe import recorded
+from atlas.store import Store, open_store
+from atlas.store.evidence import (
     Concept,
     Context,
     Course,
@@ -25,8 +27,6 @@ from atlas.evidence import (
     Standing,
     Target,
 )
-from atlas.recipe import recorded
-from atlas.store import Store, open_store
 
 PICTURE = Picture("cat.jpg", "0" * 64, 640, 480, 224)
 GUESSES = (

@@ -8,12 +8,12 @@ import torchvision
 from crp.attribution import CondAttribution
 from torch import nn
 
-from atlas import canonize, models
 from atlas.explain.conditional import FusedPropagator, ZennitPropagator, shares
-from atlas.fused import FusedEngine
+from atlas.model import canonize, networks
 from atlas.recipe import Model, Preprocessing
-from atlas.relevance import PREDICTED
-from atlas.rules import RULES
+from atlas.relevance.engine import PREDICTED
+from atlas.relevance.fused import FusedEngine
+from atlas.relevance.rules import RULES
 
 REAL = Path(__file__).parents[3] / "shared/real/squeezenet1_1-imagenet.safetensors"
 COMPOSITE = "epsilon_plus_flat"
@@ -32,7 +32,7 @@ def small():
 
 
 def demo():
-    network = models.load(Model(name="demo/vgg", device="cpu"), Preprocessing(), 0)
+    network = networks.load(Model(name="demo/vgg", device="cpu"), Preprocessing(), 0)
     layers = ("features.3", "features.17", "features.40", "planted")
     torch.manual_seed(1)
     coarse = torch.randn(1, 3, 14, 14)
@@ -43,7 +43,7 @@ def squeezenet():
     if not REAL.is_file():
         pytest.skip(f"needs {REAL}")
     model = Model(name="torchvision/squeezenet1_1", weights=str(REAL), device="cpu")
-    module = models.load(model, Preprocessing(), 0).module
+    module = networks.load(model, Preprocessing(), 0).module
     torch.manual_seed(2)
     layers = ("features.0", "features.6.expand3x3", "features.12.expand1x1")
     return module, torch.randn(1, 3, 224, 224), layers

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from atlas import evidence, files, pipeline
+from atlas import pipeline
 from atlas.cli import main
 from atlas.explain import interventions, regions
 from atlas.explain.background import Background
 from atlas.recipe import recorded
-from atlas.store import open_store
+from atlas.store import evidence, files, open_store
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from atlas import evidence
-from atlas import narrative as sentences
 from atlas.explain import context
 from atlas.explain.narrative import compose, phrases, writer
 from atlas.explain.narrative.verifier import verify
+from atlas.store import evidence
+from atlas.store import narrative as sentences
 
 GOOD = """
 [prediction] The network takes this picture for “tabby cat”.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from atlas.evidence import Target
 from atlas.explain.narrative import writer
 from atlas.explain.narrative.verifier import verify
-from atlas.narrative import Sentence
+from atlas.store.evidence import Target
+from atlas.store.narrative import Sentence
 
 HERE = Path(__file__).parent
 

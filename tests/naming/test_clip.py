@@ -6,10 +6,9 @@ import pytest
 import torch
 import transformers as tf
 
-from atlas import names
 from atlas.naming import clip
-from atlas.responses import Responses
-from atlas.store import open_store
+from atlas.patches.responses import Responses
+from atlas.store import names, open_store
 
 
 def test_soft_wpmi_is_the_formula_written_out():

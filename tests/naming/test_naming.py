@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from atlas import names, prompts, vlm
-from atlas.names import NameRecord
+from atlas import prompts, vlm
 from atlas.naming import run
 from atlas.recipe import Naming
-from atlas.store import Store, open_store
+from atlas.store import Store, names, open_store
+from atlas.store.names import NameRecord
 from atlas.vlm import Loading, Request
 
 SETTINGS = Naming(prompt="brief", side=32, references=3, contrast=1, batch_size=16, max_tokens=6)

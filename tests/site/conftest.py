@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas import files
-from atlas.store import MEASURED, MODES, Store
+from atlas.store import MEASURED, MODES, Store, files
 
 LAYERS = {"features.0": 3, "features.28": 4, "we ird/..&<b>": 2}
 K = 5
@@ -176,7 +175,7 @@ def crawl() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def toy_atlas(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The atlas with its pages and its site; tests only read it."""
     from atlas import site
 

@@ -40,12 +40,12 @@ def page(browser) -> Iterator:
     context.close()
 
 
-def address(built, name: str) -> str:
-    return (built.root / "site" / name).resolve().as_uri()
+def address(toy_atlas, name: str) -> str:
+    return (toy_atlas.root / "site" / name).resolve().as_uri()
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_pages_load_whole_without_a_request_elsewhere(browser, built, name):
+def test_pages_load_whole_without_a_request_elsewhere(browser, toy_atlas, name):
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark")
     page = context.new_page()
     requests, problems = [], []
@@ -54,7 +54,7 @@ def test_pages_load_whole_without_a_request_elsewhere(browser, built, name):
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("dialog", lambda dialog: problems.append(dialog.message) or dialog.dismiss())
-    page.goto(address(built, name))
+    page.goto(address(toy_atlas, name))
     page.wait_for_timeout(100)
     assert not problems
     assert not [url for url in requests if not url.startswith(("file:", "data:"))]
@@ -90,8 +90,8 @@ def pictures(page) -> list[str]:
     )
 
 
-def test_the_switches_choose_what_is_shown_by_mouse_and_by_keyboard(page, built, toy):
-    page.goto(address(built, "channels/features.28/1.html"))
+def test_the_switches_choose_what_is_shown_by_mouse_and_by_keyboard(page, toy_atlas, toy):
+    page.goto(address(toy_atlas, "channels/features.28/1.html"))
     assert shown(page, ".plate.relevance li") == toy.k
     assert shown(page, ".plate.activation li") == 0
     page.get_by_text("activation", exact=True).click()
@@ -108,7 +108,7 @@ def test_the_switches_choose_what_is_shown_by_mouse_and_by_keyboard(page, built,
     page.get_by_text("whole picture").click()
     assert len(pictures(page)) == toy.k
 
-    page.goto(address(built, "channels/features.28/2.html"))  # the choice stays
+    page.goto(address(toy_atlas, "channels/features.28/2.html"))  # the choice stays
     assert len(pictures(page)) == toy.k
 
 
@@ -120,15 +120,15 @@ def small(picture: Image.Image) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", ["relevance", "activation"])
 @pytest.mark.parametrize("view", ["patch", "concept only"])
-def test_patches_show_their_own_part_of_the_sheets(browser, built, toy, mode, view):
+def test_patches_show_their_own_part_of_the_sheets(browser, toy_atlas, toy, mode, view):
     context = browser.new_context(color_scheme="dark")  # the veil is black, as in its file
     page = context.new_page()
-    page.goto(address(built, "channels/features.28/1.html"))
+    page.goto(address(toy_atlas, "channels/features.28/1.html"))
     page.add_style_tag(content=".atlas .plate li::before { display: none }")
     page.get_by_text(mode, exact=True).click()
     page.get_by_text(view, exact=True).click()
 
-    folder = built.root / "pages" / "channels" / "features.28"
+    folder = toy_atlas.root / "pages" / "channels" / "features.28"
     with Image.open(next(folder.glob(f"1{mode[0]}-*.webp"))) as column:
         tiles = np.asarray(column.convert("RGB"), np.float32).reshape(toy.k, column.width, -1, 3)
     with Image.open(next(folder.glob("1v-*.webp"))) as veils:  # relevance, then activation
@@ -147,18 +147,18 @@ def test_patches_show_their_own_part_of_the_sheets(browser, built, toy, mode, vi
     context.close()
 
 
-def test_arrow_keys_walk_through_the_channels(page, built):
-    page.goto(address(built, "channels/features.28/1.html"))
+def test_arrow_keys_walk_through_the_channels(page, toy_atlas):
+    page.goto(address(toy_atlas, "channels/features.28/1.html"))
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/channels/features.28/2.html")
     page.keyboard.press("ArrowLeft")
     page.wait_for_url("**/channels/features.28/1.html")
 
 
-def test_without_scripts_the_switches_work_too(browser, built, toy):
+def test_without_scripts_the_switches_work_too(browser, toy_atlas, toy):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(address(built, "channels/features.28/1.html"))
+    page.goto(address(toy_atlas, "channels/features.28/1.html"))
     page.get_by_text("activation", exact=True).click()
     assert shown(page, ".plate.activation li") == toy.k
     context.close()

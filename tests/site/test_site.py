@@ -18,8 +18,8 @@ def pages(store: Store) -> list[Path]:
     return sorted((store.root / "site").rglob("*.html"))
 
 
-def test_every_page_has_its_fixed_address(built, toy):
-    root = built.root / "site"
+def test_every_page_has_its_fixed_address(toy_atlas, toy):
+    root = toy_atlas.root / "site"
     expected = {"index.html", "about.html", "layers/index.html", "classes/index.html"}
     expected |= {"search.html", "guide.html", "data.html", "cite.html"}
     expected |= {f"layers/{text.slug(layer)}.html" for layer in toy.layers}
@@ -27,14 +27,14 @@ def test_every_page_has_its_fixed_address(built, toy):
         f"channels/{text.slug(n)}/{c}.html" for n, count in toy.layers.items() for c in range(count)
     }
     expected |= {f"classes/{label}.html" for label in range(len(toy.names) - 1)}
-    assert {path.relative_to(root).as_posix() for path in pages(built)} == expected
+    assert {path.relative_to(root).as_posix() for path in pages(toy_atlas)} == expected
     assert text.slug("features.28") == "features.28"
 
 
-def test_no_link_is_dead_and_no_picture_is_missing(built, crawl):
-    root = (built.root / "site").resolve()
+def test_no_link_is_dead_and_no_picture_is_missing(toy_atlas, crawl):
+    root = (toy_atlas.root / "site").resolve()
     count = 0
-    for path in pages(built):
+    for path in pages(toy_atlas):
         for target in crawl.targets(crawl.parse(path)):
             file = crawl.resolve(path, target)
             if file is None:
@@ -45,8 +45,8 @@ def test_no_link_is_dead_and_no_picture_is_missing(built, crawl):
     assert count > 1000
 
 
-def test_pages_are_well_formed_with_title_description_and_unique_ids(built, crawl):
-    for path in pages(built):
+def test_pages_are_well_formed_with_title_description_and_unique_ids(toy_atlas, crawl):
+    for path in pages(toy_atlas):
         page = crawl.parse(path)
         assert page.title.strip(), path
         assert page.meta.get("description", "").strip(), path
@@ -55,8 +55,8 @@ def test_pages_are_well_formed_with_title_description_and_unique_ids(built, craw
         assert len(page.all("h1")) == 1, path
 
 
-def test_every_picture_has_a_size_a_text_and_loads_late(built, crawl):
-    for path in pages(built):
+def test_every_picture_has_a_size_a_text_and_loads_late(toy_atlas, crawl):
+    for path in pages(toy_atlas):
         for image in crawl.parse(path).all("img"):
             if image["src"].endswith("logo.svg"):
                 continue
@@ -65,9 +65,9 @@ def test_every_picture_has_a_size_a_text_and_loads_late(built, crawl):
             assert "alt" in image, (path, image)
 
 
-def test_nothing_is_loaded_from_elsewhere(built, crawl):
+def test_nothing_is_loaded_from_elsewhere(toy_atlas, crawl):
     loads = ("script", "img", "source", "iframe", "embed", "object", "audio", "video")
-    for path in pages(built):
+    for path in pages(toy_atlas):
         page = crawl.parse(path)
         for tag, attributes in page.tags:
             used = [attributes.get("src"), attributes.get("data"), attributes.get("srcset")]
@@ -76,18 +76,18 @@ def test_nothing_is_loaded_from_elsewhere(built, crawl):
             if tag in (*loads, "link"):
                 elsewhere = [u for u in used if u and re.match(r"(https?:)?//", u)]
                 assert not elsewhere, (path, tag, elsewhere)
-    ours = list((built.root / "site" / "assets").glob("atlas.*"))
+    ours = list((toy_atlas.root / "site" / "assets").glob("atlas.*"))
     assert {path.suffix for path in ours} == {".css", ".js"}
-    for path in (built.root / "site").rglob("*.css"):
+    for path in (toy_atlas.root / "site").rglob("*.css"):
         urls = re.findall(r"url\(\s*['\"]?([^'\")]*)", path.read_text("utf-8"))
         assert not [url for url in urls if not url.startswith(("data:", "#"))], path
     for path in ours:
         assert not re.search(r"https?://", path.read_text("utf-8")), path
 
 
-def test_hostile_names_are_text(built, crawl, toy):
-    root = built.root / "site"
-    for path in pages(built):
+def test_hostile_names_are_text(toy_atlas, crawl, toy):
+    root = toy_atlas.root / "site"
+    for path in pages(toy_atlas):
         page = crawl.parse(path)
         for tag, attributes in page.tags:
             assert not [name for name in attributes if name.startswith("on")], (path, tag)
@@ -107,8 +107,8 @@ def test_hostile_names_are_text(built, crawl, toy):
     assert "<script>alert(1)</script>.jpg" in about.text
 
 
-def test_a_channel_page_shows_both_sets_with_ranks_scores_and_texts(built, crawl, toy):
-    page = crawl.parse(built.root / "site" / "channels" / "features.28" / "1.html")
+def test_a_channel_page_shows_both_sets_with_ranks_scores_and_texts(toy_atlas, crawl, toy):
+    page = crawl.parse(toy_atlas.root / "site" / "channels" / "features.28" / "1.html")
     labels = [a["aria-label"] for a in page.all("b") if a.get("role") == "img"]
     assert len(labels) == 2 * toy.k
     first = next(label for label in labels if label.startswith("patch 1 of features.28:1"))
@@ -119,12 +119,12 @@ def test_a_channel_page_shows_both_sets_with_ranks_scores_and_texts(built, crawl
     assert relations["prev"] == "../../channels/features.28/0.html"
     assert relations["next"] == "../../channels/features.28/2.html"
     assert relations["up"] == "../../layers/features.28.html"
-    silent = crawl.parse(built.root / "site" / "channels" / "features.28" / "3.html")
+    silent = crawl.parse(toy_atlas.root / "site" / "channels" / "features.28" / "3.html")
     assert "no references" in silent.text
 
 
-def test_sheets_show_the_patches(built, toy):
-    store = built
+def test_sheets_show_the_patches(toy_atlas, toy):
+    store = toy_atlas
     sheet = next((store.root / "pages/channels/features.0").glob("0r-*.webp"))
     with Image.open(sheet) as opened:
         column = opened.convert("RGB")
@@ -179,8 +179,8 @@ def test_a_second_rendering_touches_nothing_and_a_change_only_what_it_concerns(t
     assert before.keys() == after.keys()
 
 
-def test_pictures_are_not_copied_where_links_work(built):
-    assert (built.root / "pages/i/0.webp").stat().st_nlink > 1
+def test_pictures_are_not_copied_where_links_work(toy_atlas):
+    assert (toy_atlas.root / "pages/i/0.webp").stat().st_nlink > 1
 
 
 def test_an_atlas_without_patches_is_refused_in_one_line(tmp_path, toy):
@@ -216,14 +216,14 @@ def test_a_failing_build_is_one_line_and_leaves_the_old_site(tmp_path, toy):
     assert not list(store.root.glob(".site*"))
 
 
-def test_the_configuration_works_from_any_directory(built, tmp_path):
-    configuration = yaml.safe_load((built.root / "mkdocs.yml").read_text("utf-8"))
+def test_the_configuration_works_from_any_directory(toy_atlas, tmp_path):
+    configuration = yaml.safe_load((toy_atlas.root / "mkdocs.yml").read_text("utf-8"))
     assert configuration["docs_dir"] == "pages"
     assert configuration["plugins"] == []
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     command += [
         "--config-file",
-        str(built.root / "mkdocs.yml"),
+        str(toy_atlas.root / "mkdocs.yml"),
         "--site-dir",
         str(tmp_path / "out"),
     ]
@@ -231,20 +231,20 @@ def test_the_configuration_works_from_any_directory(built, tmp_path):
     assert (tmp_path / "out" / "channels" / "features.0" / "0.html").is_file()
 
 
-def test_zensical_builds_the_same_pages(built, tmp_path, crawl):
+def test_zensical_builds_the_same_pages(toy_atlas, tmp_path, crawl):
     zensical = Path(sys.executable).with_name("zensical")
     if not zensical.exists():
         pytest.skip("zensical is not installed")
     copy = tmp_path / "atlas"
-    shutil.copytree(built.root / "pages", copy / "pages")
-    shutil.copytree(built.root / "theme", copy / "theme")
-    shutil.copy(built.root / "mkdocs.yml", copy)
+    shutil.copytree(toy_atlas.root / "pages", copy / "pages")
+    shutil.copytree(toy_atlas.root / "theme", copy / "theme")
+    shutil.copy(toy_atlas.root / "mkdocs.yml", copy)
     subprocess.run([zensical, "build"], check=True, cwd=copy, capture_output=True)
-    ours = {path.relative_to(built.root / "site") for path in pages(built)}
+    ours = {path.relative_to(toy_atlas.root / "site") for path in pages(toy_atlas)}
     theirs = {path.relative_to(copy / "site") for path in (copy / "site").rglob("*.html")}
     assert ours <= theirs
     for name in ("channels/features.28/1.html", "classes/1.html", "classes/9.html"):
-        mine, other = crawl.parse(built.root / "site" / name), crawl.parse(copy / "site" / name)
+        mine, other = crawl.parse(toy_atlas.root / "site" / name), crawl.parse(copy / "site" / name)
         for page in (mine, other):
             page.tags = [(tag, a) for tag, a in page.tags if tag == "b" and a.get("role") == "img"]
         assert mine.tags == other.tags

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from atlas.evidence import Evidence, rounded
 from atlas.explain.narrative import writer
 from atlas.explain.narrative.prompts import prompt
 from atlas.explain.narrative.verifier import verify
-from atlas.narrative import AUDIENCES, DETERMINISTIC, Audience, Narrative, Sentence
+from atlas.store.evidence import Evidence, rounded
+from atlas.store.narrative import AUDIENCES, DETERMINISTIC, Audience, Narrative, Sentence
 from atlas.vlm import Request
 
 DRAFTS = 3

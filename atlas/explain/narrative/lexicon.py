@@ -4,7 +4,7 @@ The vocabulary is closed: a word that is not here could bring in a concept, a pl
 that nobody measured, so a sentence with it is refused.
 """
 
-from atlas.evidence import Order
+from atlas.store.evidence import Order
 
 
 def _words(text: str) -> frozenset[str]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from atlas.evidence import Concept, Curve, Guess
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.feeding import feeding
 from atlas.explain.narrative.quantities import find_quantity, last_name, text_at
 from atlas.explain.narrative.reading import Clause, Token
 from atlas.explain.narrative.scope import Scope, State, lists
+from atlas.store.evidence import Concept, Curve, Guess
 
 FRACTION_TOLERANCE = 0.04
 """How far a value may be from what is called a half, a third or a quarter."""

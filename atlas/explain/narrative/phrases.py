@@ -1,6 +1,6 @@
 """How names and numbers are written in a narrative."""
 
-from atlas.evidence import Concept
+from atlas.store.evidence import Concept
 
 
 def quoted(name: str) -> str:

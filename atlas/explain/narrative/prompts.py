@@ -6,7 +6,7 @@ is no probability, and a reason is only what was tried.
 
 from collections.abc import Sequence
 
-from atlas.narrative import Audience
+from atlas.store.narrative import Audience
 
 VERSION = 1
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from atlas.evidence import Concept
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.reading import Clause, Token
 from atlas.explain.narrative.scope import (
@@ -15,6 +14,7 @@ from atlas.explain.narrative.scope import (
     nearest,
     preceded_by,
 )
+from atlas.store.evidence import Concept
 
 
 def check_orders(clause: Clause, state: State, scope: Scope) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from atlas.evidence import Concept, Context, Evidence, Guess
 from atlas.explain.narrative.lexicon import LIGHT, VOCABULARY
 from atlas.explain.narrative.phrases import quoted
+from atlas.store.evidence import Concept, Context, Evidence, Guess
 
 Kind = Literal["word", "number", "name", "break"]
 

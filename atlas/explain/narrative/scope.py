@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from atlas.evidence import Concept, Curve, Effect, Evidence, Flow, Guess, Kind, Layer
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.reading import Clause, Names, Token
+from atlas.store.evidence import Concept, Curve, Effect, Evidence, Flow, Guess, Kind, Layer
 
 
 def lists(tokens: Sequence[Token], wanted: Collection[str]) -> list[Token]:

@@ -8,7 +8,6 @@ but it should pass no false one.
 
 from dataclasses import dataclass
 
-from atlas.evidence import Evidence
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.causes import check_answers, check_causes, check_certainty
 from atlas.explain.narrative.feeding import check_feeding, feeding
@@ -17,7 +16,8 @@ from atlas.explain.narrative.ranking import check_comparisons, check_orders
 from atlas.explain.narrative.reading import Clause, known_names, read
 from atlas.explain.narrative.scope import Scope, State, follows, lists
 from atlas.explain.narrative.sides import check_directions, check_habits, check_places
-from atlas.narrative import Sentence
+from atlas.store.evidence import Evidence
+from atlas.store.narrative import Sentence
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ relevance; that something would change is said only where it was tried.
 
 from collections.abc import Iterator
 
-from atlas.evidence import Concept, Course, Curve, Evidence, Layer
 from atlas.explain.narrative.phrases import called, digits, listed, percent, probability, quoted
-from atlas.narrative import Sentence
+from atlas.store.evidence import Concept, Course, Curve, Evidence, Layer
+from atlas.store.narrative import Sentence
 
 LISTED = 4
 """Concepts of a layer that a text speaks of."""

@@ -1,0 +1,1 @@
+"""Folders of other tools, read and written."""

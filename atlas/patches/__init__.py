@@ -1,0 +1,1 @@
+"""Patches: cropped from references, localised, shown, turned into vectors and indexed."""

@@ -1,0 +1,144 @@
+"""The state of an unfinished pre-pass on the disk: whole, or as it was before."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from atlas.prepass import tally
+from atlas.prepass.exactsum import ExactSum
+from atlas.prepass.tally import LayerTally, RelevanceTally, Seen, Tally
+from atlas.prepass.topk import TopK
+from atlas.store import Mode, files
+
+NAME = "prepass.safetensors"
+"""In the atlas directory, while the pre-pass is not finished."""
+
+
+def save(path: Path, inputs: str, done: int, state: Tally) -> None:
+    """Write a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        Where to.
+    inputs : str
+        Fingerprint of what the pass measures; a checkpoint of something else is ignored.
+    done : int
+        Samples of the source, from its start, that the tally holds.
+    state : Tally
+        The running results.
+    """
+    files.write_bytes(path, pack(state, {"inputs": inputs, "done": done}))
+
+
+def load(path: Path, inputs: str, device: torch.device) -> tuple[int, Tally] | None:
+    """Read a checkpoint: the samples done and the running results.
+
+    Returns
+    -------
+    tuple or None
+        None if there is none, it is of another pass, or it cannot be read (then the pass
+        begins anew, which costs time and nothing else).
+    """
+    try:
+        state, facts = unpack(path.read_bytes(), device)
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    return (facts["done"], state) if facts.get("inputs") == inputs else None
+
+
+def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
+    """Return a tally as the content of a safetensors file, with `facts` in its header."""
+    tensors, layers = {}, []
+    for number, (name, layer) in enumerate(state.layers.items()):
+        layers.append([name, layer.height, layer.width])
+        for field, tensor in _tensors(layer):
+            tensors[f"{number}/{field}"] = tensor.cpu().contiguous()
+    tensors["class_count"], tensors["initial"] = state.class_count, state.initial.total
+    header = {
+        **facts,
+        "modes": state.modes,
+        "layers": layers,
+        "numbers": [getattr(state, name) for name in _NUMBERS],
+        "seen": [[i, seen.key, seen.label, seen.predicted] for i, seen in state.seen.items()],
+        "skips": state.skips,
+    }
+    return serialize(tensors, {"facts": json.dumps(header)})
+
+
+def unpack(content: bytes, device: torch.device) -> tuple[Tally, dict[str, Any]]:
+    """Return the tally and the header of what `pack` has made.
+
+    Raises
+    ------
+    SafetensorError, KeyError, ValueError
+        It is something else.
+    """
+    length = int.from_bytes(content[:8], "little")
+    facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
+    tensors = {name: tensor.to(device) for name, tensor in deserialize(content).items()}
+    modes = tuple(facts["modes"])
+    state = Tally(**dict(zip(_NUMBERS, facts["numbers"], strict=True)), modes=modes)
+    state.class_count = tensors["class_count"].cpu()
+    state.initial = ExactSum(tensors["initial"].cpu(), tally.VALUE_BITS)
+    for number, (name, height, width) in enumerate(facts["layers"]):
+        fields = {key: tensors[f"{number}/{key}"] for key in _fields(modes)}
+        state.layers[name] = _layer(height, width, modes, fields)
+    state.seen = {i: Seen(key, label, predicted) for i, key, label, predicted in facts["seen"]}
+    state.skips = [(index, key, reason) for index, key, reason in facts["skips"]]
+    return state, facts
+
+
+_NUMBERS = ("k", "outputs", "images", "labelled", "correct", "skipped")
+
+_RELEVANCE_SUMS = {
+    "rel_sum": tally.SHARE_BITS,
+    "rel_abs_sum": tally.SHARE_BITS,
+    "class_sum": tally.SHARE_BITS,
+    "flow": tally.VALUE_BITS,
+}
+
+_PLACES = ("scores", "indices", "peaks")
+
+
+def _fields(modes: tuple[Mode, ...]) -> list[str]:
+    """Return the names of a layer's tensors."""
+    tops = [f"{mode}/{place}" for mode in modes for place in _PLACES]
+    return [*tops, "act_sum", "act_max", "positive", *_sums(modes)]
+
+
+def _sums(modes: tuple[Mode, ...]) -> dict[str, int]:
+    return _RELEVANCE_SUMS if "relevance" in modes else {}
+
+
+def _tensors(layer: LayerTally) -> Iterator[tuple[str, Tensor]]:
+    for mode, top in layer.top.items():
+        for place in _PLACES:
+            yield f"{mode}/{place}", getattr(top, place)
+    yield "act_sum", layer.act_sum.total
+    yield "act_max", layer.act_max
+    yield "positive", layer.positive
+    for name in _sums(tuple(layer.top)):
+        yield name, getattr(layer.relevance, name).total
+
+
+def _layer(
+    height: int, width: int, modes: tuple[Mode, ...], fields: dict[str, Tensor]
+) -> LayerTally:
+    sums = {name: ExactSum(fields[name], bits) for name, bits in _sums(modes).items()}
+    return LayerTally(
+        height=height,
+        width=width,
+        top={mode: TopK(*(fields[f"{mode}/{place}"] for place in _PLACES)) for mode in modes},
+        act_sum=ExactSum(fields["act_sum"], tally.VALUE_BITS),
+        act_max=fields["act_max"],
+        positive=fields["positive"],
+        relevance=RelevanceTally(**sums) if sums else None,
+    )

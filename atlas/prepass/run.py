@@ -1,0 +1,183 @@
+"""The pre-pass: one pass over the data that measures every channel in both modes.
+
+What it keeps is bounded by channels, classes and k, never by the number of pictures.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from atlas.data import Source
+from atlas.errors import UserError
+from atlas.model.preprocessing import Preprocessing
+from atlas.prepass import checkpoint, reductions, tally
+from atlas.prepass.processes import ALONE, Team
+from atlas.prepass.progress import Progress
+from atlas.prepass.reader import Batch, batches
+from atlas.prepass.reductions import Reduce
+from atlas.prepass.tally import BatchTally, Tally
+from atlas.recipe import Activation, Prepass, Relevance
+from atlas.relevance.engine import PREDICTED, Engine, measure
+
+MOST_WORKERS = 8
+"""Processes that read beside a GPU unless the recipe says otherwise."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the state of an unfinished pass is kept."""
+
+    path: Path
+    inputs: str
+    """Fingerprint of what the pass measures."""
+
+
+def run(
+    source: Source,
+    outputs: Sequence[int | None],
+    classes: int,
+    engine: Engine,
+    preprocessing: Preprocessing,
+    activation: Activation,
+    relevance: Relevance,
+    settings: Prepass,
+    device: torch.device,
+    checkpoints: Checkpoints | None = None,
+    team: Team = ALONE,
+) -> Tally:
+    """Stream the source through `engine` and keep what the tables need.
+
+    Parameters
+    ----------
+    source : Source
+        The pictures. Unreadable ones are skipped, counted and listed.
+    outputs : sequence of (int or None)
+        The network's output for every label of the data.
+    classes : int
+        Outputs of the network.
+    engine : Engine
+        What computes activation and relevance maps.
+    preprocessing : Preprocessing
+        From pictures to the network's input.
+    activation, relevance : Activation, Relevance
+        How references are scored.
+    settings : Prepass
+        How many references, how many pictures at once, how often a checkpoint.
+    device : torch.device
+        Where the network is.
+    checkpoints : Checkpoints, optional
+        If given, the pass goes on from there and leaves checkpoints behind. The result is
+        the same, bit by bit, however often it was interrupted.
+    team : Team
+        The processes that share the work.
+
+    Returns
+    -------
+    Tally
+        The results; of several processes only the first one gets them.
+
+    Raises
+    ------
+    UserError
+        No picture could be read, or the network returned something that is not finite.
+    """
+    done, state = 0, Tally(settings.k, classes, settings.modes)
+    if checkpoints is not None and team.first:
+        done, state = checkpoint.load(checkpoints.path, checkpoints.inputs, device) or (done, state)
+    done = team.told_by_first(done)
+    workers = settings.workers
+    if workers is None:
+        workers = 0 if device.type == "cpu" else min(MOST_WORKERS, os.cpu_count() or 1)
+    size, share = settings.batch_size, (team.rank, team.size)
+    reading = batches(source, preprocessing, size, done, share, workers, device.type == "cuda")
+    last_done, last_time = done, time.monotonic()
+    title = "pre-pass" if team.size == 1 else f"pre-pass ({team.size} processes)"
+    log = Path(settings.progress) if settings.progress else None
+    reduce = reductions.compiled() if settings.compile else reductions.reduce
+    with Progress(title, source.count, done, log, silent=not team.first) as progress:
+        for batch, waited in _timed(reading):
+            # All take a step together: only then is what is done a beginning of the data.
+            due = done - last_done >= settings.checkpoint_images
+            due |= time.monotonic() - last_time >= settings.checkpoint_seconds
+            more, due = team.any(batch is not None, due and team.first)
+            if checkpoints is not None and due and done > last_done:
+                state = _collected(state, team, device)
+                if team.first:
+                    checkpoint.save(checkpoints.path, checkpoints.inputs, done, state)
+                last_done, last_time = done, time.monotonic()
+            if not more:
+                break
+            if batch is not None:
+                _measure(
+                    state, batch, engine, preprocessing, activation, relevance, outputs, device,
+                    reduce,
+                )  # fmt: skip
+            step = size * team.size
+            if source.count is not None:
+                step = min(step, source.count - done)
+            done += step
+            progress.update(step, waited)
+    state = _collected(state, team, device)
+    if team.first and not state.images:
+        first = f"; the first: {': '.join(state.skips[0][1:])}" if state.skips else ""
+        raise UserError(f"no picture of the data could be read ({state.skipped} skipped{first})")
+    return state
+
+
+def _collected(state: Tally, team: Team, device: torch.device) -> Tally:
+    """Return what all processes have found to the first one, and an empty tally to the others."""
+    if team.size == 1:
+        return state
+    parts = team.collect(checkpoint.pack(state, {}))
+    if not team.first:
+        return Tally(state.k, state.outputs, state.modes)
+    for part in parts[1:]:
+        state = tally.merge(state, checkpoint.unpack(part, device)[0])
+    return state
+
+
+def _measure(
+    state: Tally,
+    batch: Batch,
+    engine: Engine,
+    preprocessing: Preprocessing,
+    activation: Activation,
+    relevance: Relevance,
+    outputs: Sequence[int | None],
+    device: torch.device,
+    reduce: Reduce,
+) -> None:
+    """Add one batch to the running results."""
+    for index, key, reason in batch.skips:
+        tally.skip(state, index, key, reason)
+    if not batch.keys:
+        return
+    labels = [_output(label, outputs) for label in batch.labels]
+    by_label = relevance.target == "label"
+    targets = torch.tensor(
+        [PREDICTED if label is None or not by_label else label for label in labels], device=device
+    )
+    images = preprocessing.normalize(batch.views.to(device, non_blocking=True))
+    indices = torch.tensor(batch.indices)
+    adding = BatchTally(state, activation, relevance, indices, batch.keys, reduce)
+    logits = measure(engine, images, targets, adding.visit)
+    chosen = torch.where(targets == PREDICTED, logits.argmax(dim=1), targets)
+    adding.finish(labels, chosen, logits)
+
+
+def _output(label: int | None, outputs: Sequence[int | None]) -> int | None:
+    return None if label is None or label >= len(outputs) else outputs[label]
+
+
+def _timed(reading: Iterator[Batch]) -> Iterator[tuple[Batch | None, float]]:
+    """Yield each batch, then None for ever, with the share of time spent waiting for batches."""
+    begin, waited = time.monotonic(), 0.0
+    while True:
+        asked = time.monotonic()
+        batch = next(reading, None)
+        waited += time.monotonic() - asked
+        yield batch, waited / (time.monotonic() - begin)

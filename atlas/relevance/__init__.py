@@ -1,0 +1,1 @@
+"""Relevance of channels: the rules, the engines that apply them."""

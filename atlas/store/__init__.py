@@ -1,0 +1,35 @@
+"""The atlas directory: its tables, its files that only grow, and how they are kept whole."""
+
+from atlas.store.directory import (
+    ARRAYS,
+    COLUMNS,
+    INDEX,
+    MEASURED,
+    MODES,
+    NAME_BY_METHOD,
+    NAMED,
+    NAMES,
+    SCHEMA_VERSION,
+    SCORES,
+    SENSE,
+    Mode,
+    Store,
+    open_store,
+)
+
+__all__ = [
+    "ARRAYS",
+    "COLUMNS",
+    "INDEX",
+    "MEASURED",
+    "MODES",
+    "NAMED",
+    "NAMES",
+    "NAME_BY_METHOD",
+    "SCHEMA_VERSION",
+    "SCORES",
+    "SENSE",
+    "Mode",
+    "Store",
+    "open_store",
+]

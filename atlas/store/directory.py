@@ -1,0 +1,249 @@
+"""The atlas directory: which files it has, what stands in them, how they are read and written.
+
+Stages know this module and nothing of each other: each reads tables that earlier stages
+wrote and writes its own. A table gains columns from stage to stage; `COLUMNS` has them all.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from atlas.errors import UserError, one_line
+from atlas.store import files
+
+SCHEMA_VERSION = 1
+"""Raised when a reader of the old tables could misread the new ones."""
+
+Mode = Literal["activation", "relevance"]
+MODES: tuple[Mode, Mode] = ("activation", "relevance")
+"""In the order in which they stand in references.parquet."""
+
+NAME_BY_METHOD = pa.struct({"method": pa.string(), "name": pa.string()})
+
+SENSE = pa.struct({
+    "name": pa.string(),
+    "description": pa.string(),
+    "confidence": pa.float32(),
+    "share": pa.float32(),  # of the relevance references
+})  # fmt: skip
+
+MEASURED: dict[str, dict[str, pa.DataType]] = {
+    "channels": {
+        "layer": pa.string(),
+        "channel": pa.int32(),
+        "images": pa.int64(),  # pictures measured
+        "act_mean": pa.float32(),  # over pictures and positions of the raw layer output
+        "act_max": pa.float32(),
+        "act_density": pa.float32(),  # share of pictures and positions with a positive output
+        "rel_mean": pa.float32(),  # mean relevance share of the layer
+        "rel_abs_mean": pa.float32(),  # mean of |relevance share|
+        "top_classes": pa.list_(pa.int32()),  # rows of classes, by falling mean share
+        "top_class_shares": pa.list_(pa.float32()),
+        "neighbours": pa.list_(pa.int32()),  # rows of channels, by falling similarity
+        "neighbour_similarities": pa.list_(pa.float32()),  # cosine of mean patch vectors
+    },
+    "references": {
+        "layer": pa.string(),
+        "channel": pa.int32(),
+        "mode": pa.string(),
+        "rank": pa.int32(),  # from 0, best first
+        "score": pa.float32(),
+        "image": pa.int32(),  # row of images
+        "label": pa.int32(),  # class of the picture in the data, an output of the network
+        "predicted": pa.int32(),
+        "y": pa.int32(),  # peak unit on the layer's map
+        "x": pa.int32(),
+        "x0": pa.int32(),  # patch box in pixels of the stored picture, half-open
+        "y0": pa.int32(),
+        "x1": pa.int32(),
+        "y1": pa.int32(),
+    },
+    "images": {
+        "image": pa.int32(),
+        "index": pa.int64(),  # ordinal in the source
+        "key": pa.string(),
+        "label": pa.int32(),
+        "predicted": pa.int32(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "path": pa.string(),  # in the atlas directory, with forward slashes
+        "sha256": pa.string(),
+    },
+    "classes": {
+        "label": pa.int32(),  # output of the network
+        "name": pa.string(),
+        "count": pa.int64(),  # pictures whose relevance was computed for this class
+        "shares": pa.list_(pa.float32()),  # mean relevance share, in the order of channels
+    },
+}
+"""The columns that `atlas index` writes."""
+
+NAMED: dict[str, dict[str, pa.DataType]] = {
+    "channels": {
+        "name": pa.string(),  # null: no name, for the reason in name_status
+        "description": pa.string(),  # one sentence
+        "name_confidence": pa.float32(),  # what the namer says of itself, 0 to 1
+        "name_status": pa.string(),  # named, no clear concept, unnamed (an unusable answer)
+        "named_by": pa.string(),  # vlm, labels, clip or person
+        "namer": pa.string(),  # which model or who
+        "other_names": pa.list_(NAME_BY_METHOD),  # what the other methods say
+        "name_agreement": pa.float32(),  # of the methods that ran, 0 to 1
+        "senses": pa.list_(SENSE),  # by falling share; empty unless there is more than one
+        "score_detection": pa.float32(),  # AUPRC of the name on held-out patches
+        "score_detection_low": pa.float32(),  # ends of its 95 % interval
+        "score_detection_high": pa.float32(),
+        "score_pearson": pa.float32(),  # of answers and activations
+        "score_borrowed": pa.float32(),  # AUPRC of another channel's name, the control
+        "score_clarity": pa.float32(),  # intruders found among references without a name
+        "score_label_auc": pa.float32(),  # of the best combination of labels
+    },
+    "references": {
+        "sense": pa.int32(),  # which of the channel's senses, null without senses
+    },
+}
+"""The columns that naming and scoring add."""
+
+COLUMNS = {name: {**columns, **NAMED.get(name, {})} for name, columns in MEASURED.items()}
+"""Every column of every table, in order."""
+
+ARRAYS = ("masks.npy",)
+"""`masks.npy`: uint8 (rows of references, 16, 16), the channel's map inside the patch box."""
+
+INDEX = "patches.faiss"
+
+NAMES = "names.jsonl"
+"""Every naming that was ever done; it only grows."""
+
+SCORES = "scores.jsonl"
+"""Every test of a name that was ever done; it only grows."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An atlas directory."""
+
+    root: Path
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the manifest is."""
+        return self.root / "manifest.json"
+
+    def manifest(self) -> dict[str, Any]:
+        """Read the manifest; an absent one is empty (a build that has just begun)."""
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest_path.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, OSError) as error:
+            raise UserError(
+                f"{self.manifest_path} cannot be read ({one_line(error)}): restore it, or build "
+                "the atlas anew in another directory"
+            ) from error
+        version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+        if not isinstance(version, int):
+            raise UserError(f"{self.manifest_path} is not the manifest of an atlas")
+        if version > SCHEMA_VERSION:
+            raise UserError(
+                f"{self.root} was made by a newer concept-atlas (schema {version}, this one reads "
+                f"up to {SCHEMA_VERSION}): upgrade with pip install -U concept-atlas"
+            )
+        return manifest
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Write the manifest, with this version of the schema."""
+        manifest = {**manifest, "schema_version": SCHEMA_VERSION}
+        text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
+        files.write_text(self.manifest_path, text + "\n")
+
+    def table_path(self, name: str) -> Path:
+        """Return where the table `name` is."""
+        return self.root / f"{name}.parquet"
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a table of `COLUMNS`, or those of `columns` that are there."""
+        path = self.table_path(name)
+        try:
+            with pq.ParquetFile(path) as file:  # pq.read_table would import pandas first
+                if columns is not None:
+                    columns = [column for column in file.schema_arrow.names if column in columns]
+                return file.read(columns)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{path} is missing: the atlas is not finished; run `atlas build` to go on"
+            ) from error
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path} is damaged ({one_line(error)}): build it again") from error
+
+    def write_table(self, name: str, columns: dict[str, Any]) -> None:
+        """Write a table whole; `columns` are some or all of `COLUMNS[name]`, in any order."""
+        types = COLUMNS[name]
+        unknown = columns.keys() - types.keys()
+        assert not unknown, f"{name}.parquet has no columns {unknown}"
+        chosen = {key: kind for key, kind in types.items() if key in columns}
+        table = pa.table(
+            {key: pa.array(columns[key], kind) for key, kind in chosen.items()},
+            schema=pa.schema(list(chosen.items())),
+        )
+        with files.atomic_path(self.table_path(name)) as path:
+            pq.write_table(table, path, compression="zstd")
+
+    def extend_table(self, name: str, columns: dict[str, Any]) -> None:
+        """Add columns to a table, or replace them."""
+        table = self.table(name)
+        kept = {key: table[key] for key in table.column_names if key in COLUMNS[name]}
+        merged = {key: value.combine_chunks() for key, value in kept.items()}
+        self.write_table(name, {**merged, **columns})
+
+    def write_array(self, name: str, array: npt.NDArray[Any]) -> None:
+        """Write an array as .npy, whole or not at all."""
+        with files.atomic_path(self.root / name) as path, path.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Map an array of `ARRAYS` into memory."""
+        try:
+            array: npt.NDArray[Any] = np.load(self.root / name, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.root / name} cannot be read ({one_line(error)}): run `atlas build` again"
+            ) from error
+        return array
+
+    def checksums(self) -> dict[str, str]:
+        """Return the SHA-256 of every table, array and index that is there."""
+        names = [*(f"{name}.parquet" for name in COLUMNS), *ARRAYS, INDEX]
+        paths = [self.root / name for name in names]
+        return {path.name: files.sha256(path) for path in paths if path.is_file()}
+
+    def remove_partial(self) -> None:
+        """Delete what an interrupted write left under a temporary name."""
+        for path in self.root.rglob(f".*{files.TEMPORARY_SUFFIX}*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def open_store(path: str | Path) -> Store:
+    """Open an existing atlas directory.
+
+    Raises
+    ------
+    UserError
+        There is no atlas at `path`, or it cannot be read by this version.
+    """
+    store = Store(Path(path))
+    if not store.root.is_dir():
+        raise UserError(f"{path} is no directory: give the directory of a built atlas")
+    if not store.manifest():
+        raise UserError(f"{path} has no manifest.json: it is not an atlas; run `atlas build` first")
+    return store

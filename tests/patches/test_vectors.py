@@ -1,0 +1,131 @@
+"""The index finds what a full comparison finds, and says how well."""
+
+from unittest.mock import patch
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    Dinov2Config,
+    Dinov2Model,
+    ViTConfig,
+    ViTImageProcessor,
+    ViTModel,
+)
+
+from atlas.errors import UserError
+from atlas.model.preprocessing import Preprocessing
+from atlas.patches import encoders, vectors
+
+
+def draw(count: int, dimension: int = 24) -> np.ndarray:
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((count // 20 + 1, dimension))
+    data = centres[np.arange(count) // 20] + 0.5 * random.standard_normal((count, dimension))
+    return (data / np.linalg.norm(data, axis=1, keepdims=True)).astype(np.float32)
+
+
+def build(data: np.ndarray) -> vectors.Built:
+    size = vectors.sample_size(*data.shape)
+    sample = data[np.linspace(0, len(data) - 1, size).astype(int)]
+    return vectors.build(np.array_split(data, 7), sample, *data.shape)
+
+
+def test_a_small_index_is_exact_and_in_the_order_of_the_rows(tmp_path):
+    data = draw(300)
+    built = build(data)
+    assert (built.factory, built.recall) == ("Flat", 1.0)
+    vectors.save(built.index, tmp_path / "patches.faiss")
+    index = faiss.read_index(str(tmp_path / "patches.faiss"))
+    np.testing.assert_array_equal(index.reconstruct_n(0, 300), data)
+    similarity, rows = index.search(data[:20], 10)
+    expected = -np.sort(-(data[:20] @ data.T), axis=1)[:, :10]
+    np.testing.assert_allclose(similarity, expected, rtol=1e-5)
+    assert (rows[:, 0] == np.arange(20)).all()
+
+
+def test_a_large_index_is_compressed_and_its_recall_is_the_true_one():
+    data = draw(4000)
+    with patch.object(vectors, "FLAT_LIMIT", 1000):
+        built = build(data)
+    assert built.factory.startswith("IVF")
+    rows = built.index.search(data, 10)[1]
+    true = np.argsort(-(data @ data.T), axis=1, kind="stable")[:, :10]
+    hits = [len(set(a) & set(b)) for a, b in zip(rows.tolist(), true.tolist(), strict=True)]
+    assert built.recall == pytest.approx(np.mean(hits) / 10, abs=0.05)
+    assert built.recall > 0.9
+    assert built.index.ntotal == 4000
+
+
+def test_wide_vectors_are_reduced():
+    assert vectors.factory(200_000, 4096) == "PCA512,IVF447,SQ8"
+    assert vectors.factory(50_000, 4096).startswith("PCA512")  # 800 MB as they are
+    assert vectors.factory(50_000, 512) == "Flat"
+
+
+def patches() -> list[Image.Image]:
+    random = np.random.default_rng(0)
+    return [
+        Image.fromarray(random.integers(0, 256, (size, size, 3), dtype=np.uint8))
+        for size in (5, 30, 64)
+    ]
+
+
+def test_the_networks_own_vector_is_what_its_last_layer_sees():
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        torch.nn.Linear(4, 2),
+    ).eval()  # fmt: skip
+    half = (0.5, 0.5, 0.5)
+    view = Preprocessing(32, 32, half, half)
+    encoder = encoders.network_encoder(module, "", view, torch.device("cpu"))
+    assert encoder.name == "input of 3 at 32 px"
+    resized = [patch.resize((32, 32), Image.Resampling.BICUBIC) for patch in patches()]
+    with torch.no_grad():
+        expected = module[:3](view.tensor(resized)).numpy()
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.encode(patches()), expected, rtol=1e-5)
+
+
+def tiny(kind: str, folder: str) -> None:
+    """Save a tiny encoder with random weights, as a real one lies on the disk."""
+    torch.manual_seed(0)
+    sizes = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16, "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    if kind == "clip":
+        text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "intermediate_size": 16, "vocab_size": 50}  # fmt: skip
+        CLIPModel(
+            CLIPConfig(text_config=text, vision_config=sizes, projection_dim=12)
+        ).save_pretrained(folder)
+        CLIPImageProcessor(
+            size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}
+        ).save_pretrained(folder)
+        return
+    model = ViTModel(ViTConfig(**sizes)) if kind == "vit" else Dinov2Model(Dinov2Config(**sizes))
+    model.save_pretrained(folder)
+    ViTImageProcessor(size={"height": 28, "width": 28}).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(("kind", "dimension"), [("clip", 12), ("vit", 16), ("dinov2", 16)])
+def test_encoders_of_transformers(kind, dimension, tmp_path):
+    tiny(kind, str(tmp_path))
+    encoder = encoders.transformers_encoder(str(tmp_path), "", torch.device("cpu"))
+    encoded = encoder.encode(patches())
+    assert encoded.shape == (3, dimension)
+    np.testing.assert_allclose(np.linalg.norm(encoded, axis=1), 1, rtol=1e-5)
+    assert not np.allclose(encoded[0], encoded[1])
+
+
+def test_an_encoder_that_cannot_be_had_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"patches\.encoder") as caught:
+        encoders.transformers_encoder(str(tmp_path / "none"), "", torch.device("cpu"))
+    assert "\n" not in str(caught.value)

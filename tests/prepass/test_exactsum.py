@@ -1,0 +1,32 @@
+"""Sums are right and do not depend on the order of their terms."""
+
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas.prepass import exactsum
+
+FLOATS = st.floats(-1, 1, width=32)
+
+
+@given(st.lists(FLOATS, min_size=1, max_size=40), st.randoms(use_true_random=False))
+def test_any_order_and_grouping_gives_the_same_bits(values, random):
+    def total(terms, cut):
+        result = exactsum.zeros(bits=40)
+        result.add_all(torch.tensor(terms[:cut]))
+        result.add_all(torch.tensor(terms[cut:]))
+        return result
+
+    shuffled = random.sample(values, len(values))
+    one, other = total(values, len(values) // 2), total(shuffled, random.randint(0, len(values)))
+    assert torch.equal(one.total, other.total)
+    assert math.isclose(one.value().item(), math.fsum(values), abs_tol=len(values) * 2.0**-40)
+
+
+def test_rows_are_added_to_where_they_belong():
+    result = exactsum.zeros(3, 2, bits=24)
+    terms = torch.tensor([[1.0, 2.0], [0.25, -1.0], [4.0, 8.0]])
+    result.add_rows(torch.tensor([2, 0, 2]), terms)
+    assert result.value().tolist() == [[0.25, -1.0], [0.0, 0.0], [5.0, 10.0]]
