@@ -302,7 +302,7 @@ def write(evidence: Evidence, folder: Path) -> None:
 
 def dumps(value: Any) -> str:
     """Return a JSON value as indented text; a number that is none becomes null."""
-    return json.dumps(_rounded(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(json_ready(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read(folder: Path) -> Evidence:
@@ -325,11 +325,12 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _rounded(value: Any) -> Any:
+def json_ready(value: Any) -> Any:
+    """Return nested values with rounded numbers; what is not finite becomes None."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_rounded(item) for item in value]
+        return [json_ready(item) for item in value]
     if isinstance(value, float):
         return rounded(value) if math.isfinite(value) else None
     return value

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from atlas.explain.narrative import writer
 from atlas.explain.narrative.prompts import prompt
 from atlas.explain.narrative.verifier import verify
-from atlas.store.evidence import Evidence, rounded
+from atlas.store.evidence import Evidence, json_ready
 from atlas.store.narrative import AUDIENCES, DETERMINISTIC, Audience, Narrative, Sentence
 from atlas.vlm import Request
 
@@ -136,13 +136,5 @@ def brief(evidence: Evidence) -> str:
         for curve in whole["curves"]
     ]
     return json.dumps(
-        _shortened({**kept, "concepts": concepts, "curves": curves}), ensure_ascii=False
+        json_ready({**kept, "concepts": concepts, "curves": curves}), ensure_ascii=False
     )
-
-
-def _shortened(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _shortened(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_shortened(item) for item in value]
-    return rounded(value) if isinstance(value, float) else value
