@@ -171,11 +171,11 @@ def test_folders_of_other_tools(indexed, run, tmp_path):
     a = atlas.open(indexed)
     height, width = a.manifest["maps"]["3"]
     rule = Relevance(**a.manifest["relevance"])
-    read = crp_folder.read(tmp_path / "crp", "3", "relevance", rule, 5, height * width)
+    _, samples, _ = crp_folder.read(tmp_path / "crp", "3", "relevance", rule, height * width)
     ordinals = a.images["index"].to_pylist()
     for channel in range(8):
         images = [ordinals[r.image] for r in a["3", channel].references("relevance")]
-        assert read.indices[channel].tolist()[: len(images)] == images
+        assert samples[: len(images), channel].tolist() == images
     pictures = np.load(tmp_path / "milan" / "relevance" / "3" / "images.npy")
     assert pictures.shape[:3] == (8, 5, 3)
 

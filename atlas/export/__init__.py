@@ -7,6 +7,7 @@ from typing import Literal
 from atlas.contents import Contents
 from atlas.errors import UserError
 from atlas.export import csv, hf
+from atlas.formats import crp_folder, milan_folder
 
 Format = Literal["hf", "csv", "crp", "milan"]
 
@@ -49,14 +50,10 @@ def export(contents: Contents, out: Path, form: Format) -> None:
 
 
 def _write_crp(contents: Contents, out: Path) -> None:
-    from atlas.formats import crp_folder  # noqa: PLC0415 (torch takes seconds to import)
-
     crp_folder.write(contents.store, out)
 
 
 def _write_milan(contents: Contents, out: Path) -> None:
-    from atlas.formats import milan_folder  # noqa: PLC0415 (few need it)
-
     for mode in contents.modes:
         milan_folder.write(contents.store, out / mode, mode)
 

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from atlas.errors import UserError, one_line
-from atlas.prepass.topk import EMPTY, TopK, merge
 from atlas.recipe import Activation, Relevance
 from atlas.store import Mode, Store, files
 
@@ -28,8 +26,8 @@ def folder_name(mode: Mode, rule: Activation | Relevance) -> str:
 
 
 def read(
-    root: Path, layer: str, mode: Mode, rule: Activation | Relevance, k: int, positions: int
-) -> TopK:
+    root: Path, layer: str, mode: Mode, rule: Activation | Relevance, positions: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Read the references of one layer.
 
     Parameters
@@ -42,15 +40,14 @@ def read(
         Which references.
     rule : Activation or Relevance
         Aggregation and normalisation, which decide the folder.
-    k : int
-        How many references to take.
     positions : int
         Of the layer's map, height times width.
 
     Returns
     -------
-    TopK
-        With `EMPTY` places where there are fewer, or where a score is zero.
+    tuple of ndarray
+        Scores, samples of the data set, and peak units on the flattened map, (k, channels) each,
+        best first. The order of equal scores is left open.
 
     Raises
     ------
@@ -77,18 +74,7 @@ def read(
         raise UserError(f"{stem}_*.npy are not three arrays of one shape: copy them anew")
     if peaks.size and not 0 <= peaks.min() <= peaks.max() < positions:
         raise UserError(f"{stem}_rf.npy has units that the layer's map of {positions} lacks")
-    offered = TopK(
-        torch.from_numpy(scores.T.astype(np.float32)),
-        torch.from_numpy(samples.T.astype(np.int64)),
-        torch.from_numpy(peaks.T.astype(np.int64)),
-    )
-    channels = len(offered.scores)
-    free = TopK(
-        torch.full((channels, k), -torch.inf),
-        torch.full((channels, k), EMPTY),
-        torch.zeros((channels, k), dtype=torch.int64),
-    )
-    return merge(free, offered)  # zennit-crp leaves the order of equal scores open; ours is total
+    return scores.astype(np.float32), samples.astype(np.int64), peaks.astype(np.int64)
 
 
 def write(store: Store, out: Path) -> list[Path]:

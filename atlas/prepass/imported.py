@@ -10,8 +10,9 @@ from atlas.data import Source
 from atlas.errors import UserError
 from atlas.formats import crp_folder
 from atlas.model.preprocessing import Preprocessing
-from atlas.prepass import tally
+from atlas.prepass import tally, topk
 from atlas.prepass.tally import Seen, Tally
+from atlas.prepass.topk import TopK
 from atlas.recipe import Activation, Prepass, Relevance
 from atlas.relevance.engine import PREDICTED, ActivationEngine, measure
 from atlas.store import Mode
@@ -64,13 +65,15 @@ def run(
         positions = maps.shape[2] * maps.shape[3]
         for mode in state.modes:
             rule = activation if mode == "activation" else relevance
-            top = crp_folder.read(root, layer, mode, rule, settings.k, positions)
-            if len(top.scores) != maps.shape[1]:
+            arrays = crp_folder.read(root, layer, mode, rule, positions)
+            offered = TopK(*(torch.from_numpy(array.T.copy()) for array in arrays))
+            if len(offered.scores) != maps.shape[1]:
                 raise UserError(
-                    f"{root} has {len(top.scores)} channels of {layer}, the network has "
+                    f"{root} has {len(offered.scores)} channels of {layer}, the network has "
                     f"{maps.shape[1]}: it is of another network"
                 )
-            found.top[mode] = top
+            # zennit-crp leaves the order of equal scores open; ours is total.
+            found.top[mode] = topk.merge(topk.empty(maps.shape[1], settings.k), offered)
 
     blank = torch.zeros(1, 3, preprocessing.crop, preprocessing.crop, device=device)
     measure(engine, blank, torch.tensor([PREDICTED]), visit)
