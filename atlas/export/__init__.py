@@ -39,18 +39,14 @@ def export(contents: Contents, out: Path, form: Format) -> None:
             f"site.images = {images!r}, and MILAN's exemplars are whole pictures: "
             "set it to 'full' if they may be passed on"
         )
-    writers: Mapping[str, Callable[[], None]] = {
+    writers: Mapping[str, Callable[[], object]] = {
         "hf": lambda: hf.write(contents, out),
         "csv": lambda: csv.write(contents, out),
-        "crp": lambda: _write_crp(contents, out),
+        "crp": lambda: crp_folder.write(contents.store, out),
         "milan": lambda: _write_milan(contents, out),
     }
     out.mkdir(parents=True, exist_ok=True)
     writers[form]()
-
-
-def _write_crp(contents: Contents, out: Path) -> None:
-    crp_folder.write(contents.store, out)
 
 
 def _write_milan(contents: Contents, out: Path) -> None:
