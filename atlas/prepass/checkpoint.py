@@ -11,8 +11,9 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from atlas.prepass import tally
+from atlas.prepass import shards, tally
 from atlas.prepass.exactsum import ExactSum
+from atlas.prepass.shards import Done
 from atlas.prepass.tally import LayerTally, RelevanceTally, Seen, Tally
 from atlas.prepass.topk import TopK
 from atlas.store import Mode, files
@@ -21,7 +22,7 @@ NAME = "prepass.safetensors"
 """In the atlas directory, while the pre-pass is not finished."""
 
 
-def save(path: Path, inputs: str, done: int, state: Tally) -> None:
+def save(path: Path, inputs: str, done: Done, state: Tally) -> None:
     """Write a checkpoint.
 
     Parameters
@@ -30,15 +31,17 @@ def save(path: Path, inputs: str, done: int, state: Tally) -> None:
         Where to.
     inputs : str
         Fingerprint of what the pass measures; a checkpoint of something else is ignored.
-    done : int
-        Samples of the source, from its start, that the tally holds.
+    done : Done
+        The samples that the tally holds.
     state : Tally
         The running results.
     """
-    files.write_bytes(path, pack(state, {"inputs": inputs, "done": done}))
+    files.write_bytes(path, pack(state, {"inputs": inputs, "read": shards.flat(done)}))
 
 
-def load(path: Path, inputs: str, device: torch.device) -> tuple[int, Tally] | None:
+def load(
+    path: Path, inputs: str, device: torch.device
+) -> tuple[dict[int, shards.Read], Tally] | None:
     """Read a checkpoint: the samples done and the running results.
 
     Returns
@@ -49,9 +52,10 @@ def load(path: Path, inputs: str, device: torch.device) -> tuple[int, Tally] | N
     """
     try:
         state, facts = unpack(path.read_bytes(), device)
+        done = shards.unflat(facts["read"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    return (facts["done"], state) if facts.get("inputs") == inputs else None
+    return (done, state) if facts["inputs"] == inputs else None
 
 
 def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
@@ -107,11 +111,18 @@ _RELEVANCE_SUMS = {
 
 _PLACES = ("scores", "indices", "peaks")
 
+_WHOLE = ("act_max", "positive", "histogram", "grid_sum", "together")
+"""Tensors of a layer that are written as they are."""
+
+_RELEVANCE_WHOLE = ("grid_sum", "squares", "below")
+"""And of its relevance."""
+
 
 def _fields(modes: tuple[Mode, ...]) -> list[str]:
     """Return the names of a layer's tensors."""
     tops = [f"{mode}/{place}" for mode in modes for place in _PLACES]
-    return [*tops, "act_sum", "act_max", "positive", *_sums(modes)]
+    whole = [f"relevance/{name}" for name in _RELEVANCE_WHOLE] if _sums(modes) else []
+    return [*tops, "act_sum", *_WHOLE, *_sums(modes), *whole]
 
 
 def _sums(modes: tuple[Mode, ...]) -> dict[str, int]:
@@ -123,22 +134,28 @@ def _tensors(layer: LayerTally) -> Iterator[tuple[str, Tensor]]:
         for place in _PLACES:
             yield f"{mode}/{place}", getattr(top, place)
     yield "act_sum", layer.act_sum.total
-    yield "act_max", layer.act_max
-    yield "positive", layer.positive
-    for name in _sums(tuple(layer.top)):
+    for name in _WHOLE:
+        yield name, getattr(layer, name)
+    if layer.relevance is None:
+        return
+    for name in _RELEVANCE_SUMS:
         yield name, getattr(layer.relevance, name).total
+    for name in _RELEVANCE_WHOLE:
+        yield f"relevance/{name}", getattr(layer.relevance, name)
 
 
 def _layer(
     height: int, width: int, modes: tuple[Mode, ...], fields: dict[str, Tensor]
 ) -> LayerTally:
-    sums = {name: ExactSum(fields[name], bits) for name, bits in _sums(modes).items()}
+    relevance: dict[str, Any] = {
+        **{name: ExactSum(fields[name], bits) for name, bits in _sums(modes).items()},
+        **{name: fields[f"relevance/{name}"] for name in _RELEVANCE_WHOLE if _sums(modes)},
+    }
     return LayerTally(
         height=height,
         width=width,
         top={mode: TopK(*(fields[f"{mode}/{place}"] for place in _PLACES)) for mode in modes},
         act_sum=ExactSum(fields["act_sum"], tally.VALUE_BITS),
-        act_max=fields["act_max"],
-        positive=fields["positive"],
-        relevance=RelevanceTally(**sums) if sums else None,
+        **{name: fields[name] for name in _WHOLE},
+        relevance=RelevanceTally(**relevance) if relevance else None,
     )

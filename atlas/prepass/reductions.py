@@ -17,6 +17,15 @@ _SAME_SIGN = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.flo
 """Integers of the same size, which are compared faster and have the same signs."""
 
 
+OCTAVES = 20
+"""The bins of `bins` reach from 2**-OCTAVES to 2**OCTAVES, four to the octave."""
+
+BINS = 1 + 8 * OCTAVES
+
+_EXPONENT_OF_ONE = 127
+_DROPPED = 21  # bits of a float32's significand, but for the first two
+
+
 class Reduce(Protocol):
     """`reduce`, or the same compiled."""
 
@@ -42,6 +51,34 @@ def reduce(maps: Tensor, counting: bool) -> tuple[Tensor, Tensor, Tensor | None]
     flat = maps.flatten(2)
     largest, total = flat.amax(dim=2).float(), flat.sum(dim=2, dtype=torch.float32)
     return largest, total, _positive(maps) if counting else None
+
+
+def bins(values: Tensor) -> Tensor:
+    """Return the bin of each value of a histogram with logarithmic bins.
+
+    The bin is read off the number itself, its exponent and two bits of its significand, so that
+    it never depends on how a logarithm is rounded.
+
+    Parameters
+    ----------
+    values : Tensor
+        float32, any shape.
+
+    Returns
+    -------
+    Tensor
+        int64: 0 for values that are not positive; bin b > 0 begins at `edges()[b - 1]`. Values
+        outside the bins belong to the nearest one.
+    """
+    whole = values.float().contiguous().view(torch.int32) >> _DROPPED
+    first = (_EXPONENT_OF_ONE - OCTAVES) * 4
+    return torch.where(values > 0, (whole - first + 1).clamp(1, BINS - 1), 0).long()
+
+
+def edges() -> list[float]:
+    """Return where the bins of `bins` begin, from bin 1 on, and at last where they end."""
+    quarters = range(4 * -OCTAVES, 4 * OCTAVES + 1)
+    return [2.0 ** (quarter // 4) * (1 + quarter % 4 / 4) for quarter in quarters]
 
 
 def _positive(maps: Tensor) -> Tensor:

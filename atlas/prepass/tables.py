@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from atlas.prepass import products, reductions
 from atlas.prepass.tally import LayerTally, RelevanceTally, Tally, references
 from atlas.store import Store
 
 TOP_CLASSES = 10
 """How many classes channels.parquet names for each channel."""
+
+COMPANIONS = 10
+"""How many channels of a kind it names as company of each."""
 
 
 def write(store: Store, tally: Tally, classes: Sequence[str]) -> None:
@@ -82,17 +87,22 @@ def _references(
 
 def _channels(tally: Tally) -> dict[str, list[Any]]:
     table: dict[str, list[Any]] = {}
-    for layer, results in tally.layers.items():
+    first = 0  # row of the layer's first channel
+    names = list(tally.layers)
+    for number, (layer, results) in enumerate(tally.layers.items()):
         count = len(results.act_max)
         columns: dict[str, list[Any]] = {
             "layer": [layer] * count,
             "channel": list(range(count)),
             "images": [tally.images] * count,
             **_activation(tally, results, count),
+            **_histogram(results),
             **_relevance(tally, results.relevance, count),
+            **_company(tally, names, number, first),
         }
         for name, values in columns.items():
             table.setdefault(name, []).extend(values)
+        first += count
     return table
 
 
@@ -106,6 +116,74 @@ def _activation(tally: Tally, results: LayerTally, count: int) -> dict[str, list
         "act_max": results.act_max.tolist(),
         "act_density": (results.positive.double() / values).tolist(),
     }
+
+
+def _histogram(results: LayerTally) -> dict[str, list[Any]]:
+    """Return how many pictures have which largest output, for the bins that any picture is in.
+
+    Pictures without a positive output are in no bin.
+    """
+    every, edges, counts = reductions.edges(), [], []
+    for row in results.histogram[:, 1:].tolist():
+        filled = [number for number, pictures in enumerate(row) if pictures]
+        start, stop = (filled[0], filled[-1] + 1) if filled else (0, 0)
+        counts.append(row[start:stop])
+        edges.append(every[start : stop + 1] if filled else [])
+    return {"act_edges": edges, "act_counts": counts}
+
+
+def _company(tally: Tally, names: Sequence[str], number: int, first: int) -> dict[str, list[Any]]:
+    """Return the channels that rise and fall with those of a layer, and the correlations.
+
+    Parameters
+    ----------
+    tally : Tally
+        Of the finished pass.
+    names : sequence of str
+        The layers, in the order of the forward pass.
+    number : int
+        Which of them.
+    first : int
+        Row of its first channel.
+    """
+    mine = tally.layers[names[number]]
+    count = len(mine.act_max)
+    squares = mine.together.diagonal()
+    within = products.correlation(
+        mine.together, (mine.grid_sum,) * 2, (squares,) * 2, tally.images or 1
+    )
+    within.fill_diagonal_(0)
+    lower = upper = torch.zeros(count, 0)
+    below = first
+    if number and tally.images:
+        before = tally.layers[names[number - 1]]
+        below -= len(before.act_max)
+        lower = _passing(before, mine, tally.images).T
+    if number + 1 < len(names) and tally.images:
+        upper = _passing(mine, tally.layers[names[number + 1]], tally.images)
+    return {
+        **_best("together", within, first),
+        **_best("lower", lower, below),
+        **_best("upper", upper, first + count),
+    }
+
+
+def _passing(lower: LayerTally, upper: LayerTally, images: int) -> Tensor:
+    """Return the correlations of the relevance shares of two layers, (lower, upper channels)."""
+    one, other = lower.relevance, upper.relevance
+    if one is None or other is None:
+        return torch.zeros(len(lower.act_max), len(upper.act_max))
+    sums, squares = (one.grid_sum, other.grid_sum), (one.squares, other.squares)
+    return products.correlation(other.below, sums, squares, images)
+
+
+def _best(name: str, correlations: Tensor, first: int) -> dict[str, list[Any]]:
+    """Return for each row the columns with the highest correlation above 0, as rows of channels."""
+    order = correlations.argsort(dim=1, descending=True, stable=True)[:, :COMPANIONS]
+    values = correlations.gather(1, order).tolist()
+    kept = [[value for value in row if value > 0] for row in values]
+    rows = [row[: len(some)] for row, some in zip((order + first).tolist(), kept, strict=True)]
+    return {name: rows, f"{name}_correlations": kept}
 
 
 def _relevance(tally: Tally, results: RelevanceTally | None, count: int) -> dict[str, list[Any]]:

@@ -4,16 +4,17 @@ Sums are exact and reservoirs have a total order, so a tally depends only on whi
 went into it: not on batches, order, interruptions or how many processes shared the work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from atlas.errors import UserError
-from atlas.prepass import exactsum, topk
+from atlas.prepass import exactsum, products, topk
 from atlas.prepass.exactsum import ExactSum
-from atlas.prepass.reductions import Reduce, reduce
+from atlas.prepass.reductions import BINS, Reduce, bins, reduce
 from atlas.prepass.topk import EMPTY, TopK
 from atlas.recipe import Activation, Relevance
 from atlas.store import MODES, Mode
@@ -52,6 +53,12 @@ class RelevanceTally:
     """Shares by class, (classes, channels)."""
     flow: ExactSum
     """Relevance that passes the layer, with the sign of the target's logit, ()."""
+    grid_sum: Tensor
+    """Gridded shares, int64 (channels,); see `products`."""
+    squares: Tensor
+    """Of the gridded shares, int64 (channels,)."""
+    below: Tensor
+    """Gridded shares times those of the layer before, int64 (its channels, channels)."""
 
 
 @dataclass
@@ -69,6 +76,12 @@ class LayerTally:
     """(channels,)."""
     positive: Tensor
     """Positions with a positive output, int64 (channels,)."""
+    histogram: Tensor
+    """Pictures by the bin of their largest output, int64 (channels, BINS)."""
+    grid_sum: Tensor
+    """Gridded shares of the largest outputs of a picture, int64 (channels,); see `products`."""
+    together: Tensor
+    """Gridded shares times each other, int64 (channels, channels)."""
     relevance: RelevanceTally | None
     """None in a pass without relevance."""
 
@@ -143,6 +156,11 @@ class BatchTally:
             tally.act_sum.add_all(total / flat.shape[2])
             tally.act_max = torch.maximum(tally.act_max, largest.amax(dim=0))
             tally.positive += positive.sum(dim=0)
+            found = bins(largest).T
+            tally.histogram.scatter_add_(1, found, torch.ones_like(found))
+            fired = products.gridded(shares(largest.clamp(min=0)))
+            tally.grid_sum += fired.sum(dim=0).long()
+            tally.together += products.products(fired, fired)
         else:
             self.sums.setdefault(layer, []).append(total)
 
@@ -169,6 +187,7 @@ class BatchTally:
                 "output; leave it out of model.layers"
             )
         initial = logits.float().gather(1, classes[:, None])[:, 0]
+        gridded: dict[str, Tensor] = {}
         for layer, parts in self.sums.items():
             relevance, results = torch.cat(parts), tally.layers[layer].relevance
             assert results is not None, "a pass with relevance"
@@ -177,6 +196,10 @@ class BatchTally:
             results.rel_abs_sum.add_all(share.abs())
             results.class_sum.add_rows(classes, share)
             results.flow.add_all(relevance.sum(dim=1) * initial.sign())
+            gridded[layer] = grid = products.gridded(share)
+            results.grid_sum += grid.sum(dim=0).long()
+            results.squares += grid.square().sum(dim=0).long()
+        _add_pairs(tally, gridded)
         tally.images += len(self.keys)
         tally.initial.add_all(initial.abs().cpu())
         tally.class_count += torch.bincount(classes, minlength=tally.outputs).cpu()
@@ -226,6 +249,16 @@ def references(tally: Tally) -> set[int]:
     return {index for indices in tops for index in indices.flatten().tolist()} - {EMPTY}
 
 
+def _add_pairs(tally: Tally, gridded: Mapping[str, Tensor]) -> None:
+    """Add the products of the relevance shares of each layer and the one before."""
+    if not gridded:
+        return
+    for lower, upper in pairwise(tally.layers):
+        results = tally.layers[upper].relevance
+        assert results is not None, "a pass with relevance"
+        results.below += products.products(gridded[lower], gridded[upper])
+
+
 def _peaks(flat: Tensor, some: Tensor) -> Tensor:
     """Return where the maps (pictures, channels, positions) of some channels are largest."""
     chosen = flat if len(some) == flat.shape[1] else flat[:, some]
@@ -233,10 +266,18 @@ def _peaks(flat: Tensor, some: Tensor) -> Tensor:
 
 
 def empty_layer(maps: Tensor, tally: Tally) -> LayerTally:
-    """Return the running results of a layer with such maps, before the first picture."""
+    """Return the running results of a layer with such maps, before the first picture.
+
+    The layer before is the one that was added to the tally last: maps arise in the order of the
+    forward pass.
+    """
     channels, device = maps.shape[1], maps.device
+    lower = next((len(layer.act_max) for layer in reversed(tally.layers.values())), 0)
     zeros: Callable[..., ExactSum] = lambda *shape, bits: exactsum.zeros(  # noqa: E731
         *shape, bits=bits, device=device
+    )
+    whole: Callable[..., Tensor] = lambda *shape: torch.zeros(  # noqa: E731
+        shape, dtype=torch.int64, device=device
     )
     return LayerTally(
         height=maps.shape[2],
@@ -244,12 +285,18 @@ def empty_layer(maps: Tensor, tally: Tally) -> LayerTally:
         top={mode: topk.empty(channels, tally.k, device) for mode in tally.modes},
         act_sum=zeros(channels, bits=VALUE_BITS),
         act_max=torch.full((channels,), -torch.inf, device=device),
-        positive=torch.zeros(channels, dtype=torch.int64, device=device),
+        positive=whole(channels),
+        histogram=whole(channels, BINS),
+        grid_sum=whole(channels),
+        together=whole(channels, channels),
         relevance=RelevanceTally(
             rel_sum=zeros(channels, bits=SHARE_BITS),
             rel_abs_sum=zeros(channels, bits=SHARE_BITS),
             class_sum=zeros(tally.outputs, channels, bits=SHARE_BITS),
             flow=zeros(bits=VALUE_BITS),
+            grid_sum=whole(channels),
+            squares=whole(channels),
+            below=whole(lower, channels),
         )
         if "relevance" in tally.modes
         else None,
@@ -264,6 +311,9 @@ def _merge(one: LayerTally, other: LayerTally) -> LayerTally:
         act_sum=one.act_sum + other.act_sum,
         act_max=torch.maximum(one.act_max, other.act_max),
         positive=one.positive + other.positive,
+        histogram=one.histogram + other.histogram,
+        grid_sum=one.grid_sum + other.grid_sum,
+        together=one.together + other.together,
         relevance=None
         if one.relevance is None or other.relevance is None
         else RelevanceTally(
@@ -271,6 +321,9 @@ def _merge(one: LayerTally, other: LayerTally) -> LayerTally:
             rel_abs_sum=one.relevance.rel_abs_sum + other.relevance.rel_abs_sum,
             class_sum=one.relevance.class_sum + other.relevance.class_sum,
             flow=one.relevance.flow + other.relevance.flow,
+            grid_sum=one.relevance.grid_sum + other.relevance.grid_sum,
+            squares=one.relevance.squares + other.relevance.squares,
+            below=one.relevance.below + other.relevance.below,
         ),
     )
 

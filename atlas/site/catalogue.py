@@ -50,7 +50,8 @@ class Catalogue:
             (self._channel_table, "channels"),
             (self._reference_table, "references"),
         ):
-            digest.update(_content(table.select([*MEASURED[kind]])))
+            measured = [name for name in MEASURED[kind] if name in table.column_names]
+            digest.update(_content(table.select(measured)))
         for name in ("classes.parquet", "images.parquet", "masks.npy"):
             digest.update(files.sha256(self.store.root / name).encode())
         return digest.hexdigest()

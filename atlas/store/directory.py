@@ -43,10 +43,19 @@ MEASURED: dict[str, dict[str, pa.DataType]] = {
         "act_mean": pa.float32(),  # over pictures and positions of the raw layer output
         "act_max": pa.float32(),
         "act_density": pa.float32(),  # share of pictures and positions with a positive output
+        "act_edges": pa.list_(pa.float32()),  # of the bins of act_counts, one more than counts
+        "act_counts": pa.list_(pa.int64()),  # pictures by their largest output, where positive
         "rel_mean": pa.float32(),  # mean relevance share of the layer
         "rel_abs_mean": pa.float32(),  # mean of |relevance share|
         "top_classes": pa.list_(pa.int32()),  # rows of classes, by falling mean share
         "top_class_shares": pa.list_(pa.float32()),
+        # Rows of channels by falling correlation over all pictures, where that is above 0:
+        "together": pa.list_(pa.int32()),  # of the largest outputs, within the layer
+        "together_correlations": pa.list_(pa.float32()),
+        "lower": pa.list_(pa.int32()),  # of relevance shares, with the layer before
+        "lower_correlations": pa.list_(pa.float32()),
+        "upper": pa.list_(pa.int32()),  # and with the layer after
+        "upper_correlations": pa.list_(pa.float32()),
         "neighbours": pa.list_(pa.int32()),  # rows of channels, by falling similarity
         "neighbour_similarities": pa.list_(pa.float32()),  # cosine of mean patch vectors
     },
