@@ -4,9 +4,10 @@ NAME is a name on the Hub ("ILSVRC/imagenet-1k") or a directory: one of Parquet 
 WebDataset shards (`datasets` finds out which), or one that `save_to_disk` wrote. Nothing
 is sent or asked over the network for a directory.
 
-With `streaming` samples are read in the order of the files; finding some again means to
-pass over those before them, without decoding them. Without it the data set is first
-copied into the cache of `datasets`, and any sample is at hand at once.
+With `streaming` samples are read in the order of the files, each of which can be read
+without the others; finding some again means to pass over those before them, without decoding
+them. Without it the data set is first copied into the cache of `datasets`, and any sample is
+at hand at once.
 """
 
 import hashlib
@@ -35,10 +36,13 @@ Rows: TypeAlias = datasets.Dataset | datasets.IterableDataset
 
 _KEY = "__key__"  # the name of a sample in a WebDataset shard
 
+_SHARDS = frozenset({".parquet", ".tar"})
+"""Endings of files that hold many samples each. (A folder of pictures is a stream, too.)"""
+
 
 @dataclass(frozen=True)
 class Hub:
-    """One split of a data set. See `atlas.data.source.Source`.
+    """One split of a data set. See `atlas.data.source.Sharded`.
 
     Attributes
     ----------
@@ -54,6 +58,8 @@ class Hub:
         Of labels that are texts: text to index into `classes`.
     count : int or None
         Number of samples, where the data set says so.
+    shards : int
+        Files of a stream that can be read one without the others; else 1.
     identity : dict
         What `describe` returns.
     """
@@ -65,6 +71,7 @@ class Hub:
     classes: tuple[str, ...] | None
     numbers: dict[str, int] | None
     count: int | None
+    shards: int
     identity: Description
 
     @property
@@ -84,34 +91,50 @@ class Hub:
 
     def records(self, start: int = 0) -> Iterator[Record]:
         """Yield the samples from ordinal `start` on."""
-        rows = self._guarded(lambda: iter(self.rows.skip(start)))
+        rows = self._rows(self.rows, start)
         limit = self.recipe.limit
         for index, row in enumerate(
             islice(rows, None if limit is None else max(0, limit - start)), start
         ):
-            yield self._record(index, row)
+            yield self._record(index, self._key(index, row.get(_KEY)), row)
+
+    def shard(self, number: int, start: int = 0) -> Iterator[Record]:
+        """Yield the samples of a shard from its ordinal `start` on."""
+        rows = self._rows(self.rows.shard(self.shards, number), start)
+        for index, row in enumerate(rows, start):
+            yield self._record(index, f"shard {number}, sample {index}/{row.get(_KEY, '')}", row)
+
+    def whole_key(self, key: str, index: int) -> str:
+        """Return the key in the source of a sample whose key in its shard is known."""
+        return self._key(index, key.partition("/")[2] or None)
 
     def fetch(self, indices: Iterable[int]) -> Iterator[Record]:
         """Yield the samples with these ordinals, each once, ascending."""
         if isinstance(self.rows, datasets.Dataset):
             at_hand = ascending(indices, self.count)
             rows = self._guarded(lambda: map(self.rows.__getitem__, at_hand))
-            yield from map(self._record, at_hand, rows)
+            for index, row in zip(at_hand, rows, strict=True):
+                yield self._record(index, self._key(index, row.get(_KEY)), row)
             return
         chosen = ascending(indices, self.recipe.limit)
         if not chosen:
             return
         wanted = iter(chosen)
         index = next(wanted)
-        rows = self._guarded(lambda: iter(self.rows.skip(chosen[0])))
-        for ordinal, row in enumerate(rows, chosen[0]):
+        for ordinal, row in enumerate(self._rows(self.rows, chosen[0]), chosen[0]):
             if ordinal == index:
-                yield self._record(index, row)
+                yield self._record(index, self._key(index, row.get(_KEY)), row)
                 following = next(wanted, None)
                 if following is None:
                     return
                 index = following
         raise missing_sample(index, None)
+
+    def _rows(self, rows: Rows, start: int) -> Iterator[dict[str, Any]]:
+        """Yield the rows from ordinal `start` on, all of them in whichever process this is."""
+        # In a worker of a DataLoader `iter(rows)` would leave out the shards of the others.
+        for columns in self._guarded(lambda: rows.skip(start).iter(batch_size=1)):
+            yield {name: column[0] for name, column in columns.items()}
 
     def _guarded(self, start: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """Yield what an iterator of `datasets` does, with its errors translated."""
@@ -121,10 +144,12 @@ class Hub:
         except Exception as error:
             raise unavailable(_name(self.recipe), error) from error
 
-    def _record(self, index: int, row: dict[str, Any]) -> Record:
+    def _key(self, index: int, name: str | None) -> str:
         key = f"{self.recipe.split}/{index:07d}"
-        if _KEY in row:
-            key = f"{key}/{row[_KEY]}"  # keys may come again in the next shard, ordinals not
+        # Names may come again in the next shard, ordinals not.
+        return key if name is None else f"{key}/{name}"
+
+    def _record(self, index: int, key: str, row: dict[str, Any]) -> Record:
         label = row[self.label] if self.label is not None else None
         if self.numbers is not None and label is not None:
             label = self.numbers[label]
@@ -181,7 +206,11 @@ def open_hub(recipe: Data, name: str) -> Hub:
         "revision": None if local else commit,
         "fingerprint": _fingerprint(files) if local else None,
     }
-    return Hub(recipe, rows, image, label and label[0], classes, numbers, count, identity)
+    shards = 1
+    if isinstance(rows, datasets.IterableDataset) and recipe.limit is None:
+        # With a limit only those who read from the start know where to stop.
+        shards = rows.num_shards if {Path(file).suffix for file in files} <= _SHARDS else 1
+    return Hub(recipe, rows, image, label and label[0], classes, numbers, count, shards, identity)
 
 
 def _load(

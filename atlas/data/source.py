@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -20,8 +20,9 @@ class Record:
     Attributes
     ----------
     index : int
-        Ordinal in the source, from 0. The total order of the samples; it does not depend
-        on the batch size, the number of workers or where reading started.
+        Ordinal in the source, or in its shard where one shard is read; from 0. The total
+        order of the samples; it does not depend on the batch size, the number of workers or
+        where reading started.
     key : str
         Name of the sample in its source, such as "n01440764/0001.JPEG" or
         "train/0000123". The same data has the same keys on every machine.
@@ -82,6 +83,38 @@ class Source(Protocol):
         ------
         UserError
             The data can no longer be read, or has no such sample (any more).
+        """
+
+
+@runtime_checkable
+class Sharded(Source, Protocol):
+    """A stream that lies in files of which each can be read without the others.
+
+    Its samples are those of the first shard, then those of the second, and so on.
+    """
+
+    @property
+    def shards(self) -> int:
+        """How many there are; 1 where the samples can only be read one after the other."""
+
+    def shard(self, number: int, start: int = 0) -> Iterator[Record]:
+        """Yield the samples of a shard from its ordinal `start` on; see `Record.index`.
+
+        Raises
+        ------
+        UserError
+            The data can no longer be read.
+        """
+
+    def whole_key(self, key: str, index: int) -> str:
+        """Return the key that a sample has in the source.
+
+        Parameters
+        ----------
+        key : str
+            Of its record in `shard`, which does not know how long the shards before are.
+        index : int
+            Its ordinal in the source.
         """
 
 

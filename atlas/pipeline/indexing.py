@@ -43,7 +43,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
     with processes.team() as team:
         inputs = Inputs(recipe, team)
         if not team.first:
-            if team.told_by_first(0):
+            if team.told_by_first([]) != [0]:
                 _measured(store, inputs)
             return None
         with alone(store):
@@ -51,7 +51,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
             new = inputs.atlas_id()
             _begin(store, inputs, new)
             needed = not done(store, "prepass", new)
-            team.told_by_first(int(needed))
+            team.told_by_first([int(needed)])
             stage(store, "prepass", new, lambda: _prepass(store, inputs))
             (store.root / checkpoint.NAME).unlink(missing_ok=True)
             stage(store, "pictures", new, lambda: _pictures(store, inputs))

@@ -11,8 +11,9 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from atlas.prepass import tally
+from atlas.prepass import shards, tally
 from atlas.prepass.exactsum import ExactSum
+from atlas.prepass.shards import Done
 from atlas.prepass.tally import LayerTally, RelevanceTally, Seen, Tally
 from atlas.prepass.topk import TopK
 from atlas.store import Mode, files
@@ -21,7 +22,7 @@ NAME = "prepass.safetensors"
 """In the atlas directory, while the pre-pass is not finished."""
 
 
-def save(path: Path, inputs: str, done: int, state: Tally) -> None:
+def save(path: Path, inputs: str, done: Done, state: Tally) -> None:
     """Write a checkpoint.
 
     Parameters
@@ -30,15 +31,17 @@ def save(path: Path, inputs: str, done: int, state: Tally) -> None:
         Where to.
     inputs : str
         Fingerprint of what the pass measures; a checkpoint of something else is ignored.
-    done : int
-        Samples of the source, from its start, that the tally holds.
+    done : Done
+        The samples that the tally holds.
     state : Tally
         The running results.
     """
-    files.write_bytes(path, pack(state, {"inputs": inputs, "done": done}))
+    files.write_bytes(path, pack(state, {"inputs": inputs, "read": shards.flat(done)}))
 
 
-def load(path: Path, inputs: str, device: torch.device) -> tuple[int, Tally] | None:
+def load(
+    path: Path, inputs: str, device: torch.device
+) -> tuple[dict[int, shards.Read], Tally] | None:
     """Read a checkpoint: the samples done and the running results.
 
     Returns
@@ -49,9 +52,10 @@ def load(path: Path, inputs: str, device: torch.device) -> tuple[int, Tally] | N
     """
     try:
         state, facts = unpack(path.read_bytes(), device)
+        done = shards.unflat(facts["read"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    return (facts["done"], state) if facts.get("inputs") == inputs else None
+    return (done, state) if facts["inputs"] == inputs else None
 
 
 def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:

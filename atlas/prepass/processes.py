@@ -1,6 +1,6 @@
 """Several processes that share one pre-pass, on one machine or many.
 
-`accelerate launch` or `torchrun` starts them; each measures every n-th batch. The first one
+`accelerate launch` or `torchrun` starts them; each measures the n-th part. The first one
 collects what the others found, writes the checkpoints and does the rest alone.
 """
 
@@ -29,21 +29,23 @@ class Team:
         """Whether this is the process that writes files."""
         return self.rank == 0
 
-    def any(self, *flags: bool) -> list[bool]:
-        """Return for each flag whether any process has raised it."""
+    def sums(self, *numbers: int) -> list[int]:
+        """Return for each number the sum of what the processes have."""
         if self.size == 1:
-            return list(flags)
-        raised = torch.tensor(flags, dtype=torch.int32)
-        distributed.all_reduce(raised, distributed.ReduceOp.MAX)
-        return [bool(flag) for flag in raised.tolist()]
+            return list(numbers)
+        summed = torch.tensor(numbers)
+        distributed.all_reduce(summed)
+        return [int(number) for number in summed]
 
-    def told_by_first(self, number: int) -> int:
-        """Return the number that the first process has."""
+    def told_by_first(self, numbers: list[int]) -> list[int]:
+        """Return the numbers that the first process has, as many as there may be."""
         if self.size == 1:
-            return number
-        told = torch.tensor(number)
+            return numbers
+        length = torch.tensor(len(numbers))
+        distributed.broadcast(length, src=0)
+        told = torch.tensor(numbers) if self.first else torch.zeros(int(length), dtype=torch.int64)
         distributed.broadcast(told, src=0)
-        return int(told)
+        return [int(number) for number in told]
 
     def collect(self, content: bytes) -> list[bytes]:
         """Return the contents of all processes to the first one, and nothing to the others."""

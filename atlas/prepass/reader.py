@@ -1,11 +1,12 @@
-"""From a source to batches of decoded pictures, in the order of the source.
+"""From a source to batches of decoded pictures.
 
-Worker processes read, decode and crop; each takes every n-th batch, so that together they
-deliver all of them in order and none twice. What cannot be decoded is told, not raised.
+Worker processes read, decode and crop. Where the data has shards enough, each of them is read
+by one worker of one process; else each worker takes every n-th batch. The batches are the same
+either way: consecutive samples of one shard. What cannot be decoded is told, not raised.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -15,8 +16,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from atlas.data import Record, Source
 from atlas.data.images import BadImage
+from atlas.data.source import Sharded
 from atlas.errors import UserError, one_line
 from atlas.model.preprocessing import Preprocessing
+from atlas.prepass import shards
+from atlas.prepass.shards import LONGEST, Done, Read
 
 STALL = 600
 """Seconds without a batch after which a worker counts as stalled."""
@@ -27,12 +31,16 @@ AHEAD = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive samples of a source."""
+    """Consecutive samples of a shard."""
 
+    shard: int
+    """0 where the source has none."""
+    read: Read
+    """What is read of the shard with this batch."""
     size: int
-    """Samples, the unreadable ones included."""
+    """Samples, the unreadable ones included; 0 if the shard ended with the batch before."""
     indices: list[int]
-    """Of the readable samples."""
+    """Of the readable samples: `shard * LONGEST + ordinal in the shard`."""
     keys: list[str]
     labels: list[int | None]
     views: Tensor
@@ -42,21 +50,19 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """Return the batch with its pictures where a GPU can fetch them by itself."""
-        return Batch(
-            self.size, self.indices, self.keys, self.labels, self.views.pin_memory(), self.skips
-        )
+        return replace(self, views=self.views.pin_memory())
 
 
 def batches(
     source: Source,
     preprocessing: Preprocessing,
     batch_size: int,
-    start: int = 0,
+    done: Done | None = None,
     share: tuple[int, int] = (0, 1),
     workers: int = 0,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """Yield the samples from ordinal `start` on, in batches and in order.
+    """Yield what is left of the samples, in batches; without shards, in order.
 
     Parameters
     ----------
@@ -65,11 +71,11 @@ def batches(
     preprocessing : Preprocessing
         How a picture is cropped to what the network sees.
     batch_size : int
-        Samples in a batch; the last may have fewer.
-    start : int
-        Samples to leave out at the beginning.
+        Samples in a batch; the last of a shard may have fewer.
+    done : Done, optional
+        What to leave out.
     share : (int, int)
-        (i, n): of the batches of all samples, just the i-th, the i+n-th and so on.
+        (i, n): the i-th of n processes that share the samples.
     workers : int
         Processes that read and decode; 0 means that the caller's process does.
     pin_memory : bool
@@ -81,7 +87,7 @@ def batches(
         The data can no longer be read, or a worker died or stalled.
     """
     loader: DataLoader[Batch | str] = DataLoader(
-        _Batches(source, preprocessing, batch_size, start, share),
+        _Batches(source, preprocessing, batch_size, done or {}, share),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
@@ -102,6 +108,11 @@ def batches(
         ) from error
 
 
+def by_shards(source: Source, done: Done, readers: int) -> bool:
+    """Return whether each of the readers has a shard to itself."""
+    return readers <= len(shards.left(done, shards.count(source)))
+
+
 class _Batches(IterableDataset[Batch | str]):
     """What one worker yields: its batches, or at the end the line that tells what went wrong."""
 
@@ -110,55 +121,71 @@ class _Batches(IterableDataset[Batch | str]):
         source: Source,
         preprocessing: Preprocessing,
         batch_size: int,
-        start: int,
+        done: Done,
         share: tuple[int, int],
     ) -> None:
         self._source = source
         self._preprocessing = preprocessing
         self._size = batch_size
-        self._start = start
+        self._done = done
         self._share = share
 
     def __iter__(self) -> Iterator[Batch | str]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         process, processes = self._share
-        # DataLoader asks its workers in turn, so a process gets its batches in order.
+        # DataLoader asks its workers in turn, so a process gets every n-th batch in order.
         worker, workers = worker * processes + process, workers * processes
         try:
-            for records in self._records(worker, workers):
-                yield self._decode(records)
+            for shard, read, records in self._parts(worker, workers):
+                yield self._decode(shard, read, records)
         except UserError as error:  # an exception would come out wrapped in its traceback
             yield str(error)
 
-    def _records(self, worker: int, workers: int) -> Iterator[list[Record]]:
-        """Yield the records of this worker's batches."""
-        if self._source.random_access and self._source.count is not None:
-            step = self._size * workers
-            for first in range(self._start + self._size * worker, self._source.count, step):
-                end = min(first + self._size, self._source.count)
-                yield list(self._source.fetch(range(first, end)))
-            return
-        records = self._source.records(self._start)
-        number = 0
-        while batch := list(islice(records, self._size)):
-            if number % workers == worker:  # the others are read past, not decoded
-                yield batch
-            number += 1
+    def _parts(self, worker: int, workers: int) -> Iterator[tuple[int, Read, list[Record]]]:
+        """Yield the records of this worker's batches, with their shard and what is read of it."""
+        source = self._source
+        left = shards.left(self._done, shards.count(source))
+        if source.random_access and source.count is not None:
+            for _, start in left:
+                first = range(start, source.count, self._size)[worker::workers]
+                for ends in (range(n, min(n + self._size, source.count)) for n in first):
+                    read = Read(ends.stop, finished=ends.stop == source.count)
+                    yield 0, read, list(source.fetch(ends))
+        elif by_shards(source, self._done, workers):
+            # As `datasets` deals them to nodes and to the workers of each.
+            for shard, start in left[worker::workers]:
+                yield from self._shard(shard, start)
+        else:  # the batches of the others are read past, not decoded
+            every = (part for shard, start in left for part in self._shard(shard, start))
+            yield from islice(every, worker, None, workers)
 
-    def _decode(self, records: list[Record]) -> Batch:
+    def _shard(self, shard: int, start: int) -> Iterator[tuple[int, Read, list[Record]]]:
+        if isinstance(self._source, Sharded) and self._source.shards > 1:
+            records = self._source.shard(shard, start)
+        else:
+            records = self._source.records(start)
+        finished = False
+        while not finished:
+            batch = list(islice(records, self._size))
+            start, finished = start + len(batch), len(batch) < self._size
+            yield shard, Read(start, finished), batch
+
+    def _decode(self, shard: int, read: Read, records: list[Record]) -> Batch:
         readable, views, skips = [], [], []
         for record in records:
             try:
                 views.append(np.asarray(self._preprocessing.view(record.picture())))
                 readable.append(record)
             except BadImage as error:
-                skips.append((record.index, record.key, str(error)))
+                skips.append((shard * LONGEST + record.index, record.key, str(error)))
         side = self._preprocessing.crop
         pixels = np.stack(views) if views else np.empty((0, side, side, 3), np.uint8)
         return Batch(
+            shard,
+            read,
             len(records),
-            [record.index for record in readable],
+            [shard * LONGEST + record.index for record in readable],
             [record.key for record in readable],
             [record.label for record in readable],
             torch.from_numpy(pixels),

@@ -4,21 +4,24 @@ What it keeps is bounded by channels, classes and k, never by the number of pict
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from atlas.data import Source
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessing
-from atlas.prepass import checkpoint, reductions, tally
+from atlas.prepass import checkpoint, reductions, shards, tally
 from atlas.prepass.processes import ALONE, Team
 from atlas.prepass.progress import Progress
-from atlas.prepass.reader import Batch, batches
+from atlas.prepass.reader import Batch, batches, by_shards
 from atlas.prepass.reductions import Reduce
+from atlas.prepass.shards import Done, Read
 from atlas.prepass.tally import BatchTally, Tally
 from atlas.recipe import Activation, Prepass, Relevance
 from atlas.relevance.engine import PREDICTED, Engine, measure
@@ -85,59 +88,77 @@ def run(
     UserError
         No picture could be read, or the network returned something that is not finite.
     """
-    done, state = 0, Tally(settings.k, classes, settings.modes)
+    done, state = dict[int, Read](), Tally(settings.k, classes, settings.modes)
     if checkpoints is not None and team.first:
         done, state = checkpoint.load(checkpoints.path, checkpoints.inputs, device) or (done, state)
-    done = team.told_by_first(done)
+    done = shards.unflat(team.told_by_first(shards.flat(done)))
     workers = settings.workers
     if workers is None:
         workers = 0 if device.type == "cpu" else min(MOST_WORKERS, os.cpu_count() or 1)
-    size, share = settings.batch_size, (team.rank, team.size)
-    reading = batches(source, preprocessing, size, done, share, workers, device.type == "cuda")
-    last_done, last_time = done, time.monotonic()
+    size, share, pin = settings.batch_size, (team.rank, team.size), device.type == "cuda"
+    reading = batches(source, preprocessing, size, dict(done), share, workers, pin)
+    if team.first:
+        _warn(source, done, max(1, workers) * team.size)
+    count = shards.samples(done)
+    last_count, last_time = count, time.monotonic()
     title = "pre-pass" if team.size == 1 else f"pre-pass ({team.size} processes)"
     log = Path(settings.progress) if settings.progress else None
     reduce = reductions.compiled() if settings.compile else reductions.reduce
-    with Progress(title, source.count, done, log, silent=not team.first) as progress:
+    with Progress(title, source.count, count, log, silent=not team.first) as progress:
         for batch, waited in _timed(reading):
-            # All take a step together: only then is what is done a beginning of the data.
-            due = done - last_done >= settings.checkpoint_images
+            # All take a step together: only then is what is done of a shard its beginning.
+            due = count - last_count >= settings.checkpoint_images
             due |= time.monotonic() - last_time >= settings.checkpoint_seconds
-            more, due = team.any(batch is not None, due and team.first)
-            if checkpoints is not None and due and done > last_done:
-                state = _collected(state, team, device)
+            size = 0 if batch is None else batch.size
+            more, save, step = team.sums(batch is not None, due and team.first, size)
+            if checkpoints is not None and save and count > last_count:
+                done, state = _collected(done, state, team, device)
                 if team.first:
                     checkpoint.save(checkpoints.path, checkpoints.inputs, done, state)
-                last_done, last_time = done, time.monotonic()
+                last_count, last_time = count, time.monotonic()
             if not more:
                 break
             if batch is not None:
+                done[batch.shard] = batch.read
                 _measure(
                     state, batch, engine, preprocessing, activation, relevance, outputs, device,
                     reduce,
                 )  # fmt: skip
-            step = size * team.size
-            if source.count is not None:
-                step = min(step, source.count - done)
-            done += step
+            count += step
             progress.update(step, waited)
-    state = _collected(state, team, device)
-    if team.first and not state.images:
+    done, state = _collected(done, state, team, device)
+    if not team.first:
+        return state
+    if not state.images:
         first = f"; the first: {': '.join(state.skips[0][1:])}" if state.skips else ""
         raise UserError(f"no picture of the data could be read ({state.skipped} skipped{first})")
-    return state
+    return shards.numbered(state, source, done)
 
 
-def _collected(state: Tally, team: Team, device: torch.device) -> Tally:
+def _warn(source: Source, done: Done, readers: int) -> None:
+    """Say so where the readers of a stream read past each other's pictures."""
+    if readers > 1 and not source.random_access and not by_shards(source, done, readers):
+        count = len(shards.left(done, shards.count(source)))
+        tqdm.write(
+            f"{readers} processes read, and the data has {count} shards that can be read alone: "
+            "each reads all and decodes its own part", sys.stderr,
+        )  # fmt: skip
+
+
+def _collected(
+    done: dict[int, Read], state: Tally, team: Team, device: torch.device
+) -> tuple[dict[int, Read], Tally]:
     """Return what all processes have found to the first one, and an empty tally to the others."""
     if team.size == 1:
-        return state
-    parts = team.collect(checkpoint.pack(state, {}))
+        return done, state
+    parts = team.collect(checkpoint.pack(state, {"read": shards.flat(done)}))
     if not team.first:
-        return Tally(state.k, state.outputs, state.modes)
+        return {}, Tally(state.k, state.outputs, state.modes)
     for part in parts[1:]:
-        state = tally.merge(state, checkpoint.unpack(part, device)[0])
-    return state
+        found, facts = checkpoint.unpack(part, device)
+        state = tally.merge(state, found)
+        done = shards.both(done, shards.unflat(facts["read"]))
+    return done, state
 
 
 def _measure(

@@ -3,8 +3,10 @@
 import multiprocessing
 import random
 import time
+from itertools import pairwise
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -14,14 +16,14 @@ from atlas import pipeline
 from atlas.data import open_source
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessing
-from atlas.prepass import checkpoint
+from atlas.prepass import checkpoint, shards
 from atlas.prepass.reader import batches
+from atlas.prepass.shards import Read
 from atlas.recipe import Data, load
 from atlas.store import COLUMNS
 
 HALF = (0.5, 0.5, 0.5)
 VIEW = Preprocessing(24, 24, HALF, HALF)
-KILLS = 20
 TABLES = [f"{name}.parquet" for name in COLUMNS]
 
 
@@ -47,7 +49,8 @@ def test_batches_hold_every_sample_once_and_in_order(many, workers, start, strea
     source = open_source(Data(source=f"folder:{many}"))
     if streaming:
         monkeypatch.setattr(type(source), "random_access", False)
-    read = list(batches(source, VIEW, 16, start, workers=workers))
+    done = {0: Read(start, finished=False)}
+    read = list(batches(source, VIEW, 16, done, workers=workers))
     expected = [number for number in range(start, 150) if number not in (7, 90)]
     assert [index for batch in read for index in batch.indices] == expected
     assert [index for batch in read for index, _, _ in batch.skips] == [
@@ -89,13 +92,32 @@ def test_a_worker_that_dies_is_noticed(many, monkeypatch):
         list(batches(source, VIEW, 16, workers=1))
 
 
+def in_shards(pictures: Path, folder: Path) -> Path:
+    """Put the pictures into Parquet files of unequal lengths, one of them empty."""
+    folder.mkdir()
+    kinds = datasets.Features(image=datasets.Image(), label=datasets.Value("int64"))
+    files = sorted(pictures.iterdir())
+    cells = [{"bytes": file.read_bytes(), "path": None} for file in files]
+    bounds = [0, 40, 40, 56, 117, len(files)]
+    for shard, (first, stop) in enumerate(pairwise(bounds)):
+        labels = [number % 3 for number in range(first, stop)]
+        data = {"image": cells[first:stop], "label": labels}
+        rows = datasets.Dataset.from_dict(data, features=kinds)
+        rows.to_parquet(folder / f"train-{shard:05}-of-{len(bounds) - 1:05}.parquet")
+    return folder
+
+
 def tables(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in [*TABLES, "masks.npy", "patches.faiss"]}
 
 
-def test_killed_at_twenty_random_points_the_tables_are_the_same_bytes(project, many, tmp_path):
+@pytest.mark.parametrize(("stream", "kills"), [(False, 20), (True, 8)])
+def test_killed_at_random_points_the_tables_are_the_same_bytes(
+    project, many, stream, kills, tmp_path
+):
+    source = f"hf:{in_shards(many, tmp_path / 'data')}" if stream else f"folder:{many}"
     overrides = [
-        f"data.source=folder:{many}", "prepass.batch_size=2", "prepass.checkpoint_images=4",
+        f"data.source={source}", "prepass.batch_size=2", "prepass.checkpoint_images=4",
     ]  # fmt: skip
     recipe = load(str(project / "tiny.toml"), overrides)
     begin = time.monotonic()
@@ -108,7 +130,10 @@ def test_killed_at_twenty_random_points_the_tables_are_the_same_bytes(project, m
     moments = random.Random(0)
     out = tmp_path / "killed"
     killed, resumed, done = 0, 0, 0
-    while killed < KILLS:
+    while killed < kills:
+        if stream:  # which is dealt otherwise in every run
+            workers = f"prepass.workers={2 * (killed % 4 == 0)}"
+            recipe = load(str(project / "tiny.toml"), [*overrides, workers])
         process = context.Process(target=pipeline.index, args=(recipe, out))
         process.start()
         if killed % 2:  # in the middle of the pass: some time after a new checkpoint
@@ -129,11 +154,11 @@ def test_killed_at_twenty_random_points_the_tables_are_the_same_bytes(project, m
             done = 0
         found = checkpoint.load(out / checkpoint.NAME, inputs(recipe), torch.device("cpu"))
         if found is not None:
-            resumed += found[0] > done > 0
-            done = found[0]
+            resumed += shards.samples(found[0]) > done > 0
+            done = shards.samples(found[0])
     pipeline.index(recipe, out)
     assert tables(out) == tables(tmp_path / "whole")
-    assert resumed >= 3  # a later run went on from where an earlier one was killed
+    assert resumed >= kills // 8  # a later run went on from where an earlier one was killed
 
 
 def damage(content: bytes, kind: int) -> bytes:
