@@ -7,15 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from atlas.naming import senses
 from atlas.patches import vectors
+from atlas.patches.responses import Responses
 from atlas.patches.views import References
 from atlas.recipe import Naming
 from atlas.store import INDEX, Store
 
-_SEARCHED = 8  # times as many neighbours are looked at as contrast patches are wanted, and more
+QUIET = 0.5
+"""Contrast comes from pictures to which the channel answers no more than to this share of all."""
+
+_SEARCHED = 2_000  # neighbours among which contrast is sought
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,18 @@ class Chosen:
 
 
 class Choice:
-    """Chooses what is shown, from references and their vectors."""
+    """Chooses what is shown, from references and their vectors; no contrast without responses."""
 
-    def __init__(self, store: Store, references: References, settings: Naming) -> None:
+    def __init__(
+        self,
+        store: Store,
+        references: References,
+        settings: Naming,
+        responses: Responses | None = None,
+    ) -> None:
         self.references = references
         self._settings = settings
+        self._responses = responses
         self._index = vectors.load(store.root / INDEX)
         table = store.table("channels").select(["layer", "channel"]).to_pydict()
         self.addresses = list(zip(table["layer"], table["channel"], strict=True))
@@ -88,40 +100,41 @@ class Choice:
         return Chosen(*address, sense, share, tuple(members), shown, (), whole)
 
     def _contrasted(self, questions: list[Chosen]) -> list[Chosen]:
-        count = self._settings.contrast
-        if not count or not questions:
+        count, responses = self._settings.contrast, self._responses
+        if not count or not questions or responses is None:
             return questions
         means = [
             vectors.of_rows(self._index, np.array(q.shown, np.int64)).mean(0) for q in questions
         ]
-        wanted = _SEARCHED * count + 2 * max(len(question.members) for question in questions)
-        nearest = self._index.search(np.stack(means), min(wanted, self._index.ntotal))[1]
-        return [
-            _with_contrast(question, rows, self.references, count)
-            for question, rows in zip(questions, nearest.tolist(), strict=True)
-        ]
+        nearest = self._index.search(np.stack(means), min(_SEARCHED, self._index.ntotal))[1]
+        column = {address: number for number, address in enumerate(self.addresses)}
+        limits = np.quantile(responses.values, QUIET, axis=0)
+        result = []
+        for question, rows in zip(questions, nearest, strict=True):
+            channel = column[question.layer, question.channel]
+            quiet = responses.images[responses.values[:, channel] <= limits[channel]]
+            result.append(_with_contrast(question, rows, quiet, self.references, count))
+        return result
 
 
 def _with_contrast(
-    question: Chosen, nearest: Sequence[int], references: References, count: int
+    question: Chosen,
+    nearest: npt.NDArray[np.int64],
+    quiet: npt.NDArray[np.int64],
+    references: References,
+    count: int,
 ) -> Chosen:
-    """Add the nearest patches of pictures that are no references of the channel.
-
-    In those pictures the channel's score is below that of each of its references.
-    """
+    """Add the nearest patches of quiet pictures, one of each, that are no references."""
     own = [
         row
         for mode in ("activation", "relevance")
         for row in references.of(question.layer, question.channel, mode)
     ]
-    taken = set(references.image[own].tolist())
-    contrast: list[int] = []
-    for row in nearest:
-        image = int(references.image[row]) if row >= 0 else -1
-        if image >= 0 and image not in taken and len(contrast) < count:
-            taken.add(image)
-            contrast.append(row)
-    return replace(question, contrast=tuple(contrast))
+    rows = nearest[nearest >= 0]
+    images = references.image[rows]
+    allowed = np.isin(images, quiet) & ~np.isin(images, references.image[own])
+    first = np.unique(images[allowed], return_index=True)[1]
+    return replace(question, contrast=tuple(rows[allowed][np.sort(first)[:count]].tolist()))
 
 
 def fingerprint(references: References, rows: Sequence[int], facts: Sequence[Any]) -> str:

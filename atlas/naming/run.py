@@ -11,6 +11,7 @@ from atlas import prompts
 from atlas.errors import one_line
 from atlas.naming import answers
 from atlas.naming.chosen import Choice, Chosen, fingerprint
+from atlas.patches.responses import Responses
 from atlas.patches.views import References, sheet, view
 from atlas.recipe import Naming
 from atlas.store import Store, names
@@ -32,7 +33,7 @@ class _Question:
     references: str
 
 
-def run(store: Store, vlm: Vlm, settings: Naming) -> int:
+def run(store: Store, vlm: Vlm, settings: Naming, responses: Responses | None = None) -> int:
     """Name every channel and sense that this model has not named from the same references.
 
     Parameters
@@ -43,6 +44,8 @@ def run(store: Store, vlm: Vlm, settings: Naming) -> int:
         Who is asked.
     settings : Naming
         What is shown and how it is asked.
+    responses : Responses, optional
+        Of all channels: they tell which patches are contrast. Without them none is shown.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def run(store: Store, vlm: Vlm, settings: Naming) -> int:
     UserError
         The prompt or a file of the atlas cannot be read.
     """
-    choice = Choice(store, References(store), settings)
+    choice = Choice(store, References(store), settings, responses)
     asked = _ask_all(store, vlm, choice.references, choice.whole(), settings, "names")
     if settings.senses:
         doubtful = _doubtful(store, vlm, choice.addresses)

@@ -42,7 +42,11 @@ def name(store: Store, recipe: Recipe) -> dict[str, int]:
             responses = respond(store, gauge, settings.pictures, recipe.seed)
             clip.run(store, model, responses, phrases)
         else:
-            naming.run(store, vlm.load(loading(settings)), settings)
+            responses = None
+            if settings.contrast:
+                gauge = _gauge(Inputs(recipe))
+                responses = respond(store, gauge, settings.pictures, recipe.seed)
+            naming.run(store, vlm.load(loading(settings)), settings, responses)
         return _written(store, recipe)
 
 

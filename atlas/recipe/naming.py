@@ -62,7 +62,8 @@ class Naming:
     """One image for each patch, or all of them on one."""
 
     contrast: Annotated[int, Field(ge=0, le=9)] = 3
-    """Patches that look similar and drive other channels, shown as what is not meant."""
+    """Patches that look similar, from pictures to which the channel hardly answers, shown as what
+    is not meant."""
 
     side: Positive = 224
     """Of each patch as it is shown, in pixels."""
@@ -80,7 +81,8 @@ class Naming:
     """For `clip`: a text file with one word or phrase a line."""
 
     pictures: Positive = 2_000
-    """For `labels` and `clip`: how many of the atlas's pictures every channel is measured on."""
+    """For `labels`, `clip` and contrast: how many of the atlas's pictures every channel is
+    measured on."""
 
 
 @dataclass(frozen=True, config=STRICT)

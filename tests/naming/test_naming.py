@@ -7,14 +7,19 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from atlas import prompts, vlm
 from atlas.naming import run
+from atlas.naming.chosen import Choice
+from atlas.patches import vectors
+from atlas.patches.responses import Responses
+from atlas.patches.views import References
 from atlas.recipe import Naming
-from atlas.store import Store, names, open_store
+from atlas.store import INDEX, Store, names, open_store
 from atlas.store.names import NameRecord
 from atlas.vlm import Loading, Request
 
@@ -85,16 +90,52 @@ def test_out_of_memory_halves_the_batch_and_goes_on(llava_folder, monkeypatch):
     assert sizes == [7, 4, 2, 2, 2, 1]
 
 
+def responses_at_random(store: Store) -> Responses:
+    images, channels = store.table("images").num_rows, store.table("channels").num_rows
+    values = np.random.default_rng(0).random((images, channels)).astype(np.float32)
+    return Responses(np.arange(images), values, np.zeros((images, channels, 2), np.int32))
+
+
+def test_contrast_is_similar_and_does_not_drive_the_channel(atlas_copy):
+    settings = Naming(references=3, contrast=2)
+    responses = responses_at_random(atlas_copy)
+    references = References(atlas_copy)
+    choice = Choice(atlas_copy, references, settings, responses)
+    index = vectors.load(atlas_copy.root / INDEX)
+    every = vectors.of_rows(index, np.arange(len(references.image)))
+    half = np.median(responses.values, axis=0)
+    several = 0
+    for chosen in choice.whole():
+        channel = choice.addresses.index((chosen.layer, chosen.channel))
+        own = {
+            int(references.image[row])
+            for mode in ("activation", "relevance")
+            for row in references.of(chosen.layer, chosen.channel, mode)
+        }
+        similarity = every @ every[list(chosen.shown)].mean(0)
+        allowed = {}
+        for row, image in enumerate(references.image.tolist()):
+            if responses.values[image, channel] <= half[channel] and image not in own:
+                allowed[image] = max(allowed.get(image, -1.0), float(similarity[row]))
+        best = sorted(allowed.values(), reverse=True)[:2]
+        assert similarity[list(chosen.contrast)].tolist() == pytest.approx(best, abs=1e-3)
+        several += len(best) == 2
+    assert several > 3
+    assert not any(chosen.contrast for chosen in Choice(atlas_copy, references, settings).whole())
+
+
 def test_a_family_names_every_channel_of_an_atlas(family, atlas_copy):
     model = vlm.load(Loading(family, max_tokens=6))
     channels = atlas_copy.table("channels").num_rows
-    asked = run.run(atlas_copy, model, SETTINGS)
+    responses = responses_at_random(atlas_copy)
+    asked = run.run(atlas_copy, model, SETTINGS, responses)
     records = names.read(atlas_copy)
     assert asked == len(records)
+    assert any(record.details["contrast"] for record in records)
     whole = [record for record in records if record.sense is None]
     assert len({(r.layer, r.channel) for r in whole}) == len(whole) <= channels
     assert all(r.raw is not None and r.prompt and len(r.images) <= 3 for r in records)
-    assert run.run(atlas_copy, model, SETTINGS) == 0  # once, and for good
+    assert run.run(atlas_copy, model, SETTINGS, responses) == 0  # once, and for good
     counts = names.write_columns(atlas_copy, "vlm")
     assert sum(counts.values()) == channels
 
