@@ -20,20 +20,6 @@ for (const input of document.querySelectorAll(".switches input")) {
   input.addEventListener("change", () => stored(input.name, input.id));
 }
 
-// Whole pictures are fetched when they are asked for: a page would name a hundred of them.
-const whole = document.getElementById("as-picture");
-if (whole) {
-  const fetchPictures = () => {
-    if (!whole.checked) return;
-    for (const patch of document.querySelectorAll(".plate b[data-i]")) {
-      const picture = new URL(`i/${patch.dataset.i}.webp`, root);
-      patch.style.setProperty("--p", `url("${picture}")`);
-    }
-  };
-  whole.addEventListener("change", fetchPictures);
-  fetchPictures();
-}
-
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   // Arrow keys move between radio buttons and scroll the row of layers.

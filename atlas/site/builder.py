@@ -2,8 +2,10 @@
 
 A page outside the navigation depends on its own Markdown and the configuration alone, not on
 the other pages. So MkDocs is given only what changed, together with the few pages of the
-navigation, and the work is divided among processes. A test compares the result with that of
-one plain run of MkDocs over everything.
+navigation, and the work is divided among processes. Nor need it read what it would not change:
+the body of a page is one block of HTML (`text.body`), which Markdown passes through. MkDocs gets
+a mark in its place and spends a third of the time. A test compares the result with that of one
+plain run of MkDocs over everything.
 """
 
 import hashlib
@@ -34,8 +36,11 @@ THEME = "theme"
 ENOUGH = 200
 """Pages for which it is not worth starting one more process: that takes a second."""
 
-PARTS = 1200
+PARTS = 4000
 """Pages that one process builds: MkDocs keeps them all in memory."""
+
+MARK = '<div id="atlas-body"><h1></h1></div>'
+"""Stands for the body of a page while MkDocs builds it; Material adds a heading if it has none."""
 
 UNWANTED = ("404.html", "sitemap.xml", "sitemap.xml.gz")
 """Of MkDocs' own files: its page for unknown addresses has absolute links, which are wrong from the
@@ -92,7 +97,7 @@ def build(root: Path) -> None:
         made = _mkdocs(root, temporary, changed, _navigation(configuration)) if changed else {}
         (root / LEDGER).unlink(missing_ok=True)  # until the site is whole again
         for name, path in made.items():
-            _take(site / name, path)
+            _take(site / name, path, root / "pages" / f"{name.removesuffix('.html')}.md")
         for name, entry in assets.items():
             if name not in present or not same(entry.stat(), present[name].stat()):
                 link(site / name, Path(entry.path))
@@ -137,13 +142,27 @@ def _html(source: str) -> str:
     return source.removesuffix(".md") + ".html"
 
 
-def _take(target: Path, made: Path) -> None:
+def _take(target: Path, made: Path, source: Path) -> None:
     """Move a file into the site unless the same is there."""
     data = made.read_bytes()
     if made.suffix == ".html":
-        data = _tight(data)
+        data = _tight(data).replace(MARK.encode(), _parted(source.read_text("utf-8"))[1].encode())
     if not target.is_file() or target.read_bytes() != data:
         put(target, data)
+
+
+def _parted(page: str) -> tuple[str, str]:
+    """Return the Markdown of a page without its body, and the body.
+
+    Only what Markdown passes through is taken for the body: one block of HTML whose lines all
+    begin with a tag. Of other pages, which somebody changed by hand, it is empty.
+    """
+    head, end, body = page.partition("\n---\n")
+    lines = body.strip().split("\n")
+    whole = lines[0].startswith('<div class="atlas ') and lines[-1] == "</div>"
+    if not whole or not all(line.startswith("<") for line in lines):
+        return page, ""
+    return f"{head}{end}\n{MARK}\n", "\n".join(lines)
 
 
 def _tight(html: bytes) -> bytes:
@@ -166,7 +185,8 @@ def _mkdocs(
     parts = [temporary / str(number) for number in range(count)]
     for number, part in enumerate(parts):
         for name in {*changed[number::count], *navigation}:
-            link(part / "pages" / name, root / "pages" / name)
+            page = _parted((root / "pages" / name).read_text("utf-8"))[0]
+            put(part / "pages" / name, page.encode())
         shutil.copytree(root / THEME, part / THEME)
         shutil.copyfile(root / "mkdocs.yml", part / "mkdocs.yml")
     steps = 2 * (len(changed) + count * len(navigation))

@@ -39,7 +39,10 @@ SPINE = 33
 SMALL = 96
 """Up to this many channels the faces on a layer's page are large."""
 
-ASSETS = ("atlas.css", "atlas.js", "search.js", "logo.svg")
+STYLES = ("base", "walls", "facts", "search", "home", "channel", "plates", "class")
+"""Parts of the one style sheet, in this order: a page should need few files."""
+
+ASSETS = ("atlas.js", "search.js", "logo.svg")
 
 
 class Pages:
@@ -84,8 +87,11 @@ class Pages:
 
     def write(self) -> None:
         """Write every page and every file for machines."""
+        templates = shipped("site_templates")
         for name in ASSETS:
-            self._tree.write(f"assets/{name}", (shipped("site_templates") / name).read_bytes())
+            self._tree.write(f"assets/{name}", (templates / name).read_bytes())
+        styles = [(templates / "css" / f"{name}.css").read_text("utf-8") for name in STYLES]
+        self._tree.write("assets/atlas.css", "\n".join(styles))
         catalogue = self._catalogue
         for channel in tqdm(catalogue.channels, desc="pages", unit=" channels"):
             if not self._unchanged(channel.link):

@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -14,15 +14,16 @@ from atlas.site import text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import Channel, Layer, Reference, by_weight
 from atlas.site.output import Ledger, Tree
-from atlas.site.sprites import THUMB, TILE, Sheets
+from atlas.site.sprites import THUMB, Sheets, Wanted
 from atlas.site.words import Words
 from atlas.store import MODES, Mode
 
-MOST = 32
+MOST = 24
 """References of each mode on a channel's page; the JSON has all of them."""
 
 COLUMN = 6
-"""Patches in the picture of a layer."""
+COLUMN_TILE = 96
+"""Patches in the picture of a layer, and the side of one, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Plate:
     """The references of a channel in one mode, with the sheets that show them."""
 
     mode: Mode
-    sheet: str | None  # file names beside the page; no sheet where no pixels are published
-    veil: str
+    veil: str  # file name beside the page
+    sheet: str | None  # another, where only thumbnails are published
+    bare: bool  # whether no pixels are published
     offset: int  # of the first reference on the veil, which serves both modes
     veiled: int  # tiles on the veil
     count: int
@@ -73,7 +75,8 @@ class Plates:
                 missing.append(channel)
         pool = ThreadPoolExecutor(os.cpu_count())
         try:  # Pillow scales and encodes outside Python's lock, so threads fill the processors.
-            made = pool.map(self._make, missing)
+            strips = self._strips(missing, pool)
+            made = pool.map(self._make, missing, strips)
             for _ in tqdm(made, "patches", len(missing), unit=" channels", disable=not missing):
                 pass
         finally:
@@ -108,8 +111,9 @@ class Plates:
             plates.append(
                 Plate(
                     mode=mode,
-                    sheet=posixpath.basename(sheets[place]) if sheets else None,
                     veil=posixpath.basename(veil),
+                    sheet=posixpath.basename(sheets[place]) if sheets else None,
+                    bare=self._images == "none",
                     offset=offset,
                     veiled=total,
                     count=len(references),
@@ -132,12 +136,8 @@ class Plates:
         channels = by_weight([self._catalogue.channels[row] for row in layer.rows])
         best = [self._faces(channel)[:1] for channel in channels[: 3 * COLUMN]]
         references = [found[0] for found in best if found][:COLUMN]
-        side = min(self._tile, 96)
+        side = THUMB if self._images == "thumbs" else COLUMN_TILE
         return self._sheets.patches(f"layers/{layer.slug}", references, side) if best else None
-
-    @property
-    def _tile(self) -> int:
-        return THUMB if self._images == "thumbs" else TILE
 
     def _whole_pictures(self) -> None:
         images = self._catalogue.images
@@ -167,19 +167,29 @@ class Plates:
                 )
             self._tree.link(name, source)
 
-    def _make(self, channel: Channel) -> None:
-        base = f"channels/{channel.layer.slug}/{channel.channel}"
+    def _strips(self, channels: list[Channel], pool: Executor) -> list[str]:
+        """Put the strips of channels; return their addresses, empty for silent channels."""
+        faces = [self._faces(channel) for channel in channels]
+        if self._images == "none":
+            return [
+                self._sheets.shapes(f"{_base(channel)}s", face) if face else ""
+                for channel, face in zip(channels, faces, strict=True)
+            ]
+        pairs = zip(channels, faces, strict=True)
+        wanted = [Wanted(f"{_base(channel)}s", face) for channel, face in pairs if face]
+        made = self._sheets.strips(wanted, pool)
+        return [next(made) if face else "" for face in faces]
+
+    def _make(self, channel: Channel, strip: str) -> None:
+        """Put what belongs to one channel, beside its strip."""
         found = self._found(channel)
         made: list[str] = []
         if found:
-            faces = self._faces(channel)
-            pixels = self._images != "none"
-            strip = self._sheets.strip if pixels else self._sheets.shapes
             every = [reference for references in found.values() for reference in references]
-            made = [strip(f"{base}s", faces), self._sheets.veils(f"{base}v", every)]
-            if pixels:
+            made = [strip, self._sheets.veils(f"{_base(channel)}v", every)]
+            if self._images == "thumbs":
                 made += [
-                    self._sheets.patches(f"{base}{mode[0]}", references, self._tile)
+                    self._sheets.patches(f"{_base(channel)}{mode[0]}", references, THUMB)
                     for mode, references in found.items()
                 ]
         self._made[channel.row] = made
@@ -212,19 +222,29 @@ class Plates:
                 link += f" <i>→ {self._label(r.predicted)[0]}</i>"
             if bare:
                 link += f" <i>{escape(_short(text.plain(images['key'][r.image])))}</i>"
-            x0, y0, x1, y1 = r.box
-            width, height = images["width"][r.image] / 100, images["height"][r.image] / 100
-            box = (y0 / height, 100 - x1 / width, 100 - y1 / height, x0 / width)
-            inset = " ".join(f"{edge:.0f}%" for edge in box)
-            whole = "" if bare else f" data-i={r.image}"
             sense = "" if r.sense is None else f" data-s={r.sense}"
             named = f", class {said}" if said else ""
             alt = f"patch {r.rank} of {name}{named}, {score_name} {score}"
-            items.append(
-                f'<li{sense}><b{whole} role=img aria-label="{alt.replace(text.NO_BREAK, " ")}" '
-                f'style="--i:{place};--b:{inset}"></b>{score} {link}</li>'
-            )
+            alt = alt.replace(text.NO_BREAK, " ")
+            place_in_picture = self._place(r)
+            if bare:
+                patch = f'role=img aria-label="{alt}" style="--i:{place};{place_in_picture}">'
+            else:
+                width, height = self.side(r.image)
+                patch = (
+                    f'style="--i:{place};{place_in_picture}"><img src=../../{_picture(r.image)} '
+                    f'width={width} height={height} loading=lazy alt="{alt}">'
+                )
+            items.append(f"<li{sense}><b {patch}</b>{score} {link}</li>")
         return Markup("\n".join(items))  # noqa: S704 (names are escaped)
+
+    def _place(self, reference: Reference) -> str:
+        """Return where a patch is in its picture, by the picture's sides, for a style."""
+        images, image = self._catalogue.images, reference.image
+        width, height = images["width"][image], images["height"][image]
+        x0, y0, x1, y1 = reference.box
+        parts = {"x": x0 / width, "y": y0 / height, "w": (x1 - x0) / width, "h": (y1 - y0) / height}
+        return ";".join(f"--{name}:{_fraction(part)}" for name, part in parts.items())
 
     def _label(self, number: int | None) -> tuple[str, str]:
         """Return a class's name, and that as a link from a channel's page; both escaped."""
@@ -237,6 +257,16 @@ class Plates:
                 link = f"<a href=../../{label.link}{direction}>{said}</a>"
             self._labels[number] = said, link
         return self._labels[number]
+
+
+def _base(channel: Channel) -> str:
+    """Return how the names of a channel's pictures begin."""
+    return f"channels/{channel.layer.slug}/{channel.channel}"
+
+
+def _fraction(value: float) -> str:
+    """Return a part of 1 in as few characters as a pixel needs: `.2545`, `1`."""
+    return f"{value:.4f}".rstrip("0").rstrip(".").removeprefix("0") or "0"
 
 
 def _short(key: str) -> str:

@@ -1,5 +1,8 @@
 """Sheets of patches: one picture file for many patches, so that a page needs few files.
 
+Where whole pictures are published, a channel's own page cuts its patches out of these and needs
+a sheet of veils alone; pages on which many channels stand have a strip for each.
+
 The name of a sheet holds a digest of what it shows. A sheet that is there is not made again,
 and a browser never shows an old one.
 """
@@ -8,7 +11,9 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +24,12 @@ from atlas.site.catalogue import Catalogue
 from atlas.site.entries import Reference
 from atlas.site.output import Tree
 
-VERSION = "1"
+VERSION = "2"
 """Raised when sheets look different: it is part of every sheet's name."""
 
-TILE = 128
-"""Side of a patch on a channel's page, in pixels. A multiple of 16: WebP's blocks then end
-where tiles end, and no colour leaks from one to the next."""
-
 THUMB = 64
-"""Side of the largest picture of the data where only thumbnails are published."""
+"""Side of the largest picture of the data where only thumbnails are published. A multiple of 16:
+WebP's blocks then end where patches end, and no colour leaks from one to the next."""
 
 STRIP_TILE = 64
 STRIP = 4
@@ -45,6 +47,19 @@ VEIL_DARKEST = 0.82
 CACHED = 1024
 """Decoded pictures in memory: 150 MB of them at 224 px."""
 
+STRIPS = 4096
+"""Strips that are drawn at once, so that each picture is decoded once for all of them: 200 MB."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A strip that a channel needs."""
+
+    base: str
+    """Its name, but for the digest."""
+    references: Sequence[Reference]
+    """Whose first `STRIP` patches it shows."""
+
 
 class Sheets:
     """Makes sheets of one atlas and puts them into the tree."""
@@ -55,27 +70,61 @@ class Sheets:
         self._pictures: OrderedDict[int, Image.Image] = OrderedDict()
         self._lock = threading.Lock()  # sheets are made in several threads
 
-    def patches(self, base: str, references: Sequence[Reference], tile: int = TILE) -> str:
+    def patches(self, base: str, references: Sequence[Reference], tile: int) -> str:
         """Put a column of patches, best on top, and return its name."""
         tile = min(tile, LONGEST // len(references))
         name = f"{base}-{self._digest(references, tile)}.webp"
         if not self._tree.has_webp(name):
             sheet = Image.new("RGB", (tile, tile * len(references)))
             for place, reference in enumerate(references):
-                sheet.paste(self._patch(reference, tile), (0, place * tile))
+                patch = _cut(self._picture(reference.image), reference.box, tile)
+                sheet.paste(patch, (0, place * tile))
             self._tree.write(name, _webp(sheet, quality=78))
         return name
 
-    def strip(self, base: str, references: Sequence[Reference]) -> str:
-        """Put the first patches side by side and return the name of that picture."""
-        references = references[:STRIP]
-        name = f"{base}-{self._digest(references, STRIP_TILE)}.webp"
-        if not self._tree.has_webp(name):
-            sheet = Image.new("RGBA", (STRIP_TILE * STRIP, STRIP_TILE), (0, 0, 0, 0))
+    def strips(self, wanted: Sequence[Wanted], pool: Executor) -> Iterator[str]:
+        """Put strips, the first patches of each side by side, and yield their names in order."""
+        for start in range(0, len(wanted), STRIPS):
+            some = wanted[start : start + STRIPS]
+            names = [
+                f"{w.base}-{self._digest(w.references[:STRIP], STRIP_TILE)}.webp" for w in some
+            ]
+            missing = [n for n, name in enumerate(names) if not self._tree.has_webp(name)]
+            shown = [some[n].references[:STRIP] for n in missing]
+            drawn = self._draw(shown, pool)
+            written = pool.map(self._write_strip, (names[n] for n in missing), drawn, shown)
+            for _ in written:
+                pass
+            yield from names
+
+    def _draw(self, shown: Sequence[Sequence[Reference]], pool: Executor) -> npt.NDArray[np.uint8]:
+        """Draw strips, picture by picture; return (strips, height, width, 3)."""
+        drawn = np.zeros((len(shown), STRIP_TILE, STRIP * STRIP_TILE, 3), np.uint8)
+        places: dict[int, list[tuple[int, int, Reference]]] = {}
+        for strip, references in enumerate(shown):
             for place, reference in enumerate(references):
-                sheet.paste(self._patch(reference, STRIP_TILE), (place * STRIP_TILE, 0))
-            self._tree.write(name, _webp(sheet, quality=72))
-        return name
+                places.setdefault(reference.image, []).append((strip, place, reference))
+
+        def draw(image: int) -> None:
+            picture = self._decode(image)
+            for strip, place, reference in places[image]:
+                left = place * STRIP_TILE
+                patch = _cut(picture, reference.box, STRIP_TILE)
+                drawn[strip, :, left : left + STRIP_TILE] = np.asarray(patch)
+
+        for _ in pool.map(draw, places):
+            pass
+        return drawn
+
+    def _write_strip(
+        self, name: str, pixels: npt.NDArray[np.uint8], references: Sequence[Reference]
+    ) -> None:
+        strip = Image.fromarray(pixels)
+        if len(references) < STRIP:  # nothing is seen where there is no patch
+            mask = Image.new("L", strip.size)
+            mask.paste(255, (0, 0, len(references) * STRIP_TILE, STRIP_TILE))
+            strip.putalpha(mask)
+        self._tree.write(name, _webp(strip, quality=72))
 
     def shapes(self, base: str, references: Sequence[Reference]) -> str:
         """Put the maps of the first patches side by side, without a pixel of the data."""
@@ -102,37 +151,41 @@ class Sheets:
         digest = hashlib.sha256(masks.tobytes() + VERSION.encode()).hexdigest()[:8]
         name = f"{base}-{digest}.webp"
         if not self._tree.has_webp(name):
-            self._tree.write(name, _webp(veil_column(masks), lossless=True))
+            self._tree.write(name, _webp(veil_column(masks), quality=20, lossless=True))
         return name
 
-    def _patch(self, reference: Reference, tile: int) -> Image.Image:
-        """Return a patch; small ones are scaled up smoothly, large ones without aliasing."""
-        picture = self._picture(reference.image)
-        return picture.resize((tile, tile), Image.Resampling.LANCZOS, box=reference.box)
-
     def _picture(self, image: int) -> Image.Image:
+        """Return a stored picture; the last ones stay in memory."""
         with self._lock:
             if image in self._pictures:
                 self._pictures.move_to_end(image)
                 return self._pictures[image]
-        path = self._catalogue.store.root / self._catalogue.images["path"][image]
-        try:
-            with Image.open(path, formats=["WEBP"]) as file:
-                picture = file.convert("RGB")
-        except OSError as error:
-            raise UserError(
-                f"the stored picture {path} cannot be read: delete it and run `atlas build` again"
-            ) from error
+        picture = self._decode(image)
         with self._lock:
             self._pictures[image] = picture
             if len(self._pictures) > CACHED:
                 self._pictures.popitem(last=False)
         return picture
 
+    def _decode(self, image: int) -> Image.Image:
+        path = self._catalogue.store.root / self._catalogue.images["path"][image]
+        try:
+            with Image.open(path, formats=["WEBP"]) as file:
+                return file.convert("RGB")
+        except OSError as error:
+            raise UserError(
+                f"the stored picture {path} cannot be read: delete it and run `atlas build` again"
+            ) from error
+
     def _digest(self, references: Sequence[Reference], tile: int) -> str:
         digests = self._catalogue.images["sha256"]
         shown = [(digests[r.image], *r.box) for r in references]
         return hashlib.sha256(f"{VERSION} {tile} {shown}".encode()).hexdigest()[:8]
+
+
+def _cut(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> Image.Image:
+    """Return a patch; small ones are scaled up smoothly, large ones without aliasing."""
+    return picture.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 
 def veil_column(masks: npt.NDArray[np.uint8]) -> Image.Image:

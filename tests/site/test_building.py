@@ -121,7 +121,7 @@ def test_without_pictures_only_shapes_are_published(copy, run):
             assert {colour[:3] for _, colour in colours if colour[3]} <= {(120, 120, 120)}
     text = (site / "channels" / "0" / "0.html").read_text("utf-8")
     assert ".png" in text  # the keys by which an owner of the data finds them
-    assert "--b:" in text
+    assert "--x:" in text and "--w:" in text
 
 
 def test_thumbnails_are_small(copy, run):

@@ -120,11 +120,11 @@ def test_switches_show_other_references_and_views(page, site):
     page.get_by_text("activation", exact=True).click()
     assert shown(page, ".plate.activation") == 1
     assert shown(page, ".plate.relevance") == 0
-    patch = page.locator(".plate.activation li b").first
-    image = "e => getComputedStyle(e).backgroundImage"
-    assert "/i/" not in patch.evaluate(image)
+    picture = page.locator(".plate.activation li b img").first
+    size = "e => e.clientWidth / e.parentElement.clientWidth"
+    assert picture.evaluate(size) > 1
     page.get_by_text("whole picture").click()
-    assert "/i/" in patch.evaluate(image)
+    assert picture.evaluate(size) == 1
     page.reload()  # switches are remembered, also from the file system
     assert shown(page, ".plate.activation") == 1
     page.get_by_text("relevance", exact=True).click()

@@ -73,19 +73,13 @@ def background(page, pseudo: str) -> str:
     return page.locator(".plate.relevance li > b").first.evaluate(script)
 
 
-def pictures(page) -> list[str]:
-    """Return the whole pictures that are shown, each of which can be loaded."""
+def pictures(page) -> list[float]:
+    """Return how much wider than its frame each picture is, once all of them have come."""
     return page.evaluate(
         """async () => {
-            const shown = [...document.querySelectorAll(".plate.relevance li > b")]
-                .map((patch) => getComputedStyle(patch).backgroundImage)
-                .filter((image) => image.includes("/i/"));
-            await Promise.all(shown.map((image) => {
-                const picture = new Image();
-                picture.src = image.slice(5, -2);
-                return picture.decode();
-            }));
-            return shown;
+            const shown = [...document.querySelectorAll(".plate.relevance li > b > img")];
+            await Promise.all(shown.map((image) => image.decode()));
+            return shown.map((image) => image.clientWidth / image.parentElement.clientWidth);
         }"""
     )
 
@@ -101,15 +95,15 @@ def test_the_switches_choose_what_is_shown_by_mouse_and_by_keyboard(page, toy_at
     assert shown(page, ".plate.relevance li") == toy.k
     assert page.url.endswith("channels/features.28/1.html")
 
-    assert not pictures(page)
+    assert pictures(page) == pytest.approx([48 / 12] * toy.k, rel=0.02)  # patches of 12 pixels
     assert background(page, "::after") == "none"
     page.get_by_text("concept only").click()
     assert background(page, "::after") == '""'  # the veil
     page.get_by_text("whole picture").click()
-    assert len(pictures(page)) == toy.k
+    assert pictures(page) == [1] * toy.k
 
     page.goto(address(toy_atlas, "channels/features.28/2.html"))  # the choice stays
-    assert len(pictures(page)) == toy.k
+    assert pictures(page) == [1] * toy.k
 
 
 def small(picture: Image.Image) -> np.ndarray:
@@ -120,7 +114,7 @@ def small(picture: Image.Image) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", ["relevance", "activation"])
 @pytest.mark.parametrize("view", ["patch", "concept only"])
-def test_patches_show_their_own_part_of_the_sheets(browser, toy_atlas, toy, mode, view):
+def test_patches_show_their_own_part_of_their_pictures(browser, toy_atlas, toy, mode, view):
     context = browser.new_context(color_scheme="dark")  # the veil is black, as in its file
     page = context.new_page()
     page.goto(address(toy_atlas, "channels/features.28/1.html"))
@@ -129,8 +123,14 @@ def test_patches_show_their_own_part_of_the_sheets(browser, toy_atlas, toy, mode
     page.get_by_text(view, exact=True).click()
 
     folder = toy_atlas.root / "pages" / "channels" / "features.28"
-    with Image.open(next(folder.glob(f"1{mode[0]}-*.webp"))) as column:
-        tiles = np.asarray(column.convert("RGB"), np.float32).reshape(toy.k, column.width, -1, 3)
+    paths = toy_atlas.table("images")["path"].to_pylist()
+    tiles = []
+    for row in toy_atlas.table("references").to_pylist():
+        if (row["layer"], row["channel"], row["mode"]) == ("features.28", 1, mode):
+            box = (row["x0"], row["y0"], row["x1"], row["y1"])
+            with Image.open(toy_atlas.root / paths[row["image"]]) as picture:
+                tile = picture.convert("RGB").resize((120, 120), Image.Resampling.BICUBIC, box=box)
+            tiles.append(np.asarray(tile, np.float32))
     with Image.open(next(folder.glob("1v-*.webp"))) as veils:  # relevance, then activation
         covers = np.asarray(veils)[:, :, 3].reshape(2, toy.k, 18, 18)[int(mode == "activation")]
     expected = []
