@@ -9,6 +9,7 @@ Three tests, each with its controls beside it:
 2. The planted layer of the demo atlas, and its natural channels that are clear, subsampled so
    that every meaning is as frequent.
 3. Detection: does a patch show this?
+4. Scores of names on held-out patches, as `atlas score` gives them, beside another channel's name.
 
 A name is exact when it says all that the patches share and nothing else. The controls are the
 most frequent name, and the same names dealt out anew to other channels or sheets. The names from
@@ -23,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,7 +36,7 @@ from atlas.demo.world import ATTRIBUTES, Picture, draw
 from atlas.naming import answers
 from atlas.patches import views
 from atlas.recipe import recorded
-from atlas.store import Store, names, open_store
+from atlas.store import NAMES, SCORES, Store, journal, names, open_store
 from atlas.vlm import Request, Vlm
 
 SEED = 9_000
@@ -184,16 +186,21 @@ def name_sheets(
 # Channels
 
 
-def truths(store: Store) -> dict[tuple[str, int], tuple[Concept, bool, tuple[str, str]]]:
+def drawn_again(store: Store) -> dict[int, Picture]:
+    """Return the stored pictures with the truth about them, by their rows."""
+    seed = store.manifest()["recipe"]["data"]["seed"]
+    indices = store.table("images")["index"].to_pylist()
+    return {row: draw(seed, index) for row, index in enumerate(indices)}
+
+
+def truths(
+    store: Store, pictures: Mapping[int, Picture], mode: str = "relevance"
+) -> dict[tuple[str, int], tuple[Concept, bool, tuple[str, str]]]:
     """Return what the references of each channel share, whether it is clear, and its meaning."""
-    manifest = store.manifest()
-    seed = manifest["recipe"]["data"]["seed"]
-    images = store.table("images")["index"].to_pylist()
-    pictures = {row: draw(seed, index) for row, index in enumerate(images)}
     rates = base_rates([picture.attributes for picture in pictures.values()])
     seen: dict[tuple[str, int], list[Mapping[str, str]]] = defaultdict(list)
     for row in store.table("references").to_pylist():
-        if row["mode"] == "relevance":
+        if row["mode"] == mode:
             box = (row["x0"], row["y0"], row["x1"], row["y1"])
             seen[row["layer"], row["channel"]].append(shown(pictures[row["image"]], box))
     result = {}
@@ -212,26 +219,75 @@ def truths(store: Store) -> dict[tuple[str, int], tuple[Concept, bool, tuple[str
     return result
 
 
+Scores = Mapping[tuple[str, int], Mapping[str, Any]]
+
+
 def name_channels(
     store: Store, options: argparse.Namespace, method: str
-) -> dict[tuple[str, int], Concept]:
-    """Name all channels of a copy of the atlas; return what is said of each."""
+) -> tuple[dict[tuple[str, int], Concept], Scores]:
+    """Name all channels of a copy of the atlas; return what is said of each, and its scores."""
     overrides = [
         f"naming.method={method}", f"naming.vlm={options.vlm}", f"naming.prompt={options.prompt}",
         f"naming.side={options.side}", f"naming.references={options.references}",
         f"naming.contrast={options.contrast}", f"naming.batch_size={options.batch}",
         f"naming.max_tokens={options.tokens}", "naming.senses=false", "naming.pictures=4000",
+        f"scoring.prompt={options.fits}",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "atlas"
-        shutil.copytree(store.root, copy, ignore=shutil.ignore_patterns("site", "names.jsonl"))
+        shutil.copytree(store.root, copy, ignore=shutil.ignore_patterns("site", NAMES, SCORES))
         here = open_store(copy)
-        pipeline.name(here, recorded(here.manifest(), overrides))
-        return {
+        recipe = recorded(here.manifest(), overrides)
+        pipeline.name(here, recipe)
+        said = {
             (record.layer, record.channel): understood(record.name)
             for record in names.read(here)
             if record.sense is None
         }
+        if method != "vlm":
+            return said, {}
+        pipeline.score(here, recipe)
+        scores = journal.read(here.root / SCORES)
+        return said, {(score["layer"], score["channel"]): score for score in scores}
+
+
+def score_rows(
+    truth: Mapping[tuple[str, int], tuple[Concept, bool, tuple[str, str]]],
+    active: Mapping[tuple[str, int], tuple[Concept, bool, tuple[str, str]]],
+    scores: Scores,
+    pictures: Mapping[int, Picture],
+) -> list[list[object]]:
+    """Return how names of clear channels do beside borrowed ones, and how the truth would do.
+
+    Names are made from relevance references and tested on activations. Where the activation
+    references share nothing of what the relevance references share, no such name can do well.
+    """
+    groups: dict[str, list[list[float]]] = {"all clear channels": []}
+    for address, (shared, clear, _) in truth.items():
+        if not clear or not shared or address not in scores:
+            continue
+        score = scores[address]
+        both = bool(active[address][0] & shared)
+        positive = np.array(score["positive"])
+        attributes = [pictures[image].attributes.items() for image in score["images"]]
+
+        def told(concept: Concept, attributes: list[Any] = attributes) -> list[float]:
+            return [len(concept & set(items)) / max(len(concept), 1) for items in attributes]
+
+        true, borrowed = (
+            average_precision_score(positive, told(concept))
+            for concept in (shared, understood(score["borrowed_name"]))
+        )
+        row = [
+            score["detection"],
+            score["borrowed"],
+            float(score["detection"] > score["borrowed"]),
+            float(true > borrowed),
+        ]
+        groups["all clear channels"].append(row)
+        group = "activation references share it too" if both else "they share nothing of it"
+        groups.setdefault(group, []).append(row)
+    return [[name, len(rows), *np.mean(rows, axis=0).tolist()] for name, rows in groups.items()]
 
 
 def channel_groups(
@@ -358,9 +414,11 @@ def main() -> None:
     )
 
     store = open_store(options.atlas)
-    truth = truths(store)
+    pictures = drawn_again(store)
+    truth, active = truths(store, pictures), truths(store, pictures, "activation")
     groups = channel_groups(truth, random)
-    methods = {method: name_channels(store, options, method) for method in ("vlm", "labels")}
+    said, scores = name_channels(store, options, "vlm")
+    methods = {"vlm": said, "labels": name_channels(store, options, "labels")[0]}
     rows, tables = [], []
     for group, addresses in groups.items():
         for method, said in methods.items():
@@ -380,6 +438,11 @@ def main() -> None:
     found = detect(model, supply, options, random)
     rows = [[kind, found[kind], found[f"{kind}, chance"]] for kind in KINDS[:3]]
     print_table("Detection: average precision", ["attribute", "AUPRC", "chance"], rows)
+    print_table(
+        "Scores of names on held-out patches",
+        ["clear channels", "number", "AUPRC", "another name", "better than it", "truth better"],
+        score_rows(truth, active, scores, pictures),
+    )
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class _Case:
     name: str
     borrowed: str
     trial: Trial
+    images: list[int]  # rows of images.parquet, of the trial's patches
     key: str
 
 
@@ -136,7 +137,8 @@ def _cases(
             prompts.fitting(settings.prompt, shown.view, name).sha256, shown.side,
         )  # fmt: skip
         key = hashlib.sha256(repr(facts).encode()).hexdigest()
-        cases.append(_Case(row, address, name, borrowed, tried, key))
+        images = responses.images[tried.rows].tolist()
+        cases.append(_Case(row, address, name, borrowed, tried, images, key))
     return cases
 
 
@@ -172,6 +174,7 @@ def _score(
         "borrowed_name": case.borrowed,
         "borrowed": metrics.average_precision(control, positive),
         "answers": [round(value, 4) for value in answers.tolist()],
+        "images": case.images,
         "activations": [float(f"{value:.4g}") for value in activations.tolist()],
         "positive": positive.tolist(),
     }
