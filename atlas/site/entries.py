@@ -127,8 +127,26 @@ class Channel:
     @property
     def neighbours(self) -> list[tuple[int, float]]:
         """Rows of the channels with the most similar patches, and the cosine."""
-        rows = self.values["neighbours"] or ()
-        return list(zip(rows, self.values["neighbour_similarities"] or (), strict=True))
+        return self._pairs("neighbours", "neighbour_similarities")
+
+    @property
+    def together(self) -> list[tuple[int, float]]:
+        """Rows of the channels of its layer that fire together with it, and the correlation."""
+        return self._pairs("together", "together_correlations")
+
+    @property
+    def lower(self) -> list[tuple[int, float]]:
+        """Rows of the channels of the layer before that are relevant with it; the correlation."""
+        return self._pairs("lower", "lower_correlations")
+
+    @property
+    def upper(self) -> list[tuple[int, float]]:
+        """Rows of the channels of the layer after that are relevant with it; the correlation."""
+        return self._pairs("upper", "upper_correlations")
+
+    def _pairs(self, rows: str, values: str) -> list[tuple[int, float]]:
+        """Return two columns of lists side by side; nothing where they were not measured."""
+        return list(zip(self.values.get(rows) or (), self.values.get(values) or (), strict=True))
 
     def number(self, column: str) -> float | None:
         """Return a number of the row; None where there is none."""

@@ -35,12 +35,7 @@ class Machine:
         self._tree = tree
         self._citing = citing
 
-    def channel(
-        self,
-        channel: Channel,
-        near: Sequence[tuple[Channel, float]],
-        together: Sequence[tuple[int, int]],
-    ) -> str:
+    def channel(self, channel: Channel) -> str:
         """Write the JSON of a channel and return its address."""
         record = self._catalogue.record(channel)
         values = channel.values
@@ -65,11 +60,14 @@ class Machine:
                 "scores": {name: channel.number(f"score_{name}") for name in SCORES},
                 "statistics": {name: channel.number(name) for name in STATISTICS},
                 "classes": [{"class": label, "share": share} for label, share in channel.classes],
-                "similar": [{"address": _address(c), "cosine": cosine} for c, cosine in near],
-                "together": [
-                    {"address": _address(self._catalogue.channels[row]), "pictures": count}
-                    for row, count in together
-                ],
+                "histogram": {
+                    "edges": values.get("act_edges") or [],
+                    "counts": values.get("act_counts") or [],
+                },
+                "similar": self._pairs(channel.neighbours, "cosine"),
+                "together": self._pairs(channel.together, "correlation"),
+                "lower": self._pairs(channel.lower, "correlation"),
+                "upper": self._pairs(channel.upper, "correlation"),
                 "references": {mode: self._references(channel, mode) for mode in MODES},
                 "naming": record
                 and {
@@ -174,6 +172,10 @@ class Machine:
                 self._tree.write(csv, _csv(table))
             self._tree.link(parquet, source)
         return written
+
+    def _pairs(self, pairs: Sequence[tuple[int, float]], what: str) -> list[dict[str, Any]]:
+        channels = self._catalogue.channels
+        return [{"address": _address(channels[row]), what: value} for row, value in pairs]
 
     def _references(self, channel: Channel, mode: Any) -> list[dict[str, Any]]:
         keys = self._catalogue.images["key"]

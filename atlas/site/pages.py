@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import explanations, search, striking
+from atlas.site import charts, explanations, search, striking
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
-from atlas.site.company import Company
 from atlas.site.entries import Channel, Label, Layer, by_weight
 from atlas.site.kinship import Kin, Kinship
 from atlas.site.machine import Machine
@@ -20,6 +19,9 @@ from atlas.store import MODES
 
 NEIGHBOURS = 6
 """Similar channels on a channel's page, and as many that fire together."""
+
+PASSING = 4
+"""Channels of the layer before, and of the layer after, on a channel's page."""
 
 CLASS_CHANNELS = 6
 """Channels of each layer on a class's page."""
@@ -65,7 +67,6 @@ class Pages:
         self._title = title
         self._description = description
         self._citing = citing
-        self._company = Company(catalogue)
         self._kinship = Kinship(catalogue)
         self._machine = Machine(catalogue, tree, self._citing)
         self._writer = Writer(
@@ -126,14 +127,12 @@ class Pages:
     def _channel(self, channel: Channel) -> None:
         catalogue = self._catalogue
         channels = catalogue.channels
-        near = [  # silent channels have no patches to compare
-            (channels[row], similarity)
-            for row, similarity in channel.neighbours
-            if self._plates.strip(channel) and self._plates.strip(channels[row])
-        ][:NEIGHBOURS]
-        together = self._company.of(channel.row, NEIGHBOURS)
+        near = self._seen(channel, channel.neighbours)[:NEIGHBOURS]
+        together = self._seen(channel, channel.together)[:NEIGHBOURS]
+        lower = self._seen(channel, channel.lower)[:PASSING]
+        upper = self._seen(channel, channel.upper)[:PASSING]
         before, after = channel.row - 1, channel.row + 1
-        json = self._machine.channel(channel, near, together)
+        json = self._machine.channel(channel)
         record = catalogue.record(channel)
         page = self._writer.page(
             channel.link,
@@ -150,14 +149,39 @@ class Pages:
             sets=self._plates.sets(channel),
             classes=[(catalogue.labels[label], share) for label, share in channel.classes],
             neighbours=near,
-            together=[(channels[row], count) for row, count in together],
+            together=together,
+            lower=lower,
+            upper=upper,
+            histogram=self._histogram(channel),
             record=record,
             bibtex=self._citing.bibtex(heading(channel), channel.link, record),
             previous=channels[before] if before >= 0 else None,
             next=channels[after] if after < len(channels) else None,
         )
-        shown = [channel.row, *(other.row for other, _ in near), *(row for row, _ in together)]
-        self._ledger.add(channel.link, shown, self._tree.sizes([page, json]))
+        others = (other.row for other, _ in (*near, *together, *lower, *upper))
+        self._ledger.add(channel.link, [channel.row, *others], self._tree.sizes([page, json]))
+
+    def _seen(
+        self, channel: Channel, pairs: Iterable[tuple[int, float]]
+    ) -> list[tuple[Channel, float]]:
+        """Return the channels of some rows that have something to show; none for a silent one."""
+        channels = self._catalogue.channels
+        if not self._plates.strip(channel):
+            return []
+        found = ((channels[row], value) for row, value in pairs)
+        return [(other, value) for other, value in found if self._plates.strip(other)]
+
+    def _histogram(self, channel: Channel) -> charts.Histogram | None:
+        """Return the drawing of a channel's activation, with its last reference if that fits."""
+        rule = self._catalogue.manifest["activation"]
+        plain = rule["aggregate"] == "max" and not rule["normalize"]
+        found = self._catalogue.references(channel, "activation") if plain else []
+        return charts.histogram(
+            channel.values.get("act_edges") or (),
+            channel.values.get("act_counts") or (),
+            channel.values["images"],
+            found[-1].score if found else None,
+        )
 
     def _layer(self, layer: Layer) -> None:
         layers = self._catalogue.layers

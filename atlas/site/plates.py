@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from atlas.errors import UserError
 from atlas.recipe.publishing import Images
-from atlas.site import text
+from atlas.site import charts, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import Channel, Layer, Reference, by_weight
 from atlas.site.output import Ledger, Tree
@@ -123,7 +123,7 @@ class Plates:
                     senses=any(r.sense is not None for r in references),
                     first=self._words.score(mode, scores[0]),
                     last=self._words.score(mode, scores[-1]),
-                    curve=_curve(scores),
+                    curve=charts.curve(scores),
                 )
             )
             offset += len(references)
@@ -281,11 +281,3 @@ def _key(channel: Channel) -> str:
 def _picture(image: int) -> str:
     """Return the address of a stored picture; short, because pages name it dozens of times."""
     return f"i/{image}.webp"
-
-
-def _curve(scores: list[float]) -> str:
-    """Return scores by rank as points of a drawing: from the highest score down to zero."""
-    highest, lowest = max(scores), min(0.0, scores[-1])
-    last, span = max(len(scores) - 1, 1), (highest - lowest) or 1.0
-    shown = sorted({round(n * last / 12) for n in range(13)} & {*range(len(scores))})
-    return " ".join(f"{100 * n / last:.0f},{30 * (highest - scores[n]) / span:.0f}" for n in shown)

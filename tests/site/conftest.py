@@ -33,6 +33,28 @@ NAMES = [
 ]
 
 
+def company(channels: list[tuple[str, int]], rng: np.random.Generator) -> dict[str, list]:
+    """Histograms, and every channel of the layer and of those beside it as company."""
+    layers = list(LAYERS)
+
+    def rows(place: int) -> list[int]:
+        name = layers[place] if 0 <= place < len(layers) else None
+        return [row for row, (layer, _) in enumerate(channels) if layer == name]
+
+    columns: dict[str, list] = {"act_edges": [], "act_counts": []}
+    for row, (layer, _) in enumerate(channels):
+        place = layers.index(layer)
+        own = [other for other in rows(place) if other != row]
+        found = {"together": own, "lower": rows(place - 1), "upper": rows(place + 1)}
+        for name, others in found.items():
+            columns.setdefault(name, []).append(others)
+            values = sorted(rng.random(len(others)), reverse=True)
+            columns.setdefault(f"{name}_correlations", []).append(values)
+        columns["act_edges"].append([2.0, 2.5, 3.0, 3.5, 4.0, 5.0])
+        columns["act_counts"].append([7, 0, 9, 1, 2])
+    return columns
+
+
 def make_atlas(root: Path) -> Store:
     store = Store(root)
     rng = np.random.default_rng(5)
@@ -78,6 +100,7 @@ def make_atlas(root: Path) -> Store:
             "rel_abs_mean": rng.random(len(channels)) / 100,
             "top_classes": top.tolist(),
             "top_class_shares": [shares[rows, c].tolist() for c, rows in enumerate(top)],
+            **company(channels, rng),
             "neighbours": nearest,
             "neighbour_similarities": [
                 sorted(rng.random(len(rows)), reverse=True) for rows in nearest

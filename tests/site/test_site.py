@@ -123,6 +123,31 @@ def test_a_channel_page_shows_both_sets_with_ranks_scores_and_texts(toy_atlas, c
     assert "no references" in silent.text
 
 
+def test_a_channel_page_shows_its_company_and_its_histogram(toy_atlas, crawl):
+    page = crawl.parse(toy_atlas.root / "site" / "channels" / "features.28" / "1.html")
+    names = [a["href"] for a in page.all("a") if a.get("class") == "face"]
+    lower = [name for name in names if "/features.0/" in name]
+    assert len(lower) >= 3 and any("we" in name for name in names)
+    assert "features.0, the layer before" in page.text
+    drawing = next(a for a in page.all("svg") if "Histogram" in (a.get("aria-label") or ""))
+    assert drawing["aria-label"].endswith("from 2.00 to 5.00; most often between 3.00 and 3.50")
+    assert "21\u00a0% have no positive output" in page.text  # 5 of 24 pictures
+    marks = [a for a in page.all("path") if a.get("class") == "mark"]
+    assert marks == []  # the last reference, at 0.0042, is in no bin
+
+
+def test_a_histogram_is_drawn_to_scale():
+    from atlas.site import charts
+
+    drawn = charts.histogram([1, 1.25, 1.5, 1.75, 2], [5, 10, 0, 1], 32, 1.625)
+    assert drawn.path == "M0 30V15.0h25.00V0.0h25.00V30.0h25.00V27.0h25.00V30z"
+    assert (drawn.low, drawn.high, drawn.most) == (1, 2, (1.25, 1.5))
+    assert drawn.silent == 0.5
+    assert drawn.mark == 62.5
+    assert charts.histogram([1, 2], [3], 3, 2.0).mark == 100
+    assert charts.histogram([], [], 3, None) is None
+
+
 def test_strips_show_the_first_patches(toy_atlas):
     store = toy_atlas
     strip = next((store.root / "pages/channels/features.0").glob("0s-*.webp"))
