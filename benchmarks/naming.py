@@ -21,13 +21,13 @@ import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from rightness import KINDS, Concept, Named, dealt_anew, exact, majority, per_attribute, understood
 from sklearn.metrics import average_precision_score
 
 from atlas import pipeline, prompts, vlm
@@ -40,46 +40,6 @@ from atlas.store import NAMES, SCORES, Store, journal, names, open_store
 from atlas.vlm import Request, Vlm
 
 SEED = 9_000
-KINDS = ("colour", "texture", "shape", "background")
-
-OTHER_WORDS = {
-    "disc": "circle", "round": "circle", "circular": "circle", "ball": "circle", "dot": "dotted",
-    "triangular": "triangle", "starry": "star", "plus": "cross", "cruciform": "cross",
-    "squared": "square", "rectangle": "square", "solid": "plain", "uniform": "plain",
-    "stripe": "striped", "stripy": "striped", "check": "checked", "checkered": "checked",
-    "checkerboard": "checked", "chequered": "checked", "polka": "dotted", "spotted": "dotted",
-    "chevron": "zigzag", "zig": "zigzag", "teal": "turquoise", "cyan": "turquoise",
-    "violet": "purple", "magenta": "pink", "brick": "bricks", "wave": "waves", "wavy": "waves",
-    "cloud": "clouds", "cloudy": "clouds", "pebble": "pebbles", "stones": "pebbles",
-    "rainy": "rain",
-}  # fmt: skip
-"""Other words for the same values, as general models use them."""
-
-Concept = frozenset[tuple[str, str]]
-
-
-def understood(name: str | None) -> Concept:
-    """Return the attributes that a name speaks of."""
-    if not name:
-        return frozenset()
-    kinds = {value: kind for kind in KINDS for value in ATTRIBUTES[kind]}
-    said = "".join(c if c.isalnum() else " " for c in name.casefold()).split()
-    found = set()
-    for word in said:
-        forms = (word, word.removesuffix("s"), word.removesuffix("es"))
-        value = next((v for f in forms if (v := OTHER_WORDS.get(f, f)) in kinds), None)
-        if value is not None and (kinds[value] != "background" or "background" in said):
-            found.add((kinds[value], value))
-    return frozenset(found)
-
-
-@dataclass(frozen=True)
-class Named:
-    """What was said of a sheet or channel, and what is true."""
-
-    group: str
-    truth: Concept
-    said: Concept
 
 
 # Sheets
@@ -194,7 +154,7 @@ def drawn_again(store: Store) -> dict[int, Picture]:
 
 
 def truths(
-    store: Store, pictures: Mapping[int, Picture], mode: str = "relevance"
+    store: Store, pictures: Mapping[int, Picture], mode: str
 ) -> dict[tuple[str, int], tuple[Concept, bool, tuple[str, str]]]:
     """Return what the references of each channel share, whether it is clear, and its meaning."""
     rates = base_rates([picture.attributes for picture in pictures.values()])
@@ -229,7 +189,8 @@ def name_channels(
     overrides = [
         f"naming.method={method}", f"naming.vlm={options.vlm}", f"naming.prompt={options.prompt}",
         f"naming.side={options.side}", f"naming.references={options.references}",
-        f"naming.contrast={options.contrast}", f"naming.batch_size={options.batch}",
+        f"naming.contrast={options.contrast}", f"naming.mode={options.mode}",
+        f"naming.batch_size={options.batch}",
         f"naming.max_tokens={options.tokens}", "naming.senses=false", "naming.pictures=4000",
         f"scoring.prompt={options.fits}",
     ]  # fmt: skip
@@ -259,8 +220,8 @@ def score_rows(
 ) -> list[list[object]]:
     """Return how names of clear channels do beside borrowed ones, and how the truth would do.
 
-    Names are made from relevance references and tested on activations. Where the activation
-    references share nothing of what the relevance references share, no such name can do well.
+    Names are tested on activations. Where the activation references share nothing of what the
+    relevance references share, a name made from these cannot do well, however right.
     """
     groups: dict[str, list[list[float]]] = {"all clear channels": []}
     for address, (shared, clear, _) in truth.items():
@@ -335,41 +296,6 @@ def detect(
 # Tables
 
 
-def exact(named: Sequence[Named]) -> float:
-    """Return the share of names that say what is shared and nothing else."""
-    return float(np.mean([one.truth == one.said for one in named]))
-
-
-def majority(named: Sequence[Named]) -> float:
-    """Return the share of truths that are the most frequent one."""
-    return Counter(one.truth for one in named).most_common(1)[0][1] / len(named)
-
-
-def dealt_anew(named: Sequence[Named], random: np.random.Generator) -> float:
-    """Return the share that is exact when names go to others of the same group."""
-    said = [named[row].said for row in random.permutation(len(named))]
-    return float(np.mean([one.truth == other for one, other in zip(named, said, strict=True)]))
-
-
-def per_attribute(named: Sequence[Named]) -> list[tuple[str, float, float]]:
-    """Return precision and recall of each attribute, averaged over its values."""
-    rows = []
-    for kind in KINDS:
-        precisions, recalls = [], []
-        for value in ATTRIBUTES[kind]:
-            item = (kind, value)
-            hits = sum(item in one.truth and item in one.said for one in named)
-            said = sum(item in one.said for one in named)
-            true = sum(item in one.truth for one in named)
-            if said:
-                precisions.append(hits / said)
-            if true:
-                recalls.append(hits / true)
-        if recalls:
-            rows.append((kind, float(np.mean(precisions or [0.0])), float(np.mean(recalls))))
-    return rows
-
-
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a Markdown table; numbers with three digits."""
     print(f"\n{title}\n")
@@ -389,6 +315,7 @@ def main() -> None:
     parser.add_argument("--fits", default="fits-brief")
     parser.add_argument("--side", type=int, default=48)
     parser.add_argument("--references", type=int, default=9)
+    parser.add_argument("--mode", choices=["relevance", "activation"], default="relevance")
     parser.add_argument("--contrast", type=int, default=0)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=60)
@@ -398,7 +325,9 @@ def main() -> None:
     loading = vlm.Loading(options.vlm, batch_size=options.batch, max_tokens=options.tokens)
     model = vlm.load(loading)
     supply = Supply(6_000)
-    print(f"{options.vlm}, prompt {options.prompt}, {options.references} references")
+    print(
+        f"{options.vlm}, prompt {options.prompt}, {options.references} references by {options.mode}"
+    )
 
     sheets, shuffled = name_sheets(model, supply, options, random)
     rows = []
@@ -415,7 +344,8 @@ def main() -> None:
 
     store = open_store(options.atlas)
     pictures = drawn_again(store)
-    truth, active = truths(store, pictures), truths(store, pictures, "activation")
+    truth = truths(store, pictures, options.mode)
+    active = truths(store, pictures, "activation")
     groups = channel_groups(truth, random)
     said, scores = name_channels(store, options, "vlm")
     methods = {"vlm": said, "labels": name_channels(store, options, "labels")[0]}
