@@ -61,6 +61,13 @@ if (cited && page && cited !== page.dataset.version) {
   note.textContent =
     `The citation that you follow is of version ${cited} of this atlas; ` +
     `this is version ${page.dataset.version}. The channel is the same, its numbers may differ.`;
+  if ((page.dataset.older ?? "").split(" ").includes(cited)) {
+    const link = document.createElement("a");
+    const path = location.pathname.slice(new URL(root).pathname.length);
+    link.href = new URL(`${cited}/${path}`, root);
+    link.textContent = "The page as it was cited.";
+    note.append(" ", link);
+  }
   page.prepend(note);
 }
 

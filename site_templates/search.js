@@ -43,6 +43,13 @@
     text: data.labels[label].toLowerCase(),
     link: `${up}classes/${label}.html`,
   }));
+  const explanations = data.explanations.map(([id, target, picture, concepts]) => ({
+    target,
+    picture,
+    text: [target, picture, ...concepts.map((at) => channels[at].title)].join(" ").toLowerCase(),
+    link: `${up}explanations/${id}.html`,
+    image: `${up}explanations/${id}/picture.webp`,
+  }));
 
   const make = (tag, name, text) => {
     const element = document.createElement(tag);
@@ -51,7 +58,8 @@
     return element;
   };
 
-  // Facets: layer, state of the name, several senses, least score.
+  // Facets: kind of page, layer, state of the name, several senses, least score. All but the first
+  // speak of channels alone.
 
   const select = (label, options) => {
     const holder = make("label", "", `${label} `);
@@ -65,6 +73,10 @@
     facets.append(holder);
     return input;
   };
+  const kind = select("Find", [
+    ["", "everything"], ["channels", "channels"], ["classes", "classes"],
+    ...(explanations.length ? [["explanations", "explanations"]] : []),
+  ]);
   const layer = select("Layer", [["", "all"], ...data.layers.map(([name], n) => [n, name])]);
   const states = [...new Set(data.status)].sort();
   const state = states.length > 1
@@ -112,22 +124,31 @@
     const words = query.split(/\s+/).filter(Boolean).map(singular);
     const direct = jump(query);
     const filtered = layer.value || state?.value || several?.value || least?.value;
-    if (!words.length && !filtered) return { direct, list: [], labels: [], idle: true };
+    if (!words.length && !filtered && !kind.value) {
+      return { direct, list: [], labels: [], explained: [], idle: true };
+    }
     const allowed = (c) =>
       (!layer.value || c.position === +layer.value) &&
       (!state?.value || c.status === +state.value) &&
       (!several?.value || c.sense) &&
       (!least?.value || c.score >= +least.value);
+    const wanted = (name) => !kind.value || kind.value === name;
     const ranks = []; // of each rank the channels, by falling share
-    for (const channel of direct.length ? direct : byShare) {
+    for (const channel of !wanted("channels") ? [] : direct.length ? direct : byShare) {
       if (!allowed(channel)) continue;
       const sum = direct.length || !words.length ? 1 : rank(channel, words, query);
       if (sum) (ranks[sum] ??= []).push(channel);
     }
-    const labels = words.length && !direct.length && !filtered
-      ? classes.filter((label) => words.every((word) => label.text.includes(word)))
-      : [];
-    return { direct, list: ranks.reverse().flat(), labels };
+    const others = (name, list) =>
+      wanted(name) && !direct.length && !filtered && (words.length || kind.value)
+        ? list.filter(({ text }) => words.every((word) => text.includes(word)))
+        : [];
+    return {
+      direct,
+      list: ranks.reverse().flat(),
+      labels: others("classes", classes),
+      explained: others("explanations", explanations),
+    };
   };
 
   const item = (channel) => {
@@ -165,24 +186,42 @@
     return holder;
   };
 
+  const card = (what, name, link) => {
+    const holder = make("a", "label", `${what} `);
+    holder.href = link;
+    holder.append(make("bdi", "", name));
+    return holder;
+  };
+  const explanation = ({ target, picture, link, image }) => {
+    const holder = card("Explanation", target, link);
+    const shown = make("img");
+    Object.assign(shown, { src: image, width: 64, height: 64, loading: "lazy", alt: "" });
+    holder.prepend(shown);
+    holder.append(" ", make("bdi", "file", picture));
+    return holder;
+  };
   const show = () => {
-    const { list, labels, idle } = search();
-    const entries = labels.slice(0, 4).map((label) => {
-      const link = make("a", "label", "Class ");
-      link.href = label.link;
-      link.append(make("bdi", "", label.name));
-      return link;
-    });
-    entries.push(...list.slice(0, MOST).map(item));
-    hits.replaceChildren(...entries.map(line));
-    more.hidden = list.length <= MOST;
+    const { list, labels, explained, idle } = search();
+    const most = kind.value ? MOST : 4; // of those that are not channels
+    const pages = (from, to) => [
+      ...labels.slice(from, to).map(({ name, link }) => card("Class", name, link)),
+      ...explained.slice(from, to).map(explanation),
+    ];
+    hits.replaceChildren(...[...pages(0, most), ...list.slice(0, MOST).map(item)].map(line));
+    const longest = kind.value ? Math.max(labels.length, explained.length) : 0;
+    more.hidden = Math.max(list.length, longest) <= MOST;
     more.onclick = () => {
       more.hidden = true;
-      hits.append(...list.slice(MOST, 500).map((channel) => line(item(channel))));
+      const others = kind.value ? pages(most, 500) : [];
+      hits.append(...[...others, ...list.slice(MOST, 500).map(item)].map(line));
     };
+    const counts = [
+      [list.length, "channel", "channels"],
+      [labels.length, "class", "classes"],
+      [explained.length, "explanation", "explanations"],
+    ].filter(([count, , many]) => count || many === (kind.value || "channels"));
     found.textContent = idle ? "" :
-      `${list.length} ${list.length === 1 ? "channel" : "channels"}` +
-      (labels.length ? `, ${labels.length} ${labels.length === 1 ? "class" : "classes"}` : "");
+      counts.map(([count, one, many]) => `${count} ${count === 1 ? one : many}`).join(", ");
     form.classList.toggle("busy", !idle);
   };
 

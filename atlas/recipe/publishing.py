@@ -44,6 +44,10 @@ class Cite:
     url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
     """Where its site is published; permalinks begin with it."""
 
+    older: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")], ...] = ()
+    """Earlier versions, the last parts of their ids, whose sites are kept in folders of these names
+    beside index.html: citations of them lead on to the page as it was."""
+
     doi: str = ""
     """Of the atlas, as 10.5281/zenodo.1234567."""
 

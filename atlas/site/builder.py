@@ -58,9 +58,8 @@ def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
         "site_dir": "site",
     }
     base["theme"]["custom_dir"] = THEME
-    if (root / "pages" / "explanations" / "index.md").is_file():
-        after = next(n for n, entry in enumerate(base["nav"]) if "Classes" in entry) + 1
-        base["nav"].insert(after, {"Explanations": "explanations/index.md"})
+    if not (root / "pages" / "explanations" / "index.md").is_file():
+        base["nav"] = [entry for entry in base["nav"] if "Explanations" not in entry]
     comment = "# Made by `atlas site` from the base configuration; changes here are lost.\n"
     text_of_base: str = yaml.safe_dump(base, allow_unicode=True, sort_keys=False)
     Tree(root / THEME).write(

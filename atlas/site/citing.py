@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from atlas import cite
 from atlas.contents import Contents
-from atlas.site import text
+from atlas.site import deposit, text
 from atlas.site.entries import Channel
 from atlas.store import Store
 from atlas.store.names import NameRecord
@@ -25,6 +25,7 @@ class Citing:
         measured = store.table_path("images").stat().st_mtime
         self._measured = datetime.fromtimestamp(measured, UTC).date().isoformat()
         self.version = self._whole.atlas_id.rpartition("-")[2]
+        self.older: tuple[str, ...] = tuple(self._given.get("older") or ())
 
     @property
     def basis(self) -> list[object]:
@@ -60,6 +61,14 @@ class Citing:
     def whole(self) -> str:
         """Return an entry for the atlas."""
         return cite.bibtex(self._whole).strip()
+
+    def deposits(self, abstract: str) -> dict[str, str]:
+        """Return the files by which archives know the atlas, by their names."""
+        terms = str(self._given.get("license") or "")
+        return {
+            deposit.CFF: deposit.cff(self._whole, abstract, terms),
+            deposit.ZENODO: deposit.zenodo(self._whole, abstract, terms),
+        }
 
     def _of(self, what: str, link: str, record: NameRecord | None) -> cite.Citation:
         note = self._whole.note.partition("; names by ")[0].removesuffix(".")

@@ -174,23 +174,8 @@ class Explanation:
         )
 
 
-def write(
-    root: Path,
-    catalogue: Catalogue,
-    tree: Tree,
-    ledger: Ledger,
-    writer: Writer,
-    plates: Plates,
-    citing: Citing,
-) -> int:
-    """Write the pages of all explanations and one that lists them; return how many there are.
-
-    Parameters
-    ----------
-    root : Path
-        The atlas directory.
-    catalogue, tree, ledger, writer, plates, citing
-        As the other pages have them.
+def read(root: Path, catalogue: Catalogue) -> list[Explanation]:
+    """Return the explanations of an atlas directory.
 
     Raises
     ------
@@ -198,9 +183,29 @@ def write(
         A file of an explanation is missing or damaged.
     """
     channels = {(one.layer.name, one.channel): one for one in catalogue.channels}
-    found = list(_all(root / EXPLANATIONS, channels, str(catalogue.manifest["id"])))
+    return list(_all(root / EXPLANATIONS, channels, str(catalogue.manifest["id"])))
+
+
+def write(
+    found: Sequence[Explanation],
+    catalogue: Catalogue,
+    tree: Tree,
+    ledger: Ledger,
+    writer: Writer,
+    plates: Plates,
+    citing: Citing,
+) -> None:
+    """Write the pages of all explanations and one that lists them, if there are any.
+
+    Parameters
+    ----------
+    found : sequence of Explanation
+        What `read` returned.
+    catalogue, tree, ledger, writer, plates, citing
+        As the other pages have them.
+    """
     if not found:
-        return 0
+        return
     for name in ASSETS:
         tree.write(f"assets/{name}", (shipped("site_templates") / name).read_bytes())
     for place, one in enumerate(found):
@@ -238,7 +243,6 @@ def write(
         "Single pictures, and the concepts that the network's answers rest on.",
         explanations=found,
     )
-    return len(found)
 
 
 def _all(

@@ -1,6 +1,6 @@
 """Write every page of an atlas: what each shows, and which channels it speaks of."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
@@ -9,6 +9,7 @@ from atlas.site import charts, explanations, search, striking
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
 from atlas.site.entries import Channel, Label, Layer, by_weight
+from atlas.site.explanations import Explanation
 from atlas.site.kinship import Kin, Kinship
 from atlas.site.machine import Machine
 from atlas.site.output import Ledger, Tree
@@ -93,6 +94,8 @@ class Pages:
             self._tree.write(f"assets/{name}", (templates / name).read_bytes())
         styles = [(templates / "css" / f"{name}.css").read_text("utf-8") for name in STYLES]
         self._tree.write("assets/atlas.css", "\n".join(styles))
+        for name, content in self._citing.deposits(self._description).items():
+            self._tree.write(name, content)
         catalogue = self._catalogue
         for channel in tqdm(catalogue.channels, desc="pages", unit=" channels"):
             if not self._unchanged(channel.link):
@@ -107,9 +110,10 @@ class Pages:
                 before = seen[place - 1] if place else None
                 after = seen[place + 1] if place + 1 < len(seen) else None
                 self._label(label, before, after, pictures.get(label.label, []))
-        self._overviews(pictures)
+        explained = explanations.read(catalogue.store.root, catalogue)
+        self._overviews(pictures, explained)
         explanations.write(
-            catalogue.store.root,
+            explained,
             catalogue,
             self._tree,
             self._ledger,
@@ -234,14 +238,14 @@ class Pages:
         shown |= {spot.channel.row for spot in spots} | _rows(kin)
         self._ledger.add(link, shown, self._tree.sizes([page, json]))
 
-    def _overviews(self, pictures: dict[int, list[int]]) -> None:
+    def _overviews(self, pictures: dict[int, list[int]], explained: Sequence[Explanation]) -> None:
         catalogue, title = self._catalogue, self._title
         columns = [(layer, self._plates.column(layer)) for layer in catalogue.layers]
         by_layer = [
             (layer, by_weight([catalogue.channels[row] for row in layer.rows])[:LAYER_FACES])
             for layer in catalogue.layers
         ]
-        data = search.script(catalogue, self._plates.strip)
+        data = search.script(catalogue, self._plates.strip, explained)
         self._tree.write("assets/search-data.js", data)
         write = self._writer.page
         write(
@@ -269,7 +273,12 @@ class Pages:
             seen=catalogue.seen,
             faces={label: images[0] for label, images in pictures.items()},
         )
-        write("search.html", "search.html", "Search", f"Find channels and classes of {title}.")
+        write(
+            "search.html",
+            "search.html",
+            "Search",
+            f"Find channels, classes and explanations of {title}.",
+        )
         example = catalogue.channels[0] if catalogue.channels else None
         for name, heading_, about in (
             ("guide", "How to read it", "What the pages show and how far it can be trusted."),

@@ -6,18 +6,25 @@ columns, in the order of the layers, so that addresses need not be said and colu
 
 import json
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
+from atlas.site import text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import Channel
+from atlas.site.explanations import Explanation
 
 CLASSES = 3
 """Classes by which a channel is found."""
 
 
-def script(catalogue: Catalogue, strip: Callable[[Channel], str | None]) -> str:
+def script(
+    catalogue: Catalogue,
+    strip: Callable[[Channel], str | None],
+    explanations: Sequence[Explanation],
+) -> str:
     """Return the script that gives the search its data."""
     channels = [catalogue.channels[row] for layer in catalogue.layers for row in layer.rows]
+    places = {channel.row: place for place, channel in enumerate(channels)}
     data = {
         "layers": [
             [layer.shown, layer.slug, round(layer.depth, 2), len(layer.rows)]
@@ -37,20 +44,28 @@ def script(catalogue: Catalogue, strip: Callable[[Channel], str | None]) -> str:
         "classes": [[label for label, _ in channel.classes[:CLASSES]] for channel in channels],
         "labels": {label.label: label.shown for label in catalogue.labels.values()},
         "seen": [label.label for label in catalogue.seen],
+        "explanations": [_explanation(one, places) for one in explanations],
     }
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"window.conceptAtlas={safe(text)};\n"
+    said = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"window.conceptAtlas={safe(said)};\n"
 
 
-def safe(text: str) -> str:
+def safe(json_: str) -> str:
     """Return JSON as a script may contain it, inside a page or in a file."""
     return (
-        text.replace("<", "\\u003c")
+        json_.replace("<", "\\u003c")
         .replace(">", "\\u003e")
         .replace("&", "\\u0026")
         .replace("\u2028", "\\u2028")
         .replace("\u2029", "\\u2029")
     )
+
+
+def _explanation(one: Explanation, places: Mapping[int, int]) -> list[object]:
+    """Return the id, what the network says, the picture, and the channels that it speaks of."""
+    concepts = {(concept.layer, concept.channel) for concept in one.found.concepts}
+    spoken_of = sorted(places[one.channels[address].row] for address in concepts)
+    return [one.found.id, text.clip(text.plain(one.found.target.name)), one.name, spoken_of]
 
 
 def _status(channel: Channel) -> int:

@@ -280,3 +280,16 @@ def resolve(page: Path, target: str) -> Path | None:
     if parts.scheme or parts.netloc or not parts.path:
         return None
     return (page.parent / unquote(parts.path)).resolve()
+
+
+@pytest.fixture(scope="session")
+def explained(built, run, pictures, tmp_path_factory) -> Path:
+    """The atlas of the project with two explained pictures, and its site."""
+    import shutil
+
+    out = shutil.copytree(built, tmp_path_factory.mktemp("explained") / "atlas")
+    chosen = [next((pictures / kind).glob("*.png")) for kind in ("disc", "stripe")]
+    for command in (("explain", out, *chosen), ("site", out)):
+        result = run(*command)
+        assert result.returncode == 0, result.stderr
+    return out

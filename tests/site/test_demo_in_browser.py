@@ -84,6 +84,21 @@ def test_facets_narrow_the_search(page, site):
     assert shown(page, ".hits .face") == 1
 
 
+def test_explanations_are_found_by_what_they_speak_of(page, explained):
+    page.goto((explained / "site" / "search.html").resolve().as_uri())
+    page.get_by_label("Find").select_option("explanations")
+    every = shown(page, ".hits .label")
+    assert every >= 1 and shown(page, ".hits .face") == 0
+    assert page.locator(".found").inner_text().startswith(str(every))
+    said = page.locator(".hits .label bdi").first.inner_text()
+    page.get_by_label("Find").select_option("")
+    page.locator("#q").fill(said)
+    assert f"Explanation {said}" in page.locator(".hits").inner_text()
+    page.locator(".hits .label", has_text="Explanation").first.click()
+    page.wait_for_url("**/explanations/*.html")
+    assert said in page.locator("h1").inner_text()
+
+
 def test_hostile_names_are_text_in_the_search(page, site, hostile):
     page.goto(site + "search.html")
     for name in hostile:

@@ -1,0 +1,97 @@
+"""What archives read of an atlas is what they accept, whatever its recipe says."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from atlas.store import open_store
+
+# Of https://citation-file-format.github.io (CC BY 4.0).
+CFF = json.loads((Path(__file__).parent / "cff-1.2.0.json").read_text("utf-8"))
+
+# https://developers.zenodo.org, deposit metadata: the attributes that a data set may have.
+ZENODO = {
+    *("upload_type", "publication_date", "title", "creators", "description", "access_right"),
+    *("license", "keywords", "notes", "related_identifiers", "contributors", "references"),
+    *("version", "language", "communities", "doi", "subjects", "method"),
+}
+REQUIRED = {"upload_type", "title", "creators", "description"}
+RELATIONS = {
+    *("isCitedBy", "cites", "isSupplementTo", "isNewVersionOf", "isPartOf", "hasPart"),
+    *("isIdenticalTo", "isDerivedFrom", "isSourceOf", "isDocumentedBy"),
+}
+
+CITES = {
+    "nothing given": {},
+    "everything given": {
+        "title": "Atlas & <b>things</b>: {{ 7*7 }}",
+        "authors": ["Hopper, Grace", "The <i>Makers</i>", "סופר, שם"],
+        "date": "2026-11-21",
+        "url": "https://example.org/atlas",
+        "doi": "10.5281/zenodo.1234567",
+        "license": "CC-BY-4.0",
+        "older": ["01234567"],
+    },
+    "a year alone": {"date": "2026", "authors": ["Lovelace, Ada"]},
+}
+
+
+@pytest.fixture(scope="module", params=CITES)
+def site(request, built, run, tmp_path_factory) -> tuple[dict, Path]:
+    import shutil
+
+    given = CITES[request.param]
+    out = shutil.copytree(built, tmp_path_factory.mktemp("deposit") / "atlas")
+    store = open_store(out)
+    manifest = store.manifest()
+    recipe = manifest["recipe"]
+    store.write_manifest({**manifest, "recipe": {**recipe, "cite": {**recipe["cite"], **given}}})
+    result = run("site", out)
+    assert result.returncode == 0, result.stderr
+    return given, out / "site"
+
+
+def test_citation_cff_is_valid(site):
+    given, folder = site
+    entry = yaml.safe_load((folder / "CITATION.cff").read_text("utf-8"))
+    jsonschema.Draft7Validator.check_schema(CFF)
+    checker = jsonschema.Draft7Validator(CFF, format_checker=jsonschema.FormatChecker())
+    assert [error.message for error in checker.iter_errors(entry)] == []
+    assert entry["type"] == "dataset"
+    assert entry["version"] == entry["identifiers"][0]["value"].rpartition("-")[2]
+    if given.get("title"):
+        assert entry["title"] == given["title"]
+        assert entry["authors"] == [
+            {"family-names": "Hopper", "given-names": "Grace"},
+            {"name": "The <i>Makers</i>"},
+            {"family-names": "סופר", "given-names": "שם"},
+        ]
+        assert entry["doi"] == given["doi"]
+        assert entry["url"].startswith("https://example.org/atlas/index.html?v=")
+    assert entry.get("date-released") != "2026"
+
+
+def test_zenodo_json_has_what_zenodo_knows(site):
+    given, folder = site
+    entry = json.loads((folder / ".zenodo.json").read_text("utf-8"))
+    assert REQUIRED <= entry.keys() <= ZENODO
+    assert entry["upload_type"] == "dataset"
+    assert all(set(creator) == {"name"} and creator["name"] for creator in entry["creators"])
+    assert all(one["relation"] in RELATIONS for one in entry["related_identifiers"])
+    assert ("license" in entry) == (entry.get("access_right") == "open") == ("license" in given)
+    assert "<script" not in entry["description"] and "<b>" not in entry["description"]
+    if "license" in given:
+        assert [creator["name"] for creator in entry["creators"]] == given["authors"]
+
+
+def test_both_are_told_of_and_older_versions_too(site):
+    given, folder = site
+    page = (folder / "cite.html").read_text("utf-8")
+    assert 'href="CITATION.cff"' in page and 'href=".zenodo.json"' in page
+    assert ('href="01234567/index.html"' in page) == ("older" in given)
+    assert ('data-older="01234567"' in (folder / "index.html").read_text("utf-8")) == (
+        "older" in given
+    )
