@@ -1,8 +1,10 @@
 """The pages: sound, complete, and safe whatever the names are."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -88,6 +90,23 @@ def faults(site: Path) -> list[str]:
     return found
 
 
+def search_faults(site: Path) -> list[str]:
+    """Return the pages and pictures that the search would lead to and that are missing."""
+    script = (site / "assets" / "search-data.js").read_text("utf-8")
+    data = json.loads(script.removeprefix("window.conceptAtlas=").removesuffix(";\n"))
+    numbers, strips = iter(data["numbers"]), iter(data["strips"])
+    found = []
+    for _, slug, _, count in data["layers"]:
+        for number, strip in zip(islice(numbers, count), islice(strips, count), strict=True):
+            found.append(f"channels/{slug}/{number}.html")
+            if strip:
+                found.append(f"channels/{slug}/{number}s-{strip}.webp")
+    found += [f"classes/{label}.html" for label in data["seen"]]
+    for name, *_ in data["explanations"]:
+        found += [f"explanations/{name}.html", f"explanations/{name}/picture.webp"]
+    return [name for name in found if not (site / name).is_file()]
+
+
 @pytest.fixture(scope="module")
 def pages(planted) -> dict[str, Page]:
     return crawl(planted / "site")
@@ -96,6 +115,23 @@ def pages(planted) -> dict[str, Page]:
 def test_the_crawler_finds_nothing_wrong(built, planted):
     assert faults(built / "site") == []
     assert faults(planted / "site") == []
+
+
+def test_the_search_leads_nowhere_that_is_not(planted, explained):
+    assert search_faults(planted / "site") == []
+    assert search_faults(explained / "site") == []
+    assert faults(explained / "site") == []
+
+
+def test_the_crawler_finds_nothing_wrong_with_the_demo():
+    """With the whole of it, where it is built; ATLAS_DEMO is another atlas to look at."""
+    built_by_make = Path(__file__).parents[2] / "build" / "out" / "demo"
+    site = Path(os.environ.get("ATLAS_DEMO", built_by_make)) / "site"
+    if not site.is_dir():
+        pytest.skip("the demo is not built: make demo")
+    assert len(list(site.rglob("*.html"))) > 10
+    assert faults(site) == []
+    assert search_faults(site) == []
 
 
 def test_every_channel_and_class_has_its_page(planted, pages):
