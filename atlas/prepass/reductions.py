@@ -48,9 +48,16 @@ def reduce(maps: Tensor, counting: bool) -> tuple[Tensor, Tensor, Tensor | None]
     tuple of Tensor
         (pictures, channels) each: float32, float32, int32.
     """
-    flat = maps.flatten(2)
-    largest, total = flat.amax(dim=2).float(), flat.sum(dim=2, dtype=torch.float32)
-    return largest, total, _positive(maps) if counting else None
+    # On a CPU picture by picture: a map may still be in the cache when it is read again.
+    parts = [maps[i : i + 1] for i in range(len(maps))] if maps.device.type == "cpu" else [maps]
+    largest, totals, counts = [], [], []
+    for part in parts:
+        flat = part.flatten(2)
+        largest.append(flat.amax(dim=2).float())
+        totals.append(flat.sum(dim=2, dtype=torch.float32))
+        if counting:
+            counts.append(_positive(part))
+    return torch.cat(largest), torch.cat(totals), torch.cat(counts) if counting else None
 
 
 def bins(values: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ class BatchTally:
             self.tally.layers[layer] = empty_layer(maps, self.tally)
         tally = self.tally.layers[layer]
         indices = self.indices[part].to(maps.device)
-        topk.update(tally.top[mode], scores, indices, lambda some: _peaks(flat, some))
+        topk.update(tally.top[mode], scores, indices, lambda *some: _peaks(flat, *some))
         if positive is not None:
             tally.act_sum.add_all(total / flat.shape[2])
             tally.act_max = torch.maximum(tally.act_max, largest.amax(dim=0))
@@ -259,10 +259,11 @@ def _add_pairs(tally: Tally, gridded: Mapping[str, Tensor]) -> None:
         results.below += products.products(gridded[lower], gridded[upper])
 
 
-def _peaks(flat: Tensor, some: Tensor) -> Tensor:
-    """Return where the maps (pictures, channels, positions) of some channels are largest."""
-    chosen = flat if len(some) == flat.shape[1] else flat[:, some]
-    return chosen.argmax(dim=2)
+def _peaks(flat: Tensor, pictures: Tensor, channels: Tensor) -> Tensor:
+    """Return where some of the maps (pictures, channels, positions) are largest."""
+    if 4 * len(pictures) > flat.shape[0] * flat.shape[1]:  # many are picked more slowly than read
+        return flat.argmax(dim=2)[pictures, channels]
+    return flat[pictures, channels].argmax(dim=1)
 
 
 def empty_layer(maps: Tensor, tally: Tally) -> LayerTally:

@@ -42,7 +42,9 @@ def empty(channels: int, k: int, device: torch.device | None = None) -> TopK:
     )
 
 
-def update(kept: TopK, scores: Tensor, indices: Tensor, peaks: Callable[[Tensor], Tensor]) -> None:
+def update(
+    kept: TopK, scores: Tensor, indices: Tensor, peaks: Callable[[Tensor, Tensor], Tensor]
+) -> None:
     """Offer one batch to a reservoir, in place.
 
     Channels in which no sample reaches the last kept score cost one comparison: after many
@@ -58,13 +60,17 @@ def update(kept: TopK, scores: Tensor, indices: Tensor, peaks: Callable[[Tensor]
     indices : Tensor
         int64 (samples,); none of them offered before.
     peaks : callable
-        From channels, int64 (some,), to the peak units of all samples, int64 (samples, some).
+        From rows of `scores` and channels, int64 (some,) each, to the peak units of these
+        samples on these channels, int64 (some,).
     """
     candidates = (scores >= kept.scores[:, -1]) & (scores != 0)
-    some = candidates.any(dim=0).nonzero()[:, 0]
-    if not len(some):
+    rows, channels = candidates.nonzero(as_tuple=True)
+    if not len(rows):
         return
-    offered = TopK(scores[:, some].T, indices.expand(len(some), -1), peaks(some).T)
+    found = torch.zeros_like(scores, dtype=torch.int64)
+    found[rows, channels] = peaks(rows, channels)
+    some = torch.unique(channels)
+    offered = TopK(scores[:, some].T, indices.expand(len(some), -1), found[:, some].T)
     merged = merge(TopK(kept.scores[some], kept.indices[some], kept.peaks[some]), offered)
     kept.scores[some], kept.indices[some], kept.peaks[some] = (
         merged.scores,

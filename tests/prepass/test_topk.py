@@ -43,8 +43,8 @@ def cases(draw):
 def offer(reservoir: TopK, scores: np.ndarray, rows: list[int]) -> TopK:
     indices = torch.tensor(rows)
 
-    def peaks(channels):
-        return indices[:, None] * 10 + channels
+    def peaks(samples, channels):
+        return indices[samples] * 10 + channels
 
     topk.update(reservoir, torch.from_numpy(scores[rows]), indices, peaks)
     return reservoir
