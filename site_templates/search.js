@@ -9,7 +9,8 @@
 
   const up = form.dataset.root;
   const box = form.querySelector("input");
-  const hits = form.querySelector(".hits");
+  const pages = form.querySelector(".hits.pages");
+  const hits = form.querySelector(".hits.channels");
   const found = form.querySelector(".found");
   const facets = form.querySelector(".facets");
   const MOST = 24; // shown at once: more would take longer than a keystroke may
@@ -46,7 +47,8 @@
   const explanations = data.explanations.map(([id, target, picture, concepts]) => ({
     target,
     picture,
-    text: [target, picture, ...concepts.map((at) => channels[at].title)].join(" ").toLowerCase(),
+    text: `${target} ${picture}`.toLowerCase(),
+    concepts: concepts.map((at) => channels[at].title).join(" "),
     link: `${up}explanations/${id}.html`,
     image: `${up}explanations/${id}/picture.webp`,
   }));
@@ -139,9 +141,11 @@
       const sum = direct.length || !words.length ? 1 : rank(channel, words, query);
       if (sum) (ranks[sum] ??= []).push(channel);
     }
+    // Every other explanation speaks of a common concept: only who asks for them gets them all.
+    const said = kind.value ? ({ text, concepts = "" }) => `${text} ${concepts}` : ({ text }) => text;
     const others = (name, list) =>
       wanted(name) && !direct.length && !filtered && (words.length || kind.value)
-        ? list.filter(({ text }) => words.every((word) => text.includes(word)))
+        ? list.filter((page) => words.every((word) => said(page).includes(word)))
         : [];
     return {
       direct,
@@ -170,9 +174,13 @@
       link.append(name);
     }
     link.append(make("b", "", channel.address), " ");
-    if (channel.score >= 0) link.append(make("span", "", (channel.score / 100).toFixed(2)), " ");
-    if (channel.sense) link.append(make("bdi", "", channel.sense), " ");
-    else if (channel.labels[0]) link.append(make("bdi", "", channel.labels[0]));
+    if (channel.score >= 0) {
+      const score = make("span", "", (channel.score / 100).toFixed(2));
+      score.title = "detection of its name";
+      link.append(score, " ");
+    }
+    const about = channel.sense || channel.labels[0];
+    if (about) link.append(make("bdi", "about", about));
     return link;
   };
 
@@ -187,9 +195,9 @@
   };
 
   const card = (what, name, link) => {
-    const holder = make("a", "label", `${what} `);
+    const holder = make("a", "label");
     holder.href = link;
-    holder.append(make("bdi", "", name));
+    holder.append(make("span", "", what), " ", make("bdi", "", name));
     return holder;
   };
   const explanation = ({ target, picture, link, image }) => {
@@ -197,23 +205,22 @@
     const shown = make("img");
     Object.assign(shown, { src: image, width: 64, height: 64, loading: "lazy", alt: "" });
     holder.prepend(shown);
-    holder.append(" ", make("bdi", "file", picture));
+    holder.title = picture;
     return holder;
   };
+
   const show = () => {
     const { list, labels, explained, idle } = search();
-    const most = kind.value ? MOST : 4; // of those that are not channels
-    const pages = (from, to) => [
-      ...labels.slice(from, to).map(({ name, link }) => card("Class", name, link)),
-      ...explained.slice(from, to).map(explanation),
-    ];
-    hits.replaceChildren(...[...pages(0, most), ...list.slice(0, MOST).map(item)].map(line));
-    const longest = kind.value ? Math.max(labels.length, explained.length) : 0;
-    more.hidden = Math.max(list.length, longest) <= MOST;
+    const most = kind.value ? 500 : 4;
+    pages.replaceChildren(...[
+      ...labels.slice(0, most).map(({ name, link }) => card("Class", name, link)),
+      ...explained.slice(0, most).map(explanation),
+    ].map(line));
+    hits.replaceChildren(...list.slice(0, MOST).map(item).map(line));
+    more.hidden = list.length <= MOST;
     more.onclick = () => {
       more.hidden = true;
-      const others = kind.value ? pages(most, 500) : [];
-      hits.append(...[...others, ...list.slice(MOST, 500).map(item)].map(line));
+      hits.append(...list.slice(MOST, 500).map(item).map(line));
     };
     const counts = [
       [list.length, "channel", "channels"],
@@ -237,7 +244,7 @@
   // Arrow keys walk from the box through what was found.
   form.addEventListener("keydown", (event) => {
     if (!["ArrowDown", "ArrowUp"].includes(event.key) || event.target.matches("select")) return;
-    const stops = [box, ...hits.querySelectorAll("a")];
+    const stops = [box, ...form.querySelectorAll(".hits a")];
     const next = stops[stops.indexOf(event.target) + (event.key === "ArrowDown" ? 1 : -1)];
     if (next) {
       event.preventDefault();

@@ -9,19 +9,21 @@ COUNT = 8
 def choose(catalogue: Catalogue) -> list[Channel]:
     """Return channels of the last third of the layers with the highest share for one class.
 
-    No two of them share that class or are each other's nearest channels, so that they show
-    different things.
+    No two of them share that class or are each other's nearest channels, and no layer has more
+    than its part of them, so that they show different things.
     """
     late = [layer for layer in catalogue.layers if layer.depth >= 2 / 3]
     candidates = [catalogue.channels[row] for layer in late for row in layer.rows]
     candidates = [c for c in candidates if c.classes and c.classes[0][1] > 0]
     candidates.sort(key=lambda c: (-c.classes[0][1], c.row))
+    most = -(-COUNT // max(len(late), 1))  # of one layer
     chosen: list[Channel] = []
     classes: set[int] = set()
     near: set[int] = set()
     for channel in candidates:
         best = channel.classes[0][0]
-        if best in classes or channel.row in near:
+        of_layer = sum(1 for other in chosen if other.layer == channel.layer)
+        if best in classes or channel.row in near or of_layer == most:
             continue
         chosen.append(channel)
         classes.add(best)
