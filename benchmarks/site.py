@@ -65,6 +65,7 @@ def make(root: Path, scale: float) -> None:
     shares = random.dirichlet(np.full(count, 0.05), classes).astype(np.float32)
     top = np.argsort(-shares, axis=0)[:10].T
     near = random.integers(0, count, (count, 20))
+    edges = [2.0 ** (n // 4) * (1 + n % 4 / 4) for n in range(-12, 17)]
     labels = ["_".join(phrase(random, 1, 3).split()) for _ in range(classes)]
     named = [phrase(random, 2, 5) for _ in range(count)]
     scores = random.random(count)
@@ -77,6 +78,9 @@ def make(root: Path, scale: float) -> None:
         "act_density": random.random(count), "rel_mean": random.random(count) / 100,
         "rel_abs_mean": random.random(count) / 50, "top_classes": list(top),
         "top_class_shares": [shares[row, channel] for channel, row in enumerate(top)],
+        "act_edges": [edges] * count,
+        "act_counts": list(random.integers(0, 3000, (count, len(edges) - 1))),
+        **company(random, widths),
         "neighbours": list(near), "neighbour_similarities": [np.linspace(0.9, 0.5, 20)] * count,
         "score_detection": scores, "score_detection_low": 0.9 * scores,
         "score_detection_high": np.minimum(1, 1.1 * scores), "score_borrowed": scores / 2,
@@ -134,6 +138,23 @@ def make(root: Path, scale: float) -> None:
     update_checksums(store)
     picture = next((root / "images").rglob("*.webp"))
     synthetic_explanations.write(store, max(2, round(EXPLANATIONS * scale)), picture)
+
+
+def company(random: np.random.Generator, widths: list[int]) -> dict[str, list]:
+    """Return the columns of channels that rise and fall together."""
+    starts = np.cumsum([0, *widths])
+    columns: dict[str, list] = {}
+    for place, width in enumerate(widths):
+        for name, other in (("together", place), ("lower", place - 1), ("upper", place + 1)):
+            there = 0 <= other < len(widths)
+            shape = (width, 10 if there else 0)
+            rows = random.integers(0, widths[other] if there else 1, shape)
+            first = int(starts[other]) if there else 0
+            columns.setdefault(name, []).extend(rows + first)
+            columns.setdefault(f"{name}_correlations", []).extend(
+                [np.linspace(0.9, 0.3, shape[1])] * width
+            )
+    return columns
 
 
 def write_pictures(store: Store, random: np.random.Generator, count: int, classes: int) -> None:
@@ -283,11 +304,14 @@ def report(store: Store, scratch: Path) -> None:
     """Build the site in several ways, and print what each took."""
     root, site = store.root, store.root / "site"
     command = sys.executable, "-m", "atlas", "site", root
-    if not (root / "pages").is_dir():
-        told("everything, with the pictures of patches", timed(*command))
-    # Pictures are made once after the pre-pass; pages whenever names or templates change.
+    for name in ("pages", "site"):
+        shutil.rmtree(root / name, ignore_errors=True)
+    told("everything from nothing", timed(*command))
+    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) / 2**20
+    print(f"the site has {size:.0f} MiB", flush=True)
+    # Strips of patches are made once; pages whenever names or templates change.
     forget_pages(root)
-    told("all pages, pictures of patches there", timed(*command))
+    told("all pages, strips of patches there", timed(*command))
     before = tree(site)
     rename(store)
     cost = timed(*command)
