@@ -314,7 +314,7 @@ def main() -> None:
     parser.add_argument("--prompt", default="brief")
     parser.add_argument("--fits", default="fits-brief")
     parser.add_argument("--side", type=int, default=48)
-    parser.add_argument("--references", type=int, default=9)
+    parser.add_argument("--references", type=int, default=16)
     parser.add_argument("--mode", choices=["relevance", "activation"], default="relevance")
     parser.add_argument("--contrast", type=int, default=0)
     parser.add_argument("--batch", type=int, default=16)

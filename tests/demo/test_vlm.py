@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from atlas import vlm
-from atlas.demo.vlm import FOLDER, course, crops, language, sheets, tower
-from atlas.demo.vlm.train import Lessons
+from atlas.demo.vlm import FOLDER, course, crops, imagined, language, sheets, tower
+from atlas.demo.vlm.lessons import Lessons
 from atlas.demo.world import ATTRIBUTES
 from atlas.naming.answers import parse
 
@@ -27,6 +27,11 @@ def net() -> tower.Tower:
 @pytest.fixture(scope="module")
 def lessons(net) -> Lessons:
     return Lessons(net, crops.world(77, 300), 4_000, 1)
+
+
+@pytest.fixture(scope="module")
+def sparse_lessons(net) -> Lessons:
+    return Lessons(net, crops.world(77, 300), 2_000, 1, sparse=0.6)
 
 
 def test_crops_are_what_pillow_cuts_out():
@@ -63,16 +68,65 @@ def test_questions_are_answered_by_what_patches_show(lessons):
     answers = Counter()
     for row in range(600):
         name, fits = sheets.question(lessons.bank, row, random)
-        seen = {
-            ATTRIBUTES[kind][value]
-            for kind, value in zip(crops.KINDS, lessons.bank.values[row], strict=True)
-            if value >= 0
-        }
         said = set(name.replace(",", "").replace(" background", "").split())
-        assert fits == (said <= seen)
+        assert fits == (said <= values_seen(lessons, row))
         answers[fits] += 1
     assert answers[True] > 200
     assert answers[False] > 200
+
+
+def values_seen(lessons: Lessons, row: int) -> set[str]:
+    return {
+        ATTRIBUTES[kind][value]
+        for kind, value in zip(crops.KINDS, lessons.bank.values[row], strict=True)
+        if value >= 0
+    }
+
+
+def test_a_patch_fits_a_name_the_better_the_more_of_it_it_shows(lessons):
+    random = np.random.default_rng(1)
+    shares = Counter()
+    for row in range(600):
+        name, fits = sheets.rated(lessons.bank, row, random)
+        said = set(name.replace(",", "").replace(" background", "").split())
+        share = len(said & values_seen(lessons, row)) / len(said)
+        assert fits == (1 if share == 1 else share**2 / 2)
+        shares[share] += 1
+    assert min(shares[share] for share in (0, 1 / 3, 1 / 2, 2 / 3, 1)) >= 10
+
+
+def test_a_counted_sheet_is_named_by_what_is_shown(sparse_lessons):
+    for exercise in sparse_lessons.counting(60, 10, np.random.default_rng(2)):
+        counts = Counter(v for row in exercise.rows for v in values_seen(sparse_lessons, row))
+        shared = {value for value, count in counts.items() if count >= 8.125}
+        name = parse(exercise.answer).name or ""
+        assert set(name.replace(",", "").replace(" background", "").split()) == shared
+        assert len(exercise.rows) == 10
+
+
+def test_imagined_channels_have_references_more_alike_than_chance(sparse_lessons):
+    bank, features = sparse_lessons.bank, sparse_lessons.features
+    found = imagined.channels(bank, features, 1)
+    assert (found == sparse_lessons.channels).all()  # chance comes from the seed alone
+    assert all(len(set(rows)) == sheets.REFERENCES for rows in found.tolist())
+    assert (np.ptp(bank.size[found], axis=1) <= 2).all()
+
+    def most_frequent(rows: np.ndarray) -> float:
+        return float(np.mean([np.bincount(part + 1).max() for part in bank.values[rows, 0]]))
+
+    anyhow = np.random.default_rng(0).integers(len(bank.size), size=(500, sheets.REFERENCES))
+    assert most_frequent(found) > most_frequent(anyhow) + 1
+
+
+def test_sparse_patches_are_darker():
+    world = crops.world(3, 40)
+    size = torch.full((40,), 60)
+    plain, sparse = (
+        crops.cut(world, torch.arange(40), size, torch.Generator().manual_seed(0), share)
+        for share in (0.0, 1.0)
+    )
+    assert torch.equal(plain.cover, sparse.cover)
+    assert sparse.tiles.mean() < 0.9 * plain.tiles.mean()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from atlas.demo.world import ATTRIBUTES, draw
 
+SEED = 5
+"""Of the world that the model learns from; the next one is held out. Nothing else uses them."""
+
 SIDE = 112
 """Of the pictures, in pixels."""
 
@@ -27,6 +30,8 @@ KINDS = ("colour", "texture", "shape", "background")
 
 DIM = 0.35
 """How bright a patch is where the channel's map is zero."""
+
+_UNITS = (2, 3, 4, 5, 7, 10, 16)  # of a layer along each side of a patch
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,14 @@ def world(seed: int, count: int, first: int = 0) -> World:
     return World(*(torch.from_numpy(array) for array in (images, masks, values)))
 
 
-def cut(pictures: World, rows: Tensor, size: Tensor, random: torch.Generator) -> Crops:
+def generator(seed: int) -> torch.Generator:
+    """Return a source of chance of its own for each seed."""
+    return torch.Generator().manual_seed(SEED * 1_000_003 + seed)
+
+
+def cut(
+    pictures: World, rows: Tensor, size: Tensor, random: torch.Generator, sparse: float = 0.0
+) -> Crops:
     """Cut one patch from each of the pictures `rows`, somewhere at the object or near it.
 
     Parameters
@@ -97,6 +109,8 @@ def cut(pictures: World, rows: Tensor, size: Tensor, random: torch.Generator) ->
         int64, (n,): which picture, and the side of the box in it.
     random : torch.Generator
         Draws the places and the masks.
+    sparse : float
+        Share of the patches that are bright in a few spots only.
     """
     count = len(rows)
     masks = pictures.masks[rows].float()
@@ -129,7 +143,11 @@ def cut(pictures: World, rows: Tensor, size: Tensor, random: torch.Generator) ->
     seen = F.avg_pool2d(fine, 2)
     tiles, cover = seen[:, :3], seen[:, 3]
     whole = cover.mean((1, 2)) * size**2 / area
-    dimmed = tiles * (DIM + (1 - DIM) * _maps(cover, random)[:, None])
+    maps = _maps(cover, random)
+    if sparse:
+        spotted = torch.rand(count, generator=random) < sparse
+        maps = torch.where(spotted[:, None, None], _spots(cover, random), maps)
+    dimmed = tiles * (DIM + (1 - DIM) * maps[:, None])
     return Crops(dimmed, cover, pictures.values[rows], size, whole)
 
 
@@ -150,3 +168,27 @@ def _maps(cover: Tensor, random: torch.Generator) -> Tensor:
     maps = torch.where(kind > 0.8, (1 - soft) * noise * 1.5, maps)
     maps = torch.where(kind > 0.9, torch.ones_like(maps), maps)
     return (2 * maps).clamp(0, 1)
+
+
+def _spots(cover: Tensor, random: torch.Generator) -> Tensor:
+    """Draw maps as they mostly are: strong at few of the layer's units, near the middle."""
+    count = len(cover)
+    sharp = torch.rand(count, 1, 1, 1, generator=random) * 3 + 0.5
+    fine = [
+        F.interpolate(
+            torch.rand(count, 1, units, units, generator=random) ** sharp, TILE, mode="bilinear"
+        )[:, 0]
+        for units in _UNITS
+    ]
+    which = torch.randint(len(_UNITS), (count,), generator=random)
+    spots = torch.stack(fine)[which, torch.arange(count)]
+    soft = F.avg_pool2d(cover[:, None], 11, 1, 5, count_include_pad=False)[:, 0]
+    kind = torch.rand(count, generator=random)[:, None, None]
+    where = torch.where(kind < 0.4, soft, 4 * soft * (1 - soft))
+    where = torch.where(kind > 0.65, 1 - soft, where)
+    where = torch.where(kind > 0.8, torch.ones_like(soft), where)
+    line = torch.linspace(-1, 1, TILE)
+    width = torch.rand(count, 1, 1, generator=random) * 1.5 + 0.5
+    middle = torch.exp(-(line**2 + line[:, None] ** 2) / width**2)
+    maps = spots * where.clamp(min=0.05) * middle
+    return (2 * maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-6)).clamp(0, 1)

@@ -16,6 +16,7 @@ SHARED = 13
 """So many of them must show a value for it to be part of the name: four in five."""
 
 _COUNTS = tuple(len(ATTRIBUTES[kind]) for kind in KINDS)
+_ASKED = (0.2, 0.25, 0.35, 0.2)  # how often questions are about each of KINDS
 _HIDDEN = -1  # a value that the patch does not show
 
 
@@ -40,7 +41,7 @@ class Sheet:
     """The references of an imagined channel."""
 
     rows: npt.NDArray[np.int64]
-    """int64, (REFERENCES,), of the bank."""
+    """int64, (n,), of the bank."""
     concept: Mapping[str, str]
     """Kinds and values that they share; empty means no clear concept."""
     purity: float
@@ -64,13 +65,23 @@ def answer(concept: Mapping[str, str], purity: float) -> str:
 
 
 def shared(values: npt.NDArray[np.int64]) -> dict[str, str]:
-    """Return what the references with these `values`, (REFERENCES, 4), have in common."""
+    """Return what the references with these `values`, (n, 4), have in common."""
     concept = {}
     for column, kind in enumerate(KINDS):
         counts = np.bincount(values[:, column] + 1, minlength=_COUNTS[column] + 1)[1:]
         if counts.max() >= SHARED * len(values) / REFERENCES:
             concept[kind] = ATTRIBUTES[kind][int(counts.argmax())]
     return concept
+
+
+def sheet_of(bank: Bank, rows: npt.NDArray[np.int64]) -> Sheet:
+    """Return the sheet of the patches in `rows`."""
+    values = bank.values[rows]
+    concept = shared(values)
+    columns = [KINDS.index(kind) for kind in concept]
+    goal = [ATTRIBUTES[kind].index(value) for kind, value in concept.items()]
+    purity = float((values[:, columns] == goal).all(axis=1).mean())
+    return Sheet(rows, concept, purity)
 
 
 class Sheets:
@@ -108,13 +119,7 @@ class Sheets:
             rows = [self._find(size, values, random) for values in wanted]
             if all(row is not None for row in rows):
                 break
-        chosen = np.array(rows, dtype=np.int64)
-        values = self._bank.values[chosen]
-        concept = shared(values)
-        columns = [KINDS.index(kind) for kind in concept]
-        goal = [ATTRIBUTES[kind].index(value) for kind, value in concept.items()]
-        purity = float((values[:, columns] == goal).all(axis=1).mean())
-        return Sheet(chosen, concept, purity)
+        return sheet_of(self._bank, np.array(rows, dtype=np.int64))
 
     def _find(
         self, size: int, values: npt.NDArray[np.int64], random: np.random.Generator
@@ -184,3 +189,24 @@ def question(
     name = name_of(asked)
     assert name is not None
     return name, fits
+
+
+def rated(bank: Bank, row: int, random: np.random.Generator) -> tuple[str, float]:
+    """Return a name to ask of a patch, and how likely yes is to be the answer.
+
+    A patch that shows part of what is named fits better than one that shows nothing of it.
+    """
+    shown = seen(bank, row)
+    count = int(random.choice([1, 2, 3], p=[0.5, 0.33, 0.17]))
+    chosen = random.choice(len(KINDS), count, replace=False, p=_ASKED)
+    kinds = [KINDS[column] for column in sorted(chosen.tolist())]
+    right = set(kinds) if random.random() < 0.5 else {k for k in kinds if random.random() < 0.35}
+    right &= set(shown)
+    asked = {}
+    for kind in kinds:
+        others = [value for value in ATTRIBUTES[kind] if value != shown.get(kind)]
+        asked[kind] = shown[kind] if kind in right else str(random.choice(others))
+    name = name_of(asked)
+    assert name is not None
+    share = len(right) / len(kinds)
+    return name, 1.0 if share == 1 else 0.5 * share**2

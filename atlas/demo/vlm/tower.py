@@ -77,17 +77,20 @@ class Tower(nn.Module):
         )
 
 
-def visible(crops: Crops) -> Tensor:
-    """Return whether each of `KINDS` can be seen in the patches: bool, (n, 4)."""
+def visible(crops: Crops, part: float = 0.4) -> Tensor:
+    """Return whether each of `KINDS` can be seen in the patches: bool, (n, 4).
+
+    The shape counts as seen where more than `part` of the object is in the patch.
+    """
     share = crops.cover.mean((1, 2))
     some = share > 0.05
-    return torch.stack([some, some, crops.whole > 0.4, share < 0.85], 1)
+    return torch.stack([some, some, crops.whole > part, share < 0.85], 1)
 
 
-def loss(tower: Tower, crops: Crops) -> Tensor:
-    """Return the training loss of a batch."""
+def loss(tower: Tower, crops: Crops, part: float = 0.4) -> Tensor:
+    """Return the training loss of a batch; `part` is that of `visible`."""
     told = tower(crops.tiles)
-    seen = visible(crops)
+    seen = visible(crops, part)
     total = torch.zeros(())
     for column, logits in enumerate(told.values):
         each = F.cross_entropy(logits.float(), crops.values[:, column], reduction="none")
@@ -96,11 +99,11 @@ def loss(tower: Tower, crops: Crops) -> Tensor:
     return total + _COVER * F.binary_cross_entropy_with_logits(told.cover.float(), goal)
 
 
-def batch(pictures: World, count: int, random: torch.Generator) -> Crops:
-    """Cut `count` patches of random sizes from random pictures."""
+def batch(pictures: World, count: int, random: torch.Generator, sparse: float = 0.0) -> Crops:
+    """Cut `count` patches of random sizes from random pictures; `sparse` is that of `cut`."""
     rows = torch.randint(len(pictures.images), (count,), generator=random)
     size = torch.tensor(SIZES)[torch.randint(len(SIZES), (count,), generator=random)]
-    return cut(pictures, rows, size, random)
+    return cut(pictures, rows, size, random, sparse)
 
 
 @torch.inference_mode()
