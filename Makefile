@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO := build/out/demo
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint bench-demo bench-prepass bench-site screenshots bench-lookup docs clean
+.PHONY: demo test lint bench-demo bench-prepass bench-site crawl screenshots bench-lookup docs clean
 
 demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
@@ -31,6 +31,10 @@ bench-prepass: .venv/installed-tests
 # A site of VGG16's size beside plain MkDocs Material.
 bench-site: .venv/installed-tests
 	$(BIN)/python benchmarks/site.py
+
+# Every link, picture, title and id of the demo's site.
+crawl: demo .venv/installed-tests
+	ATLAS_DEMO=$(DEMO) $(BIN)/pytest tests/site/test_pages.py -k whole_demo
 
 # Pictures of the demo's pages, for docs/screenshots.
 screenshots: demo .venv/installed-tests

@@ -265,8 +265,8 @@ def _base(channel: Channel) -> str:
 
 
 def _fraction(value: float) -> str:
-    """Return a part of 1 in as few characters as a pixel needs: `.2545`, `1`."""
-    return f"{value:.4f}".rstrip("0").rstrip(".").removeprefix("0") or "0"
+    """Return a part of 1 in as few characters as half a pixel needs: `.254`, `1`."""
+    return f"{value:.3f}".rstrip("0").rstrip(".").removeprefix("0") or "0"
 
 
 def _short(key: str) -> str:
