@@ -243,20 +243,32 @@ PAGES = (
 )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser, site, scheme):
+def violations(page) -> list[list[str]]:
+    """Return what axe finds serious on a page, with the first places of each."""
     from axe_playwright_python.sync_playwright import Axe
 
+    page.wait_for_timeout(150)
+    return [
+        [f"{n['html'][:160]} {n['failureSummary']}" for n in violation["nodes"]][:2]
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, site, explained, scheme):
     page = browser.new_page(color_scheme=scheme)
+    folder = (explained / "site").resolve()
+    pictures = [
+        f"{folder.as_uri()}/explanations/{p.name}" for p in folder.glob("explanations/*.html")
+    ]
+    assert len(pictures) == 3  # two, and the page that lists them
+    searches = [f"{folder.as_uri()}/search.html?q={word}" for word in ("disc", "0:1")]
     found = {}
-    for name in PAGES:
-        page.goto(site + name)
-        page.wait_for_timeout(150)
-        violations = Axe().run(page).response["violations"]
-        for violation in violations:
-            if violation["impact"] in ("serious", "critical"):
-                nodes = [f"{n['html'][:160]} {n['failureSummary']}" for n in violation["nodes"]]
-                found[name, violation["id"]] = nodes[:2]
+    for address in (*(site + name for name in PAGES), *pictures, *searches):
+        page.goto(address)
+        if serious := violations(page):
+            found[address] = serious
     page.close()
     assert found == {}
 
