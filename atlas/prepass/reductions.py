@@ -43,16 +43,19 @@ def reduce(maps: Tensor, counting: bool) -> tuple[Tensor, Tensor, Tensor | None]
     """
     if maps.device.type != "cpu":
         return _at_once(maps, counting)
+    # One by one, in memory that stays: a map is in the cache when it is read again.
+    floats = torch.empty_like(maps[:1], dtype=torch.float32)
+    ones = torch.empty_like(maps[:1], dtype=torch.int32)
     largest, totals, counts = [], [], []
-    for i in range(len(maps)):  # one by one: a map is still in the cache when it is read again
-        one = maps[i : i + 1].float()
+    for i in range(len(maps)):
+        one = maps[i : i + 1] if maps.dtype == torch.float32 else floats.copy_(maps[i : i + 1])
         flat = one.flatten(2)
         largest.append(flat.amax(dim=2))
         totals.append(flat.sum(dim=2))
         if counting:
             # As an integer a positive number is at least 1, and others are at most 0. To compare,
             # which makes booleans, takes thrice the time.
-            ones = one.view(torch.int32).clamp(0, 1)
+            torch.clamp(one.view(torch.int32), 0, 1, out=ones)
             counts.append(ones.sum(dim=(2, 3), dtype=torch.int32))
     return torch.cat(largest), torch.cat(totals), torch.cat(counts) if counting else None
 
