@@ -1,6 +1,7 @@
 """What archives read of an atlas is what they accept, whatever its recipe says."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -41,8 +42,6 @@ CITES = {
 
 @pytest.fixture(scope="module", params=CITES)
 def site(request, built, run, tmp_path_factory) -> tuple[dict, Path]:
-    import shutil
-
     given = CITES[request.param]
     out = shutil.copytree(built, tmp_path_factory.mktemp("deposit") / "atlas")
     store = open_store(out)
@@ -95,3 +94,25 @@ def test_both_are_told_of_and_older_versions_too(site):
     assert ('data-older="01234567"' in (folder / "index.html").read_text("utf-8")) == (
         "older" in given
     )
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium")
+def test_an_old_citation_leads_on_to_its_version(site):
+    from playwright.sync_api import sync_playwright
+
+    given, folder = site
+    address = (folder / "channels" / "0" / "4.html").resolve().as_uri()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page()
+        page.goto(f"{address}?v=01234567")
+        note = page.locator(".other-version")
+        assert "version 01234567" in note.inner_text()
+        links = [link.evaluate("e => e.href") for link in note.locator("a").all()]
+        page.goto(f"{address}?v=76543210")  # one that is not kept
+        assert note.locator("a").count() == 0
+        browser.close()
+    root = folder.resolve().as_uri()
+    assert links == ([f"{root}/01234567/channels/0/4.html"] if "older" in given else [])

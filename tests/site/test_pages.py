@@ -12,7 +12,7 @@ import pytest
 
 from atlas.store import open_store
 
-VOID = {"meta", "link", "img", "input", "br", "hr"}
+VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
 
 
 class Page(HTMLParser):
