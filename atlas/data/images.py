@@ -5,6 +5,9 @@ was held, transparent parts over white, deep greyscale scaled down and not clipp
 that cannot be read that way is a `BadImage` and nothing else, so that one bad file among a
 million costs one picture and never the run.
 
+JPEGs are decoded at their full size: decoding at a half or less, which libjpeg can, is quicker
+for large ones but gives other pixels after resizing (by 2 of 255 on average).
+
 Pixel values are those of the file: embedded colour profiles are not applied, because the
 networks that are examined were trained without them. CMYK is converted by the plain
 formula, and JPEGs in CMYK or YCCK are taken to be inverted, as Adobe writes them and as

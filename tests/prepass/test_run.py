@@ -16,7 +16,7 @@ from atlas import pipeline
 from atlas.data import open_source
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessing
-from atlas.prepass import checkpoint, shards
+from atlas.prepass import checkpoint, reader, shards
 from atlas.prepass.reader import batches
 from atlas.prepass.shards import Read
 from atlas.recipe import Data, load
@@ -89,6 +89,14 @@ def test_a_worker_that_dies_is_noticed(many, monkeypatch):
 
     monkeypatch.setattr(type(source), "fetch", die)
     with pytest.raises(UserError, match=r"run the same command again"):
+        list(batches(source, VIEW, 16, workers=1))
+
+
+def test_a_worker_that_stalls_is_noticed(many, monkeypatch):
+    source = open_source(Data(source=f"folder:{many}"))
+    monkeypatch.setattr(reader, "STALL", 1)
+    monkeypatch.setattr(type(source), "fetch", lambda self, indices: time.sleep(60))
+    with pytest.raises(UserError, match=r"timed out.*run the same command again"):
         list(batches(source, VIEW, 16, workers=1))
 
 
