@@ -63,7 +63,7 @@ class Naming:
 
     contrast: Annotated[int, Field(ge=0, le=9)] = 3
     """Patches that look similar, from pictures to which the channel hardly answers, shown as what
-    is not meant."""
+    is not meant. More than 0 needs the network, which is run on `pictures`."""
 
     side: Positive = 224
     """Of each patch as it is shown, in pixels."""
