@@ -103,6 +103,14 @@ def test_every_sample_is_read_once_in_the_same_batches(folder, workers, processe
         assert all(len(part) > 1 for part in parts)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_limited_stream_is_read_from_its_start(folder, workers):
+    source = open_source(Data(f"hf:{folder}", limit=25))
+    read = list(batches(source, VIEW, 4, workers=workers))
+    assert [index for batch in read for index in batch.indices] == [*range(12), *range(13, 25)]
+    assert [batch.labels for batch in read][:2] == [[0, 1, 2, 0], [1, 2, 0, 1]]
+
+
 def tables(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in [*TABLES, "masks.npy", "patches.faiss"]}
 
