@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 import yaml
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from atlas.cite import Citation
 
@@ -33,7 +34,7 @@ def cff(citation: Citation, abstract: str, terms: str) -> str:
     abstract : str
         What it is.
     terms : str
-        Its licence, an SPDX identifier; empty where none is given.
+        Its licence; only an SPDX identifier is passed on, as the format allows no other.
     """
     entry: dict[str, Any] = {
         "cff-version": "1.2.0",
@@ -54,8 +55,8 @@ def cff(citation: Citation, abstract: str, terms: str) -> str:
         entry["url"] = citation.url
     if citation.doi:
         entry["doi"] = citation.doi
-    if terms:
-        entry["license"] = terms
+    if spdx := _spdx(terms):
+        entry["license"] = spdx
     text: str = yaml.safe_dump(entry, allow_unicode=True, sort_keys=False)
     return text
 
@@ -80,8 +81,8 @@ def zenodo(citation: Citation, abstract: str, terms: str) -> str:
     }
     if _is_day(citation.date):
         entry["publication_date"] = citation.date
-    if terms:
-        entry |= {"access_right": "open", "license": terms}
+    if spdx := _spdx(terms):
+        entry |= {"access_right": "open", "license": spdx}
     return json.dumps(entry, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -95,6 +96,13 @@ def _person(author: str) -> dict[str, str]:
     if comma and family and given:
         return {"family-names": family, "given-names": given}
     return {"name": author}
+
+
+def _spdx(terms: str) -> str:
+    try:
+        return canonicalize_license_expression(terms)
+    except InvalidLicenseExpression:
+        return ""
 
 
 def _is_day(date: str) -> bool:
