@@ -161,7 +161,8 @@ class Explanation:
             html += escape(sentence.text[at : match.start()])
             html += said if one is None else self._link(one, said, up)
             at = match.end()
-        return html + escape(sentence.text[at:])
+        html += escape(sentence.text[at:])
+        return html.replace(" %", "\N{NO-BREAK SPACE}%")  # a line never begins with the sign
 
     def _cites(self, sentence: Sentence, one: Concept) -> bool:
         own = {one.id, f"effect:{one.id}", f"flow:{one.id}"}
