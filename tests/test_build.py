@@ -160,7 +160,7 @@ def test_ctrl_c_is_one_line_and_status_130(project, tmp_path):
         str(out),
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not (out / "manifest.json").exists() and process.poll() is None:
+    while not (out / ".lock").exists() and process.poll() is None:  # most is still to be done
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
