@@ -203,7 +203,7 @@ def _citation(
         title=plain(what) if what else of_whole,
         part_of=of_whole if what else None,
         authors=tuple(filter(None, map(plain, given.authors))),
-        date=given.date or named or _measured(contents.store),
+        date=given.date or named or measured(contents.store),
         version=plain(given.version) or version,
         atlas_id=contents.id,
         # The version in the address says which atlas the reader had before them.
@@ -224,7 +224,7 @@ def _model(name: str, revision: str | None) -> str:
     return plain(name) + (f" at {plain(revision)}" if revision else "")
 
 
-def _measured(store: Store) -> str:
+def measured(store: Store) -> str:
     """Return the day on which the pictures were chosen."""
     changed = store.table_path("images").stat().st_mtime
     return datetime.fromtimestamp(changed, UTC).date().isoformat()

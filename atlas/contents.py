@@ -20,6 +20,7 @@ from atlas.errors import UserError
 from atlas.plain import slug
 from atlas.store import MODES, Mode, Store, names
 from atlas.store.names import NameRecord
+from atlas.store.pictures import read_picture
 
 if TYPE_CHECKING:
     from atlas.recipe import Recipe
@@ -91,14 +92,7 @@ class Reference:
         UserError
             The stored picture is missing or damaged.
         """
-        try:
-            with Image.open(self.path, formats=["WEBP"]) as picture:
-                return picture.convert("RGB")
-        except OSError as error:
-            raise UserError(
-                f"the stored picture {self.path} cannot be read: delete it and run `atlas build` "
-                "again"
-            ) from error
+        return read_picture(self.path)
 
     def patch(self) -> Image.Image:
         """Return the patch."""

@@ -13,7 +13,7 @@ KNOW_STAGES = {"pipeline", "cli", "api", "__init__", "__main__"}
 # What looks into an atlas asks its index of patches; views and cuts of them serve the models.
 OF_PATCHES = {
     "diff": {"vectors"},
-    "naming": {"pictures", "responses", "vectors", "views"},
+    "naming": {"responses", "vectors", "views"},
     "scoring": {"responses", "vectors", "views"},
     "verify": {"vectors"},
 }

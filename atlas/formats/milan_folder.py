@@ -13,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from atlas.store import Mode, Store, files
+from atlas.store.pictures import read_picture
 
 ACTIVE = 128
 """Of 255: from half of the largest value in a patch on, a place counts as active."""
@@ -51,8 +52,7 @@ def write(store: Store, out: Path, mode: Mode) -> None:
                 active = _array(mask_path, (int(count), k, 1, height, width))
                 for row in rows.itertuples():
                     path = store.root / images["path"][row.image]
-                    with Image.open(path, formats=["WEBP"]) as picture:
-                        view = np.asarray(picture.convert("RGB"))
+                    view = np.asarray(read_picture(path))
                     pixels[row.channel, row.rank] = view.transpose(2, 0, 1)
                     box = (row.x0, row.y0, row.x1, row.y1)
                     active[row.channel, row.rank, 0] = _mask(masks[row.Index], box, height, width)

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from atlas.errors import UserError
-from atlas.patches.pictures import open_picture
 from atlas.patches.responses import Responses
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
+from atlas.store.pictures import open_picture
 from atlas.vlm import called
 
 TOP = 100

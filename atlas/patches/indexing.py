@@ -12,9 +12,9 @@ from atlas.model.preprocessing import Preprocessing
 from atlas.model.receptive import ReceptiveField
 from atlas.patches import localise, vectors
 from atlas.patches.encoders import Encoder
-from atlas.patches.pictures import open_picture
 from atlas.relevance.engine import PREDICTED, Engine, measure
 from atlas.store import INDEX, Mode, Store
+from atlas.store.pictures import open_picture
 
 ENCODE_BATCH = 32
 """Patches encoded at once; always this many, so that no vector depends on its neighbours."""

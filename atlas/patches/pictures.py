@@ -1,9 +1,7 @@
-"""Store every referenced picture once, as the network sees it, and read it again."""
+"""Store every referenced picture once, as the network sees it."""
 
 import hashlib
 from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
@@ -90,15 +88,3 @@ def _remove_others(store: Store, paths: set[str]) -> None:
     for path in (store.root / "images").glob("*/*.webp"):
         if path.relative_to(store.root).as_posix() not in paths:
             path.unlink()
-
-
-@lru_cache(maxsize=2048)
-def open_picture(path: Path | str) -> Image.Image:
-    """Read a stored picture; the last ones stay in memory (at 224 px, 300 MB of them)."""
-    try:
-        with Image.open(path, formats=["WEBP"]) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
-        raise UserError(
-            f"the stored picture {path} cannot be read: delete it and run `atlas build` again"
-        ) from error

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from atlas.model.preprocessing import Preprocessing
 from atlas.model.receptive import ReceptiveField
 from atlas.patches import localise
-from atlas.patches.pictures import open_picture
 from atlas.patches.views import Patch
 from atlas.relevance.engine import PREDICTED, Engine, measure
 from atlas.store import Mode, Store
+from atlas.store.pictures import open_picture
 
 _BATCH = 32
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from atlas.patches.pictures import open_picture
 from atlas.store import Store
+from atlas.store.pictures import open_picture
 
 View = Literal["dimmed", "patch", "boxed"]
 

@@ -1,7 +1,6 @@
 """How a page is cited: BibTeX, and the meta tags that reference managers read."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from atlas import cite
 from atlas.contents import Contents
@@ -22,8 +21,7 @@ class Citing:
         self._whole = cite.of_atlas(Contents(store))
         self._url = self._whole.url.partition("index.html")[0]
         self._given = store.manifest().get("recipe", {}).get("cite") or {}
-        measured = store.table_path("images").stat().st_mtime
-        self._measured = datetime.fromtimestamp(measured, UTC).date().isoformat()
+        self._measured = cite.measured(store)
         self.version = self._whole.atlas_id.rpartition("-")[2]
         self.older: tuple[str, ...] = tuple(self._given.get("older") or ())
 

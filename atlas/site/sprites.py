@@ -9,20 +9,19 @@ and a browser never shows an old one.
 
 import hashlib
 import io
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from atlas.errors import UserError
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import Reference
 from atlas.site.output import Tree
+from atlas.store.pictures import open_picture, read_picture
 
 VERSION = "2"
 """Raised when sheets look different: it is part of every sheet's name."""
@@ -44,9 +43,6 @@ VEIL_TILE = 18
 VEIL_DARKEST = 0.82
 """Opacity of the veil where the concept is not."""
 
-CACHED = 1024
-"""Decoded pictures in memory: 150 MB of them at 224 px."""
-
 STRIPS = 4096
 """Strips that are drawn at once, so that each picture is decoded once for all of them: 200 MB."""
 
@@ -67,8 +63,6 @@ class Sheets:
     def __init__(self, catalogue: Catalogue, tree: Tree) -> None:
         self._catalogue = catalogue
         self._tree = tree
-        self._pictures: OrderedDict[int, Image.Image] = OrderedDict()
-        self._lock = threading.Lock()  # sheets are made in several threads
 
     def patches(self, base: str, references: Sequence[Reference], tile: int) -> str:
         """Put a column of patches, best on top, and return its name."""
@@ -77,7 +71,7 @@ class Sheets:
         if not self._tree.has_webp(name):
             sheet = Image.new("RGB", (tile, tile * len(references)))
             for place, reference in enumerate(references):
-                patch = _cut(self._picture(reference.image), reference.box, tile)
+                patch = _cut(open_picture(self._path(reference.image)), reference.box, tile)
                 sheet.paste(patch, (0, place * tile))
             self._tree.write(name, _webp(sheet, quality=78))
         return name
@@ -106,7 +100,7 @@ class Sheets:
                 places.setdefault(reference.image, []).append((strip, place, reference))
 
         def draw(image: int) -> None:
-            picture = self._decode(image)
+            picture = read_picture(self._path(image))
             for strip, place, reference in places[image]:
                 left = place * STRIP_TILE
                 patch = _cut(picture, reference.box, STRIP_TILE)
@@ -142,7 +136,9 @@ class Sheets:
     def thumb(self, name: str, image: int) -> None:
         """Put a small whole picture."""
         if not self._tree.has_webp(name):
-            self._tree.write(name, _webp(self._picture(image).resize((THUMB, THUMB)), quality=72))
+            self._tree.write(
+                name, _webp(open_picture(self._path(image)).resize((THUMB, THUMB)), quality=72)
+            )
 
     def veils(self, base: str, references: Sequence[Reference]) -> str:
         """Put what covers the parts of each patch outside the concept; return its name."""
@@ -154,28 +150,9 @@ class Sheets:
             self._tree.write(name, _webp(veil_column(masks), quality=20, lossless=True))
         return name
 
-    def _picture(self, image: int) -> Image.Image:
-        """Return a stored picture; the last ones stay in memory."""
-        with self._lock:
-            if image in self._pictures:
-                self._pictures.move_to_end(image)
-                return self._pictures[image]
-        picture = self._decode(image)
-        with self._lock:
-            self._pictures[image] = picture
-            if len(self._pictures) > CACHED:
-                self._pictures.popitem(last=False)
-        return picture
-
-    def _decode(self, image: int) -> Image.Image:
-        path = self._catalogue.store.root / self._catalogue.images["path"][image]
-        try:
-            with Image.open(path, formats=["WEBP"]) as file:
-                return file.convert("RGB")
-        except OSError as error:
-            raise UserError(
-                f"the stored picture {path} cannot be read: delete it and run `atlas build` again"
-            ) from error
+    def _path(self, image: int) -> Path:
+        path: str = self._catalogue.images["path"][image]
+        return self._catalogue.store.root / path
 
     def _digest(self, references: Sequence[Reference], tile: int) -> str:
         digests = self._catalogue.images["sha256"]

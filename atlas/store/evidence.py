@@ -9,7 +9,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,6 +17,8 @@ from atlas.errors import UserError
 from atlas.store import files
 
 VERSION = 1
+
+T = TypeVar("T")
 
 Kind = Literal["zero", "mean", "blur"]
 KINDS: tuple[Kind, ...] = ("zero", "mean", "blur")
@@ -313,9 +315,13 @@ def read(folder: Path) -> Evidence:
     UserError
         It is missing or is not what `write` writes.
     """
-    path = folder / FILE
+    return parsed(_ADAPTER, folder / FILE)
+
+
+def parsed(adapter: TypeAdapter[T], path: Path) -> T:
+    """Return what a JSON file of an explanation says; see `read` for errors."""
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
+        return adapter.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise UserError(f"{path} cannot be read: explain the picture again") from error
 

@@ -4,11 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from atlas.errors import UserError
 from atlas.store import files
-from atlas.store.evidence import dumps
+from atlas.store.evidence import dumps, parsed
 
 VERSION = 1
 FILE = "narrative.json"
@@ -64,8 +63,4 @@ def read(folder: Path) -> tuple[Narrative, ...]:
     UserError
         It is missing or is not what `write` writes.
     """
-    path = folder / FILE
-    try:
-        return _ADAPTER.validate_json(path.read_bytes()).narratives
-    except (OSError, ValidationError) as error:
-        raise UserError(f"{path} cannot be read: explain the picture again") from error
+    return parsed(_ADAPTER, folder / FILE).narratives

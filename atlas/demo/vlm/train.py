@@ -30,10 +30,10 @@ STEPS, RATE = 2_200, 1.5e-3
 MORE_STEPS, MORE_RATE = 900, 1e-3
 _ALIGNED = 128  # patches of a step
 _CAPTIONS = 16  # of a step, so that they are not forgotten
+# Weights beside that of captions. Most tokens of a naming answer are the same in all answers.
 _NAMING, _FITTING = 8.0, 2.0
 
 
-# Weights beside that of captions. Most tokens of a naming answer are the same in all answers.
 @dataclass(frozen=True)
 class _Mix:
     """Exercises of a step."""
