@@ -89,7 +89,7 @@ class Naming:
 class Scoring:
     """`[scoring]`: how names are tested."""
 
-    patches: Annotated[int, Field(ge=4)] = 20
+    patches: Annotated[int, Field(ge=4)] = 40
     """Patches that the model is shown for each channel and name, half of them where the channel
     answers much."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
 
 def average_precision(answers: Floats, positive: npt.NDArray[np.bool_]) -> float:
@@ -21,12 +22,7 @@ def average_precision(answers: Floats, positive: npt.NDArray[np.bool_]) -> float
     positive : ndarray
         bool (n,), at least one of them true.
     """
-    order = np.argsort(-answers, kind="stable")
-    hits = np.cumsum(positive[order])
-    last = np.append(np.diff(answers[order]) != 0, True)  # of each run of equal answers
-    hits, shown = hits[last], np.flatnonzero(last) + 1
-    steps = np.diff(hits, prepend=0) / positive.sum()
-    return float((steps * hits / shown).sum())
+    return float(_area(*_counts(answers, positive)))
 
 
 def pearson(answers: Floats, activations: Floats) -> float:
@@ -44,10 +40,27 @@ def interval(
     Positive and other patches are drawn apart, so that each sample has as many of both.
     """
     random = np.random.default_rng(seed)
-    groups = np.flatnonzero(positive), np.flatnonzero(~positive)
-    values = []
-    for _ in range(resamples):
-        rows = np.concatenate([random.choice(group, len(group)) for group in groups])
-        values.append(average_precision(answers[rows], positive[rows]))
-    low, high = np.quantile(values, [0.025, 0.975])
+    drawn = [
+        # As many with each answer as draws with replacement give.
+        random.multinomial(count.sum(), count / count.sum(), resamples)
+        for count in _counts(answers, positive)
+    ]
+    low, high = np.quantile(_area(*drawn), [0.025, 0.975])
     return float(low), float(high)
+
+
+def _counts(answers: Floats, positive: npt.NDArray[np.bool_]) -> tuple[Counts, Counts]:
+    """Return how many positive and other patches have each answer, from the highest down."""
+    levels, level = np.unique(-answers, return_inverse=True)
+    hits, others = (
+        np.bincount(level[group], minlength=len(levels)) for group in (positive, ~positive)
+    )
+    return hits, others
+
+
+def _area(hits: Counts, others: Counts) -> Floats:
+    """Return the average precision of counts (..., answers)."""
+    found = hits.cumsum(-1)
+    shown = np.maximum(found + others.cumsum(-1), 1)  # a draw may leave the first answers out
+    area: Floats = (hits * found / shown).sum(-1) / found[..., -1]
+    return area

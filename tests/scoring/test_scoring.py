@@ -38,6 +38,17 @@ def test_the_interval_holds_the_value_and_narrows_with_more_patches():
     assert width(400) < width(20)
 
 
+def test_the_interval_is_that_of_drawing_patches_one_by_one():
+    random = np.random.default_rng(1)
+    positive = np.arange(40) < 20
+    answers = np.round(random.normal(size=40) + positive, 1)  # with ties
+    groups = np.flatnonzero(positive), np.flatnonzero(~positive)
+    drawn = [np.concatenate([random.choice(g, 20) for g in groups]) for _ in range(2_000)]
+    values = [average_precision_score(positive[rows], answers[rows]) for rows in drawn]
+    expected = np.quantile(values, [0.025, 0.975])
+    assert metrics.interval(answers, positive, 2_000, 0) == pytest.approx(expected, abs=0.015)
+
+
 def test_clarity_is_one_for_a_tight_channel_and_chance_for_a_loose_one():
     random = np.random.default_rng(0)
 
