@@ -23,11 +23,22 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from rightness import KINDS, Concept, Named, dealt_anew, exact, majority, per_attribute, understood
+from rightness import (
+    KINDS,
+    Concept,
+    Named,
+    Scores,
+    Truths,
+    dealt_anew,
+    exact,
+    majority,
+    per_attribute,
+    score_rows,
+    understood,
+)
 from sklearn.metrics import average_precision_score
 
 from atlas import pipeline, prompts, vlm
@@ -153,9 +164,7 @@ def drawn_again(store: Store) -> dict[int, Picture]:
     return {row: draw(seed, index) for row, index in enumerate(indices)}
 
 
-def truths(
-    store: Store, pictures: Mapping[int, Picture], mode: str
-) -> dict[tuple[str, int], tuple[Concept, bool, tuple[str, str]]]:
+def truths(store: Store, pictures: Mapping[int, Picture], mode: str) -> Truths:
     """Return what the references of each channel share, whether it is clear, and its meaning."""
     rates = base_rates([picture.attributes for picture in pictures.values()])
     seen: dict[tuple[str, int], list[Mapping[str, str]]] = defaultdict(list)
@@ -179,13 +188,13 @@ def truths(
     return result
 
 
-Scores = Mapping[tuple[str, int], Mapping[str, Any]]
-
-
 def name_channels(
     store: Store, options: argparse.Namespace, method: str
-) -> tuple[dict[tuple[str, int], Concept], Scores]:
-    """Name all channels of a copy of the atlas; return what is said of each, and its scores."""
+) -> tuple[dict[tuple[str, int], Concept], list[Scores]]:
+    """Name all channels of a copy of the atlas; return what is said of each, and its scores.
+
+    There are scores for each draw of the held-out patches.
+    """
     overrides = [
         f"naming.method={method}", f"naming.vlm={options.vlm}", f"naming.prompt={options.prompt}",
         f"naming.side={options.side}", f"naming.references={options.references}",
@@ -206,55 +215,17 @@ def name_channels(
             if record.sense is None
         }
         if method != "vlm":
-            return said, {}
-        pipeline.score(here, recipe)
-        scores = journal.read(here.root / SCORES)
-        return said, {(score["layer"], score["channel"]): score for score in scores}
+            return said, []
+        draws = []
+        for seed in range(options.draws):
+            pipeline.score(here, recorded(here.manifest(), [*overrides, f"scoring.seed={seed}"]))
+            scores = journal.read(here.root / SCORES)
+            draws.append({(score["layer"], score["channel"]): score for score in scores})
+            (here.root / SCORES).unlink()
+        return said, draws
 
 
-def score_rows(
-    truth: Mapping[tuple[str, int], tuple[Concept, bool, tuple[str, str]]],
-    active: Mapping[tuple[str, int], tuple[Concept, bool, tuple[str, str]]],
-    scores: Scores,
-    pictures: Mapping[int, Picture],
-) -> list[list[object]]:
-    """Return how names of clear channels do beside borrowed ones, and how the truth would do.
-
-    Names are tested on activations. Where the activation references share nothing of what the
-    relevance references share, a name made from these cannot do well, however right.
-    """
-    groups: dict[str, list[list[float]]] = {"all clear channels": []}
-    for address, (shared, clear, _) in truth.items():
-        if not clear or not shared or address not in scores:
-            continue
-        score = scores[address]
-        both = bool(active[address][0] & shared)
-        positive = np.array(score["positive"])
-        attributes = [pictures[image].attributes.items() for image in score["images"]]
-
-        def told(concept: Concept, attributes: list[Any] = attributes) -> list[float]:
-            return [len(concept & set(items)) / max(len(concept), 1) for items in attributes]
-
-        true, borrowed = (
-            average_precision_score(positive, told(concept))
-            for concept in (shared, understood(score["borrowed_name"]))
-        )
-        row = [
-            score["detection"],
-            score["borrowed"],
-            float(score["detection"] > score["borrowed"]),
-            float(true > borrowed),
-        ]
-        groups["all clear channels"].append(row)
-        group = "activation references share it too" if both else "they share nothing of it"
-        groups.setdefault(group, []).append(row)
-    return [[name, len(rows), *np.mean(rows, axis=0).tolist()] for name, rows in groups.items()]
-
-
-def channel_groups(
-    truth: Mapping[tuple[str, int], tuple[Concept, bool, tuple[str, str]]],
-    random: np.random.Generator,
-) -> dict[str, list[tuple[str, int]]]:
+def channel_groups(truth: Truths, random: np.random.Generator) -> dict[str, list[tuple[str, int]]]:
     """Return the planted channels, the clear natural ones in balance, and the unclear ones."""
     natural: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     groups: dict[str, list[tuple[str, int]]] = {"planted": [], "clear": [], "not clear": []}
@@ -319,6 +290,7 @@ def main() -> None:
     parser.add_argument("--contrast", type=int, default=0)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=60)
+    parser.add_argument("--draws", type=int, default=1, help="of the held-out patches")
     parser.add_argument("--each", type=int, default=12, help="sheets for each value")
     options = parser.parse_args()
     random = np.random.default_rng(0)
@@ -347,7 +319,7 @@ def main() -> None:
     truth = truths(store, pictures, options.mode)
     active = truths(store, pictures, "activation")
     groups = channel_groups(truth, random)
-    said, scores = name_channels(store, options, "vlm")
+    said, draws = name_channels(store, options, "vlm")
     methods = {"vlm": said, "labels": name_channels(store, options, "labels")[0]}
     rows, tables = [], []
     for group, addresses in groups.items():
@@ -368,11 +340,12 @@ def main() -> None:
     found = detect(model, supply, options, random)
     rows = [[kind, found[kind], found[f"{kind}, chance"]] for kind in KINDS[:3]]
     print_table("Detection: average precision", ["attribute", "AUPRC", "chance"], rows)
-    print_table(
-        "Scores of names on held-out patches",
-        ["clear channels", "number", "AUPRC", "another name", "better than it", "truth better"],
-        score_rows(truth, active, scores, pictures),
-    )
+    for number, scores in enumerate(draws):
+        print_table(
+            f"Scores of names on held-out patches, draw {number}",
+            ["clear channels", "number", "AUPRC", "another name", "better than it", "truth better"],
+            score_rows(truth, active, scores, pictures),
+        )
 
 
 if __name__ == "__main__":

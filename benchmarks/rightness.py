@@ -1,12 +1,14 @@
 """What a name of the demo world says, and how right names are: for `benchmarks/naming.py`."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from sklearn.metrics import average_precision_score
 
-from atlas.demo.world import ATTRIBUTES
+from atlas.demo.world import ATTRIBUTES, Picture
 
 KINDS = ("colour", "texture", "shape", "background")
 
@@ -24,6 +26,12 @@ OTHER_WORDS = {
 """Other words for the same values, as general models use them."""
 
 Concept = frozenset[tuple[str, str]]
+
+Truths = Mapping[tuple[str, int], tuple[Concept, bool, tuple[str, str]]]
+"""Of each channel, what its references share, whether it is clear, and its meaning."""
+
+Scores = Mapping[tuple[str, int], Mapping[str, Any]]
+"""Of each channel, the record of its test."""
 
 
 def understood(name: str | None) -> Concept:
@@ -83,3 +91,51 @@ def per_attribute(named: Sequence[Named]) -> list[tuple[str, float, float]]:
         if recalls:
             rows.append((kind, float(np.mean(precisions or [0.0])), float(np.mean(recalls))))
     return rows
+
+
+ALL, EVERYTHING, SOMETHING, NOTHING = (
+    "all clear channels",
+    "what activates them shares all of it",
+    "... some of it",
+    "... nothing of it",
+)
+
+
+def score_rows(
+    truth: Truths, active: Truths, scores: Scores, pictures: Mapping[int, Picture]
+) -> list[list[object]]:
+    """Return how names of clear channels do beside borrowed ones, and how the truth would do.
+
+    Names are tested on activations. A channel is clear for this test when its activation
+    references share all that is shared by those which its name is made from. Where they share
+    nothing of it, the truth about the latter is no better than another name.
+    """
+    groups: dict[str, list[list[float]]] = {
+        name: [] for name in (EVERYTHING, SOMETHING, NOTHING, ALL)
+    }
+    for address, (shared, clear, _) in truth.items():
+        if not clear or not shared or address not in scores:
+            continue
+        score = scores[address]
+        positive = np.array(score["positive"])
+        attributes = [pictures[image].attributes.items() for image in score["images"]]
+
+        def told(concept: Concept, attributes: list[Any] = attributes) -> list[float]:
+            return [len(concept & set(items)) / max(len(concept), 1) for items in attributes]
+
+        true, borrowed = (
+            average_precision_score(positive, told(concept))
+            for concept in (shared, understood(score["borrowed_name"]))
+        )
+        row = [
+            score["detection"],
+            score["borrowed"],
+            float(score["detection"] > score["borrowed"]),
+            float(true > borrowed),
+        ]
+        both = active[address][0] & shared
+        groups[EVERYTHING if both == shared else SOMETHING if both else NOTHING].append(row)
+        groups[ALL].append(row)
+    return [
+        [name, len(rows), *np.mean(rows, axis=0).tolist()] for name, rows in groups.items() if rows
+    ]
