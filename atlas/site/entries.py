@@ -105,6 +105,15 @@ class Channel:
         return self.number("score_detection")
 
     @property
+    def untold(self) -> bool:
+        """Whether another channel's name tells as well where the channel answers, as far as known.
+
+        It is when the interval of the name's score reaches down to the other name's score.
+        """
+        low, borrowed = self.number("score_detection_low"), self.number("score_borrowed")
+        return low is not None and borrowed is not None and low <= borrowed
+
+    @property
     def senses(self) -> list[Sense]:
         """The channel's meanings where it has several."""
         return [
