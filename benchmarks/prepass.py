@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from atlas import pipeline
+from atlas import memory, pipeline
 from atlas.data import open_source
 from atlas.demo.world import draw
 from atlas.prepass import checkpoint
@@ -104,7 +104,8 @@ class Pass:
 
 
 def ours(folder: Path, batch: int, **settings: Any) -> Pass:
-    """Return the pre-pass with other `settings`."""
+    """Return the pre-pass with other `settings`, in a process prepared as the command is."""
+    memory.keep_pages()
     return Pass(pipeline.Inputs(recipe(folder, batch, settings)))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import atlas
+from atlas import memory
 from atlas.errors import UserError, one_line
 
 INTERRUPTED = 130
@@ -19,6 +20,7 @@ class _Group(click.Group):
     """Commands whose problems end in one line on stderr."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        memory.keep_pages()
         try:
             return super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.ClickException as error:
