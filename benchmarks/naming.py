@@ -137,7 +137,7 @@ def name_sheets(
         for _, concept in concepts
     ]
     shuffled: list[list[Image.Image]] = [[] for _ in sheets]
-    for group in {group for group, _ in concepts}:
+    for group in dict.fromkeys(group for group, _ in concepts):
         rows = [row for row, (other, _) in enumerate(concepts) if other == group]
         pool = [image for row in rows for image in sheets[row]]
         order = random.permutation(len(pool))
