@@ -7,8 +7,7 @@ JPEGs of ImageNet's usual size in one run, in folders of 20 classes. Each row ru
 its own, so that its peak memory is its own, after a warm-up on a few pictures. The rows of
 zennit-crp and of the pre-pass include decoding and ranking; the bare passes have their pictures
 in memory already. zennit-crp runs as in its tutorial: `FeatureVisualization.run` over torchvision's
-`ImageFolder` in its order, both modes, statistics of the classes, results saved and collected;
-and again over the same pictures shuffled, since it loops over the classes of each batch.
+`ImageFolder` in its order, both modes, statistics of the classes, results saved and collected.
 """
 
 import argparse
@@ -58,12 +57,11 @@ def recipe(folder: Path, batch: int, settings: dict[str, Any]) -> Recipe:
     return parse(tables, "benchmark")
 
 
-def zennit_crp(folder: Path, batch: int, shuffled: bool = False) -> Callable[[], None]:
+def zennit_crp(folder: Path, batch: int) -> Callable[[], None]:
     """Run FeatureVisualization, which ranks both modes, as its tutorial does."""
     from crp.attribution import CondAttribution
     from crp.concepts import ChannelConcept
     from crp.visualization import FeatureVisualization
-    from torch.utils.data import Subset
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
     from zennit.composites import EpsilonPlusFlat
@@ -74,9 +72,7 @@ def zennit_crp(folder: Path, batch: int, shuffled: bool = False) -> Callable[[],
         v2.Resize(view.resize), v2.CenterCrop(view.crop), v2.ToImage(),
         v2.ToDtype(torch.float32, scale=True),
     ]  # fmt: skip
-    pictures = ImageFolder(folder, v2.Compose(steps))
-    order = np.random.default_rng(0).permutation(len(pictures)).tolist()
-    dataset = Subset(pictures, order if shuffled else range(len(pictures)))
+    dataset = ImageFolder(folder, v2.Compose(steps))
     layers = {f"features.{number}": ChannelConcept() for number in LAYERS}
 
     def run() -> None:
@@ -142,7 +138,6 @@ def bare(
 HALF = torch.bfloat16
 ROWS: dict[str, Callable[[Path, int], Callable[[], object]]] = {
     "zennit-crp, FeatureVisualization": zennit_crp,
-    "zennit-crp, pictures shuffled": partial(zennit_crp, shuffled=True),
     "pre-pass, float32": ours,
     "pre-pass, float32, compiled": partial(ours, compile=True),
     "pre-pass, bfloat16": partial(ours, dtype="bfloat16"),
