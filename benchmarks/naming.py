@@ -340,12 +340,16 @@ def main() -> None:
     found = detect(model, supply, options, random)
     rows = [[kind, found[kind], found[f"{kind}, chance"]] for kind in KINDS[:3]]
     print_table("Detection: average precision", ["attribute", "AUPRC", "chance"], rows)
-    for number, scores in enumerate(draws):
-        print_table(
-            f"Scores of names on held-out patches, draw {number}",
-            ["clear channels", "number", "AUPRC", "another name", "better than it", "truth better"],
-            score_rows(truth, active, scores, pictures),
-        )
+    rows = [
+        [f"{name}, draw {number}", *row]
+        for number, scores in enumerate(draws)
+        for name, *row in score_rows(truth, active, scores, pictures)
+    ]
+    print_table(
+        "Scores of names on held-out patches",
+        ["clear channels", "number", "AUPRC", "another name", "better than it", "truth better"],
+        rows,
+    )
 
 
 if __name__ == "__main__":
