@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class _Group(click.Group):
         except UserError as error:
             _fail(str(error))
         except (click.Abort, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would cut this short
             click.echo("\natlas: interrupted; run the same command again to go on", err=True)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:  # the reader of our output has gone, as in `atlas ... | head`
