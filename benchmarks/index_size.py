@@ -38,8 +38,9 @@ def measure(data: np.ndarray, flat: bool) -> tuple[str, float, float, float, flo
     with patch.multiple(vectors, FLAT_LIMIT=limit, FLAT_BYTES=10**12):
         size = vectors.sample_size(*data.shape)
         sample = data[np.linspace(0, len(data) - 1, size).astype(int)]
-        chunks = np.array_split(data, len(data) // 1000)
-        built = vectors.build(chunks, sample, *data.shape)
+        built = vectors.begin(sample, *data.shape)
+        for chunk in np.array_split(data, len(data) // 1000):
+            vectors.add(built, chunk)
     seconds = time.perf_counter() - begin
     size = faiss.serialize_index(built.index).nbytes / len(data)
     queries = data[:: len(data) // QUERIES][:QUERIES]
@@ -47,7 +48,7 @@ def measure(data: np.ndarray, flat: bool) -> tuple[str, float, float, float, flo
     for query in queries:
         built.index.search(query[None], vectors.NEIGHBOURS)
     milliseconds = (time.perf_counter() - begin) / len(queries) * 1000
-    return built.factory, seconds, size, milliseconds, built.recall
+    return built.factory, seconds, size, milliseconds, vectors.recall(built)
 
 
 def main() -> None:

@@ -123,7 +123,9 @@ def test_a_changed_recipe_is_measured_anew(project, built, run, tmp_path):
     assert run("verify", out).returncode == 0
 
 
-@pytest.mark.parametrize("moment", ["manifest.json", "channels.parquet", "masks.npy", "pages"])
+@pytest.mark.parametrize(
+    "moment", ["manifest.json", "channels.parquet", "where.safetensors", "masks.npy", "pages"]
+)
 def test_a_killed_build_goes_on_and_ends_the_same(project, built, run, tmp_path, moment):
     """kill -9 as soon as a certain file is there; then the same command again."""
     out = tmp_path / "killed"
@@ -147,6 +149,7 @@ def test_a_killed_build_goes_on_and_ends_the_same(project, built, run, tmp_path,
     assert tables(out) == tables(built)
     assert run("verify", out).returncode == 0
     assert not list(out.rglob("*.partial*"))
+    assert not list(out.glob("*.safetensors"))
 
 
 def test_ctrl_c_is_one_line_and_status_130(project, tmp_path):

@@ -1,10 +1,13 @@
 """Crop a patch from every reference, say where in it the concept lies, and index its vector."""
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -15,6 +18,7 @@ from atlas.patches.encoders import Encoder
 from atlas.relevance.engine import PREDICTED, Engine, measure
 from atlas.store import INDEX, Mode, Store
 from atlas.store.pictures import open_picture
+from atlas.store.unfinished import Unfinished
 
 ENCODE_BATCH = 32
 """Patches encoded at once; always this many, so that no vector depends on its neighbours."""
@@ -33,6 +37,7 @@ def localise_patches(
     target: str,
     batch_size: int,
     device: torch.device,
+    unfinished: Unfinished,
 ) -> None:
     """Complete references.parquet with patch boxes and write the masks inside them.
 
@@ -54,17 +59,24 @@ def localise_patches(
         Pictures that are read together.
     device : torch.device
         Where the network is.
+    unfinished : Unfinished
+        Where boxes and masks are kept meanwhile.
     """
     rows = _Rows(store)
     images = store.table("images").to_pydict()
     known = [PREDICTED if label is None else label for label in images["label"]]
     targets = torch.tensor(known if target == "label" else [PREDICTED] * len(known))
     side = preprocessing.crop
-    boxes = np.zeros((rows.count, 4), np.int64)
-    masks = np.zeros((rows.count, localise.MASK_SIDE, localise.MASK_SIDE), np.uint8)
+    begun = unfinished.load() or {
+        "done": np.zeros(1, np.int64),
+        "boxes": np.zeros((rows.count, 4), np.int64),
+        "masks": np.zeros((rows.count, localise.MASK_SIDE, localise.MASK_SIDE), np.uint8),
+    }
+    done, boxes, masks = begun["done"], begun["boxes"], begun["masks"]
 
     paths = [store.root / path for path in images["path"]]
-    for start in tqdm(range(0, len(paths), batch_size), desc="where", unit=" batches"):
+    batches = range(int(done[0]), len(paths), batch_size)
+    for start in tqdm(batches, desc="where", unit=" batches"):
         views = [open_picture(path) for path in paths[start : start + batch_size]]
         batch = preprocessing.tensor(views).to(device)
 
@@ -78,12 +90,17 @@ def localise_patches(
             masks[chosen] = localise.masks(picked, found, fields[layer], side).numpy()
 
         measure(engine, batch, targets[start : start + batch_size].to(device), visit)
+        done[0] = start + len(views)
+        if unfinished.due() or done[0] == len(paths):
+            unfinished.save({"done": done, "boxes": boxes, "masks": masks})
 
     store.write_array("masks.npy", masks)
     store.extend_table("references", dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True)))
 
 
-def index_patches(store: Store, encoder: Encoder) -> dict[str, str | int | float]:
+def index_patches(
+    store: Store, encoder: Encoder, unfinished: Unfinished
+) -> dict[str, str | int | float]:
     """Encode every patch, write the FAISS index and each channel's nearest channels.
 
     Parameters
@@ -92,6 +109,8 @@ def index_patches(store: Store, encoder: Encoder) -> dict[str, str | int | float
         With patch boxes and stored pictures.
     encoder : Encoder
         From patches to vectors.
+    unfinished : Unfinished
+        Where the index is kept while it grows.
 
     Returns
     -------
@@ -106,29 +125,30 @@ def index_patches(store: Store, encoder: Encoder) -> dict[str, str | int | float
     paths = [str(store.root / path) for path in store.table("images")["path"].to_pylist()]
 
     dimension = next(_encode(encoder, paths, where[:1], "first")).shape[1]
-    size = vectors.sample_size(count, dimension)
-    sampled = np.linspace(0, count - 1, size).astype(np.int64)
-    sample = np.zeros((size, dimension), np.float32)
-    if size:
-        sample = np.concatenate(list(_encode(encoder, paths, where[sampled], "sample")))
-    sums = np.zeros((store.table("channels").num_rows, dimension))
+    if begun := unfinished.load():
+        growing = vectors.unpack(vectors.factory(count, dimension), begun)
+        sums = begun["sums"]
+    else:
+        sampled = np.linspace(0, count - 1, vectors.sample_size(count, dimension)).astype(np.int64)
+        sample = [np.zeros((0, dimension), np.float32)]
+        sample += _encode(encoder, paths, where[sampled], "sample") if len(sampled) else []
+        growing = vectors.begin(np.concatenate(sample), count, dimension)
+        sums = np.zeros((store.table("channels").num_rows, dimension))
 
-    def chunks() -> Iterator[vectors.Vectors]:
-        done = 0
-        for chunk in _encode(encoder, paths, where, "patches"):
-            np.add.at(sums, channel_of[done : done + len(chunk)], chunk)
-            done += len(chunk)
-            yield chunk
-
-    built = vectors.build(chunks(), sample, count, dimension)
-    vectors.save(built.index, store.root / INDEX)
+    for chunk in _encode(encoder, paths, where, "patches", growing.index.ntotal):
+        done = growing.index.ntotal
+        np.add.at(sums, channel_of[done : done + len(chunk)], chunk)
+        vectors.add(growing, chunk)
+        if unfinished.due():
+            unfinished.save({"sums": sums, **vectors.pack(growing)})
+    vectors.save(growing.index, store.root / INDEX)
     nearest, similarity = _nearest(sums)
     store.extend_table("channels", {"neighbours": nearest, "neighbour_similarities": similarity})
     return {
         "encoder": encoder.name,
         "dimension": dimension,
-        "factory": built.factory,
-        "recall_at_10": round(built.recall, 4),
+        "factory": growing.factory,
+        "recall_at_10": round(vectors.recall(growing), 4),
     }
 
 
@@ -169,13 +189,24 @@ def _channel_rows(store: Store) -> Integers:
 
 
 def _encode(
-    encoder: Encoder, paths: Sequence[str], where: Integers, label: str
+    encoder: Encoder, paths: Sequence[str], where: Integers, label: str, done: int = 0
 ) -> Iterator[vectors.Vectors]:
-    """Yield the vectors of the patches (image, x0, y0, x1, y1) in chunks, in their order."""
-    with tqdm(total=len(where), desc=label, unit=" patches") as progress:
-        for start in range(0, len(where), ENCODE_BATCH):
-            rows = where[start : start + ENCODE_BATCH]
-            crops = [open_picture(paths[row[0]]).crop(tuple(row[1:])) for row in rows.tolist()]
+    """Yield the vectors of the patches (image, x0, y0, x1, y1) in chunks, in their order.
+
+    Those before `done`, a multiple of `ENCODE_BATCH`, are left out.
+    """
+
+    def crop(row: Sequence[int]) -> Image.Image:
+        x0, y0, x1, y1 = row[1:]
+        return open_picture(paths[row[0]]).crop((x0, y0, x1, y1))
+
+    with (
+        tqdm(total=len(where), initial=done, desc=label, unit=" patches") as progress,
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+    ):
+        for start in range(done, len(where), ENCODE_BATCH):
+            rows = where[start : start + ENCODE_BATCH].tolist()
+            crops = [*threads.map(crop, rows)]
             crops += crops[-1:] * (ENCODE_BATCH - len(crops))
             yield encoder.encode(crops)[: len(rows)]
             progress.update(len(rows))

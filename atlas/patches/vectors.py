@@ -1,6 +1,6 @@
 """The FAISS index over all patches: exact for small atlases, compressed for large ones."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,23 +32,27 @@ PROBES = 32
 """Inverted lists that a search visits."""
 
 
-@dataclass(frozen=True)
-class Built:
-    """A finished index.
+@dataclass
+class Growing:
+    """An index while rows are added to it, in their order.
 
     Attributes
     ----------
-    index : faiss.Index
-        Inner product of unit vectors; row i belongs to row i of references.parquet.
     factory : str
         FAISS's description of the index.
-    recall : float
-        Share of the true `NEIGHBOURS` nearest rows that the index finds, over `QUERIES` rows.
+    index : faiss.Index
+        Inner product of unit vectors; row i belongs to row i of references.parquet.
+    queries : array
+        float32 (queries, dimension): vectors whose true neighbours are found beside the index.
+    similarity, rows : array
+        float32 and int64 (queries, up to `NEIGHBOURS`): those among the rows so far, nearest first.
     """
 
-    index: Any
     factory: str
-    recall: float
+    index: Any
+    queries: Vectors
+    similarity: Vectors
+    rows: npt.NDArray[np.int64]
 
 
 def factory(count: int, dimension: int) -> str:
@@ -64,7 +68,7 @@ def factory(count: int, dimension: int) -> str:
 
 
 def sample_size(count: int, dimension: int) -> int:
-    """Return how many vectors `build` wants to see before it begins: none if it needs not learn.
+    """Return how many vectors `begin` wants to see: none if the index needs not learn.
 
     FAISS asks for 39 vectors for each inverted list.
     """
@@ -73,39 +77,59 @@ def sample_size(count: int, dimension: int) -> int:
     )
 
 
-def build(chunks: Iterable[Vectors], sample: Vectors, count: int, dimension: int) -> Built:
-    """Index `count` vectors that arrive in chunks, in the order of their rows.
+def begin(sample: Vectors, count: int, dimension: int) -> Growing:
+    """Return an index without rows.
 
     Parameters
     ----------
-    chunks : iterable of array
-        float32 (rows, dimension) each, rows of length one.
     sample : array
-        float32 (`sample_size(count, dimension)`, dimension): evenly spaced ones of the same
-        vectors, to train on and to measure the recall with.
+        float32 (`sample_size(count, dimension)`, dimension): evenly spaced ones of the vectors
+        that will be added, to train on and to measure the recall with.
     count, dimension : int
-        Rows of all chunks together, and their columns.
+        Rows that will be added, and their columns.
     """
     kind = factory(count, dimension)
     index = faiss.index_factory(dimension, kind, faiss.METRIC_INNER_PRODUCT)
-    exact = index.is_trained
-    if not exact:
+    if not index.is_trained:
         index.train(sample)
         faiss.extract_index_ivf(index).nprobe = PROBES
     queries = sample[:: max(1, len(sample) // QUERIES)][:QUERIES]
-    similarity = np.zeros((len(queries), 0), np.float32)
-    rows = np.zeros((len(queries), 0), np.int64)
-    for chunk in chunks:
-        if not exact:
-            similarity = np.hstack([similarity, queries @ chunk.T])
-            new = np.arange(index.ntotal, index.ntotal + len(chunk))
-            rows = np.hstack([rows, np.broadcast_to(new, (len(queries), len(chunk)))])
-            best = np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
-            similarity = np.take_along_axis(similarity, best, axis=1)
-            rows = np.take_along_axis(rows, best, axis=1)
-        index.add(chunk)
-    recall = 1.0 if exact else _overlap(index.search(queries, NEIGHBOURS)[1], rows)
-    return Built(index, kind, recall)
+    none = np.zeros((len(queries), 0))
+    return Growing(kind, index, queries, none.astype(np.float32), none.astype(np.int64))
+
+
+def add(growing: Growing, chunk: Vectors) -> None:
+    """Append rows, float32 (rows, dimension), each of length one."""
+    if len(growing.queries):
+        similarity = np.hstack([growing.similarity, growing.queries @ chunk.T])
+        new = np.arange(growing.index.ntotal, growing.index.ntotal + len(chunk))
+        rows = np.hstack([growing.rows, np.broadcast_to(new, (len(growing.queries), len(chunk)))])
+        best = np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
+        growing.similarity = np.take_along_axis(similarity, best, axis=1)
+        growing.rows = np.take_along_axis(rows, best, axis=1)
+    growing.index.add(chunk)
+
+
+def recall(growing: Growing) -> float:
+    """Return the share of the true `NEIGHBOURS` nearest rows that the index finds."""
+    if not len(growing.queries):  # it compares with every row
+        return 1.0
+    return _overlap(growing.index.search(growing.queries, NEIGHBOURS)[1], growing.rows)
+
+
+def pack(growing: Growing) -> dict[str, npt.NDArray[Any]]:
+    """Return all of a growing index but its kind as arrays."""
+    index = faiss.serialize_index(growing.index)
+    return {name: getattr(growing, name) for name in _ARRAYS} | {"index": index}
+
+
+def unpack(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Growing:
+    """Return the growing index that `pack` made the arrays of."""
+    index = faiss.deserialize_index(arrays["index"])
+    return Growing(kind, index, *(arrays[name] for name in _ARRAYS))
+
+
+_ARRAYS = ("queries", "similarity", "rows")
 
 
 def _overlap(found: npt.NDArray[np.int64], true: npt.NDArray[np.int64]) -> float:

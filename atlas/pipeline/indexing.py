@@ -18,6 +18,11 @@ from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
 from atlas.relevance.engine import ActivationEngine
 from atlas.store import Store
+from atlas.store.unfinished import Unfinished
+
+UNFINISHED = ("where.safetensors", "vectors.safetensors")
+"""What is done of the patches, in the atlas directory while they are not finished: boxes and
+masks, and the index."""
 
 PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-cpu", "numpy")
 """Their versions stand in the manifest: they can change the last digits of a score."""
@@ -56,7 +61,9 @@ def index(recipe: Recipe, out: Path) -> Store | None:
             (store.root / checkpoint.NAME).unlink(missing_ok=True)
             stage(store, "pictures", new, lambda: _pictures(store, inputs))
             patching = fingerprint([new, asdict(recipe.patches)])
-            stage(store, "patches", patching, lambda: _patches(store, inputs))
+            stage(store, "patches", patching, lambda: _patches(store, inputs, patching))
+            for name in UNFINISHED:
+                (store.root / name).unlink(missing_ok=True)
     return store
 
 
@@ -142,8 +149,12 @@ def _pictures(store: Store, inputs: Inputs) -> dict[str, Any]:
     return {}
 
 
-def _patches(store: Store, inputs: Inputs) -> dict[str, Any]:
+def _patches(store: Store, inputs: Inputs, patching: str) -> dict[str, Any]:
     recipe, network = inputs.recipe, inputs.network
+    where, index = (
+        Unfinished(store.root / name, patching, recipe.prepass.checkpoint_seconds)
+        for name in UNFINISHED
+    )
     localise_patches(
         store,
         inputs.engine,
@@ -152,12 +163,13 @@ def _patches(store: Store, inputs: Inputs) -> dict[str, Any]:
         recipe.relevance.target,
         recipe.prepass.batch_size,
         network.device,
+        where,
     )
     fields = {
         layer: {"size": list(field.size), "stride": list(field.stride), "start": list(field.start)}
         for layer, field in inputs.fields.items()
     }
-    return {"index": index_patches(store, inputs.encoder), "receptive_fields": fields}
+    return {"index": index_patches(store, inputs.encoder, index), "receptive_fields": fields}
 
 
 def _versions() -> dict[str, str]:

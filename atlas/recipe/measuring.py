@@ -137,7 +137,7 @@ class Prepass:
     """A checkpoint is written after this many pictures ..."""
 
     checkpoint_seconds: Positive = 120
-    """... or this many seconds, whichever comes first."""
+    """... or this many seconds, whichever comes first; also while patches are made."""
 
     modes: tuple[Literal["activation", "relevance"], ...] = ("activation", "relevance")
     """By which references are chosen; `["activation"]` leaves relevance out, which takes a
