@@ -179,12 +179,17 @@ class Catalogue:
         return None if label is None else self.labels.get(label)
 
     def by_layer(self, values: Shares, count: int) -> list[tuple[Layer, list[Channel]]]:
-        """Return for each layer the channels with the `count` highest `values`, highest first."""
+        """Return for each layer the channels with the `count` highest `values`, highest first.
+
+        Those with values of 0 and below are left out, and so are layers that have no others.
+        """
         chosen = []
         for layer in self.layers:
             rows = np.array(layer.rows)
             best = rows[np.argsort(-values[rows], kind="stable")[:count]]
-            chosen.append((layer, [self.channels[row] for row in best.tolist()]))
+            channels = [self.channels[row] for row in best.tolist() if values[row] > 0]
+            if channels:
+                chosen.append((layer, channels))
         return chosen
 
     def record(self, channel: Channel) -> NameRecord | None:

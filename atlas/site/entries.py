@@ -129,9 +129,12 @@ class Channel:
 
     @property
     def classes(self) -> list[tuple[int, float]]:
-        """The classes with the highest mean relevance share, and the share."""
-        labels = self.values["top_classes"] or ()
-        return list(zip(labels, self.values["top_class_shares"] or (), strict=True))
+        """The classes with the highest mean relevance share, and the share, if it is positive."""
+        return [
+            (label, share)
+            for label, share in self._pairs("top_classes", "top_class_shares")
+            if share > 0
+        ]
 
     @property
     def neighbours(self) -> list[tuple[int, float]]:

@@ -24,6 +24,9 @@ NEIGHBOURS = 6
 PASSING = 4
 """Channels of the layer before, and of the layer after, on a channel's page."""
 
+COMPANY = 0.1
+"""Correlation from which on a channel's page calls another one company."""
+
 CLASS_CHANNELS = 6
 """Channels of each layer on a class's page."""
 
@@ -132,9 +135,9 @@ class Pages:
         catalogue = self._catalogue
         channels = catalogue.channels
         near = self._seen(channel, channel.neighbours)[:NEIGHBOURS]
-        together = self._seen(channel, channel.together)[:NEIGHBOURS]
-        lower = self._seen(channel, channel.lower)[:PASSING]
-        upper = self._seen(channel, channel.upper)[:PASSING]
+        together = self._company(channel, channel.together)[:NEIGHBOURS]
+        lower = self._company(channel, channel.lower)[:PASSING]
+        upper = self._company(channel, channel.upper)[:PASSING]
         before, after = channel.row - 1, channel.row + 1
         json = self._machine.channel(channel)
         record = catalogue.record(channel)
@@ -157,6 +160,7 @@ class Pages:
             lower=lower,
             upper=upper,
             histogram=self._histogram(channel),
+            company=COMPANY,
             record=record,
             bibtex=self._citing.bibtex(heading(channel), channel.link, record),
             previous=channels[before] if before >= 0 else None,
@@ -174,6 +178,12 @@ class Pages:
             return []
         found = ((channels[row], value) for row, value in pairs)
         return [(other, value) for other, value in found if self._plates.strip(other)]
+
+    def _company(
+        self, channel: Channel, pairs: Iterable[tuple[int, float]]
+    ) -> list[tuple[Channel, float]]:
+        """Return the channels whose correlation says something."""
+        return self._seen(channel, (pair for pair in pairs if pair[1] >= COMPANY))
 
     def _histogram(self, channel: Channel) -> charts.Histogram | None:
         """Return the drawing of a channel's activation, with its last reference if that fits."""

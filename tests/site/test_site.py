@@ -136,6 +136,35 @@ def test_a_channel_page_shows_its_company_and_its_histogram(toy_atlas, crawl):
     assert marks == []  # the last reference, at 0.0042, is in no bin
 
 
+def test_a_channel_without_relevance_claims_no_class_and_no_company(tmp_path, toy):
+    store = toy.make(tmp_path / "atlas")
+    channels = store.table("channels").to_pydict()
+    classes = store.table("classes").to_pydict()
+    for name in ("act_density", "rel_mean", "rel_abs_mean"):
+        channels[name][0] = 0.0
+    channels["top_class_shares"][0] = [0.0] * len(channels["top_classes"][0])
+    channels["together_correlations"][0] = [0.104, 0.096]
+    for shares in classes["shares"]:
+        shares[0] = 0.0
+    changed = ("act_density", "rel_mean", "rel_abs_mean", "top_class_shares")
+    columns = {name: channels[name] for name in (*changed, "together_correlations")}
+    store.extend_table("channels", columns)
+    store.extend_table("classes", {"shares": classes["shares"]})
+    site.render(store)
+
+    page = store.root.joinpath("pages/channels/features.0/0.md").read_text()
+    assert "Never active" in page and "Never relevant" in page
+    assert "<h2>Classes</h2>" not in page and "Mean |share|" not in page
+    together = page.partition("<h2>Channels that fire together</h2>")[2].partition("<h2>")[0]
+    first, second = (channels["channel"][row] for row in channels["together"][0])
+    assert f"features.0/{first}.html" in together and f"features.0/{second}.html" not in together
+    for path in store.root.glob("pages/classes/[0-9]*.md"):
+        carriers = path.read_text().partition("<h2>Channels that carry it</h2>")[2]
+        assert "features.0/1.html" in carriers and "features.0/0.html" not in carriers
+    other = store.root.joinpath("pages/channels/features.0/1.md").read_text()
+    assert "Never" not in other and "<h2>Classes</h2>" in other and "Mean |share|" in other
+
+
 def test_a_histogram_is_drawn_to_scale():
     from atlas.site import charts
 
