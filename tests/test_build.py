@@ -123,6 +123,17 @@ def test_a_changed_recipe_is_measured_anew(project, built, run, tmp_path):
     assert run("verify", out).returncode == 0
 
 
+@pytest.mark.parametrize("lost", ["channels.parquet", "images/*/*.webp", "masks.npy"])
+def test_a_lost_file_is_made_again(project, indexed, run, tmp_path, lost):
+    out = shutil.copytree(indexed, tmp_path / "copy")
+    next(out.glob(lost)).unlink()
+    result = run("index", project / "tiny.toml", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert ("pre-pass" in result.stderr) == (lost in TABLES)
+    assert tables(out) == tables(indexed)
+    assert len(list(out.rglob("*.webp"))) == len(list(indexed.rglob("*.webp")))
+
+
 @pytest.mark.parametrize(
     "moment", ["manifest.json", "channels.parquet", "where.safetensors", "masks.npy", "pages"]
 )

@@ -159,7 +159,7 @@ def load(path: Path) -> Any:
         return faiss.read_index(str(path))
     except RuntimeError as error:
         raise UserError(
-            f"{path} is missing or damaged: run `atlas build` again to make the index anew"
+            f"{path} is missing or damaged: delete it and run `atlas build` again"
         ) from error
 
 

@@ -1,24 +1,30 @@
 """Running stages one at a time, and once.
 
-A stage is done when the manifest holds the fingerprint of its inputs. So an interrupted
-build goes on where it stopped, and a changed recipe repeats just what depends on the change.
+A stage is done when the manifest holds the fingerprint of its inputs and its files are there. So
+an interrupted build goes on where it stopped, and a changed recipe or a lost file repeats just
+what depends on it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from atlas.store import Store
+from atlas.store import ARRAYS, COLUMNS, INDEX, Store
 from atlas.store.lock import alone
 
 __all__ = ["alone", "done", "stage"]
 
+ORDER = ("prepass", "pictures", "patches", "explanations")
+"""Each works on what those before it leave, so if one runs, those after it have to run again."""
+
 
 def stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any]]) -> None:
-    """Run a stage unless the manifest says that it is done with these inputs."""
+    """Run a stage unless it is done with these inputs."""
     if done(store, name, inputs):
         return
     manifest = store.manifest()
-    manifest["stages"].pop(name, None)
+    before = ORDER[: ORDER.index(name)]
+    manifest["stages"] = {key: value for key, value in manifest["stages"].items() if key in before}
     store.write_manifest(manifest)
     results = run()
     manifest = {**store.manifest(), **results, "files": store.checksums()}
@@ -28,6 +34,16 @@ def stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any]
 
 def done(store: Store, name: str, inputs: str) -> bool:
     """Say whether a stage is done with these inputs, and all its files are there."""
-    manifest = store.manifest()
-    whole = all((store.root / file).is_file() for file in manifest.get("files", {}))
-    return whole and manifest["stages"].get(name) == inputs
+    if store.manifest()["stages"].get(name) != inputs:
+        return False
+    return all(path.is_file() for path in _files(store, name))
+
+
+def _files(store: Store, name: str) -> Iterator[Path]:
+    """Yield the files that a stage leaves."""
+    if name == "prepass":
+        yield from (store.table_path(table) for table in COLUMNS)
+    elif name == "pictures":
+        yield from (store.root / path for path in store.table("images")["path"].to_pylist())
+    elif name == "patches":
+        yield from (store.root / file for file in (*ARRAYS, INDEX))

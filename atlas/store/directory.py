@@ -190,7 +190,9 @@ class Store:
                 f"{path} is missing: the atlas is not finished; run `atlas build` to go on"
             ) from error
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path} is damaged ({one_line(error)}): build it again") from error
+            raise UserError(
+                f"{path} is damaged ({one_line(error)}): delete it and run `atlas build` again"
+            ) from error
 
     def write_table(self, name: str, columns: dict[str, Any]) -> None:
         """Write a table whole; `columns` are some or all of `COLUMNS[name]`, in any order."""
@@ -223,7 +225,8 @@ class Store:
             array: npt.NDArray[Any] = np.load(self.root / name, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{self.root / name} cannot be read ({one_line(error)}): run `atlas build` again"
+                f"{self.root / name} cannot be read ({one_line(error)}): delete it and run "
+                "`atlas build` again"
             ) from error
         return array
 
