@@ -59,14 +59,14 @@ def load(
 
 
 def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
-    """Return a tally as the content of a safetensors file, with `facts` in its header."""
+    """Return a tally, and `facts` about it, as the content of a safetensors file."""
     tensors, layers = {}, []
     for number, (name, layer) in enumerate(state.layers.items()):
         layers.append([name, layer.height, layer.width])
         for field, tensor in _tensors(layer):
             tensors[f"{number}/{field}"] = tensor.cpu().contiguous()
     tensors["class_count"], tensors["initial"] = state.class_count, state.initial.total
-    header = {
+    facts = {
         **facts,
         "modes": state.modes,
         "layers": layers,
@@ -74,20 +74,22 @@ def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
         "seen": [[i, seen.key, seen.label, seen.predicted] for i, seen in state.seen.items()],
         "skips": state.skips,
     }
-    return serialize(tensors, {"facts": json.dumps(header)})
+    # As a tensor: they grow with the pictures seen, and a header may have 100 MB only.
+    text = bytearray(json.dumps(facts).encode())
+    return serialize({**tensors, "facts": torch.frombuffer(text, dtype=torch.uint8)})
 
 
 def unpack(content: bytes, device: torch.device) -> tuple[Tally, dict[str, Any]]:
-    """Return the tally and the header of what `pack` has made.
+    """Return the tally and the facts of what `pack` has made.
 
     Raises
     ------
     SafetensorError, KeyError, ValueError
         It is something else.
     """
-    length = int.from_bytes(content[:8], "little")
-    facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
-    tensors = {name: tensor.to(device) for name, tensor in deserialize(content).items()}
+    loaded = deserialize(content)
+    facts = json.loads(loaded.pop("facts").numpy().tobytes())
+    tensors = {name: tensor.to(device) for name, tensor in loaded.items()}
     modes = tuple(facts["modes"])
     state = Tally(**dict(zip(_NUMBERS, facts["numbers"], strict=True)), modes=modes)
     state.class_count = tensors["class_count"].cpu()
