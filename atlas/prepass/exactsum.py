@@ -35,8 +35,8 @@ class ExactSum:
         return ExactSum(self.total + other.total, self.bits)
 
     def value(self) -> Tensor:
-        """Return the sum as float64."""
-        return self.total.double() / 2.0**self.bits
+        """Return the sum as float64, in main memory."""
+        return self.total.cpu().double() / 2.0**self.bits
 
 
 def zeros(*shape: int, bits: int, device: torch.device | None = None) -> ExactSum:

@@ -5,6 +5,7 @@ import math
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from atlas.prepass import exactsum
 
@@ -30,3 +31,10 @@ def test_rows_are_added_to_where_they_belong():
     terms = torch.tensor([[1.0, 2.0], [0.25, -1.0], [4.0, 8.0]])
     result.add_rows(torch.tensor([2, 0, 2]), terms)
     assert result.value().tolist() == [[0.25, -1.0], [0.0, 0.0], [5.0, 10.0]]
+
+
+def test_the_value_is_in_main_memory_wherever_the_sum_is():
+    """Tables divide it by counts that lie there; a pretended GPU shows what a real one would do."""
+    with FakeTensorMode():
+        total = torch.zeros(3, dtype=torch.int64, device="cuda")
+        assert exactsum.ExactSum(total, 40).value().device.type == "cpu"
