@@ -61,7 +61,7 @@ class _Signs(TorchDispatchMode):  # type: ignore[no-untyped-call]
             packet in _KEEPS_SIGN
             and bool(inputs)
             and all(map(self.positive, inputs))
-            and all(number >= 0 for number in _factors(packet, args))
+            and all(number >= 0 for number in _factors(packet, args, kwargs or {}))
         )
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
@@ -72,11 +72,11 @@ class _Signs(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def _factors(packet: Any, args: Any) -> list[float]:
-    """Return the numbers that a sum or product has besides tensors."""
+def _factors(packet: Any, args: Any, kwargs: dict[str, Any]) -> list[float]:
+    """Return the numbers that a sum (its `alpha` too) or product has besides tensors."""
     if packet not in (_aten.add, _aten.mul):
         return []
-    return [one for one in args if isinstance(one, (int, float))]
+    return [one for one in (*args, *kwargs.values()) if isinstance(one, (int, float))]
 
 
 @torch.no_grad()

@@ -207,3 +207,20 @@ def test_what_the_engine_lacks_is_told():
     assert unsupported(one[:1], "epsilon_alpha2_beta1") == "the composite epsilon_alpha2_beta1"
     assert unsupported(nn.Conv2d(3, 2, 3, padding_mode="reflect"), "epsilon_plus") is not None
     assert unsupported(one[:1], "epsilon_plus_flat") is None
+
+
+class Difference(nn.Module):
+    """What one ReLU has more than another, before a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(3, 4, 3, padding=1) for _ in range(2))
+        self.last = nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        less = torch.add(self.one(x).relu(), self.other(x).relu(), alpha=-1)
+        return self.last(less).mean(dim=(2, 3))
+
+
+def test_a_difference_of_what_is_never_negative_may_be_negative():
+    assert never_negative(Difference(), torch.zeros(1, 3, 24, 24)) == set()
