@@ -127,7 +127,7 @@
     const direct = jump(query);
     const filtered = layer.value || state?.value || several?.value || least?.value;
     if (!words.length && !filtered && !kind.value) {
-      return { direct, list: [], labels: [], explained: [], idle: true };
+      return { words, direct, list: [], labels: [], explained: [], idle: true };
     }
     const allowed = (c) =>
       (!layer.value || c.position === +layer.value) &&
@@ -148,6 +148,7 @@
         ? list.filter((page) => words.every((word) => said(page).includes(word)))
         : [];
     return {
+      words,
       direct,
       list: ranks.reverse().flat(),
       labels: others("classes", classes),
@@ -155,7 +156,7 @@
     };
   };
 
-  const item = (channel) => {
+  const item = (channel, words) => {
     const link = make("a", "face");
     link.href = channel.link;
     link.style.setProperty("--d", channel.depth);
@@ -179,7 +180,8 @@
       score.title = "detection of its name";
       link.append(score, " ");
     }
-    const about = channel.sense || channel.labels[0];
+    const meant = (label) => words.some((word) => label.toLowerCase().includes(word));
+    const about = channel.sense || (channel.labels.find(meant) ?? channel.labels[0]);
     if (about) link.append(make("bdi", "about", about));
     return link;
   };
@@ -209,18 +211,33 @@
     return holder;
   };
 
+  const all = (count, name) => {
+    const button = make("button", "more", `All ${count} ${name}`);
+    button.type = "button";
+    button.addEventListener("click", () => {
+      kind.value = name;
+      show();
+      pages.querySelector("a").focus();
+    });
+    return button;
+  };
+
   const show = () => {
-    const { list, labels, explained, idle } = search();
+    const { words, list, labels, explained, idle } = search();
     const most = kind.value ? 500 : 4;
+    const rest = (found, name) => found.length > most && !kind.value ? [all(found.length, name)] : [];
     pages.replaceChildren(...[
       ...labels.slice(0, most).map(({ name, link }) => card("Class", name, link)),
+      ...rest(labels, "classes"),
       ...explained.slice(0, most).map(explanation),
+      ...rest(explained, "explanations"),
     ].map(line));
-    hits.replaceChildren(...list.slice(0, MOST).map(item).map(line));
+    const entry = (channel) => line(item(channel, words));
+    hits.replaceChildren(...list.slice(0, MOST).map(entry));
     more.hidden = list.length <= MOST;
     more.onclick = () => {
       more.hidden = true;
-      hits.append(...list.slice(MOST, 500).map(item).map(line));
+      hits.append(...list.slice(MOST, 500).map(entry));
     };
     const counts = [
       [list.length, "channel", "channels"],

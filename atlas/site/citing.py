@@ -30,6 +30,16 @@ class Citing:
         """What all citations depend on."""
         return [self._given, self._measured, self._whole.title]
 
+    @property
+    def published(self) -> bool:
+        """Whether the recipe says where the site is on the web."""
+        return self._whole.published
+
+    @property
+    def signed(self) -> bool:
+        """Whether the recipe says by whom the atlas is."""
+        return bool(self._whole.authors)
+
     def permalink(self, link: str) -> str:
         """Return the address of a page with the version that it was cited in."""
         return f"{self._url}{link}?v={self.version}"

@@ -303,6 +303,8 @@ class Pages:
                 f"{title}: {about}",
                 example=example,
                 bibtex=self._citing.whole(),
+                seen=catalogue.seen,
+                explained=explained,
             )
 
     def _pictures_of_labels(self) -> dict[int, list[int]]:

@@ -273,11 +273,18 @@ def test_axe_finds_nothing_serious(browser, site, explained, scheme):
     assert found == {}
 
 
-@pytest.mark.parametrize("width", [360, 1920])
+MANY_LAYERS = """() => {
+  const row = document.querySelector(".network");
+  for (let n = 0; row && n < 40; n++) row.append(row.firstElementChild.cloneNode(true));
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 360, 1920])
 def test_nothing_is_wider_than_the_screen(browser, site, width):
     page = browser.new_page(viewport={"width": width, "height": 800})
     for name in PAGES:
         page.goto(site + name)
+        page.evaluate(MANY_LAYERS)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, name
     page.close()

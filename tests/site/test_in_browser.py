@@ -155,6 +155,18 @@ def test_arrow_keys_walk_through_the_channels(page, toy_atlas):
     page.wait_for_url("**/channels/features.28/1.html")
 
 
+def test_few_classes_are_listed_with_a_way_to_all(page, toy_atlas):
+    page.goto((toy_atlas.root / "site/search.html").as_uri())
+    names = page.evaluate("conceptAtlas.seen.map((label) => conceptAtlas.labels[label])")
+    count = sum("e" in name.lower() for name in names)
+    assert count > 4
+    page.locator("#q").fill("e")
+    assert page.locator(".hits .label").count() == 4
+    page.get_by_role("button", name=f"All {count} classes").click()
+    assert page.locator(".hits .label").count() == count
+    assert page.evaluate("document.activeElement.textContent").startswith("Class")
+
+
 def test_without_scripts_the_switches_work_too(browser, toy_atlas, toy):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -198,6 +198,9 @@ def test_pages_can_be_cited(planted, pages):
     text = page.said
     assert "@misc{" in text and f"channels/0/4.html?v={version}" in text
     assert text.count("{", text.index("@misc")) == text.count("}", text.index("@misc"))
+    assert "Address within the site channels/0/4.html" in text  # nobody knows where that is
+    told = "who made the atlas and where it is on the web: cite.authors and cite.url"
+    assert told in pages["cite.html"].said
 
 
 def test_an_atlas_by_activation_alone_has_all_of_its_pages(project, run, tmp_path):
