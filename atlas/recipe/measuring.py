@@ -33,7 +33,8 @@ class Model:
     Empty: what comes with torchvision's weights, else the data set's names."""
 
     device: str = "auto"
-    """`auto` (a GPU if there is one), or any torch device: `cpu`, `cuda:1`, `mps`."""
+    """`auto` (a GPU if there is one), or any torch device that has float64, in which sums are
+    exact: `cpu`, `cuda:1`, but not `mps`."""
 
 
 @dataclass(frozen=True, config=STRICT)

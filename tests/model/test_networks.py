@@ -247,6 +247,15 @@ def test_weights_and_outputs_that_do_not_go_together_are_told():
     assert "choose default, random, IMAGENET1K_V1, or a file" in told
     assert "try auto or cpu" in _told_of_device("cuda:99")
     assert "try auto or cpu" in _told_of_device("toaster")
+    assert "try auto or cpu" in _told_of_device("meta")
+
+
+def test_an_accelerator_without_float64_is_not_taken_by_itself(monkeypatch):
+    """Sums are made in float64, which Apple's GPUs lack."""
+    mps = torch.device("mps")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: mps)
+    model = recipe.Model(name="torchvision/squeezenet1_1", weights="random")
+    assert networks.load(model, NOTHING, 0).device == torch.device("cpu")
 
 
 def _told_of_device(device):
