@@ -115,8 +115,18 @@ class Inputs:
         """Return `<model>-<data>-<8 hex of what was measured>`."""
         # How many pictures were read belongs to what was measured; a stream knows it at
         # its end only, but its description and limit decide it.
-        measured = {**self.measured(), "limit": self.recipe.data.limit}
+        measured = {**self.measured(), "limit": self.recipe.data.limit, **self._meanings()}
         return f"{self.network.slug}-{self.source.name}-{fingerprint(measured)[:8]}"
+
+    def _meanings(self) -> dict[str, Any]:
+        """Return what the recipe says about which output a picture's relevance is of."""
+        data, model = self.recipe.data, self.recipe.model
+        said = {
+            "classes": list(self.network.classes or ()) if model.classes else None,
+            "image_column": data.image_column,
+            "label_column": data.label_column,
+        }
+        return {key: value for key, value in said.items() if value}
 
 
 def fingerprint(value: Any) -> str:

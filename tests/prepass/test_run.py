@@ -237,3 +237,17 @@ def test_a_checkpoint_of_something_else_is_not_used(project, many, tmp_path):
     assert checkpoint.load(tmp_path / checkpoint.NAME, inputs(recipe), cpu) is None
     (tmp_path / checkpoint.NAME).write_bytes(b"\x10\0\0\0\0\0\0\0not a checkpoint")
     assert checkpoint.load(tmp_path / checkpoint.NAME, inputs(recipe), cpu) is None
+
+
+def test_what_labels_mean_is_part_of_what_was_measured(project, tmp_path):
+    """Names of the outputs and the column of labels decide whose relevance a picture counts for."""
+    names = tmp_path / "names.txt"
+
+    def atlas(*overrides: str) -> str:
+        return inputs(load(str(project / "tiny.toml"), overrides))
+
+    names.write_text("disc\nsquare\nstripe")
+    first = atlas(f"model.classes={names}")
+    names.write_text("square\ndisc\nstripe")
+    found = [atlas(), first, atlas(f"model.classes={names}"), atlas("data.label_column=fine")]
+    assert len(set(found)) == len(found)
