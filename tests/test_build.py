@@ -246,6 +246,8 @@ def assert_one_line(result, *expected):
     [
         ("prepass.kk=3", "there is no 'prepass.kk'"),
         ("prepass.k=0", "prepass.k = 0"),
+        ("seed=-1", "seed = -1"),
+        ("seed=9223372036854775808", "seed = 9223372036854775808"),
         ("data.source=folder:/does/not/exist", "/does/not/exist"),
         ("model.layers=['nope']", "nope"),
         ("model.name=torchvision/vgg17", "vgg16"),

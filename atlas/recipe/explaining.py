@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from atlas.recipe.kinds import STRICT, Fraction, Positive
+from atlas.recipe.kinds import STRICT, Fraction, Positive, Seed
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,7 +33,7 @@ class Explain:
     draws: Positive = 5
     """Random orders that an intervention is compared with."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of the random orders."""
 
     vlm: str = ""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from atlas.recipe.kinds import STRICT, Positive
+from atlas.recipe.kinds import STRICT, Positive, Seed
 
 View = Literal["dimmed", "patch", "boxed"]
 
@@ -105,5 +105,5 @@ class Scoring:
     in_build: bool = False
     """Whether `atlas build` scores the names that it gave."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of the draws."""

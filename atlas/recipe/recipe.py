@@ -6,7 +6,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from atlas.recipe.explaining import Explain
-from atlas.recipe.kinds import STRICT
+from atlas.recipe.kinds import STRICT, Seed
 from atlas.recipe.measuring import (
     Activation,
     Data,
@@ -40,7 +40,7 @@ class Recipe:
     site: Site = field(default_factory=Site)
     cite: Cite = field(default_factory=Cite)
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything that draws random numbers."""
 
     def as_dict(self) -> dict[str, Any]:
