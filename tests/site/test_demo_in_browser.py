@@ -174,6 +174,15 @@ def test_the_keyboard_reaches_everything(page, site):
     assert {"by-relevance", "as-patch", "BUTTON", "A", "SUMMARY"} <= reached
 
 
+def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(page, site):
+    page.goto(site + "channels/0/4.html")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('.atlas') !== null")
+
+
 def test_dark_mode_follows_the_system(browser, site):
     grounds = {}
     for scheme in ("light", "dark"):
