@@ -260,6 +260,12 @@ def test_bad_recipes_end_in_one_line(project, run, tmp_path, override, expected)
     assert_one_line(result, expected)
 
 
+def test_an_atlas_does_not_lie_in_its_data(project, run):
+    out = project / "pictures" / "out"
+    assert_one_line(run("index", project / "tiny.toml", "--out", out), "choose another --out")
+    assert not out.exists()
+
+
 def test_missing_recipe_and_missing_atlas(run, tmp_path):
     assert_one_line(run("build", tmp_path / "none.toml"), "demo")
     assert_one_line(run("site", tmp_path / "none"), "none")

@@ -8,6 +8,7 @@ from typing import Any
 
 import atlas
 from atlas.data import match_labels
+from atlas.errors import UserError
 from atlas.patches import pictures
 from atlas.patches.indexing import index_patches, localise_patches
 from atlas.pipeline.inputs import Inputs, fingerprint
@@ -42,9 +43,19 @@ def index(recipe: Recipe, out: Path) -> Store | None:
     Raises
     ------
     UserError
-        Something in the recipe cannot be had, or another build works in `out`.
+        Something in the recipe cannot be had, `out` lies in the data, or another build works in it.
     """
     store = Store(out)
+    kind, _, folder = recipe.data.source.partition(":")
+    if (
+        kind == "folder"
+        and folder
+        and out.resolve().is_relative_to(Path(folder).expanduser().resolve())
+    ):
+        raise UserError(
+            f"{out} lies in {recipe.data.source}, so that the atlas's pictures would become data: "
+            "choose another --out"
+        )
     with processes.team() as team:
         inputs = Inputs(recipe, team)
         if not team.first:
