@@ -70,6 +70,10 @@ def network_encoder(
                 module(preprocessing.tensor(resized).to(device))
         finally:
             handle.remove()
+        if not captured or not isinstance(captured[0], Tensor):
+            raise UserError(
+                f"patches.layer = {name!r}: the network gives it no tensor; choose another layer"
+            )
         vectors = captured[0].flatten(2).mean(dim=2) if captured[0].ndim == 4 else captured[0]
         return _unit(vectors.flatten(1))
 

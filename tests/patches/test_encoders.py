@@ -1,0 +1,19 @@
+"""Patches become vectors by the network's own layers."""
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from atlas.errors import UserError
+from atlas.model.preprocessing import Preprocessing
+from atlas.patches.encoders import network_encoder
+
+
+def test_a_layer_that_the_network_does_not_use_is_told():
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    module[0].spare = nn.Linear(2, 2)
+    view = Preprocessing(32, 32, (0.5,) * 3, (0.5,) * 3)
+    encoder = network_encoder(module, "0.spare", view, torch.device("cpu"))
+    with pytest.raises(UserError, match="choose another layer"):
+        encoder.encode([Image.new("RGB", (32, 32))])
