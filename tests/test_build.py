@@ -266,6 +266,21 @@ def test_an_atlas_does_not_lie_in_its_data(project, run):
     assert not out.exists()
 
 
+def test_a_network_without_any_answer_is_told(project, run, tmp_path):
+    (tmp_path / "dead.py").write_text(
+        "from torch import nn\n\n\ndef make():\n"
+        "    last = nn.Linear(4, 2)\n"
+        "    pool = nn.AdaptiveAvgPool2d(1)\n"
+        "    network = nn.Sequential(nn.Conv2d(3, 4, 3), pool, nn.Flatten(), last)\n"
+        "    for value in network[0].parameters():\n        nn.init.zeros_(value)\n"
+        "    network.preprocessing = dict(resize=32, crop=32, mean=[0.5] * 3, std=[0.25] * 3)\n"
+        "    return network\n"
+    )
+    name = f"model.name={tmp_path / 'dead.py'}:make"
+    result = run("index", project / "tiny.toml", "--out", tmp_path / "out", "--set", name)
+    assert_one_line(result, "no channel answers")
+
+
 def test_missing_recipe_and_missing_atlas(run, tmp_path):
     assert_one_line(run("build", tmp_path / "none.toml"), "demo")
     assert_one_line(run("site", tmp_path / "none"), "none")

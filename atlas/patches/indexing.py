@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessing
 from atlas.model.receptive import ReceptiveField
 from atlas.patches import localise, vectors
@@ -119,6 +120,8 @@ def index_patches(
     """
     references = store.table("references")
     count = references.num_rows
+    if not count:
+        raise UserError("no channel answers to any picture: look at model.weights and model.layers")
     columns = [references[name].to_numpy() for name in ("image", "x0", "y0", "x1", "y1")]
     where = np.stack(columns, axis=1)
     channel_of = _channel_rows(store)
