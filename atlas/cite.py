@@ -59,6 +59,11 @@ class Citation:
         return self.url.startswith(("http://", "https://"))
 
 
+def default_title(model: str) -> str:
+    """Return what an atlas is called that nobody has given a title."""
+    return f"Atlas of {plain(model).rsplit('/', 1)[-1]}"
+
+
 def of_atlas(contents: Contents) -> Citation:
     """Cite an atlas as a whole."""
     times = [r.time[:10] for records in contents.namings.values() for r in records if r.time]
@@ -189,7 +194,7 @@ def _citation(
     given = contents.recipe.cite
     model, data = manifest["model"], manifest["data"]
     of_whole = plain(given.title or contents.recipe.site.title)
-    of_whole = of_whole or f"Concept atlas of {plain(model['name'])}"
+    of_whole = of_whole or default_title(model["name"])
     version = contents.id.rpartition("-")[2]
     base = given.url.rstrip("/")
     source = plain(" ".join(str(data[part]) for part in ("source", "revision") if data.get(part)))

@@ -86,7 +86,8 @@ def run(
     Raises
     ------
     UserError
-        No picture could be read, or the network returned something that is not finite.
+        No picture could be read, the network returned something that is not finite, or the
+        GPU's memory is too small for a batch.
     """
     done, state = dict[int, Read](), Tally(settings.k, classes, settings.modes)
     if checkpoints is not None and team.first:
@@ -185,7 +186,13 @@ def _measure(
     images = preprocessing.normalize(batch.views.to(device, non_blocking=True))
     indices = torch.tensor(batch.indices)
     adding = BatchTally(state, activation, relevance, indices, batch.keys, reduce)
-    logits = measure(engine, images, targets, adding.visit)
+    try:
+        logits = measure(engine, images, targets, adding.visit)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU's memory is too small for {len(images)} pictures at once: set "
+            "prepass.batch_size lower and run the same command again to go on"
+        ) from error
     chosen = torch.where(targets == PREDICTED, logits.argmax(dim=1), targets)
     adding.finish(labels, chosen, logits)
 

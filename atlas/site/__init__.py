@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from atlas import cite
 from atlas.recipe.publishing import Site
 from atlas.resources import shipped
 from atlas.site import builder, text
@@ -69,7 +70,7 @@ def _title(manifest: dict[str, Any], given: Site) -> tuple[str, str]:
     """Return title and description of the site, made from model and data where none is given."""
     model = text.plain(manifest["model"]["name"])
     data = text.plain(manifest["data"]["source"])
-    title = text.plain(given.title) or f"Atlas of {model.rsplit('/', 1)[-1]}"
+    title = text.plain(given.title) or cite.default_title(model)
     description = text.plain(given.description)
     return title, description or f"What each channel of {model} answers to, measured on {data}."
 

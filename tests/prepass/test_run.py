@@ -239,6 +239,29 @@ def test_a_checkpoint_of_something_else_is_not_used(project, many, tmp_path):
     assert checkpoint.load(tmp_path / checkpoint.NAME, inputs(recipe), cpu) is None
 
 
+def test_a_gpu_that_is_too_small_is_told_and_smaller_batches_go_on(project, tmp_path, monkeypatch):
+    def index(*overrides: str):
+        overrides = (*overrides, "prepass.checkpoint_images=1")
+        return pipeline.index(load(str(project / "tiny.toml"), overrides), tmp_path / "atlas")
+
+    real, calls = pipeline.Inputs(load(str(project / "tiny.toml"), ())).engine, []
+
+    def engine(images, targets, visit):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(images, targets, visit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.Inputs, "engine", staticmethod(engine))
+        with pytest.raises(UserError, match=r"memory is too small for 8 .* prepass\.batch_size"):
+            index("prepass.batch_size=8")
+    whole = pipeline.index(load(str(project / "tiny.toml"), ()), tmp_path / "whole")
+    again = index("prepass.batch_size=4")
+    for name in TABLES:
+        assert (again.root / name).read_bytes() == (whole.root / name).read_bytes()
+
+
 def test_what_labels_mean_is_part_of_what_was_measured(project, tmp_path):
     """Names of the outputs and the column of labels decide whose relevance a picture counts for."""
     names = tmp_path / "names.txt"
