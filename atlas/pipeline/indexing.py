@@ -18,7 +18,7 @@ from atlas.prepass import run as prepass
 from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
 from atlas.relevance.engine import ActivationEngine
-from atlas.store import Store
+from atlas.store import NAMES, SCORES, Store
 from atlas.store.unfinished import Unfinished
 
 UNFINISHED = ("where.safetensors", "vectors.safetensors")
@@ -82,10 +82,21 @@ def _begin(store: Store, inputs: Inputs, new: str) -> None:
     """Write into the manifest what is going to be measured."""
     manifest = store.manifest()
     if manifest.get("id") != new:  # a changed recipe: nothing of before may be mixed in
-        manifest = {"id": new, **inputs.measured(), "stages": {}}
+        measured = inputs.measured()
+        if manifest.get("model", measured["model"]) != measured["model"]:
+            _set_aside(store, manifest["id"])
+        manifest = {"id": new, **measured, "stages": {}}
     manifest["recipe"] = inputs.recipe.as_dict()
     manifest["versions"] = _versions()
     store.write_manifest(manifest)
+
+
+def _set_aside(store: Store, old: str) -> None:
+    """Keep names and scores of another network, whose channels have the same addresses."""
+    for name in (NAMES, SCORES):
+        path = store.root / name
+        if path.exists():
+            path.replace(path.with_name(f"{path.stem}-{old}{path.suffix}"))
 
 
 def _measured(store: Store, inputs: Inputs) -> Tally:
