@@ -1,6 +1,7 @@
 """Kept memory: what a process that called `keep_pages` gets from the C library and the system."""
 
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,8 @@ print(info().d - before)
 
 def run(code: str, how: str) -> int:
     command = [sys.executable, "-c", BEGIN + code, how]
-    return int(subprocess.check_output(command, text=True))
+    clean = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    return int(subprocess.check_output(command, env=clean, text=True))
 
 
 @pytest.mark.skipif(not HUGE.exists(), reason="no huge pages on this system")
