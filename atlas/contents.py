@@ -18,7 +18,7 @@ from PIL import Image
 from atlas import addresses
 from atlas.errors import UserError
 from atlas.plain import slug
-from atlas.store import MODES, Mode, Store, names
+from atlas.store import MODES, STAGES, Mode, Store, names
 from atlas.store.names import NameRecord
 from atlas.store.pictures import read_picture
 
@@ -36,9 +36,6 @@ SCORES = (
     "score_clarity",
     "score_label_auc",
 )
-
-STAGES = ("prepass", "pictures", "patches")
-"""What a finished atlas has been through; names and scores may follow."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,7 @@ import pyarrow.compute as pc
 
 from atlas.errors import UserError
 from atlas.patches import vectors
-from atlas.store import ARRAYS, COLUMNS, INDEX, MEASURED, MODES, NAMES, Store, files, names
-
-STAGES = ("prepass", "pictures", "patches")
+from atlas.store import ARRAYS, COLUMNS, INDEX, MEASURED, MODES, NAMES, STAGES, Store, files, names
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,22 @@
 in a fixed order, each as a `Record` whose picture is decoded only when it is asked for.
 """
 
+from pathlib import Path
+
 from atlas.data.labels import match_labels
 from atlas.data.source import Record, Source
 from atlas.errors import UserError
 from atlas.recipe import Data
 
-__all__ = ["Record", "Source", "match_labels", "open_source"]
+__all__ = ["Record", "Source", "holds", "match_labels", "open_source"]
+
+
+def holds(data: Data, path: Path) -> bool:
+    """Say whether pictures under `path` are among the data that a recipe asks for."""
+    kind, _, name = data.source.partition(":")
+    if kind != "folder" or not name:
+        return False
+    return path.resolve().is_relative_to(Path(name).expanduser().resolve())
 
 
 def open_source(data: Data) -> Source:

@@ -182,15 +182,27 @@ def _picture(size: int, device: torch.device) -> Tensor:
 def _device(name: str) -> torch.device:
     if name == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        return torch.device("cpu") if found is None or found.type == "mps" else found
+        return torch.device("cpu") if found is None or _lack(found) else found
     try:
         device = torch.device(name)
+    except RuntimeError as error:
+        lack = one_line(error)
+    else:
+        lack = _lack(device)
+    if lack:
+        raise UserError(
+            f"model.device = {name!r} cannot be used here ({lack[:80]}): try auto or cpu"
+        )
+    return device
+
+
+def _lack(device: torch.device) -> str:
+    """Return why sums cannot be made on a device; empty if they can."""
+    try:
         torch.zeros(1, dtype=torch.float64, device=device).item()  # MPS has none, meta no values
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        raise UserError(
-            f"model.device = {name!r} cannot be used here ({one_line(error)[:80]}): try auto or cpu"
-        ) from error
-    return device
+        return one_line(error)
+    return ""
 
 
 def _outputs(module: nn.Module, view: Preprocessing, device: torch.device, name: str) -> int:

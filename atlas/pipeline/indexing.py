@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import atlas
-from atlas.data import match_labels
+from atlas.data import holds, match_labels
 from atlas.errors import UserError
 from atlas.patches import pictures
 from atlas.patches.indexing import index_patches, localise_patches
@@ -46,12 +46,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
         Something in the recipe cannot be had, `out` lies in the data, or another build works in it.
     """
     store = Store(out)
-    kind, _, folder = recipe.data.source.partition(":")
-    if (
-        kind == "folder"
-        and folder
-        and out.resolve().is_relative_to(Path(folder).expanduser().resolve())
-    ):
+    if holds(recipe.data, out):
         raise UserError(
             f"{out} lies in {recipe.data.source}, so that the atlas's pictures would become data: "
             "choose another --out"

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from atlas.store import ARRAYS, COLUMNS, INDEX, Store
+from atlas.store import ARRAYS, COLUMNS, INDEX, STAGES, Store
 from atlas.store.lock import alone
 
 __all__ = ["alone", "done", "stage"]
 
-ORDER = ("prepass", "pictures", "patches", "explanations")
+ORDER = (*STAGES, "explanations")
 """Each works on what those before it leave, so if one runs, those after it have to run again."""
 
 

@@ -128,6 +128,9 @@ ARRAYS = ("masks.npy",)
 
 INDEX = "patches.faiss"
 
+STAGES = ("prepass", "pictures", "patches")
+"""What a finished atlas has been through, in this order; names and scores may follow."""
+
 NAMES = "names.jsonl"
 """Every naming that was ever done; it only grows."""
 
