@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO := build/out/demo
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint bench-demo bench-prepass bench-site crawl screenshots bench-lookup docs clean
+.PHONY: demo test lint bench-demo bench-prepass bench-networks bench-site crawl screenshots bench-lookup docs clean
 
 demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
@@ -27,6 +27,11 @@ bench-demo: demo .venv/installed-tests
 # The pre-pass beside zennit-crp and the bare passes of VGG16.
 bench-prepass: .venv/installed-tests
 	$(BIN)/python benchmarks/prepass.py
+	$(BIN)/python benchmarks/passes.py
+
+# Relevance on some 290 architectures beside an independent computation.
+bench-networks: .venv/installed-tests
+	$(BIN)/python benchmarks/networks.py
 
 # A site of VGG16's size beside plain MkDocs Material.
 bench-site: .venv/installed-tests

@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from atlas import cite
+from atlas import cite, classes
 from atlas.cite import Format
 from atlas.contents import Contents
 from atlas.errors import UserError
 from atlas.lookup import Choice, Hit, Words
-from atlas.lookup.choice import class_name
 from atlas.store import Mode, evidence, open_store
 
 if TYPE_CHECKING:
@@ -79,7 +78,8 @@ class Atlas(Contents):
         layer : str, optional
             Only channels of this layer.
         label : str, optional
-            Only channels that have this class, by its name or number, among their top classes.
+            Only channels that have this class, by its name or number (`:3` is always number 3),
+            among their top classes.
         min_score : float, optional
             Least detection score of the name, 0 to 1.
         encoder : str or Path, optional
@@ -161,7 +161,8 @@ class Atlas(Contents):
         picture : str or Path
             The picture's file.
         target : str, optional
-            Name or number of the class to explain; the predicted one unless given.
+            Name or number of the class to explain (`:3` is always number 3); the predicted one
+            unless given.
 
         Returns
         -------
@@ -175,7 +176,8 @@ class Atlas(Contents):
         """
         from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
 
-        outcome = pipeline.explain(self.store, self.recipe, [Path(picture)], target)
+        border = pipeline.border(self.store, self._overrides, trust_code=self._trust_code)
+        outcome = pipeline.explain(self.store, self.recipe, [Path(picture)], target, border)
         for path, reason in outcome.failed:
             raise UserError(f"{path} is not explained: {reason}")
         return evidence.read(outcome.done[0])
@@ -195,7 +197,7 @@ class Atlas(Contents):
         address : str, optional
             Cite the page of this channel, `LAYER:CHANNEL`.
         label : str, optional
-            Cite the page of this class, by its name or number.
+            Cite the page of this class, by its name or number; `:3` is always number 3.
         explanation : str, optional
             Cite this explanation, by its id.
         format : {"bibtex", "csl-json", "text"}
@@ -217,7 +219,7 @@ class Atlas(Contents):
         if address is not None:
             citation = cite.of_channel(self[address], self)
         elif label is not None:
-            citation = cite.of_class(class_name(self, label), self)
+            citation = cite.of_class(classes.find(label, self.class_names), self)
         elif explanation is not None:
             citation = cite.of_explanation(explanation, self)
         else:
@@ -318,18 +320,19 @@ class Atlas(Contents):
     @cached_property
     def _index(self) -> Any:
         from atlas.patches import vectors  # noqa: PLC0415 (needs faiss)
-        from atlas.store import INDEX  # noqa: PLC0415
 
-        return vectors.load(self.store.root / INDEX)
+        return vectors.load_of(self.store)
 
     @cached_property
     def _encoder(self) -> "Encoder":
         from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
 
-        return pipeline.encoder_of(self.store)
+        return pipeline.encoder_of(self.store, trust_code=self._trust_code)
 
 
-def open(path: str | Path, overrides: Sequence[str] = ()) -> Atlas:  # noqa: A001 (as files are)
+def open(  # noqa: A001 (as files are)
+    path: str | Path, overrides: Sequence[str] = (), *, trust_code: bool = False
+) -> Atlas:
     """Open the atlas in a directory.
 
     Parameters
@@ -338,10 +341,14 @@ def open(path: str | Path, overrides: Sequence[str] = ()) -> Atlas:  # noqa: A00
         The directory.
     overrides : sequence of str
         Changes of its recipe, `table.key=value` each: `cite.url=https://example.org` for instance.
+    trust_code : bool
+        Whether `Atlas.explain` and `Atlas.search_picture` may run the Python file that the recipe
+        of the atlas names, and read the files outside the atlas that it names. Say so only of an
+        atlas that you made, or whose maker you trust as you trust a program.
 
     Raises
     ------
     UserError
         There is none, it is unfinished or damaged, or a newer version of this package made it.
     """
-    return Atlas(open_store(path), overrides)
+    return Atlas(open_store(path), overrides, trust_code=trust_code)

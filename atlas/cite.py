@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from atlas.contents import Channel, Contents
 from atlas.errors import UserError
 from atlas.plain import plain
-from atlas.store import Store
+from atlas.store import evidence
 
 Format = Literal["bibtex", "csl-json", "text"]
 
@@ -44,7 +45,7 @@ class Citation:
     authors: tuple[str, ...]
     """`Family, Given`, or a whole name."""
     date: str
-    """2026-11-21, or its beginning."""
+    """2026-11-21, or its beginning; empty where nobody knows."""
     version: str
     atlas_id: str
     url: str
@@ -85,10 +86,26 @@ def of_channel(channel: Channel, contents: Contents) -> Citation:
     return _citation(contents, what, channel.permalink, by, named)
 
 
-def of_class(name: str, contents: Contents) -> Citation:
-    """Cite the page of a class, by its name as classes.parquet has it."""
-    label = contents.class_names.index(name)
+def of_class(label: int, contents: Contents) -> Citation:
+    """Cite the page of a class, by its number."""
+    name = contents.class_names[label]
     return _citation(contents, f"Class “{plain(name)}”", f"classes/{label}.html", "")
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What a citation says of evidence.json."""
+
+    target: _Named
+    picture: _Named
+
+
+_EXPLAINED = TypeAdapter(_Explained)
 
 
 def of_explanation(slug: str, contents: Contents) -> Citation:
@@ -104,13 +121,8 @@ def of_explanation(slug: str, contents: Contents) -> Citation:
     if slug not in known:
         there = ", ".join(known[:10]) or "none yet"
         raise UserError(f"no explanation {slug!r} in {contents.store.root}: there are {there}")
-    try:
-        evidence = json.loads((folder / slug / "evidence.json").read_text("utf-8"))
-        what = f"Explanation of “{evidence['target']['name']}” in {evidence['picture']['name']}"
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder / slug / 'evidence.json'} is damaged: explain the picture again"
-        ) from error
+    found = evidence.parsed(_EXPLAINED, folder / slug / evidence.FILE)
+    what = f"Explanation of “{found.target.name}” in {found.picture.name}"
     return _citation(contents, what, f"explanations/{slug}.html", _namers(contents))
 
 
@@ -149,7 +161,9 @@ def csl(citation: Citation) -> dict[str, Any]:
         "title": citation.title,
         "container-title": citation.part_of,
         "author": [_csl_name(author) for author in citation.authors],
-        "issued": {"date-parts": [[int(part) for part in citation.date.split("-")]]},
+        "issued": {"date-parts": [[int(part) for part in citation.date.split("-")]]}
+        if citation.date
+        else {},
         "version": citation.version,
         "publisher": PUBLISHER,
         "number": citation.atlas_id,
@@ -165,8 +179,9 @@ def text(citation: Citation) -> str:
     """Return one paragraph."""
     authors = "; ".join(citation.authors)
     # Without authors the title comes first, as in most styles.
-    begin = f"{authors} ({citation.date[:4]}). " if authors else ""
-    year = "" if authors else f" ({citation.date[:4]})"
+    when = citation.date[:4] or "n.d."
+    begin = f"{authors} ({when}). " if authors else ""
+    year = "" if authors else f" ({when})"
     doi = f" https://doi.org/{citation.doi}." if citation.doi else ""
     return (
         f"{begin}{_whole_title(citation)}{year}, version {citation.version}. {PUBLISHER} "
@@ -208,7 +223,7 @@ def _citation(
         title=plain(what) if what else of_whole,
         part_of=of_whole if what else None,
         authors=tuple(filter(None, map(plain, given.authors))),
-        date=given.date or named or measured(contents.store),
+        date=given.date or named or measured(manifest),
         version=plain(given.version) or version,
         atlas_id=contents.id,
         # The version in the address says which atlas the reader had before them.
@@ -229,10 +244,9 @@ def _model(name: str, revision: str | None) -> str:
     return plain(name) + (f" at {plain(revision)}" if revision else "")
 
 
-def measured(store: Store) -> str:
-    """Return the day on which the pictures were chosen."""
-    changed = store.table_path("images").stat().st_mtime
-    return datetime.fromtimestamp(changed, UTC).date().isoformat()
+def measured(manifest: Mapping[str, Any]) -> str:
+    """Return the day on which the pictures were chosen; empty where the atlas does not say."""
+    return str(manifest.get("measured", ""))
 
 
 def _whole_title(citation: Citation) -> str:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from atlas import addresses
 from atlas.errors import UserError
-from atlas.plain import slug
+from atlas.plain import slugs
 from atlas.store import MODES, STAGES, Mode, Store, names
 from atlas.store.names import NameRecord
 from atlas.store.pictures import read_picture
@@ -152,7 +152,7 @@ class Channel:
     @property
     def permalink(self) -> str:
         """Address of its page on the atlas's site."""
-        return f"channels/{slug(self.layer)}/{self.number}.html"
+        return f"channels/{self._contents.slugs[self.layer]}/{self.number}.html"
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is known of it, but for references and neighbours, as a JSON value."""
@@ -188,7 +188,9 @@ class Channel:
 class Contents:
     """The tables of a built atlas, read as they are needed."""
 
-    def __init__(self, store: Store, overrides: Sequence[str] = ()) -> None:
+    def __init__(
+        self, store: Store, overrides: Sequence[str] = (), *, trust_code: bool = False
+    ) -> None:
         """Look whether the atlas is finished.
 
         Parameters
@@ -197,6 +199,8 @@ class Contents:
             Its directory.
         overrides : sequence of str
             Changes of the recipe, as `atlas.recipe.recorded` takes them.
+        trust_code : bool
+            Whether the recipe may run code and read files outside the atlas.
 
         Raises
         ------
@@ -206,6 +210,7 @@ class Contents:
         self.store: Store = store
         """The directory and its files."""
         self._overrides = overrides
+        self._trust_code = trust_code
         done = self.manifest.get("stages", {})
         missing = [stage for stage in STAGES if stage not in done]
         if missing:
@@ -213,6 +218,11 @@ class Contents:
                 f"{store.root} is not finished ({', '.join(missing)} not done): run `atlas build` "
                 "to go on"
             )
+
+    @cached_property
+    def slugs(self) -> dict[str, str]:
+        """Of each layer the part of an address that its pages have."""
+        return slugs(self.layers)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -371,7 +381,7 @@ class Contents:
             predicted=self.class_names[values["predicted"]],
             peak=(values["y"], values["x"]),
             box=(values["x0"], values["y0"], values["x1"], values["y1"]),
-            path=self.store.root / image["path"],
+            path=self.store.inside(image["path"]),
             image=values["image"],
             row=row,
             sense=values.get("sense"),

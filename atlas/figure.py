@@ -13,6 +13,7 @@ from atlas.errors import UserError
 from atlas.plain import plain
 from atlas.store import Mode, files
 from atlas.store import evidence as evidences
+from atlas.store.pictures import load_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,11 +128,11 @@ def of_one_explanation(contents: Contents, slug: str, out: Path, width: Width) -
     folder = contents.store.root / evidences.EXPLANATIONS / slug
     evidence = evidences.read(folder)
     target, concepts = evidence.target, evidence.concepts[: TILES[width] - 1]
-    picture = _open(folder / "picture.webp").convert("RGB")
+    picture = _open(contents, slug, "picture.webp").convert("RGB")
     grey = picture.convert("L").convert("RGBA")
     tiles, below = [picture], ["input"]
     for concept in concepts:
-        heat = _open(folder / Path(concept.map).name).convert("RGBA").resize(grey.size)
+        heat = _open(contents, slug, concept.map).convert("RGBA").resize(grey.size)
         tiles.append(Image.alpha_composite(grey, heat).convert("RGB"))
         below.append(plain(concept.name or concept.address))
     answer = f"“{plain(target.name)}” (probability {target.probability:.3f})"
@@ -152,13 +153,10 @@ def _title(channel: Channel) -> str:
     return channel.address + (f" “{plain(channel.name)}”" if channel.name else "")
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path, formats=["WEBP"]) as picture:
-            picture.load()
-            return picture
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: explain the picture again") from error
+def _open(contents: Contents, slug: str, name: str) -> Image.Image:
+    """Open a picture of an explanation."""
+    path = contents.store.inside(f"{evidences.EXPLANATIONS}/{slug}/{name}")
+    return load_picture(path, path)
 
 
 def _save(strips: Sequence[Strip], out: Path, width: Width) -> None:

@@ -3,9 +3,17 @@
 import hashlib
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
 _SAFE = re.compile(r"[A-Za-z0-9_.-]")
+_SAFE_LOWER = re.compile(r"[a-z0-9_.-]")
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE | re.DOTALL)
+"""Names that Windows has for devices, with any ending."""
 
 
 def plain(value: object) -> str:
@@ -16,13 +24,46 @@ def plain(value: object) -> str:
     return " ".join(text.split())
 
 
+def cell(value: Any) -> Any:
+    """Return a text as a table for spreadsheets may have it: never a formula, which they would run.
+
+    What begins like one gets an apostrophe in front; numbers stay numbers.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
 def slug(name: str) -> str:
     """Return `name` as one part of a path and of a URL; layers of PyTorch stay as they are.
 
     Different names have different slugs: other characters become `~` and hexadecimal digits.
+    So does the first one of names that MkDocs or Windows has for itself.
     """
-    hidden = name.startswith(".") or name.lower() in ("", "index", "readme")  # MkDocs' own
-    kept = (bool(_SAFE.match(c)) and not (hidden and n == 0) for n, c in enumerate(name))
+    return _escaped(name, _SAFE)
+
+
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """Return the slugs of names that stand beside each other, also where case makes no difference.
+
+    Capital letters are escaped where two slugs are told apart by nothing else.
+    """
+    found = {name: slug(name) for name in names}
+    alike = Counter(text.lower() for text in found.values())
+    return {
+        name: text if alike[text.lower()] == 1 else _escaped(name, _SAFE_LOWER)
+        for name, text in found.items()
+    }
+
+
+def _escaped(name: str, safe_letters: re.Pattern[str]) -> str:
+    taken = name.lower() in ("", "index", "readme") or _RESERVED.fullmatch(name)
+    hidden = name.startswith(".") or taken
+    last = len(name) - 1
+    kept = (
+        bool(safe_letters.match(c))
+        and not (hidden and n == 0)
+        and not (c == "." and n == last)  # Windows drops a last dot
+        for n, c in enumerate(name)
+    )
     parts = [c if safe else f"~{_utf8(c).hex()}" for c, safe in zip(name, kept, strict=True)]
     text = "".join(parts) or "~"
     if len(text) > 100:

@@ -1,12 +1,25 @@
 """Serve a finished site from this machine."""
 
+import os
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import click
 
 from atlas.errors import UserError
 from atlas.store import Store
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves what lies in the site itself: a link in it may lead anywhere."""
+
+    def translate_path(self, path: str) -> str:
+        """Return the file for an address; one that is not there instead of one outside."""
+        file = super().translate_path(path)
+        site = os.path.realpath(self.directory)
+        inside = Path(os.path.realpath(file)).is_relative_to(site)
+        return file if inside else str(Path(site) / "404")
 
 
 def serve(store: Store, port: int) -> None:
@@ -20,7 +33,7 @@ def serve(store: Store, port: int) -> None:
     site = store.root / "site"
     if not (site / "index.html").is_file():
         raise UserError(f"{site} is not built: run `atlas site {store.root}` first")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    handler = partial(Handler, directory=str(site))
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:

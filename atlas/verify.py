@@ -1,5 +1,6 @@
 """Check an atlas: every hash, row count, range and link."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -13,7 +14,23 @@ import pyarrow.compute as pc
 
 from atlas.errors import UserError
 from atlas.patches import vectors
-from atlas.store import ARRAYS, COLUMNS, INDEX, MEASURED, MODES, NAMES, STAGES, Store, files, names
+from atlas.plain import plain
+from atlas.store import (
+    ARRAYS,
+    COLUMNS,
+    INDEX,
+    MEASURED,
+    MODES,
+    NAMES,
+    STAGES,
+    Store,
+    bounds,
+    files,
+    names,
+)
+
+PAGE_BYTES = 64 << 20
+"""Of a page that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +72,28 @@ def check(store: Store) -> Iterator[Result]:
     for text, run in checks:
         try:
             yield _result(text, run(store, manifest))
-        except (UserError, pa.ArrowException, KeyError, RuntimeError, ValueError) as error:
+        except (UserError, pa.ArrowException, LookupError, RuntimeError, ValueError) as error:
             yield _result(text, [str(error) or type(error).__name__])
 
 
 def _result(text: str, problems: list[str]) -> Result:
+    """Return the outcome; what a foreign atlas says stays on one line and short."""
     if not problems:
         return Result(True, text)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return Result(False, f"{text}: {problems[0]}{more}")
+    return Result(False, f"{text}: {plain(problems[0])[:300]}{more}")
 
 
 def _hashes(store: Store, manifest: dict[str, Any]) -> list[str]:
     expected = manifest.get("files", {})
     names = [*(f"{name}.parquet" for name in COLUMNS), *ARRAYS, INDEX]
     problems = [f"{name} is not in the manifest" for name in names if name not in expected]
-    for name, digest in expected.items():
-        path = store.root / Path(name).name
+    unknown = expected.keys() - {*names}
+    problems += [f"{name} in the manifest is no file of an atlas" for name in unknown]
+    for name in names:
+        path, digest = store.root / name, expected.get(name)
+        if digest is None:
+            continue
         if not path.is_file():
             problems.append(f"{name} is missing")
         elif files.sha256(path) != digest:
@@ -178,10 +200,8 @@ def _pictures(store: Store, _: dict[str, Any]) -> list[str]:
     problems = []
     listed = zip(table["path"].to_pylist(), table["sha256"].to_pylist(), strict=True)
     for name, digest in listed:
-        path = (store.root / name).resolve()
-        if not path.is_relative_to((store.root / "images").resolve()):
-            problems.append(f"{name} is outside images/")
-        elif not path.is_file():
+        path = store.inside(name)
+        if not path.is_file():
             problems.append(f"{name} is missing")
         elif files.sha256(path) != digest:
             problems.append(f"{name} has changed")
@@ -208,13 +228,15 @@ def _links(store: Store, _: dict[str, Any]) -> list[str]:
     problems = []
     for page in pages:
         parser = _Links()
-        parser.feed(page.read_text("utf-8"))
+        parser.feed(bounds.read_bytes(page, PAGE_BYTES).decode("utf-8"))
         for link in parser.found:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc or not parts.path:
                 continue
             base = site if parts.path.startswith("/") else page.parent
-            target = base / unquote(parts.path).lstrip("/")
-            if not known.setdefault(target, target.exists()):
+            target = Path(os.path.normpath(base / unquote(parts.path).lstrip("/")))
+            if not target.is_relative_to(site):
+                problems.append(f"{page.relative_to(site)} links to {link}, outside the site")
+            elif not known.setdefault(target, target.exists()):
                 problems.append(f"{page.relative_to(site)} links to {link}")
     return problems

@@ -45,6 +45,12 @@ class Request:
     text: str
 
 
+class CutOff(str):
+    """An answer that ended because `max_tokens` was reached."""
+
+    __slots__ = ()
+
+
 class Vlm(Protocol):
     """What stages need of a vision-language model."""
 
@@ -56,7 +62,7 @@ class Vlm(Protocol):
     """How answers are generated."""
 
     def ask(self, requests: Sequence[Request]) -> list[str]:
-        """Return the answer to each question."""
+        """Return the answer to each question, as a `CutOff` where it lacked room."""
 
     def yes(self, requests: Sequence[Request]) -> list[float]:
         """Return the probability of yes, against no, as the first word of each answer."""
@@ -169,7 +175,20 @@ class TransformersVlm:
             )
         answers = tokens[:, inputs["input_ids"].shape[1] :]
         texts: list[str] = self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        ended = self._ended(answers)
+        return [
+            text.strip() if end else CutOff(text.strip())
+            for text, end in zip(texts, ended, strict=True)
+        ]
+
+    def _ended(self, answers: Tensor) -> list[bool]:
+        """Tell which answers ended of themselves: behind the end stand the end or padding."""
+        if answers.shape[1] < self.decoding["max_tokens"]:
+            return [True] * len(answers)
+        ends = self._model.generation_config.eos_token_id
+        ends = {ends} if isinstance(ends, int) else set(ends or ())
+        ends |= {self._processor.tokenizer.eos_token_id, self._processor.tokenizer.pad_token_id}
+        return [last in ends for last in answers[:, -1].tolist()]
 
     def _weigh(self, requests: Sequence[Request]) -> list[float]:
         with torch.inference_mode():
@@ -192,8 +211,10 @@ def load(loading: Loading) -> TransformersVlm:
         AutoProcessor,
     )
 
+    _check_device(loading.device)
     source = _source(loading.name)
-    options: dict[str, Any] = {"revision": loading.revision} if loading.revision else {}
+    options: dict[str, Any] = {"trust_remote_code": False}  # unless told, it asks the user
+    options |= {"revision": loading.revision} if loading.revision else {}
     try:
         processor = AutoProcessor.from_pretrained(source, **options)
         model = AutoModelForImageTextToText.from_pretrained(
@@ -204,7 +225,7 @@ def load(loading: Loading) -> TransformersVlm:
             f"{loading.name} does not fit into the GPU's memory: take a smaller model, or "
             '--set naming.quantization="4bit"'
         ) from error
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except Exception as error:  # it raises anything on what it does not understand
         raise UserError(
             f"the vision-language model {loading.name!r} cannot be loaded "
             f"({one_line(error)[:200]}): give a local folder, or the name of an "
@@ -244,6 +265,19 @@ def _source(name: str) -> str:
     from atlas.demo.vlm import FOLDER  # noqa: PLC0415
 
     return str(FOLDER)
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device that is not there, or that cannot hold numbers."""
+    if name == "auto":
+        return
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"naming.device = {name!r} cannot be used here ({one_line(error)[:80]}): "
+            "try auto or cpu"
+        ) from error
 
 
 def _placing(loading: Loading) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from atlas.demo.network import PLANTED, SIZE, WEIGHTS, DemoNetwork, load, preprocess
 from atlas.demo.truth import Meaning, base_rates, meaning, shown
 from atlas.demo.world import ATTRIBUTES, CLASSES, Picture, draw
-from atlas.model.receptive import ReceptiveField, receptive_fields
+from atlas.trace.record import record
+from atlas.trace.sights import ReceptiveField
 
 REFERENCES = 16
 SELECTIVE = 0.8
@@ -135,7 +136,8 @@ def main() -> None:
     print_accuracy(peaks["logits"], pictures)
 
     convolutions = [name for name in peaks if name.startswith("features.")]
-    fields = receptive_fields(network, convolutions, (SIZE, SIZE))
+    layers = record(network, torch.zeros(1, 3, SIZE, SIZE)).layers
+    fields = {name: layers[name].field for name in convolutions}
     print_clear(
         {
             name: channel_meanings(peaks[name], places[name], pictures, field)

@@ -18,15 +18,17 @@ from crp.attribution import CondAttribution
 from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
+from zennit.composites import EpsilonPlusFlat
 
 from atlas.demo import world
 from atlas.explain import interventions
-from atlas.explain.conditional import FusedPropagator, Measured, shares
-from atlas.model import canonize, networks
+from atlas.explain.conditional import propagate, shares
+from atlas.model import networks
 from atlas.recipe import Model, Preprocessing
-from atlas.relevance.engine import PREDICTED
-from atlas.relevance.fused import FusedEngine
-from atlas.relevance.rules import EPSILON, RULES
+from atlas.relevance.engine import PREDICTED, start_of
+from atlas.relevance.plan import plan
+from atlas.relevance.tape import Instrumented, follow, instrument, on_the_way
+from atlas.trace.record import record
 
 COMPOSITE = "epsilon_plus_flat"
 SEED = 20_261_121
@@ -40,25 +42,24 @@ VGG_LAYERS, CHANNELS = ("features.14", "features.21", "features.28"), 8
 def faithful(count: int) -> None:
     """Print conservation, and what ablation does in each order."""
     network = networks.load(Model(name="demo/vgg", device="cpu"), Preprocessing(), 0)
-    module, side = network.module, network.preprocessing.crop
+    module, shape = network.module, network.preprocessing.shape
     layers = tuple(name for name, part in module.named_modules() if isinstance(part, nn.Conv2d))
-    engine = FusedEngine(module, layers, COMPOSITE, canonize.canonizers(module), side)
-    propagate = FusedPropagator(engine, module, layers)
+    model = instrument(module, plan(network.trace, COMPOSITE), layers)
     means = _means(module, network.preprocessing, layers)
     sums: dict[str, list[tuple[float, float]]] = {layer: [] for layer in layers}
     areas: dict[tuple[str, str], list[dict[str, tuple[float, float]]]] = {}
     for index in tqdm(range(count), desc="pictures"):
-        view = network.preprocessing.view(_drawn(SEED, index, side))
+        view = network.preprocessing.view(_drawn(SEED, index, shape[1]))
         image = network.preprocessing.tensor([view])
-        measured = propagate(image, PREDICTED)
+        measured = propagate(model, image, PREDICTED)
         logit = float(measured.logits[measured.target])
-        for layer, missing in _missing(module, engine, image, measured, layers).items():
+        for layer, missing in _missing(model, image, measured.target).items():
             sums[layer].append((float(measured.relevance[layer].sum()) / logit, missing / logit))
         for layer in TESTED:
             for kind in ("zero", "mean"):
                 fill = means[layer] if kind == "mean" else torch.zeros_like(means[layer])
                 curve = interventions.channel_curve(
-                    interventions.without_channels(module, layer, image, fill),
+                    interventions.without_channels(model, layer, image, fill),
                     measured, layer, kind, STEPS, DRAWS, torch.Generator().manual_seed(index),
                 )  # fmt: skip
                 areas.setdefault((layer, kind), []).append({
@@ -68,44 +69,26 @@ def faithful(count: int) -> None:
     _print_areas(areas)
 
 
-def _missing(
-    module: nn.Module,
-    engine: FusedEngine,
-    image: Tensor,
-    measured: Measured,
-    layers: Sequence[str],
-) -> dict[str, float]:
+def _missing(model: Instrumented, image: Tensor, target: int) -> dict[str, float]:
     """Return what biases and stabilisers take of the logit above each layer, by the formula.
 
     A rule divides by z_j = sum_i z_ij + b_j + eps, so of R_j the part (b_j + eps) / z_j goes
     nowhere (Bach et al. 2015, eq. 59).
     """
-    inputs: dict[nn.Module, Tensor] = {}
-    parts = [*layers, "classifier"]
-    handles = [
-        module.get_submodule(name).register_forward_pre_hook(
-            lambda part, given: inputs.__setitem__(part, given[0])
-        )
-        for name in parts
-    ]
-    with torch.no_grad():
-        module(image)
-    for handle in handles:
-        handle.remove()
-    # Above the planted layer: a linear layer without a bias and a mean over positions.
-    logit = float(measured.logits[measured.target])
-    linear = EPSILON / (logit + EPSILON) * logit
-    pooled = inputs[module.get_submodule("classifier")][0]
-    weight = module.get_submodule("classifier").weight[measured.target]
-    arrives = weight * pooled * logit / (logit + EPSILON)
-    mean = float((arrives * EPSILON / (pooled + EPSILON)).sum())
-    missing = {layers[-1]: linear + mean}
-    for lower, upper in zip(layers[-2::-1], layers[:0:-1], strict=True):
-        part = module.get_submodule(upper)
-        rule = engine._convolutions[part]
-        z = rule.denominator(inputs[part])
-        bias = rule._z_bias.view(1, -1, 1, 1)
-        missing[lower] = missing[upper] + float((measured.relevance[upper] * (bias / z)[0]).sum())
+    tape = follow(model, image, on_the_way(model.plan, model.layers.values()), lambda *_: None)
+    missing: dict[str, float] = {}
+    total = 0.0
+
+    def audit(number: int, outputs: object, inputs: object, taken: float) -> None:
+        nonlocal total
+        total += taken
+
+    explained = tape.logits[:, target : target + 1]
+    tape.back(
+        start_of(tape, torch.tensor([target]), explained),
+        lambda layer, _: missing.__setitem__(layer, total),
+        audit=audit,
+    )
     return missing
 
 
@@ -120,7 +103,7 @@ def _means(module: nn.Module, preprocessing, layers: Sequence[str]) -> dict[str,
     ]
     with torch.no_grad():
         for start in range(0, 256, 32):
-            views = [preprocessing.view(_drawn(1, i, preprocessing.crop))
+            views = [preprocessing.view(_drawn(1, i, preprocessing.shape[1]))
                      for i in range(start, start + 32)]  # fmt: skip
             module(preprocessing.tensor(views))
     for handle in handles:
@@ -162,13 +145,12 @@ def speed(repeats: int) -> None:
     torch.manual_seed(0)
     module = torchvision.models.vgg16(weights=None).eval().requires_grad_(False)
     image = torch.randn(1, 3, 224, 224)
-    canonize.prepare(module, image)
+    for part in module.modules():
+        part.inplace = False  # for zennit's hooks, and gradients of the layers
     positive = torchvision.models.vgg16(weights=None).eval().requires_grad_(False)
     positive.load_state_dict({k: v.clamp(min=0) for k, v in module.state_dict().items()})
-    canonizers = canonize.canonizers(module)
-    engine = FusedEngine(module, VGG_LAYERS, COMPOSITE, canonizers, 224)
-    propagate = FusedPropagator(engine, module, VGG_LAYERS)
-    measured = propagate(image, PREDICTED)
+    model = instrument(module, plan(record(module, image), COMPOSITE), VGG_LAYERS)
+    measured = propagate(model, image, PREDICTED)
     chosen = {
         layer: shares(measured.relevance[layer]).abs().topk(CHANNELS).indices.tolist()
         for layer in VGG_LAYERS
@@ -176,7 +158,7 @@ def speed(repeats: int) -> None:
     maps: dict[str, Tensor] = {}
 
     def ours() -> None:
-        found = propagate(image, PREDICTED)
+        found = propagate(model, image, PREDICTED)
         maps["ours"] = torch.cat(
             [found.condition(layer, chosen[layer], ()).heat for layer in chosen]
         )
@@ -204,7 +186,7 @@ def speed(repeats: int) -> None:
                 torch.autograd.grad(outputs[layer], pixels, ones, retain_graph=True)
 
     attribute = CondAttribution(module, no_param_grad=True)
-    composite = RULES[COMPOSITE].composite(canonizers)
+    composite = EpsilonPlusFlat()
 
     def zennit_crp() -> None:
         heat = []

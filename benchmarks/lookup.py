@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,16 @@ def synthetic(root: Path) -> None:
                 "encoder": f"input of {ENCODED} at 112 px",
                 "dimension": 512,
                 "factory": built.factory,
+                "recall_at_10": 1.0,
+            },
+            "k": K,
+            "images": {"seen": 1, "labelled": 1, "correct": 1, "skipped": 0, "skips": []},
+            "preprocessing": asdict(network.preprocessing),
+            "activation": asdict(recipe.activation),
+            "relevance": asdict(recipe.relevance),
+            "maps": {layer: [14, 14] for layer in LAYERS},
+            "receptive_fields": {
+                layer: {"size": [9, 9], "stride": [1, 1], "start": [-4, -4]} for layer in LAYERS
             },
         }
     )

@@ -119,7 +119,10 @@ def drawn_sheet(
 
 def ask(model: Vlm, requests: Sequence[Request]) -> list[Concept]:
     """Return what the model says."""
-    said = [answers.parse(raw) for raw in model.ask(requests)]
+    said = [
+        answers.parse(raw, request.text)
+        for raw, request in zip(model.ask(requests), requests, strict=True)
+    ]
     return [understood(answer.name) for answer in said]
 
 

@@ -67,6 +67,8 @@ def zennit_crp(folder: Path, batch: int) -> Callable[[], None]:
     from zennit.composites import EpsilonPlusFlat
 
     network = pipeline.Inputs(recipe(folder, batch, {})).network
+    for part in network.module.modules():
+        part.inplace = False  # zennit's hooks keep what would be overwritten
     view = network.preprocessing
     steps = [
         v2.Resize(view.resize), v2.CenterCrop(view.crop), v2.ToImage(),
@@ -117,6 +119,8 @@ def bare(
     network = opened.network
     views = [network.preprocessing.view(record.picture()) for record in opened.source.records()]
     pictures = network.preprocessing.tensor(views).to(dtype)
+    for part in network.module.modules():
+        part.inplace = False  # a leaf of the backward pass would be overwritten
     module = network.module.to(memory_format=torch.channels_last, dtype=dtype)
     size = batch if network.device.type == "cuda" else CPU_BLOCK
 

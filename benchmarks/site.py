@@ -133,7 +133,11 @@ def make(root: Path, scale: float) -> None:
                       "composite": "epsilon_plus_flat"},
         "recipe": {"name": "synthetic", "model": {"name": "torchvision/vgg16"},
                    "data": {"source": "folder:none"}, "site": {}},
-        "conservation": {}, "receptive_fields": {},
+        "conservation": {}, "maps": {layer: [14, 14] for layer in layers},
+        "receptive_fields": {
+            layer: {"size": [9, 9], "stride": [1, 1], "start": [-4, -4]} for layer in layers
+        },
+        "index": {"encoder": "none", "dimension": 512, "factory": "Flat", "recall_at_10": 1.0},
     })  # fmt: skip
     update_checksums(store)
     picture = next((root / "images").rglob("*.webp"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,7 @@ def test_the_site_and_every_table_are_there(built):
     manifest = json.loads((built / "manifest.json").read_text())
     assert manifest["id"].startswith("network-make-pictures-")
     assert manifest["images"] | {"skips": []} == {
-        "seen": 30, "labelled": 30, "skipped": 0, "skips": [],
+        "seen": 30, "labelled": 30, "skipped": 0, "skips": [], "reasons": {}, "left_out": {},
         "correct": manifest["images"]["correct"],
     }  # fmt: skip
 
@@ -229,11 +230,21 @@ def test_damaged_pictures_are_skipped_counted_and_named(project, run, tmp_path):
     Image.new("CMYK", (50, 50), (0, 255, 255, 0)).save(data / "disc" / "903.jpg")
     Image.new("I;16", (50, 50), 40000).save(data / "disc" / "904.png")
     Image.new("1", (20000, 20000)).save(data / "disc" / "905.png")  # 400 megapixels in 50 kB
+    for name in ("README", "list.csv"):
+        (data / name).write_text("no picture")
     out = tmp_path / "out"
-    result = run(
+    command = [
         "index", project / "tiny.toml", "--out", out, "--set", f"data.source=folder:{data}"
-    )
+    ]  # fmt: skip
+    result = run(*command)
+    assert result.returncode == 2
+    assert "pictures could not be read: " in result.stderr
+    assert "--set data.most_skipped=0." in result.stderr
+    result = run(*command, "--set", "data.most_skipped=0.5")
     assert result.returncode == 0, result.stderr
+    last = result.stderr.strip().splitlines()[-2:]
+    assert last[0].startswith("4 pictures could not be read and are not in the atlas: 1 ")
+    assert last[1] == "Left out beside the data: 1 .csv, 1 without an ending."
     images = json.loads((out / "manifest.json").read_text())["images"]
     assert images["seen"] == 32
     assert images["skipped"] == 4
@@ -241,6 +252,8 @@ def test_damaged_pictures_are_skipped_counted_and_named(project, run, tmp_path):
         f"disc/{name}" for name in ("900.png", "901.jpg", "902.jpg", "905.png")
     ]
     assert all(skip["reason"] for skip in images["skips"])
+    assert sum(images["reasons"].values()) == 4
+    assert images["left_out"] == {".csv": 1, "without an ending": 1}
 
 
 def test_only_damaged_pictures_is_an_error(project, run, tmp_path):
@@ -291,7 +304,7 @@ def test_an_atlas_does_not_lie_in_its_data(project, run):
 def test_a_network_without_any_answer_is_told(project, run, tmp_path):
     (tmp_path / "dead.py").write_text(
         "from torch import nn\n\n\ndef make():\n"
-        "    last = nn.Linear(4, 2)\n"
+        "    last = nn.Linear(4, 3)\n"
         "    pool = nn.AdaptiveAvgPool2d(1)\n"
         "    network = nn.Sequential(nn.Conv2d(3, 4, 3), pool, nn.Flatten(), last)\n"
         "    for value in network[0].parameters():\n        nn.init.zeros_(value)\n"
@@ -358,3 +371,77 @@ def test_verify_finds_damage(built, run, tmp_path, damage):
     assert result.returncode == 1
     assert "FAIL" in result.stdout
     assert "Traceback" not in result.stderr
+
+
+LAYERS = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self._first = nn.Conv2d(3, 6, 3, padding=1)
+        self.nul = nn.Conv2d(6, 6, 3, padding=1)
+        self.Part = nn.Conv2d(6, 6, 3, padding=1)
+        self.part = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        for layer in (self._first, self.nul, self.Part, self.part):
+            x = torch.relu(layer(x))
+        return self.head(x.mean(dim=(2, 3)))
+
+
+def make():
+    torch.manual_seed(3)
+    network = Net()
+    network.classes = ["disc", "square", "stripe"]
+    network.preprocessing = dict(resize=24, crop=24, mean=[0.5] * 3, std=[0.25] * 3)
+    return network
+"""
+
+
+def test_layers_whose_names_file_systems_do_not_tell_apart(project, run, tmp_path):
+    """In a directory with brackets in its name."""
+    work = tmp_path / "work [1]"
+    work.mkdir()
+    (work / "net.py").write_text(LAYERS)
+    shutil.copytree(project / "pictures", work / "pictures [a]")
+    recipe = work / "net.toml"
+    recipe.write_text(
+        f'[model]\nname = "{work.as_posix()}/net.py:make"\ndevice = "cpu"\n'
+        f'[data]\nsource = "folder:{work.as_posix()}/pictures [a]"\n[prepass]\nk = 3\n'
+    )
+    out = work / "out"
+    result = run("build", recipe, "--out", out)
+    assert result.returncode == 0, result.stderr
+    pages = {path.relative_to(out / "site").as_posix() for path in (out / "site").rglob("*.html")}
+    for layer in ("_first", "~6eul", "~50art", "part"):
+        assert {f"layers/{layer}.html", f"channels/{layer}/1.html"} <= pages
+    assert len({page.lower() for page in pages}) == len(pages)
+    assert (out / "site" / ".nojekyll").is_file()
+    assert json.loads(run("show", out, "Part:1", "--json").stdout)["permalink"] == (
+        "channels/~50art/1.html"
+    )
+    assert run("verify", out).returncode == 0
+    picture = next((work / "pictures [a]").rglob("*.png"))
+    assert run("explain", out, picture, "--trust-code").returncode == 0
+
+
+def test_a_model_that_cannot_be_had_is_told_before_the_pass_and_in_seconds(project, tmp_path):
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    environment = {k: v for k, v in environment.items() if not k.startswith("HF_HUB_OFFLINE")}
+    command = [
+        sys.executable, "-m", "atlas", "index", str(project / "tiny.toml"), "--out", "out",
+        "--set", "patches.encoder=nobody/nothing",
+    ]  # fmt: skip
+    begin = time.monotonic()
+    result = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert time.monotonic() - begin < 60
+    assert result.returncode == 2
+    assert "patches.encoder = 'nobody/nothing' cannot be loaded" in result.stderr
+    assert "pre-pass" not in result.stderr
+    assert "Retrying" not in result.stderr

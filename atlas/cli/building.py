@@ -2,12 +2,18 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from atlas.cli.group import atlas_argument, main, out_option, recipe_argument, set_option
 
-RECIPE_HELP = "RECIPE is a TOML file, or the bare name of one that ships: demo, photos."
+if TYPE_CHECKING:
+    from atlas.store import Store
+
+RECIPE_HELP = (
+    "RECIPE is a TOML file, or the bare name of one that ships: demo, efficientnet-lite0, photos."
+)
 
 
 @main.command(epilog=RECIPE_HELP)
@@ -26,6 +32,7 @@ def build(recipe: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     store = pipeline.build(parsed, out or _default_out(parsed.name))
     if store is None:  # one of several processes, and not the first
         return
+    _tell(store)
     page = (store.root / "site" / "index.html").resolve()
     click.echo(f"The atlas is in {store.root}. Open {page.as_uri()} in a browser.")
 
@@ -43,7 +50,23 @@ def index(recipe: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     store = pipeline.index(parsed, out or _default_out(parsed.name))
     if store is None:
         return
+    _tell(store)
     click.echo(f"The tables are in {store.root}. `atlas site {store.root}` makes the pages.")
+
+
+def _tell(store: "Store") -> None:
+    """Say what of the data was not measured."""
+    from atlas.data import told  # noqa: PLC0415
+
+    images = store.manifest()["images"]
+    if images["skipped"]:
+        click.echo(
+            f"{images['skipped']} pictures could not be read and are not in the atlas: "
+            f"{told(images.get('reasons', {}))}. manifest.json names them.",
+            err=True,
+        )
+    if images.get("left_out"):
+        click.echo(f"Left out beside the data: {told(images['left_out'])}.", err=True)
 
 
 def _default_out(name: str) -> Path:

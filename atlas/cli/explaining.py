@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from atlas.cli.group import atlas_argument, main, set_option
+from atlas.cli.group import atlas_argument, main, set_option, trust_option
 from atlas.errors import UserError
 
 
@@ -17,11 +17,18 @@ from atlas.errors import UserError
 @click.option(
     "--target",
     metavar="CLASS",
-    help="Explain this class, by its name or number, and not the predicted one.",
+    help="Explain this class, by its name or number (:3 is always number 3), and not the predicted "
+    "one.",
 )
 @set_option
+@trust_option
 def explain(
-    atlas_dir: Path, images: tuple[Path, ...], target: str | None, overrides: tuple[str, ...]
+    atlas_dir: Path,
+    images: tuple[Path, ...],
+    target: str | None,
+    overrides: tuple[str, ...],
+    *,
+    trust_code: bool,
 ) -> None:
     """Say which named concepts the network's answer to each IMAGE rests on.
 
@@ -40,7 +47,8 @@ def explain(
             )
     store = open_store(atlas_dir)
     recipe = recorded(store.manifest(), overrides)
-    outcome = pipeline.explain(store, recipe, images, target)
+    border = pipeline.border(store, overrides, trust_code=trust_code)
+    outcome = pipeline.explain(store, recipe, images, target, border)
     for folder in outcome.done:
         click.echo(folder)
     for path, reason in outcome.failed:

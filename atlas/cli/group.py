@@ -12,6 +12,7 @@ import click
 import atlas
 from atlas import memory
 from atlas.errors import UserError, one_line
+from atlas.plain import plain
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells give it."""
@@ -40,7 +41,8 @@ class _Group(click.Group):
 
 
 def _fail(message: str) -> None:
-    click.echo(f"atlas: {message}", err=True)
+    # Names in an atlas from elsewhere may hold what terminals obey.
+    click.echo(f"atlas: {plain(message)}", err=True)
     sys.exit(2)
 
 
@@ -68,6 +70,12 @@ out_option = click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory of the atlas; build/out/NAME unless given.",
+)
+trust_option = click.option(
+    "--trust-code",
+    is_flag=True,
+    help="Let the recipe of this atlas run the Python file and open the files outside the atlas "
+    "that it names, which is as if its maker sat at this machine.",
 )
 set_option = click.option(
     "--set",

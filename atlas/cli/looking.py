@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from atlas.cli.group import atlas_argument, main
+from atlas.cli.group import atlas_argument, main, trust_option
 
 if TYPE_CHECKING:
     from atlas.api import Atlas
@@ -49,6 +49,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     "needs the extra `meaning`.",
 )
 @json_option
+@trust_option
 def lookup(
     atlas_dir: Path,
     query: tuple[str, ...],
@@ -59,6 +60,8 @@ def lookup(
     min_score: float | None,
     encoder: Path | None,
     as_json: bool,
+    *,
+    trust_code: bool,
 ) -> None:
     """Find channels of ATLAS by an address, by words or by a picture.
 
@@ -68,7 +71,7 @@ def lookup(
     import atlas  # noqa: PLC0415
     from atlas.errors import UserError  # noqa: PLC0415
 
-    a = atlas.open(atlas_dir)
+    a = atlas.open(atlas_dir, trust_code=trust_code)
     if image is not None:
         if query:
             raise UserError("give words or --image, not both")

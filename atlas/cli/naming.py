@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from atlas.cli.group import atlas_argument, main, set_option
+from atlas.cli.group import atlas_argument, main, set_option, trust_option
 
 
 @main.command()
 @atlas_argument
 @set_option
-def name(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
+@trust_option
+def name(atlas_dir: Path, overrides: tuple[str, ...], *, trust_code: bool) -> None:
     """Name every channel of ATLAS once, by a vision-language model or by labels.
 
     What is named already is not asked again; an interrupted run goes on.
@@ -20,7 +21,8 @@ def name(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
     from atlas.store import open_store  # noqa: PLC0415
 
     store = open_store(atlas_dir)
-    counts = pipeline.name(store, recorded(store.manifest(), overrides))
+    border = pipeline.border(store, overrides, trust_code=trust_code)
+    counts = pipeline.name(store, recorded(store.manifest(), overrides), border)
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from atlas.cli.group import atlas_argument, main, set_option
+from atlas.cli.group import atlas_argument, main, set_option, trust_option
 
 ALL = "all"
 
@@ -15,7 +15,8 @@ ALL = "all"
 @main.command()
 @atlas_argument
 @set_option
-def score(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
+@trust_option
+def score(atlas_dir: Path, overrides: tuple[str, ...], *, trust_code: bool) -> None:
     """Test the names of ATLAS on patches that they were not made from.
 
     Beside the score of each layer's names stands that of other channels' names on the same
@@ -26,7 +27,8 @@ def score(atlas_dir: Path, overrides: tuple[str, ...]) -> None:
     from atlas.store import open_store  # noqa: PLC0415
 
     store = open_store(atlas_dir)
-    asked = pipeline.score(store, recorded(store.manifest(), overrides))
+    border = pipeline.border(store, overrides, trust_code=trust_code)
+    asked = pipeline.score(store, recorded(store.manifest(), overrides), border)
     rows = [
         row for row in store.table("channels").to_pylist() if row["score_detection"] is not None
     ]

@@ -6,12 +6,26 @@ in a fixed order, each as a `Record` whose picture is decoded only when it is as
 
 from pathlib import Path
 
+from atlas.data.images import HEIF, HEIF_ENDINGS, WITH_HEIF
 from atlas.data.labels import match_labels
-from atlas.data.source import Record, Source
+from atlas.data.outputs import Matching, match_outputs, output_names
+from atlas.data.source import LeftOut, Record, Source, told
 from atlas.errors import UserError
 from atlas.recipe import Data
 
-__all__ = ["Record", "Source", "holds", "match_labels", "open_source"]
+__all__ = [
+    "LeftOut",
+    "Matching",
+    "Record",
+    "Source",
+    "holds",
+    "match_labels",
+    "match_outputs",
+    "open_source",
+    "output_names",
+    "told",
+    "too_many",
+]
 
 
 def holds(data: Data, path: Path) -> bool:
@@ -40,11 +54,11 @@ def open_source(data: Data) -> Source:
     if kind == "folder" and name:
         from atlas.data.folder import open_folder  # noqa: PLC0415
 
-        return open_folder(name, data.limit)
+        return _enough(open_folder(name, data.limit), data.most_skipped)
     if kind == "hf" and name:
         from atlas.data.hub import open_hub  # noqa: PLC0415
 
-        return open_hub(data, name)
+        return _enough(open_hub(data, name), data.most_skipped)
     if data.source == "demo:world":
         from atlas.data.drawn import open_world  # noqa: PLC0415
 
@@ -53,3 +67,33 @@ def open_source(data: Data) -> Source:
         f"data.source = {data.source!r}: give folder:DIR, hf:NAME or demo:world, "
         "as --set data.source=folder:photos"
     )
+
+
+def too_many(what: str, share: float, most: float) -> UserError:
+    """Return the error about pictures that are left out, more than a recipe allows.
+
+    Parameters
+    ----------
+    what : str
+        How many of how many, and why.
+    share, most : float
+        Their share, and `data.most_skipped`.
+    """
+    return UserError(
+        f"{what}; that is {share:.0%}, and data.most_skipped = {most:g}: mend them, or go on "
+        f"without them with --set data.most_skipped={min(1.0, share + 0.01):.2f}"
+    )
+
+
+def _enough(source: Source, most: float) -> Source:
+    """Return a source unless too many pictures beside it are not read."""
+    lost = source.left_out
+    if lost.share > most:
+        heic = " (" + WITH_HEIF + ")" if not HEIF and HEIF_ENDINGS & lost.pictures.keys() else ""
+        raise too_many(
+            f"{sum(lost.pictures.values())} pictures beside the {lost.taken} that are read would "
+            f"be left out: {told(lost.pictures)}{heic}",
+            lost.share,
+            most,
+        )
+    return source

@@ -30,6 +30,9 @@ _CHOICES = {
 }
 _PROBE_SECONDS = 5.0
 
+_LONGEST = 1000
+"""Characters of what others say."""
+
 
 @contextmanager
 def offline_if_unreachable() -> Iterator[None]:
@@ -77,10 +80,13 @@ def unavailable(name: str, error: BaseException) -> UserError:
     access = f"accept its terms at {page} and run `hf auth login`"
     chain = list(_causes(error))
     texts = " ".join(one_line(e) for e in chain)
+    inner = one_line(chain[-1])
+    # `datasets` wraps what went wrong: "An error occurred while generating the dataset".
+    why = one_line(error) + ("" if inner in one_line(error) else f" ({inner})")
     choice = next(
         (f"; choose one with {way}" for says, way in _CHOICES.items() if says in texts), ""
     )
-    message = f"cannot read hf:{name}: {one_line(error)}{choice}"
+    message = f"cannot read hf:{name}: {why[:_LONGEST]}{choice}"
     if Path(name).expanduser().exists():  # whatever it was, it was not the Hub
         return UserError(message)
     # `datasets` words some refusals anew and drops what the Hub said.

@@ -4,15 +4,15 @@ They are found by the types that the data set declares. A recipe that names a co
 (`data.image_column`, `data.label_column`) is always right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from datasets import ClassLabel, Image, Value
+from datasets import ClassLabel, Image, LargeList, List, Value
 
 from atlas.errors import UserError
 
 Features = Mapping[str, Any]
-LabelKind = Literal["classes", "numbers", "texts"]
+LabelKind = Literal["classes", "numbers", "reals", "texts"]
 
 _LABEL_NAMES = ("label", "labels", "cls", "class", "target")
 _NO_LABELS = frozenset(
@@ -61,16 +61,17 @@ def label_column(features: Features, wanted: str) -> tuple[str, LabelKind] | Non
     features : mapping
         Name to type of every column, as `datasets` gives them.
     wanted : str
-        What the recipe says; empty to find it. Columns of type ClassLabel come before
-        integers and these before texts; of several of one type the one with a
-        usual name is taken (label, labels, cls, class, target). A single integer column is
-        taken whatever its name, unless it tells a size or a number of the row; a text
-        column only if it has a usual name.
+        What the recipe says; empty to find it. Columns of type ClassLabel come first, of
+        several the one with a usual name (label, labels, cls, class, target); then integers,
+        other numbers and truth values, and texts with a usual name; then a single integer
+        column whatever its name, unless it tells a size or a number of the row.
 
     Returns
     -------
-    (str, {"classes", "numbers", "texts"}) or None
-        "classes" have names of their own, "numbers" have none, "texts" are names.
+    (str, {"classes", "numbers", "reals", "texts"}) or None
+        "classes" have names of their own, "numbers" have none, "reals" are numbers if all of
+        them are whole (as pandas makes of integers where some are missing) or truth values,
+        "texts" are names.
 
     Raises
     ------
@@ -79,26 +80,50 @@ def label_column(features: Features, wanted: str) -> tuple[str, LabelKind] | Non
     """
     if wanted:
         kind = _label_kind(features[_existing(features, wanted, "label_column")])
+        if kind is None and _is_list(features[wanted]):
+            raise UserError(
+                f"data.label_column = {wanted!r}: it holds several labels for each picture "
+                f"({features[wanted]}), and a picture has one here: name no column, and let "
+                "relevance start at the predicted class (--set relevance.target=predicted)"
+            )
         if kind is None:
             raise UserError(
                 f"data.label_column = {wanted!r}: it holds {features[wanted]}, "
-                "and not classes, integers or texts"
+                "and not classes, numbers or texts"
             )
         return wanted, kind
     kinds = {name: _label_kind(kind) for name, kind in features.items()}
     classes = [name for name, kind in kinds.items() if kind == "classes"]
+    usual: dict[LabelKind | None, str] = {}
+    for name in _LABEL_NAMES:
+        usual.setdefault(kinds.get(name), name)
+    if classes and "classes" not in usual and len(classes) > 1:
+        raise UserError(
+            f"several columns hold classes ({', '.join(classes)}): "
+            "choose one with --set data.label_column=NAME"
+        )
+    if classes:
+        return usual.get("classes", classes[0]), "classes"
+    others: tuple[LabelKind, ...] = ("numbers", "reals", "texts")
+    for other in others:
+        if other in usual:
+            return usual[other], other
     numbers = [name for name, kind in kinds.items() if kind == "numbers" and _may_label(name)]
-    for found, kind in ((classes, "classes"), (numbers, "numbers")):
-        usual = [name for name in _LABEL_NAMES if name in found]
-        if usual or len(found) == 1:
-            return (usual or found)[0], kind  # type: ignore[return-value]
-        if found and kind == "classes":
-            raise UserError(
-                f"several columns hold classes ({', '.join(found)}): "
-                "choose one with --set data.label_column=NAME"
+    return (numbers[0], "numbers") if len(numbers) == 1 else None
+
+
+def several_labels(features: Features) -> Iterator[str]:
+    """Yield a line about each column that seems to hold several labels for each picture."""
+    for name in _LABEL_NAMES:
+        if name in features and _is_list(features[name]):
+            yield (
+                f"column {name!r} holds several labels for each picture ({features[name]}), which "
+                "are not used: a picture has one here"
             )
-    texts = [name for name in _LABEL_NAMES if kinds.get(name) == "texts"]
-    return (texts[0], "texts") if texts else None
+
+
+def _is_list(kind: object) -> bool:
+    return isinstance(kind, (list, List, LargeList))
 
 
 def _existing(features: Features, wanted: str, key: str) -> str:
@@ -123,6 +148,8 @@ def _label_kind(kind: object) -> LabelKind | None:
         return "classes"
     if isinstance(kind, Value) and kind.dtype.removeprefix("u").startswith("int"):
         return "numbers"
+    if isinstance(kind, Value) and kind.dtype.startswith(("float", "bool")):
+        return "reals"
     return "texts" if isinstance(kind, Value) and "string" in kind.dtype else None
 
 

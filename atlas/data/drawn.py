@@ -7,7 +7,7 @@ from functools import partial
 
 from PIL import Image
 
-from atlas.data.source import Description, Record, ascending
+from atlas.data.source import Description, LeftOut, Record, ascending
 from atlas.demo import world
 from atlas.errors import UserError
 
@@ -39,9 +39,24 @@ class World:
         return world.CLASSES
 
     @property
+    def label_numbers(self) -> tuple[int, ...]:
+        """There are none: labels have names."""
+        return ()
+
+    @property
     def random_access(self) -> bool:
         """Every picture is drawn by itself."""
         return True
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Nothing: pictures are drawn."""
+        return LeftOut(taken=self.count)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """There are none."""
+        return ()
 
     def describe(self) -> Description:
         """Return what identifies the data; its seed stands in `revision`."""

@@ -8,24 +8,48 @@ their folder's. A folder without pictures is no class. The order is by path, par
 by code point, whatever the file system lists first; class folders come in the order that
 torchvision's `ImageFolder` gives them.
 
-Names that begin with a dot and files whose ending is not one of `atlas.data.images.ENDINGS`
-are ignored. Links to files are followed. Links to directories are followed only
-directly in DIR, where they are class folders that live elsewhere, and not if they lead back
-to DIR or above it; so the listing always ends.
+Where DIR holds one folder and nothing else, as archives often unpack, and that has folders of
+pictures only, it is taken for DIR; a remark says so.
+
+Names that begin with a dot (and `__MACOSX`, which Macs leave in archives) and files whose ending
+is not one of `atlas.data.images.ENDINGS` are left out, and counted. Links to files are followed.
+Links to directories are followed only directly in DIR, where they are class folders that live
+elsewhere, and not if they lead back to DIR or above it; so the listing always ends.
 """
 
 import hashlib
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
-from atlas.data.images import ENDINGS, decode
-from atlas.data.source import Description, Record, ascending, slug
+from atlas.data import sampling
+from atlas.data.images import ENDINGS, UNREAD, decode, looks_like_one
+from atlas.data.source import Description, LeftOut, Record, ascending, slug, told
 from atlas.errors import UserError, one_line
 
-_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_SPLIT = re.compile(
+    r"(?:ilsvrc\d*[-_]?(?:img[-_]?)?)?(?:train|training|val|valid|validation|test|testing|dev|eval)"
+    r"(?:[-_ ]?(?:set|split|data|images|imgs|img|\d+))*",
+    re.IGNORECASE,
+)
+"""Names of splits: train, val2017, test_images."""
+
+_NO_PICTURES = frozenset(
+    {".cfg", ".csv", ".db", ".gz", ".html", ".htm", ".ini", ".json", ".jsonl", ".mat", ".md"}
+    | {".mp4", ".npy", ".npz", ".parquet", ".pdf", ".pkl", ".pt", ".pth", ".py", ".tar", ".tgz"}
+    | {".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip"}
+)
+"""Endings of what lies beside pictures, whose content is not looked at."""
+
+ARCHIVES = frozenset({".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"})
+
+_DEEPEST = 8
+"""Folders in each other that are looked into."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +66,28 @@ class Folder:
     classes : tuple of str or None
         Names of the class folders that hold pictures.
     fingerprint : str
-        SHA-256, 64 hexadecimal digits, over key and size in bytes of every picture.
+        SHA-256, 64 hexadecimal digits, over key and size in bytes of every picture, and over
+        the content of a sample of them; see `atlas.data.sampling`.
     """
 
     root: Path
     paths: tuple[str, ...]
     classes: tuple[str, ...] | None
     fingerprint: str
+    left_out: LeftOut
+    """What was found beside the pictures."""
+    remarks: tuple[str, ...]
+    """Whether another folder than that of the recipe was taken."""
 
     @property
     def name(self) -> str:
         """The last part of the directory's path."""
         return slug(_text(self.root.name))
+
+    @property
+    def label_numbers(self) -> tuple[int, ...]:
+        """There are none: labels have names."""
+        return ()
 
     @property
     def count(self) -> int:
@@ -93,7 +127,7 @@ class Folder:
 
 
 def open_folder(directory: str, limit: int | None) -> Folder:
-    """List the pictures below a directory, without opening any.
+    """List the pictures below a directory, without decoding any.
 
     Parameters
     ----------
@@ -112,13 +146,23 @@ def open_folder(directory: str, limit: int | None) -> Folder:
     root = Path(directory).expanduser()
     if not root.is_dir():
         what = "is not a directory" if root.exists() else "does not exist"
+        if root.is_file() and root.suffix.lower() in ARCHIVES:
+            what = "is an archive, which is not read: unpack it"
+            raise UserError(f"{directory!r} {what}, and give its directory as folder:DIR")
         raise UserError(f"{directory!r} {what}: give a directory of pictures as folder:DIR")
     root = root.resolve()
+    remarks: tuple[str, ...] = ()
+    if (inner := _unwrapped(root)) != root:
+        where = _text(str(inner.relative_to(root)))
+        remarks = (f"{directory!r} holds the folder {where!r} and nothing else: it is taken",)
+        directory, root = f"{directory.rstrip('/')}/{where}", inner
     paths: list[str] = []
     classes: dict[str, None] = {}  # a set that keeps the order
-    flat = False
+    flat, taken = False, 0
     digest = hashlib.sha256()
-    for path in _walk(root):
+    pictures, others = Counter[str](), Counter[str]()
+    for path in _walk(root, pictures, others):
+        taken += 1
         folder, slash, _ = path.partition("/")
         if slash:
             classes[_text(folder)] = None
@@ -127,36 +171,65 @@ def open_folder(directory: str, limit: int | None) -> Folder:
         if limit is None or len(paths) < limit:
             digest.update(f"{_text(path)}\0{_size(root / path)}\n".encode())
             paths.append(path)
+    left_out = LeftOut(pictures, others, taken)
     if not paths:
         endings = " ".join(sorted(ENDINGS))
-        raise UserError(f"no pictures in {directory!r}: its files should end in {endings}")
-    if not flat and _SPLITS.issuperset(name.lower() for name in classes):
-        names = ", ".join(classes)
+        there = f", and there are {told(left_out.every)}" if left_out.every else ""
+        archive = any(reason in ARCHIVES for reason in others)
+        unpack = "; unpack archives first" if archive else ""
+        raise UserError(
+            f"no pictures in {directory!r}: its files should end in {endings}{there}{unpack}"
+        )
+    splits = [name for name in classes if _SPLIT.fullmatch(name)]
+    if len(splits) > 1 or (splits == list(classes) and splits and not flat):
+        names = ", ".join(splits)
         raise UserError(
             f"the folders of {directory!r} are splits ({names}), not classes: "
-            f"choose one, as folder:{directory.rstrip('/')}/{min(classes)}"
+            f"choose one, as folder:{directory.rstrip('/')}/{min(splits)}"
         )
-    return Folder(root, tuple(paths), tuple(classes) or None, digest.hexdigest())
+    digest.update(sampling.digest([root / path for path in paths]))
+    names_ = tuple(classes) or None
+    return Folder(root, tuple(paths), names_, digest.hexdigest(), left_out, remarks)
 
 
-def _walk(root: Path) -> Iterator[str]:
-    """Yield the relative paths of all pictures in order."""
-    pending = [""]  # paths still to do, the next one last; directories end in "/"
+def _unwrapped(root: Path) -> Path:
+    """Return the folder that `root` holds where that is all, and holds several of pictures."""
+    folder = root
+    for _ in range(_DEEPEST):
+        inner = _list(folder, "", Counter(), Counter())
+        if len(inner) != 1 or not inner[0].endswith("/"):
+            break
+        folder /= inner[0]
+    several = sum(any(islice(_walk_from(folder, name), 1)) for name in inner if name.endswith("/"))
+    flat = any(not name.endswith("/") for name in inner)
+    return folder if several > 1 and not flat else root
+
+
+def _walk_from(root: Path, folder: str) -> Iterator[str]:
+    return _walk(root, Counter(), Counter(), folder)
+
+
+def _walk(
+    root: Path, pictures: Counter[str], others: Counter[str], folder: str = ""
+) -> Iterator[str]:
+    """Yield the relative paths of all pictures in order; count what is left out."""
+    pending = [folder]  # paths still to do, the next one last; directories end in "/"
     while pending:
         path = pending.pop()
         if path and not path.endswith("/"):
             yield path
         else:
-            pending += reversed(_list(root, path))
+            pending += reversed(_list(root, path, pictures, others))
 
 
-def _list(root: Path, folder: str) -> list[str]:
+def _list(root: Path, folder: str, pictures: Counter[str], others: Counter[str]) -> list[str]:
     """Return folders (with a "/" at the end) and pictures that lie in `folder`, sorted."""
     found: list[tuple[str, str]] = []
     try:
         with os.scandir(root / folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    others["hidden"] += 1
                     continue
                 # Of links ask Path, which takes one that leads to itself for a broken one.
                 link = entry.is_symlink()
@@ -164,12 +237,27 @@ def _list(root: Path, folder: str) -> list[str]:
                 if target.is_dir():
                     if not link or (not folder and _leads_elsewhere(entry, root)):
                         found.append((entry.name, "/"))
-                elif Path(entry.name).suffix.lower() in ENDINGS and target.is_file():
+                    else:
+                        others["links to folders"] += 1
+                    continue
+                ending = Path(entry.name).suffix.lower()
+                if not target.is_file():
+                    broken = pictures if link and ending in ENDINGS else others
+                    broken["broken links" if link else "no files"] += 1
+                elif ending in ENDINGS:
                     found.append((entry.name, ""))
+                else:
+                    lost = pictures if _is_picture(Path(entry.path), ending) else others
+                    lost[_text(ending) or "without an ending"] += 1
     except OSError as error:
         reason = error.strerror or one_line(error)
         raise UserError(f"cannot list {str(root / folder)!r}: {reason}") from error
     return [f"{folder}{name}{end}" for name, end in sorted(found)]
+
+
+def _is_picture(path: Path, ending: str) -> bool:
+    """Return whether a file that is not read is a picture."""
+    return ending in UNREAD or (ending not in _NO_PICTURES and looks_like_one(path))
 
 
 def _size(path: Path) -> int:

@@ -11,7 +11,9 @@ at hand at once.
 """
 
 import hashlib
+import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,18 +25,23 @@ from typing import Any, TypeAlias
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from PIL import Image
 
+from atlas.data import sampling, webdataset
 from atlas.data.access import offline_if_unreachable, unavailable
-from atlas.data.columns import image_column, label_column
+from atlas.data.columns import LabelKind, image_column, label_column, several_labels
 from atlas.data.images import BadImage, decode
-from atlas.data.source import Description, Record, ascending, missing_sample, slug
+from atlas.data.source import Description, LeftOut, Record, ascending, missing_sample, slug
 from atlas.errors import UserError
 from atlas.recipe import Data
 
 Rows: TypeAlias = datasets.Dataset | datasets.IterableDataset
 
 _KEY = "__key__"  # the name of a sample in a WebDataset shard
+
+_PATTERN = re.compile(r"[\[\]*?{}]")
+"""What `datasets` takes for a pattern of names in the path of a folder."""
 
 _SHARDS = frozenset({".parquet", ".tar"})
 """Endings of files that hold many samples each. (A folder of pictures is a stream, too.)"""
@@ -52,27 +59,41 @@ class Hub:
         The samples, with undecoded pictures.
     image, label : str
         Columns; `label` is None where the data has no labels.
+    others : tuple of str
+        Columns of which one has the picture where `image` has none.
     classes : tuple of str or None
         Names of the labels.
-    numbers : dict or None
+    texts : dict or None
         Of labels that are texts: text to index into `classes`.
+    label_numbers : tuple of int or None
+        See `atlas.data.source.Source`.
     count : int or None
         Number of samples, where the data set says so.
     shards : int
         Files of a stream that can be read one without the others; else 1.
     identity : dict
         What `describe` returns.
+    remarks : tuple of str
+        Columns that are not used, but may have been meant.
     """
 
     recipe: Data
     rows: Rows
     image: str
+    others: tuple[str, ...]
     label: str | None
     classes: tuple[str, ...] | None
-    numbers: dict[str, int] | None
+    texts: dict[str, int] | None
+    label_numbers: tuple[int, ...] | None
     count: int | None
     shards: int
     identity: Description
+    remarks: tuple[str, ...]
+
+    @property
+    def left_out(self) -> LeftOut:
+        """Nothing is known of it: `datasets` chooses the files."""
+        return LeftOut()
 
     @property
     def name(self) -> str:
@@ -151,11 +172,13 @@ class Hub:
 
     def _record(self, index: int, key: str, row: dict[str, Any]) -> Record:
         label = row[self.label] if self.label is not None else None
-        if self.numbers is not None and label is not None:
-            label = self.numbers[label]
-        elif label is not None and label < 0:  # how data sets mark "no label", as for tests
-            label = None
-        return Record(index, key, label, partial(_picture, row[self.image]))
+        if self.texts is not None:
+            label = None if label is None else self.texts[label]
+        elif self.label is not None:
+            label = _whole(label, self.label)
+        cells = (row[column] for column in (self.image, *self.others))
+        picture = next((cell for cell in cells if cell is not None), None)
+        return Record(index, key, label, partial(_picture, picture))
 
 
 def open_hub(recipe: Data, name: str) -> Hub:
@@ -176,25 +199,33 @@ def open_hub(recipe: Data, name: str) -> Hub:
     """
     folder = Path(name).expanduser()
     local = folder.is_dir()
+    if folder.is_file() and folder.suffix.lower() == ".zip":
+        raise UserError(f"{name!r} is an archive: unpack it, and give its directory as folder:DIR")
     if folder.is_file():
         raise UserError(f"{name!r} is a file: give the directory that it is in as hf:DIR")
+    if local and (special := _PATTERN.search(str(folder.resolve()))):
+        raise UserError(
+            f"{str(folder.resolve())!r} has {special[0]!r} in it, which `datasets` takes for a "
+            "pattern: rename that folder"
+        )
     try:
         with nullcontext() if local else offline_if_unreachable():
-            rows, config, commit, files, count = _load(
-                recipe, str(folder.resolve()) if local else name
-            )
-            features = rows.features or _features_of_first(rows)
+            loaded = _load(recipe, str(folder.resolve()) if local else name)
+            rows, files, count = loaded.rows, loaded.files, loaded.count
+            features = loaded.features or rows.features or _features_of_first(rows)
+            image = image_column(features, recipe.image_column)
+            label = label_column(features, recipe.label_column)
+            every = _every_label(rows, label, files)
     except UserError:
         raise
     except Exception as error:  # see Hub._guarded
         raise unavailable(name, error) from error
-    image = image_column(features, recipe.image_column)
-    label = label_column(features, recipe.label_column)
-    if isinstance(features[image], datasets.Image):
+    others = () if recipe.image_column else loaded.others
+    if isinstance(features[image], datasets.Image) and features[image].decode:
         rows = rows.cast_column(image, datasets.Image(decode=False))
-    classes, numbers = _classes(rows, features, label)
-    keep = {image, _KEY} | ({label[0]} if label else set())
-    rows = rows.select_columns([column for column in features if column in keep])
+    classes, texts, numbers = _labels(features, label, every)
+    keep = {image, _KEY} & features.keys() | ({label[0]} if label else set()) | {*others}
+    rows = rows.select_columns([column for column in (*features, *others) if column in keep])
     if recipe.limit is not None and count is not None:
         count = min(count, recipe.limit)
     if recipe.limit is not None and isinstance(rows, datasets.Dataset):
@@ -202,21 +233,38 @@ def open_hub(recipe: Data, name: str) -> Hub:
     identity: Description = {
         "source": f"hf:{folder.resolve().name if local else name}",
         "split": recipe.split,
-        "config": config,
-        "revision": None if local else commit,
+        "config": loaded.config,
+        "revision": None if local else loaded.commit,
         "fingerprint": _fingerprint(files) if local else None,
     }
     shards = 1
     if isinstance(rows, datasets.IterableDataset) and recipe.limit is None:
         # With a limit only those who read from the start know where to stop.
         shards = rows.num_shards if {Path(file).suffix for file in files} <= _SHARDS else 1
-    return Hub(recipe, rows, image, label and label[0], classes, numbers, count, shards, identity)
+    remarks = () if label else tuple(several_labels(features))
+    return Hub(
+        recipe, rows, image, others, label and label[0], classes, texts, numbers, count, shards,
+        identity, remarks,
+    )  # fmt: skip
 
 
-def _load(
-    recipe: Data, path: str
-) -> tuple[Rows, str | None, str | None, Sequence[str], int | None]:
-    """Return rows, configuration, commit, data files and number of samples."""
+@dataclass(frozen=True)
+class _Loaded:
+    """What `datasets` makes of a recipe."""
+
+    rows: Rows
+    files: Sequence[str]
+    """That the split is read from."""
+    count: int | None
+    config: str | None = None
+    commit: str | None = None
+    features: datasets.Features | None = None
+    """Types of the columns, where `rows` has columns that stand for one."""
+    others: tuple[str, ...] = ()
+    """See `Hub`."""
+
+
+def _load(recipe: Data, path: str) -> _Loaded:
     if Path(path, "state.json").is_file() or Path(path, "dataset_dict.json").is_file():
         rows = datasets.load_from_disk(path)
         if isinstance(rows, datasets.DatasetDict):
@@ -224,10 +272,24 @@ def _load(
                 splits = ", ".join(rows)
                 raise UserError(f"no split {recipe.split!r} in {path!r}, which has {splits}")
             rows = rows[recipe.split]
-        return rows, None, None, [file["filename"] for file in rows.cache_files], len(rows)
+        return _Loaded(rows, [file["filename"] for file in rows.cache_files], len(rows))
     builder = datasets.load_dataset_builder(
         path, name=recipe.config or None, revision=recipe.revision or None
     )
+    by_split = builder.config.data_files or {}
+    files = by_split.get(recipe.split) or [file for split in by_split.values() for file in split]
+    features, others = webdataset.look(builder) if webdataset.is_one(builder) else (None, ())
+    archive = next((file for file in files if file.endswith((".zip", ".tar.gz", ".tgz"))), None)
+    # It finds the classes inside, and then takes the folder of the archive for the label.
+    if (
+        archive
+        and isinstance(builder, ImageFolder)
+        and "label" in (builder.as_streaming_dataset(split=recipe.split).features or ())
+    ):
+        raise UserError(
+            f"{Path(archive).name!r} of hf:{_name(recipe)} is an archive of class folders, "
+            "which `datasets` cannot read: unpack it, and give its directory as folder:DIR"
+        )
     if recipe.streaming:
         rows = builder.as_streaming_dataset(split=recipe.split)
         count = None
@@ -237,11 +299,9 @@ def _load(
         builder.download_and_prepare()
         rows = builder.as_dataset(split=recipe.split)
         count = len(rows)
-    by_split = builder.config.data_files or {}
-    files = by_split.get(recipe.split) or [file for split in by_split.values() for file in split]
     if count is None and all(Path(f).suffix == ".parquet" and Path(f).is_file() for f in files):
         count = sum(pq.read_metadata(file).num_rows for file in files)
-    return rows, builder.config.name, builder.hash, files, count
+    return _Loaded(rows, files, count, builder.config.name, builder.hash, features, others)
 
 
 def _features_of_first(rows: Rows) -> datasets.Features:
@@ -252,32 +312,73 @@ def _features_of_first(rows: Rows) -> datasets.Features:
     return datasets.Features.from_arrow_schema(pa.Table.from_pylist([first]).schema)
 
 
-def _classes(
-    rows: Rows, features: datasets.Features, label: tuple[str, str] | None
-) -> tuple[tuple[str, ...] | None, dict[str, int] | None]:
-    """Return the names of the labels, and the numbers of labels that are texts."""
-    if label is None or label[1] == "numbers":
-        return None, None
+def _every_label(
+    rows: Rows, label: tuple[str, LabelKind] | None, files: Sequence[str]
+) -> list[Any] | None:
+    """Return the different labels that are no classes; None where only a full pass would tell."""
+    if label is None or label[1] == "classes":
+        return []
+    if isinstance(rows, datasets.Dataset):
+        return list(rows.unique(label[0]))
+    if not all(Path(file).suffix == ".parquet" and Path(file).is_file() for file in files):
+        return None
+    found: set[Any] = set()
+    for file in files:
+        column = pq.ParquetFile(file).read(columns=[label[0]]).column(0)
+        found.update(column.unique().to_pylist())
+    return list(found)
+
+
+def _labels(
+    features: datasets.Features, label: tuple[str, LabelKind] | None, every: list[Any] | None
+) -> tuple[tuple[str, ...] | None, dict[str, int] | None, tuple[int, ...] | None]:
+    """Return the names of the labels, the numbers of labels that are texts, and bare numbers."""
+    if label is None:
+        return None, None, ()
     column, kind = label
     if kind == "classes":
-        return tuple(features[column].names), None
-    if not isinstance(rows, datasets.Dataset):
+        return tuple(features[column].names), None, ()
+    if kind != "texts":
+        if every is None:
+            return None, None, None
+        whole = {_whole(value, column) for value in every}
+        return None, None, tuple(sorted(number for number in whole if number is not None))
+    if every is None:
         raise UserError(
             f"the labels in column {column!r} are texts, and a stream does not tell which there "
             "are: read the data whole with --set data.streaming=false, or choose a "
             "column of numbers with --set data.label_column=NAME"
         )
-    names = tuple(sorted(set(rows.unique(column)) - {None}))
-    return names, {name: number for number, name in enumerate(names)}
+    names = tuple(sorted(set(every) - {None}))
+    return names, {name: number for number, name in enumerate(names)}, ()
+
+
+def _whole(label: float | None, column: str) -> int | None:
+    """Return a label that is a number; None where the data marks that there is none.
+
+    Raises
+    ------
+    UserError
+        It is no whole number.
+    """
+    if label is None or math.isnan(label) or label < 0:  # pandas has NaN for none
+        return None
+    if not float(label).is_integer():
+        raise UserError(
+            f"the column {column!r} has {label!r}, which is no label: choose another with "
+            "--set data.label_column=NAME"
+        )
+    return int(label)
 
 
 def _fingerprint(files: Sequence[str]) -> str:
-    """Return the SHA-256 over path and size in bytes of the files, in their order."""
+    """Return the SHA-256 over path and size of the files in their order, and a sample of bytes."""
     base = Path(files[0]).parent if len(files) == 1 else Path(os.path.commonpath(files))
     digest = hashlib.sha256()
     for file in files:
         path = Path(file)
         digest.update(f"{path.relative_to(base).as_posix()}\0{path.stat().st_size}\n".encode())
+    digest.update(sampling.digest([Path(file) for file in files]))
     return digest.hexdigest()
 
 

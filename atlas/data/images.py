@@ -3,7 +3,8 @@
 `decode` gives the picture as a person would see it: the first frame, turned as the camera
 was held, transparent parts over white, deep greyscale scaled down and not clipped. A file
 that cannot be read that way is a `BadImage` and nothing else, so that one bad file among a
-million costs one picture and never the run.
+million costs one picture and never the run. Reasons are few: what tells two files apart comes
+behind a colon or in brackets, which `kind_of` cuts off.
 
 JPEGs are decoded at their full size: decoding at a half or less, which libjpeg can, is quicker
 for large ones but gives other pixels after resizing (by 2 of 255 on average).
@@ -14,6 +15,8 @@ formula, and JPEGs in CMYK or YCCK are taken to be inverted, as Adobe writes the
 browsers read them.
 """
 
+import contextlib
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -23,15 +26,38 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageErr
 
 from atlas.errors import one_line
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+HEIF = False
+"""Whether HEIC and HEIF are read, as the extra `heif` does."""
+
+with contextlib.suppress(ImportError):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    HEIF = True
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", *(["HEIF"] if HEIF else []))
 """What is read, by Pillow's names. None of them runs another program (as EPS and PDF do).
 PPM includes PBM and PGM. AVIF needs a Pillow that was built with it, as its wheels are."""
+
+HEIF_ENDINGS = frozenset({".heic", ".heif", ".hif"})
 
 ENDINGS = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg"}
     | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+    | (HEIF_ENDINGS if HEIF else set())
 )
 """Usual endings of the names of such files, in lower case."""
+
+UNREAD = (
+    HEIF_ENDINGS
+    | {".arw", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".exr", ".hdr", ".ico", ".j2k", ".jp2"}
+    | {".jxl", ".nef", ".orf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga"}
+) - ENDINGS
+"""Endings of pictures that are not read."""
+
+WITH_HEIF = "HEIC is read with `pip install 'concept-atlas[heif]'`"
+
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 MAX_PIXELS = 2**26
 """Largest width x height that is decoded: 8192 x 8192 pixels, about 270 MB while it is
@@ -52,6 +78,24 @@ _WHITE_IS_ZERO = 0  # value of the latter
 
 class BadImage(Exception):  # noqa: N818 - it names a thing, as in "the list of bad images"
     """A picture that cannot be read; the message is the reason in one line."""
+
+
+def kind_of(reason: str) -> str:
+    """Return a reason without what tells one file from another: one of a few dozen texts."""
+    return re.split(r": | \(", reason, maxsplit=1)[0]
+
+
+def looks_like_one(path: Path) -> bool:
+    """Say whether a file begins as a picture does, whatever its name."""
+    try:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS):
+            return True
+    except UnidentifiedImageError:
+        return _is_heif(path)
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # Pillow's plugins raise anything on malformed content
+        return False
 
 
 def decode(source: bytes | Path | BinaryIO) -> Image.Image:
@@ -85,11 +129,13 @@ def decode(source: bytes | Path | BinaryIO) -> Image.Image:
     except BadImage:
         raise
     except UnidentifiedImageError:
+        if not HEIF and _is_heif(source):
+            raise BadImage(f"a HEIC picture ({WITH_HEIF})") from None
         raise BadImage(f"not a picture in a known format ({', '.join(FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(_too_large()) from error
     except OSError as error:
-        raise BadImage(error.strerror or one_line(error)) from error
+        raise BadImage(error.strerror or f"damaged: {one_line(error)}") from error
     except Exception as error:  # Pillow's plugins raise anything on malformed content
         raise BadImage(f"corrupt: {one_line(error)}") from error
 
@@ -101,13 +147,26 @@ def _decode(file: BinaryIO) -> Image.Image:
     with Image.open(file, formats=FORMATS) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
-            raise BadImage(f"{width} x {height} pixels: {_too_large()}")
+            raise BadImage(f"{_too_large()} (it has {width} x {height})")
         if width < 1 or height < 1:
             raise BadImage("no pixels")
         picture.load()
         turn = _TURNS.get(_orientation(picture))  # of TIFF none is left: it turns itself
         rgb = _to_rgb(picture)
         return rgb if turn is None else rgb.transpose(turn)
+
+
+def _is_heif(source: bytes | Path | BinaryIO) -> bool:
+    """Return whether the first bytes are those of a HEIC or HEIF file."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return _is_heif(file)
+    if isinstance(source, bytes):
+        head = source[:12]
+    else:
+        source.seek(0)
+        head = source.read(12)
+    return head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS
 
 
 def _too_large() -> str:

@@ -1,4 +1,4 @@
-"""Which output of the network stands for which label of the data.
+"""Which output of the network has the name of which label of the data.
 
 A folder of photographs may hold 20 of the 1000 classes that a network knows, in another
 order and written another way. Names are compared without regard to case and punctuation,
@@ -7,82 +7,57 @@ front ("n01440764_tench"). Commas separate synonyms ("tench, Tinca tinca").
 
 No match is better than a wrong one: relevance for the wrong output looks as convincing as
 for the right one. So a name that could mean two outputs, or that two labels have, matches
-nothing by itself.
+nothing by itself, and neither does one whose WordNet id says that it means something else.
 """
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-_WORDNET_ID = re.compile(r"^(n\d{8})(?:[\s_-]+|$)")
-
-# ImageNet has two classes of each of these names. Torchvision tells them apart by these
-# texts (and by the case of the last two), other lists hardly or not at all.
-_TWICE = {
-    "n02012849": "crane bird",
-    "n03126707": "crane",
-    "n03710637": "maillot",
-    "n03710721": "maillot tank suit",
-    "n02113186": "Cardigan",
-    "n02963159": "cardigan",
-}
-_AMBIGUOUS = ("crane", "maillot", "cardigan")
+from atlas.data import imagenet
+from atlas.data.imagenet import AMBIGUOUS, WORDNET_ID, plain
 
 
-def match_labels(
-    data_classes: Sequence[str] | None, model_classes: Sequence[str]
-) -> tuple[int | None, ...]:
-    """Find the network's output for every label of the data.
+def match_labels(labels: Sequence[str], outputs: Sequence[str]) -> tuple[int | None, ...]:
+    """Find the output of each label by what both are called.
 
     In this order, and never two labels to one output:
 
-    1. The same WordNet id on both sides; and where the outputs have torchvision's names, the
-       label's id chooses among the names that ImageNet has twice (crane, maillot, cardigan).
-    2. The same name as a whole.
+    1. The same WordNet id on both sides. Who has ImageNet's names in ImageNet's order has
+       its ids too.
+    2. The same name as a whole. A WordNet id of ImageNet has the name of its class.
     3. The same first synonym.
     4. Any synonym in common.
-    5. What is left, by order, if there are as many labels as outputs and no label that has
-       been matched by name says otherwise: label 3 is output 3.
-
-    Labels without names are the numbers of the outputs; so are labels whose names all are
-    numbers and no names of outputs.
+    5. The same name at the same place, if there are as many labels as outputs and none of
+       them has been found elsewhere: lists may have a name twice.
 
     Parameters
     ----------
-    data_classes : sequence of str or None
-        Names of the data's labels; None where they have no names.
-    model_classes : sequence of str
-        Names of the network's outputs; empty texts where they are not known.
+    labels : sequence of str
+        Names of the data's labels.
+    outputs : sequence of str
+        Names of the network's outputs.
 
     Returns
     -------
     tuple of (int or None)
-        For each label of the data the index of its output, None for a label that the
-        network does not know. Without names of the data: as long as the outputs are many.
+        For each label the index of its output, None for a label that the network does not
+        know.
     """
-    if data_classes is None:
-        return tuple(range(len(model_classes)))
-    found = _told_apart(data_classes, model_classes)
+    theirs = [imagenet.with_name(text) for text in imagenet.with_ids(outputs)]
+    ours = [imagenet.with_name(text) for text in imagenet.with_ids(labels)]
+    found: dict[int, int] = {}
     for names in (_ids, _whole, _first, _synonyms):
-        claims = _claims(data_classes, model_classes, names)
+        claims = _claims(ours, theirs, names)
         taken = set(found.values())
         found |= {a: b for a, b in claims.items() if a not in found and b not in taken}
-    if all(name.isdecimal() for name in data_classes) and not found:
-        # Sorted as text 10 comes before 2, so that the order would mislead.
-        return tuple(int(n) if int(n) < len(model_classes) else None for n in data_classes)
-    same_order = all(label == output for label, output in found.items())
-    if len(data_classes) == len(model_classes) and same_order:
-        return tuple(range(len(model_classes)))
-    return tuple(found.get(label) for label in range(len(data_classes)))
-
-
-def _told_apart(labels: Sequence[str], outputs: Sequence[str]) -> dict[int, int]:
-    """Return label -> output for ids of `_TWICE`, where torchvision's texts are the outputs."""
-    if not set(_TWICE.values()).issubset(outputs):
-        return {}
-    ids = [(label, wordnet) for label, text in enumerate(labels) for wordnet in _ids(text)]
-    return {label: outputs.index(_TWICE[i]) for label, i in ids if i in _TWICE}
+    if len(labels) == len(outputs) and all(a == b for a, b in found.items()):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        found |= {
+            place: place
+            for place, (one, other) in pairs
+            if _whole(one) == _whole(other) != [] and not _contradict(_ids(one), _ids(other))
+        }
+    return tuple(found.get(label) for label in range(len(labels)))
 
 
 def _claims(
@@ -97,7 +72,13 @@ def _claims(
     claims: dict[int, int] = {}
     rivals: dict[int, int] = defaultdict(int)
     for label, text in enumerate(labels):
-        candidates = {o for name in names(text) if name not in twice for o in owners[name]}
+        candidates = {
+            output
+            for name in names(text)
+            if name not in twice
+            for output in owners[name]
+            if not _contradict(_ids(text), _ids(outputs[output]))
+        }
         for output in candidates:
             rivals[output] += 1
         if len(candidates) == 1:
@@ -110,18 +91,23 @@ def _meant_twice(outputs: Sequence[str]) -> set[str]:
     wholes = [name for text in outputs for name in _whole(text)]
     return {
         name
-        for name in _AMBIGUOUS
+        for name in AMBIGUOUS
         if sum(whole == name or whole.startswith(f"{name} ") for whole in wholes) > 1
     }
 
 
+def _contradict(ours: list[str], theirs: list[str]) -> bool:
+    """Tell whether two names have WordNet ids that differ."""
+    return bool(ours and theirs and ours != theirs)
+
+
 def _ids(text: str) -> list[str]:
-    match = _WORDNET_ID.match(text)
+    match = WORDNET_ID.match(text)
     return [match[1]] if match else []
 
 
 def _whole(text: str) -> list[str]:
-    return [name for name in [_plain(_WORDNET_ID.sub("", text))] if name]
+    return [name for name in [plain(WORDNET_ID.sub("", text))] if name]
 
 
 def _first(text: str) -> list[str]:
@@ -129,11 +115,5 @@ def _first(text: str) -> list[str]:
 
 
 def _synonyms(text: str) -> list[str]:
-    parts = _WORDNET_ID.sub("", text).split(",")
-    return [name for name in map(_plain, parts) if name]
-
-
-def _plain(name: str) -> str:
-    """Return the words of a name in lower case with single spaces between them."""
-    folded = unicodedata.normalize("NFKC", name).casefold().replace("'", "").replace("’", "")
-    return " ".join(re.findall(r"[^\W_]+", folded))
+    parts = WORDNET_ID.sub("", text).split(",")
+    return [name for name in map(plain, parts) if name]

@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from PIL import Image
@@ -11,6 +12,9 @@ from PIL import Image
 from atlas.errors import UserError
 
 Description = dict[str, str | int | None]
+
+REASONS = 8
+"""Reasons that a line names."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,29 @@ class Record:
     picture: Callable[[], Image.Image]
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Files that lie among the data and are not read."""
+
+    pictures: Mapping[str, int] = field(default_factory=dict)
+    """How many that are pictures, or should be, by reason: ".heic", "without an ending"."""
+    files: Mapping[str, int] = field(default_factory=dict)
+    """How many others."""
+    taken: int = 0
+    """How many pictures are read."""
+
+    @property
+    def share(self) -> float:
+        """Of the pictures, from 0 to 1."""
+        lost = sum(self.pictures.values())
+        return lost / max(1, lost + self.taken)
+
+    @property
+    def every(self) -> dict[str, int]:
+        """How many by reason, whether pictures or not."""
+        return dict(Counter(self.pictures) + Counter(self.files))
+
+
 class Source(Protocol):
     """Samples in a fixed order."""
 
@@ -52,12 +79,28 @@ class Source(Protocol):
         """Names of the labels, in their order; None where the data has no names for them."""
 
     @property
+    def label_numbers(self) -> tuple[int, ...] | None:
+        """Labels that are bare numbers, ascending, those beyond the recipe's limit among them.
+
+        Empty where labels have names and where there are none; None where only reading all
+        samples would tell.
+        """
+
+    @property
     def count(self) -> int | None:
         """Number of samples; None where only reading them all would tell."""
 
     @property
     def random_access(self) -> bool:
         """Whether `fetch` costs no more than the samples that it yields."""
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What lies beside the samples and is not read, as far as that is known."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of how the data was understood, a line each."""
 
     def describe(self) -> Description:
         """Return what identifies the data, for the manifest.
@@ -116,6 +159,14 @@ class Sharded(Source, Protocol):
         index : int
             Its ordinal in the source.
         """
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Return counts by reason for a line, the largest first: "3 .heic, 1 without an ending"."""
+    few = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:REASONS]
+    rest = sum(counts.values()) - sum(count for _, count in few)
+    parts = [f"{count} {reason}" for reason, count in few]
+    return ", ".join(parts + ([f"{rest} others"] if rest else []))
 
 
 def ascending(indices: Iterable[int], count: int | None) -> list[int]:

@@ -11,7 +11,7 @@ from atlas.contents import Channel, Contents
 from atlas.diff.matching import By, Pairs, by_address, by_patches, comparable, mean_vectors
 from atlas.diff.overlap import rank_biased_overlap
 from atlas.errors import UserError
-from atlas.store import INDEX, names
+from atlas.store import names
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _top(channel: Channel) -> list[str]:
 def _vectors(contents: Contents) -> npt.NDArray[np.float32]:
     from atlas.patches import vectors  # noqa: PLC0415 (needs faiss)
 
-    return mean_vectors(contents, vectors.load(contents.store.root / INDEX))
+    return mean_vectors(contents, vectors.load_of(contents.store))
 
 
 def _same_data(first: Contents, second: Contents) -> bool:

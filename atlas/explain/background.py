@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from atlas import classes
 from atlas.errors import UserError
-from atlas.model.receptive import ReceptiveField
 from atlas.store import MODES, Mode, Store
 from atlas.store.evidence import Standing
+from atlas.trace.sights import ReceptiveField
 
 TYPICAL = 1 / 3
 """A channel is typical of a class whose mean share is at least this part of the share here."""
@@ -32,7 +33,7 @@ class Background:
 
     def __init__(self, store: Store) -> None:
         self.manifest = store.manifest()
-        if "receptive_fields" not in self.manifest:
+        if not store.finished:
             raise UserError(f"{store.root} is not finished: run `atlas build` to go on")
         self._channels = store.table("channels").to_pydict()
         self._references = store.table("references")
@@ -77,27 +78,14 @@ class Background:
         )
 
     def label(self, asked: str) -> int:
-        """Return the output that a user names, by number or by name.
+        """Return the output that a user means, by name or by number.
 
         Raises
         ------
         UserError
             There is none, or several have this name.
         """
-        text = asked.strip().casefold()
-        if text.isdecimal() and int(text) < len(self.classes):
-            return int(text)
-        found = [label for label, name in enumerate(self.classes) if name.casefold() == text]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UserError(f"several classes are named {asked!r}: give one of {found}")
-        close = [name for name in self.classes if text in name.casefold()][:3]
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "give one"
-        raise UserError(
-            f"no class {asked!r}; {hint} (a name of classes.parquet, or a number from 0 to "
-            f"{len(self.classes) - 1})"
-        )
+        return classes.find(asked, self.classes)
 
     def name(self, layer: str, channel: int) -> Name:
         """Return what a channel is called; without a name all is None."""
@@ -123,7 +111,7 @@ class Background:
         """Return the receptive field of a layer's units."""
         known = self.manifest["receptive_fields"][layer]
         (h, w), (dy, dx), (y, x) = (known[key] for key in ("size", "stride", "start"))
-        return ReceptiveField((h, w), (dy, dx), (y, x))
+        return ReceptiveField((h, w), (dy, dx), (y, x), bool(known.get("whole")))
 
     def scores(self, mode: Mode, maps: Tensor) -> Tensor:
         """Return the score of each channel as the pre-pass has it, from (channels, h, w)."""
@@ -139,8 +127,14 @@ class Background:
         if not pictures or mode not in self.manifest.get("modes", MODES):
             return None
         higher = bisect_left([-score for score in scores], -value)
-        exact = higher < len(scores) or len(scores) < self.manifest["k"]
-        return Standing(value, higher, pictures, 100 * (1 - higher / pictures), exact)
+        every = len(scores) < self.manifest["k"]  # all that are not zero are references
+        zeros = pictures - len(scores) if every else 0
+        if value < 0:
+            higher += zeros
+        # References tell how many zeros there are only where they are all others.
+        exact = every or (higher < len(scores) and value > 0)
+        level = zeros / 2 if value == 0 else 0  # half of those that are equal
+        return Standing(value, higher, pictures, 100 * (1 - (higher + level) / pictures), exact)
 
     def _shares(self, label: int) -> Sequence[float] | None:
         shares: Sequence[float] | None = self._classes["shares"][label].as_py()

@@ -9,18 +9,14 @@ backward passes from the layer on.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
-from crp.attribution import CondAttribution
-from torch import Tensor, nn
-from torch.autograd import Function
-from torch.utils.hooks import RemovableHandle
-from zennit.core import Composite
+from torch import Tensor
 
-from atlas.relevance.engine import PREDICTED, as_maps
-from atlas.relevance.fused import FusedEngine
-from atlas.relevance.rules import Layer
+from atlas.relevance.engine import as_maps, chosen_classes, start_of
+from atlas.relevance.tape import Instrumented, Tape, follow, on_the_way
+from atlas.trace.following import PICTURE
+from atlas.trace.head import Head
 
 COPIES = 16
 """Masked copies that go down together, which bounds the memory."""
@@ -50,23 +46,10 @@ class Measured:
     """(channels, height, width) for each layer; the target's logit, redistributed."""
     heat: Tensor
     """(height, width): relevance of the pixels, summed over the colours."""
+    head: Head
+    """What the logits mean."""
     condition: Callable[[str, Sequence[int], Sequence[str]], Conditioned]
     """Takes a layer, N of its channels, and lower layers of interest."""
-
-
-class Propagator(Protocol):
-    """Measures a picture and what its relevance is conditioned on."""
-
-    def __call__(self, image: Tensor, target: int) -> Measured:
-        """Measure a picture.
-
-        Parameters
-        ----------
-        image : Tensor
-            (1, 3, height, width), preprocessed.
-        target : int
-            The output to explain, or `atlas.relevance.engine.PREDICTED`.
-        """
 
 
 def shares(relevance: Tensor) -> Tensor:
@@ -90,150 +73,78 @@ def normalised(sums: Tensor) -> Tensor:
     return sums / sums.abs().sum(dim=-1, keepdim=True).clamp(min=1e-10)
 
 
-class FusedPropagator:
-    """Conditional relevance by the fused engine; see `Propagator`."""
+def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
+    """Measure a picture and what its relevance is conditioned on.
 
-    def __init__(self, engine: FusedEngine, module: nn.Module, layers: Sequence[str]) -> None:
-        self._engine = engine
-        self._layers = {name: module.get_submodule(name) for name in layers}
-        self._dtype = next(module.parameters()).dtype
-
-    def __call__(self, image: Tensor, target: int) -> Measured:
-        """See `Propagator`."""
-        outputs: dict[str, Tensor] = {}
-        handles: list[RemovableHandle] = []
-        pixels = image.detach().to(self._dtype).requires_grad_()
-        with self._engine.ruled(_Kept) as module:
-            try:
-                for name, layer in self._layers.items():
-                    handles.append(layer.register_forward_hook(_keeper(name, outputs)))
-                logits: Tensor = module(pixels)
-            finally:
-                for handle in handles:
-                    handle.remove()
-        chosen = int(logits.argmax()) if target == PREDICTED else target
-        initial = torch.zeros_like(logits)
-        initial[0, chosen] = logits[0, chosen].detach()
-        names = list(outputs)
-        *arrived, heat = torch.autograd.grad(
-            logits, [*outputs.values(), pixels], initial, retain_graph=True
-        )
-        relevance = dict(zip(names, arrived, strict=True))
-
-        def condition(layer: str, channels: Sequence[int], below: Sequence[str]) -> Conditioned:
-            parts = [
-                self._down(
-                    pixels, outputs, layer, relevance[layer], channels[i : i + COPIES], below
-                )
-                for i in range(0, len(channels), COPIES)
-            ]
-            return Conditioned(
-                torch.cat([part.heat for part in parts]),
-                {name: torch.cat([part.below[name] for part in parts]) for name in below},
-            )
-
-        return Measured(
-            logits.detach()[0],
-            chosen,
-            {name: as_maps(output.detach())[0] for name, output in outputs.items()},
-            {name: as_maps(maps)[0] for name, maps in relevance.items()},
-            heat[0].sum(dim=0),
-            condition,
-        )
-
-    @staticmethod
-    def _down(
-        pixels: Tensor,
-        outputs: Mapping[str, Tensor],
-        layer: str,
-        relevance: Tensor,
-        channels: Sequence[int],
-        below: Sequence[str],
-    ) -> Conditioned:
-        """Send one masked copy of a layer's relevance down for each of `channels`."""
-        count = len(channels)
-        masked = relevance.new_zeros(count, *relevance.shape)
-        at = torch.arange(count), 0, torch.tensor(channels)
-        masked[at] = relevance[0, channels]
-        heat, *lower = torch.autograd.grad(
-            outputs[layer], [pixels, *(outputs[name] for name in below)], masked,
-            retain_graph=True, is_grads_batched=True, allow_unused=True,
-        )  # fmt: skip
-        passing = {
-            name: (
-                outputs[name].new_zeros(count, outputs[name].shape[1])
-                if maps is None  # another branch: nothing passes through it
-                else as_maps(maps[:, 0]).sum(dim=(2, 3))
-            )
-            for name, maps in zip(below, lower, strict=True)
-        }
-        return Conditioned(heat[:, 0].sum(dim=1), passing)
-
-
-class ZennitPropagator:
-    """Conditional relevance by zennit-crp, for networks that the fused engine cannot do."""
-
-    def __init__(self, module: nn.Module, layers: Sequence[str], composite: Composite) -> None:
-        self._attribute = CondAttribution(module, no_param_grad=True)
-        self._layers = list(layers)
-        self._composite = composite
-
-    def __call__(self, image: Tensor, target: int) -> Measured:
-        """See `Propagator`."""
-        with torch.no_grad():
-            logits = self._attribute.model(image)[0]
-        chosen = int(logits.argmax()) if target == PREDICTED else target
-
-        def attribute(condition: dict[str, list[int]], record: Sequence[str]) -> Any:
-            picture = image.detach().clone().requires_grad_()
-            return self._attribute(
-                picture, [{**condition, "y": [chosen]}], self._composite, record_layer=list(record)
-            )
-
-        def condition(layer: str, channels: Sequence[int], below: Sequence[str]) -> Conditioned:
-            found = [attribute({layer: [channel]}, below) for channel in channels]
-            return Conditioned(
-                torch.cat([one.heatmap for one in found]).detach(),
-                {
-                    name: torch.cat([as_maps(one.relevances[name]).sum((2, 3)) for one in found])
-                    for name in below
-                },
-            )
-
-        whole = attribute({}, self._layers)
-        return Measured(
-            logits,
-            chosen,
-            {name: as_maps(maps.detach())[0] for name, maps in whole.activations.items()},
-            {name: as_maps(maps.detach())[0] for name, maps in whole.relevances.items()},
-            whole.heatmap[0].detach(),
-            condition,
-        )
-
-
-class _Kept(Function):
-    """A convolution with its rule that remembers the rule's denominators.
-
-    Going back, the relevance may be a batch of many for the one picture (as torch.vmap
-    makes it); the denominators belong to the picture.
+    Parameters
+    ----------
+    model : Instrumented
+        The network with the layers of interest.
+    image : Tensor
+        (1, colours, height, width), preprocessed.
+    target : int
+        The output to explain, or `atlas.relevance.engine.PREDICTED`.
     """
+    outputs: dict[str, Tensor] = {}
+    wanted = [PICTURE, *model.layers.values()]
+    tape = follow(model, image, on_the_way(model.plan, wanted), outputs.__setitem__, keep=True)
+    logits = model.plan.head.by_class(tape.logits)
+    chosen = chosen_classes(logits, torch.tensor([target], device=logits.device))
+    relevance: dict[str, Tensor] = {}
+    start = start_of(tape, chosen, logits.gather(1, chosen[:, None]))
+    below = tape.back(start, relevance.__setitem__)
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Layer) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.layer, ctx.z = layer, None
-        return layer.forward(x)
+    def condition(layer: str, channels: Sequence[int], lower: Sequence[str]) -> Conditioned:
+        parts = [
+            _down(tape, outputs, layer, relevance[layer], channels[i : i + COPIES], lower)
+            for i in range(0, len(channels), COPIES)
+        ]
+        return Conditioned(
+            torch.cat([part.heat for part in parts]),
+            {name: torch.cat([part.below[name] for part in parts]) for name in lower},
+        )
 
-    @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        if ctx.z is None:
-            ctx.z = ctx.layer.denominator(x)
-        return ctx.layer.spread(x, relevance / ctx.z), None
+    heat = below.get(PICTURE, torch.zeros_like(image))
+    return Measured(
+        logits[0],
+        int(chosen),
+        {name: as_maps(output)[0] for name, output in outputs.items()},
+        {name: as_maps(maps)[0] for name, maps in relevance.items()},
+        heat[0].sum(dim=0),
+        model.plan.head,
+        condition,
+    )
 
 
-def _keeper(name: str, outputs: dict[str, Tensor]) -> Callable[[nn.Module, object, Tensor], None]:
-    def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        outputs[name] = output
+def _down(
+    tape: Tape,
+    outputs: Mapping[str, Tensor],
+    layer: str,
+    relevance: Tensor,
+    channels: Sequence[int],
+    below: Sequence[str],
+) -> Conditioned:
+    """Send one masked copy of a layer's relevance down for each of `channels`."""
+    count = len(channels)
+    masked = relevance.new_zeros(count, *relevance.shape)
+    masked[torch.arange(count), 0, torch.tensor(channels)] = relevance[0, channels]
+    # Where nothing passes through a lower layer (another branch), its sums are zero.
+    passing = {name: relevance.new_zeros(count, outputs[name].shape[1]) for name in below}
 
-    return hook
+    def arrived(name: str, maps: Tensor) -> None:
+        if name in passing:
+            passing[name] = as_maps(maps[:, 0]).sum(dim=(2, 3))
+
+    start = {tape.model.layers[layer]: masked}
+    found = tape.back(start, arrived, copies=True)
+    heat = found.get(PICTURE)
+    if heat is None:
+        return Conditioned(relevance.new_zeros(count, *_sides(tape)), passing)
+    return Conditioned(heat[:, 0].sum(dim=1), passing)
+
+
+def _sides(tape: Tape) -> tuple[int, int]:
+    """Return height and width of the picture."""
+    first = tape.model.plan.trace.operations[0]
+    height, width = first.shapes[0][-2:]
+    return height, width

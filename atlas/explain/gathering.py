@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from atlas.explain import flow, interventions, regions
 from atlas.explain.background import Background, typical
-from atlas.explain.conditional import Measured, Propagator, shares
+from atlas.explain.conditional import Measured, propagate, shares
 from atlas.explain.doubts import doubts
 from atlas.recipe import Explain
 from atlas.relevance.engine import PREDICTED
+from atlas.relevance.tape import Instrumented
 from atlas.store.evidence import (
     VERSION,
     Concept,
@@ -35,11 +36,9 @@ GUESSES = 5
 class Subject:
     """A network with what explains it."""
 
-    module: nn.Module
-    propagator: Propagator
-    """Of the layers that are explained."""
+    model: Instrumented
     layers: tuple[str, ...]
-    """They, in the order of the forward pass."""
+    """Those that are explained, in the order of the forward pass."""
     background: Background
     settings: Explain
 
@@ -65,7 +64,7 @@ def gather(
     subject : Subject
         What explains.
     image : Tensor
-        (1, 3, side, side), preprocessed.
+        (1, channels, height, width), preprocessed.
     picture : Picture
         What the evidence says about the file.
     id_ : str
@@ -74,7 +73,7 @@ def gather(
         The output to explain, or `atlas.relevance.engine.PREDICTED`.
     """
     background, settings = subject.background, subject.settings
-    measured = subject.propagator(image, target)
+    measured = propagate(subject.model, image, target)
     layers = [_layer(name, measured, settings) for name in subject.layers]
     concepts: list[Concept] = []
     flows: list[Flow] = []
@@ -88,7 +87,7 @@ def gather(
         inside = regions.holding(regions.mass(conditioned.heat)).cpu()
         new = [
             _concept(f"c{len(concepts) + row + 1}", row, channel, layer, measured, inside[row],
-                     background, picture.side)
+                     background, (image.shape[-2], image.shape[-1]))
             for row, channel in enumerate(channels)
         ]  # fmt: skip
         flows += [
@@ -99,7 +98,7 @@ def gather(
         concepts += new
     heat = torch.cat(maps)
     effects, curves = _interventions(subject, image, measured, concepts, heat)
-    guesses = _guesses(measured.logits, background)
+    guesses = _guesses(measured, background)
     evidence = Evidence(
         version=VERSION,
         id=id_,
@@ -149,7 +148,7 @@ def _concept(
     measured: Measured,
     inside: Tensor,
     background: Background,
-    side: int,
+    size: tuple[int, int],
 ) -> Concept:
     name = layer.layer
     relevance, activation = measured.relevance[name], measured.activation[name]
@@ -180,7 +179,7 @@ def _concept(
         activation=background.standing("activation", name, channel, scores["activation"]),
         relevance_standing=background.standing("relevance", name, channel, scores["relevance"]),
         peak=(y, x),
-        field=background.field(name).box(y, x, (side, side)),
+        field=background.field(name).box(y, x, size),
         region=regions.describe(inside),
         map=f"{id_}.webp",
     )
@@ -190,9 +189,9 @@ def _interventions(
     subject: Subject, image: Tensor, measured: Measured, concepts: Sequence[Concept], heat: Tensor
 ) -> tuple[list[Effects], list[Curve]]:
     """Take away each concept alone, and those of each layer one after another."""
-    settings, module = subject.settings, subject.module
+    settings, model = subject.settings, subject.model
     inside = regions.holding(regions.mass(heat))
-    blur = interventions.without_regions(module, image)
+    blur = interventions.without_regions(model, image)
     effects: list[Effects] = []
     curves: list[Curve] = []
     for name in subject.layers:
@@ -203,15 +202,15 @@ def _interventions(
         count = len(measured.relevance[name])
         mean = torch.tensor(subject.background.means(name, count))
         answers: dict[Kind, interventions.Answers] = {
-            "zero": interventions.without_channels(module, name, image, torch.zeros(count)),
-            "mean": interventions.without_channels(module, name, image, mean),
+            "zero": interventions.without_channels(model, name, image, torch.zeros(count)),
+            "mean": interventions.without_channels(model, name, image, mean),
             "blur": blur,
         }
         single = torch.eye(count, dtype=torch.bool, device=image.device)[
             [one.channel for one in own]
         ]
         taken: dict[Kind, Tensor] = {"zero": single, "mean": single, "blur": inside[rows]}
-        found = interventions.alone(answers, taken, measured.target, subject.background.classes)
+        found = interventions.alone(answers, taken, measured, subject.background.classes)
         effects += [
             Effects(f"effect:{one.id}", one.id, several)
             for one, several in zip(own, found, strict=True)
@@ -241,8 +240,9 @@ def _overlaps(concepts: Sequence[Concept], heat: Tensor) -> list[Overlap]:
     ]
 
 
-def _guesses(logits: Tensor, background: Background) -> list[Guess]:
-    probability = logits.float().softmax(dim=0).tolist()
+def _guesses(measured: Measured, background: Background) -> list[Guess]:
+    logits = measured.logits
+    probability = measured.head.probabilities(logits.float()).tolist()
     order = logits.argsort(descending=True, stable=True).tolist()
     values = logits.tolist()
     return [

@@ -7,90 +7,64 @@ than the order of activation, and than the reverse (cf. Samek et al. 2017, regio
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from atlas.explain.conditional import Measured, shares
+from atlas.relevance import changed
+from atlas.relevance.tape import Instrumented
 from atlas.store.evidence import Concept, Course, Curve, Effect, Kind, Order
 
 BATCH = 32
 
 BLUR = 1 / 10
-"""Standard deviation of the blur, of the picture's side."""
+"""Standard deviation of the blur, of the picture's shorter side."""
 
 Answers = Callable[[Tensor], Tensor]
 """From (N, channels) or (N, height, width) booleans, what is taken away, to logits (N, classes)."""
 
 
-def without_channels(module: nn.Module, layer: str, image: Tensor, fill: Tensor) -> Answers:
+def without_channels(model: Instrumented, layer: str, image: Tensor, fill: Tensor) -> Answers:
     """Return a function that gives the logits without some channels of a layer.
 
     Parameters
     ----------
-    module : nn.Module
+    model : Instrumented
         The network.
     layer : str
         Whose output is changed.
     image : Tensor
-        (1, 3, height, width), preprocessed.
+        (1, colours, height, width), preprocessed.
     fill : Tensor
         (channels,): the value that takes the place of a channel's output everywhere.
     """
-    part = module.get_submodule(layer)
-    picture = image.contiguous(memory_format=torch.channels_last)
+    joined = changed.joins(model, image, layer)
 
     def answers(taken: Tensor) -> Tensor:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        def change(output: Tensor) -> Tensor:
             shape = (1,) * (output.ndim - 2)
             return torch.where(
                 taken.view(*taken.shape, *shape), fill.to(output).view(1, -1, *shape), output
             )
 
-        handle = part.register_forward_hook(hook)
-        try:
-            with torch.no_grad(), _Joined():
-                logits: Tensor = module(picture)
-        finally:
-            handle.remove()
-        return logits
+        pictures = image if joined else image.expand(len(taken), *image.shape[1:])
+        return changed.logits(model, pictures, layer, change)
 
     return answers
 
 
-def without_regions(module: nn.Module, image: Tensor) -> Answers:
+def without_regions(model: Instrumented, image: Tensor) -> Answers:
     """Return a function that gives the logits with regions of the picture blurred."""
-    sigma = BLUR * image.shape[-1]
+    sigma = BLUR * min(image.shape[-2:])
     size = 2 * int(2 * sigma) + 1
     blurred = gaussian_blur(image, [size, size], [sigma, sigma])
 
     def answers(taken: Tensor) -> Tensor:
-        with torch.no_grad():
-            hidden = torch.where(taken[:, None], blurred, image)
-            logits: Tensor = module(hidden.contiguous(memory_format=torch.channels_last))
-        return logits
+        return changed.logits(model, torch.where(taken[:, None], blurred, image))
 
     return answers
-
-
-class _Joined(TorchFunctionMode):
-    """Lets N versions of one branch meet the single version of another.
-
-    Below the changed layer there is one picture, above it there are N. Sums broadcast by
-    themselves; concatenations do not.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in (torch.cat, torch.concat):
-            parts, *rest = args
-            count = max(len(part) for part in parts)
-            args = ([part.expand(count, *part.shape[1:]) for part in parts], *rest)
-        return func(*args, **(kwargs or {}))
 
 
 def area(values: Sequence[float]) -> float:
@@ -165,7 +139,10 @@ def region_curve(
 
 
 def alone(
-    answers: Mapping[Kind, Answers], taken: Mapping[Kind, Tensor], target: int, names: Sequence[str]
+    answers: Mapping[Kind, Answers],
+    taken: Mapping[Kind, Tensor],
+    measured: Measured,
+    names: Sequence[str],
 ) -> list[tuple[Effect, ...]]:
     """Return the effects of taking away each concept alone.
 
@@ -175,8 +152,8 @@ def alone(
         By the kind of intervention.
     taken : mapping
         By the kind: (N, ...), what each of N concepts takes away.
-    target : int
-        The output.
+    measured : Measured
+        The picture as it is.
     names : sequence of str
         Of all outputs.
 
@@ -185,11 +162,12 @@ def alone(
     list of tuples
         For each concept its effects in the order of `answers`.
     """
+    head, target = measured.head, measured.target
     columns = []
     for kind, answer in answers.items():
         logits = _all(answer, taken[kind])
         rows = zip(
-            logits.softmax(dim=1)[:, target].tolist(),
+            head.probabilities(logits)[:, target].tolist(),
             logits[:, target].tolist(),
             logits.argmax(dim=1).tolist(),
             strict=True,
@@ -217,7 +195,9 @@ def _curve(
             draws.append(torch.cat([whole, logits[at : at + len(mask)]]))
             at += len(mask)
         stacked = torch.stack(draws)  # (draws, steps + 1, classes)
-        probability = stacked.softmax(dim=2)[:, :, measured.target].mean(dim=0).tolist()
+        probability = (
+            measured.head.probabilities(stacked)[:, :, measured.target].mean(dim=0).tolist()
+        )
         logit = stacked[:, :, measured.target].mean(dim=0).tolist()
         courses.append(
             Course(

@@ -13,7 +13,7 @@ ALL_OVER = 0.3
 """Regions above this share of the picture have no place in it."""
 
 FINEST = 16
-"""Heat maps are smoothed over a square of the picture's side divided by this."""
+"""Heat maps are smoothed over a square of the picture's shorter side divided by this."""
 
 _ROWS = ("upper", "", "lower")
 _COLUMNS = ("left", "", "right")
@@ -34,7 +34,7 @@ def mass(heat: Tensor) -> Tensor:
     """
     sign = torch.where(heat.sum(dim=(1, 2), keepdim=True) < 0, -1.0, 1.0)
     positive = (heat * sign).clamp(min=0)
-    size = 2 * (heat.shape[-1] // (2 * FINEST)) + 1
+    size = 2 * (min(heat.shape[-2:]) // (2 * FINEST)) + 1
     smooth = F.avg_pool2d(positive[:, None], size, 1, size // 2, count_include_pad=False)[:, 0]
     return smooth / smooth.sum(dim=(1, 2), keepdim=True).clamp(min=1e-30)
 

@@ -85,7 +85,8 @@ class Explainer:
         image = decode(path)
         view = self.preprocessing.view(image)
         digest = files.sha256(path)
-        picture = Picture(path.name, digest, image.width, image.height, view.width)
+        side = view.width if view.width == view.height else (view.height, view.width)
+        picture = Picture(path.name, digest, image.width, image.height, side)
         id_ = identify(path.stem, digest, str(self.subject.background.manifest["id"]), target)
         gathered = gather(self.subject, self._input(view), picture, id_, target)
         found = gathered.evidence

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from atlas.contents import SCORES, STATISTICS, Contents
+from atlas.plain import cell
 from atlas.store import files
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write(contents: Contents, out: Path) -> None:
@@ -90,8 +89,4 @@ def _write(path: Path, head: Sequence[str], rows: Iterable[Iterable[Any]]) -> No
     ):
         writer = csv.writer(file)
         writer.writerow(head)
-        writer.writerows([_cell(value) for value in row] for row in rows)
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        writer.writerows([cell(value) for value in row] for row in rows)

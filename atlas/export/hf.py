@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from atlas import cite
 from atlas.contents import Contents
 from atlas.errors import UserError
 from atlas.export import card, croissant
 from atlas.store import files
+from atlas.store.pictures import load_picture
 
 TABLES = ("channels", "references", "images", "classes")
 """Each is a configuration of the data set; the first is what opens unless another is named."""
@@ -93,19 +93,20 @@ def _write_pictures(contents: Contents, table: pa.Table, path: Path, *, small: b
 
 def _pictures(contents: Contents, paths: list[str], *, small: bool) -> Iterator[dict[str, Any]]:
     for path in paths:
+        file = contents.store.inside(path)
         try:
-            content = (contents.store.root / path).read_bytes()
-            if small:
-                with Image.open(BytesIO(content), formats=["WEBP"]) as picture:
-                    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-                    buffer = BytesIO()
-                    picture.save(buffer, "WEBP", quality=80)
-                content = buffer.getvalue()
+            content = file.read_bytes()
         except OSError as error:
             raise UserError(
-                f"the stored picture {contents.store.root / path} cannot be read: run `atlas "
-                "build` again, or leave pictures out with --set site.images=none"
+                f"the stored picture {file} cannot be read: run `atlas build` again, or leave "
+                "pictures out with --set site.images=none"
             ) from error
+        if small:
+            picture = load_picture(BytesIO(content), file)
+            picture.thumbnail((THUMBNAIL, THUMBNAIL))
+            buffer = BytesIO()
+            picture.save(buffer, "WEBP", quality=80)
+            content = buffer.getvalue()
         yield {"bytes": content, "path": Path(path).name}
 
 

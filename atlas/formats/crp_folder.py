@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlas.errors import UserError, one_line
+from atlas.plain import slug, slugs
 from atlas.recipe import Activation, Relevance
 from atlas.store import Mode, Store, files
 
@@ -54,7 +55,7 @@ def read(
     UserError
         The files are missing, cannot be read, or do not fit each other or the layer.
     """
-    stem = root / folder_name(mode, rule) / layer
+    stem = root / folder_name(mode, rule) / slug(layer)
     try:
         scores, samples, peaks = (
             np.load(f"{stem}_{part}.npy", allow_pickle=False) for part in _PARTS
@@ -101,9 +102,11 @@ def write(store: Store, out: Path) -> list[Path]:
     for mode in manifest.get("modes", ["activation", "relevance"]):
         kind = Activation if mode == "activation" else Relevance
         folder = out / folder_name(mode, kind(**manifest[mode]))
-        for layer, arrays in _arrays(store, mode, samples, manifest["maps"]).items():
+        of_layers = _arrays(store, mode, samples, manifest["maps"])
+        stems = slugs(of_layers)
+        for layer, arrays in of_layers.items():
             for part, array in zip(_PARTS, arrays, strict=True):
-                name = folder / f"{layer}_{part}.npy"
+                name = folder / f"{stems[layer]}_{part}.npy"
                 with files.atomic_path(name) as path, path.open("wb") as file:
                     np.save(file, array, allow_pickle=False)
         folders.append(folder)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from atlas.plain import slugs
 from atlas.store import Mode, Store, files
 from atlas.store.pictures import read_picture
 
@@ -40,19 +41,19 @@ def write(store: Store, out: Path, mode: Mode) -> None:
     height, width = int(images["height"].max()), int(images["width"].max())
     of_mode = references[references["mode"] == mode]
     with tqdm(total=len(of_mode), desc="exemplars") as progress:
+        stems = slugs(map(str, channels.index))
         for layer, count in channels.items():
             rows = of_mode[of_mode["layer"] == layer]
             k = int(rows["rank"].max()) + 1 if len(rows) else 1
             with (
-                files.atomic_path(out / str(layer) / "images.npy") as image_path,
-                files.atomic_path(out / str(layer) / "masks.npy") as mask_path,
+                files.atomic_path(out / stems[str(layer)] / "images.npy") as image_path,
+                files.atomic_path(out / stems[str(layer)] / "masks.npy") as mask_path,
             ):
                 shape = (int(count), k, 3, height, width)
                 pixels = _array(image_path, shape)
                 active = _array(mask_path, (int(count), k, 1, height, width))
                 for row in rows.itertuples():
-                    path = store.root / images["path"][row.image]
-                    view = np.asarray(read_picture(path))
+                    view = np.asarray(read_picture(store.inside(images["path"][row.image])))
                     pixels[row.channel, row.rank] = view.transpose(2, 0, 1)
                     box = (row.x0, row.y0, row.x1, row.y1)
                     active[row.channel, row.rank, 0] = _mask(masks[row.Index], box, height, width)

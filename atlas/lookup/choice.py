@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from atlas import classes
 from atlas.contents import Contents
 from atlas.errors import UserError
 
@@ -40,10 +41,9 @@ class Choice:
                 )
             allowed &= _numbers(pc.equal(table["layer"], self.layer))
         if self.label is not None:
-            name = class_name(contents, self.label)
-            rows = [row for row, other in enumerate(contents.class_names) if other == name]
+            label = classes.find(self.label, contents.class_names)
             lists = table["top_classes"].combine_chunks()
-            found = _numbers(pc.is_in(pc.list_flatten(lists), pa.array(rows, pa.int32())))
+            found = _numbers(pc.is_in(pc.list_flatten(lists), pa.array([label], pa.int32())))
             has = np.zeros(len(table), bool)
             has[_numbers(pc.list_parent_indices(lists))[found]] = True
             allowed &= has
@@ -60,25 +60,3 @@ class Choice:
 def _numbers(array: Any) -> npt.NDArray[Any]:
     numbers: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
     return numbers
-
-
-def class_name(contents: Contents, asked: str) -> str:
-    """Return the name of the class that `asked` names or numbers.
-
-    Raises
-    ------
-    UserError
-        There is none; the message has the three nearest.
-    """
-    names = contents.class_names
-    if asked in names:
-        return asked
-    if asked.isdecimal() and int(asked) < len(names):
-        return names[int(asked)]
-    folded = [name for name in names if name.casefold() == asked.casefold()]
-    if folded:
-        return folded[0]
-    from rapidfuzz import process  # noqa: PLC0415 (only mistakes need it)
-
-    near = ", ".join(repr(match) for match, _, _ in process.extract(asked, names, limit=3))
-    raise UserError(f"no class {asked!r} in {contents.id}: the nearest are {near}")

@@ -15,7 +15,7 @@ from atlas.patches import vectors
 from atlas.patches.responses import Responses
 from atlas.patches.views import References
 from atlas.recipe import Naming
-from atlas.store import INDEX, Store
+from atlas.store import Store
 
 QUIET = 0.5
 """Contrast comes from pictures to which the channel answers no more than to this share of all."""
@@ -54,7 +54,7 @@ class Choice:
         self.references = references
         self._settings = settings
         self._responses = responses
-        self._index = vectors.load(store.root / INDEX)
+        self._index = vectors.load_of(store)
         table = store.table("channels").select(["layer", "channel"]).to_pydict()
         self.addresses = list(zip(table["layer"], table["channel"], strict=True))
 

@@ -75,9 +75,11 @@ def read_phrases(path: str) -> Phrases:
     if not path:
         raise UserError("say which words to choose from: --set naming.words=FILE, one a line")
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"naming.words = {path!r} cannot be read as a text file") from error
+        raise UserError(
+            f"naming.words = {path!r} cannot be read as a text file in UTF-8"
+        ) from error
     texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(texts) < 2:
         raise UserError(f"naming.words = {path!r}: write at least two phrases, one a line")
@@ -86,7 +88,7 @@ def read_phrases(path: str) -> Phrases:
 
 def run(store: Store, model: ImageText, responses: Responses, phrases: Phrases) -> int:
     """Name every channel; return how many were not named from the same data before."""
-    paths = [store.root / path for path in store.table("images")["path"].to_pylist()]
+    paths = store.pictures()
     parts = []
     for start in tqdm(range(0, len(responses.images), _BATCH), desc="pictures", unit=" batches"):
         chosen = responses.images[start : start + _BATCH]
@@ -169,12 +171,13 @@ class _Transformers:
     def __init__(self, name: str, revision: str) -> None:
         from transformers import AutoModel, AutoProcessor  # noqa: PLC0415 (slow to import)
 
-        options = {"revision": revision} if revision else {}
+        options: dict[str, Any] = {"trust_remote_code": False}  # unless told, it asks the user
+        options |= {"revision": revision} if revision else {}
         try:
             self._processor = AutoProcessor.from_pretrained(name, **options)
             self._model = AutoModel.from_pretrained(name, use_safetensors=True, **options).eval()
             self._model.get_text_features  # noqa: B018 (is there one?)
-        except (OSError, ValueError, ImportError, AttributeError) as error:
+        except Exception as error:  # it raises anything on what it does not understand
             raise UserError(
                 f"naming.clip = {name!r} cannot be loaded: give a local folder, or the name of a "
                 "CLIP or SigLIP model on the Hub that can be reached"

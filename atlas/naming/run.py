@@ -1,5 +1,6 @@
 """Naming by a vision-language model: every channel is asked about once, for good."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from atlas.vlm import Request, Vlm
 
 SURE = 0.9
 """Channels named with less confidence, or not at all, are searched for several senses."""
+
+_log = logging.getLogger(__name__)
 
 _BATCHES = 4  # asked between two writings of names.jsonl
 
@@ -95,7 +98,7 @@ def _ask_all(
     records = names.read(store)
     done = {record.key for record in records}
     open_ = [q for q in questions if _record(q, vlm, answers.Answer("unnamed")).key not in done]
-    written = len(records)
+    written, cut = len(records), 0
     with tqdm(
         total=len(questions), initial=len(questions) - len(open_), desc=label, unit=" channels"
     ) as progress:
@@ -104,7 +107,16 @@ def _ask_all(
             told = _ask(vlm, references, open_[start : start + step], settings)
             names.append(store, told, written)
             written += len(told)
+            cut += sum(
+                record.details.get("problem") in (answers.CUT, answers.CUT_THINKING)
+                for record in told
+            )
             progress.update(len(told))
+    if cut:
+        _log.warning(
+            "%d of %d answers were cut off at naming.max_tokens = %d: give them more",
+            *(cut, len(open_), settings.max_tokens),
+        )
     return len(open_)
 
 
@@ -154,7 +166,8 @@ def _answers(vlm: Vlm, requests: Sequence[Request]) -> Iterator[tuple[str, answe
         for request in requests:  # one of them may be at fault
             yield from _answers(vlm, [request])
         return
-    yield from ((raw, answers.parse(raw)) for raw in raws)
+    for raw, request in zip(raws, requests, strict=True):
+        yield raw, answers.parse(raw, request.text)
 
 
 def _images(references: References, chosen: Chosen, settings: Naming) -> list[Image.Image]:

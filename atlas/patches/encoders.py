@@ -1,7 +1,9 @@
 """From patches to vectors in one space that all layers share."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 
 from atlas.errors import UserError, one_line
 from atlas.model.preprocessing import Preprocessing
+from atlas.trace.kinds import KINDS
+from atlas.trace.record import Trace
 
 Vectors = npt.NDArray[np.float32]
 
@@ -38,7 +42,7 @@ class Encoder:
 
 
 def network_encoder(
-    module: nn.Module, layer: str, preprocessing: Preprocessing, device: torch.device
+    module: nn.Module, layer: str, trace: Trace, preprocessing: Preprocessing, device: torch.device
 ) -> Encoder:
     """Return the network's own representation: what goes into `layer`, averaged over positions.
 
@@ -49,35 +53,45 @@ def network_encoder(
     layer : str
         A layer's name; empty means the last one with weights, so that the vector is the
         penultimate representation.
+    trace : Trace
+        What the network does with a picture.
     preprocessing : Preprocessing
         Of the network's input.
     device : torch.device
         Where the network is.
     """
-    name = layer or last_weighted(module)
+    name = layer or last_weighted(trace)
     try:
         target = module.get_submodule(name)
     except AttributeError as error:
         raise UserError(f"patches.layer = {layer!r}: the network has no such layer") from error
-    side = _side(module, preprocessing.crop, device)
+    height, width = _size(module, preprocessing, device)
 
     def encode(pictures: Sequence[Image.Image]) -> Vectors:
-        resized = [picture.resize((side, side), Image.Resampling.BICUBIC) for picture in pictures]
+        resized = [
+            picture.resize((width, height), Image.Resampling.BICUBIC) for picture in pictures
+        ]
         captured: list[Tensor] = []
-        handle = target.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+
+        def keep(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            given = (one for one in (*inputs, *named.values()) if isinstance(one, Tensor))
+            captured.extend(one.clone() for one in given)  # it may be overwritten later
+
+        handle = target.register_forward_pre_hook(keep, with_kwargs=True)
         try:
             with torch.inference_mode():
                 module(preprocessing.tensor(resized).to(device))
         finally:
             handle.remove()
-        if not captured or not isinstance(captured[0], Tensor):
+        if not captured:
             raise UserError(
                 f"patches.layer = {name!r}: the network gives it no tensor; choose another layer"
             )
         vectors = captured[0].flatten(2).mean(dim=2) if captured[0].ndim == 4 else captured[0]
         return _unit(vectors.flatten(1))
 
-    return Encoder(f"input of {name} at {side} px", encode)
+    size = f"{height}" if height == width else f"{height} x {width}"
+    return Encoder(f"input of {name} at {size} px", encode)
 
 
 def transformers_encoder(name: str, revision: str, device: torch.device) -> Encoder:
@@ -97,11 +111,16 @@ def transformers_encoder(name: str, revision: str, device: torch.device) -> Enco
     """
     from transformers import AutoImageProcessor, AutoModel  # noqa: PLC0415 (slow to import)
 
-    options: dict[str, Any] = {"revision": revision} if revision else {}
+    options: dict[str, Any] = {"trust_remote_code": False}  # unless told, it asks the user
+    options |= {"revision": revision} if revision else {}
+    from atlas.data.access import offline_if_unreachable  # noqa: PLC0415 (slow to import)
+
+    local = Path(name).expanduser().is_dir()
     try:
-        processor = AutoImageProcessor.from_pretrained(name, **options)
-        model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
-    except (OSError, ValueError, ImportError) as error:
+        with nullcontext() if local else offline_if_unreachable():
+            processor = AutoImageProcessor.from_pretrained(name, **options)
+            model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
+    except Exception as error:  # it raises anything on what it does not understand
         raise UserError(
             f"patches.encoder = {name!r} cannot be loaded ({one_line(error)[:200]}): give a local "
             "folder or a name on the Hub that can be reached, or encoder = 'model'"
@@ -120,25 +139,36 @@ def transformers_encoder(name: str, revision: str, device: torch.device) -> Enco
     return Encoder(f"{name}@{revision}" if revision else name, encode)
 
 
-def last_weighted(module: nn.Module) -> str:
-    """Return the name of the last Linear or Conv2d."""
-    kinds = (nn.Linear, nn.Conv2d)
-    names = [name for name, layer in module.named_modules() if isinstance(layer, kinds)]
+def last_weighted(trace: Trace) -> str:
+    """Return the name of the last layer that weighs its inputs."""
+    names = [
+        operation.place
+        for operation in trace.operations
+        if operation.place and KINDS.get(operation.name) in ("convolution", "linear", "matrix")
+    ]
     if not names:
-        raise UserError("the network has no Linear or Conv2d layer: set patches.layer")
-    return str(names[-1])
+        raise UserError("the network has no layer with weights: set patches.layer")
+    return names[-1]
 
 
-def _side(module: nn.Module, crop: int, device: torch.device) -> int:
-    """Return the side at which patches go in: half the usual one if the network takes that."""
-    if crop <= SMALL_INPUT:
-        return crop
-    try:
-        with torch.inference_mode():
-            module(torch.zeros(2, 3, crop // 2, crop // 2, device=device))
-    except RuntimeError:  # a fully connected layer that fits one size only
-        return crop
-    return crop // 2
+def _size(module: nn.Module, preprocessing: Preprocessing, device: torch.device) -> tuple[int, int]:
+    """Return height and width at which patches go in.
+
+    Patches are squares. So is this where the network takes a square of its shorter side, and
+    half of that if it is large; else it is the usual size of the input.
+    """
+    channels, *usual = preprocessing.shape
+    side = min(usual)
+    for tried in (side // 2, side) if side > SMALL_INPUT else (side,):
+        if usual == [tried, tried]:
+            break
+        try:
+            with torch.inference_mode():
+                module(torch.zeros(2, channels, tried, tried, device=device))
+        except RuntimeError:  # a fully connected layer that fits one size only
+            continue
+        return tried, tried
+    return preprocessing.size
 
 
 def _pooled(output: Any) -> Tensor:

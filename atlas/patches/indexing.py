@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessing
-from atlas.model.receptive import ReceptiveField
 from atlas.patches import localise, vectors
 from atlas.patches.encoders import Encoder
 from atlas.relevance.engine import PREDICTED, Engine, measure
 from atlas.store import INDEX, Mode, Store
 from atlas.store.pictures import open_picture
 from atlas.store.unfinished import Unfinished
+from atlas.trace.sights import ReceptiveField
 
 ENCODE_BATCH = 32
 """Patches encoded at once; always this many, so that no vector depends on its neighbours."""
@@ -67,7 +67,7 @@ def localise_patches(
     images = store.table("images").to_pydict()
     known = [PREDICTED if label is None else label for label in images["label"]]
     targets = torch.tensor(known if target == "label" else [PREDICTED] * len(known))
-    side = preprocessing.crop
+    size = preprocessing.size
     begun = unfinished.load() or {
         "done": np.zeros(1, np.int64),
         "boxes": np.zeros((rows.count, 4), np.int64),
@@ -75,7 +75,7 @@ def localise_patches(
     }
     done, boxes, masks = begun["done"], begun["boxes"], begun["masks"]
 
-    paths = [store.root / path for path in images["path"]]
+    paths = store.pictures()
     batches = range(int(done[0]), len(paths), batch_size)
     for start in tqdm(batches, desc="where", unit=" batches"):
         views = [open_picture(path) for path in paths[start : start + batch_size]]
@@ -86,9 +86,9 @@ def localise_patches(
             chosen = rows.of(layer, mode, first, first + len(maps))
             picture = torch.from_numpy(rows.image[chosen] - first)
             picked = maps[picture, torch.from_numpy(rows.channel[chosen])].cpu()
-            found = localise.boxes(picked, torch.from_numpy(rows.peak[chosen]), fields[layer], side)
+            found = localise.boxes(picked, torch.from_numpy(rows.peak[chosen]), fields[layer], size)
             boxes[chosen] = found.numpy()
-            masks[chosen] = localise.masks(picked, found, fields[layer], side).numpy()
+            masks[chosen] = localise.masks(picked, found, fields[layer], size).numpy()
 
         measure(engine, batch, targets[start : start + batch_size].to(device), visit)
         done[0] = start + len(views)
@@ -125,7 +125,7 @@ def index_patches(
     columns = [references[name].to_numpy() for name in ("image", "x0", "y0", "x1", "y1")]
     where = np.stack(columns, axis=1)
     channel_of = _channel_rows(store)
-    paths = [str(store.root / path) for path in store.table("images")["path"].to_pylist()]
+    paths = [str(path) for path in store.pictures()]
 
     dimension = next(_encode(encoder, paths, where[:1], "first")).shape[1]
     if begun := unfinished.load():

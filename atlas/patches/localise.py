@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atlas.model.receptive import ReceptiveField
+from atlas.trace.sights import ReceptiveField
 
 SMALLEST = 1 / 8
-"""A patch has at least this share of the picture's side, so that it can be seen."""
+"""A patch has at least this share of the picture's shorter side, so that it can be seen."""
 
 LARGE = 1 / 2
-"""Receptive fields above this share of the picture's side are narrowed by the map."""
+"""Receptive fields above this share of the picture's longer side are narrowed by the map."""
 
 HELD = 0.5
 """Share of the map's positive mass that a narrowed box holds."""
@@ -25,7 +25,7 @@ MASK_SIDE = 16
 """Masks have this many rows and columns over the patch box."""
 
 
-def boxes(maps: Tensor, peaks: Tensor, field: ReceptiveField, side: int) -> Tensor:
+def boxes(maps: Tensor, peaks: Tensor, field: ReceptiveField, size: tuple[int, int]) -> Tensor:
     """Return the patch box of each map.
 
     Parameters
@@ -36,34 +36,36 @@ def boxes(maps: Tensor, peaks: Tensor, field: ReceptiveField, side: int) -> Tens
         int64 (n, 2), row and column of the peak unit.
     field : ReceptiveField
         Of the layer.
-    side : int
-        Of the square picture, in pixels.
+    size : (int, int)
+        Height and width of the picture, in pixels.
 
     Returns
     -------
     Tensor
-        int64 (n, 4): x0, y0, x1, y1 in pixels, half-open, square, inside the picture and
-        around the peak unit's centre.
+        int64 (n, 4): x0, y0, x1, y1 in pixels, half-open, inside the picture and around the peak
+        unit's centre; square, unless that is wider or higher than the picture.
     """
-    size = max(field.size)
-    if size > LARGE * side and maps.shape[1:].numel() > 1:  # one unit alone cannot say where
+    picture, extent = torch.tensor(size), max(field.size)
+    if extent > LARGE * max(size) and maps.shape[1:].numel() > 1:  # one unit alone cannot say where
         radii = _holding_radius(_positive(maps), peaks)
         # A unit stands for the pixels between its neighbours; one more stride each side
         # for what lies under the rim of the map's blob.
-        sides = ((2 * radii + 3) * max(field.stride)).clamp(max=size)
+        sides = ((2 * radii + 3) * float(max(field.stride))).clamp(max=extent)
     else:
-        sides = torch.full((len(maps),), size)
-    sides = sides.clamp(min=round(SMALLEST * side), max=side)
+        sides = torch.full((len(maps),), float(extent))
+    whole = sides.ceil().long()
+    sides = torch.minimum(whole.clamp(min=round(SMALLEST * min(size)))[:, None], picture)
     # Twice the centre of the unit's field, clipped: centres may fall between two pixels.
-    start, stride = torch.tensor(field.start), torch.tensor(field.stride)
-    twice = (2 * (start + stride * peaks) + torch.tensor(field.size)).clamp(0, 2 * side)
-    low = torch.div(twice - sides[:, None], 2, rounding_mode="floor")
-    low = torch.minimum(low.clamp(min=0), (side - sides)[:, None])
-    y0, x0 = low.unbind(1)
-    return torch.stack([x0, y0, x0 + sides, y0 + sides], dim=1)
+    start, stride, seen = (
+        torch.tensor(pair, dtype=torch.float64) for pair in (field.start, field.stride, field.size)
+    )
+    twice = (2 * (start + stride * peaks) + seen).round().long().clamp(min=0)
+    low = torch.div(torch.minimum(twice, 2 * picture) - sides, 2, rounding_mode="floor")
+    low = torch.minimum(low.clamp(min=0), picture - sides)
+    return torch.cat([low.flip(1), (low + sides).flip(1)], dim=1)
 
 
-def masks(maps: Tensor, boxes: Tensor, field: ReceptiveField, side: int) -> Tensor:
+def masks(maps: Tensor, boxes: Tensor, field: ReceptiveField, size: tuple[int, int]) -> Tensor:
     """Return each map inside its box, as strength from 0 to 255.
 
     Parameters
@@ -74,8 +76,8 @@ def masks(maps: Tensor, boxes: Tensor, field: ReceptiveField, side: int) -> Tens
         int64 (n, 4), as from `boxes`.
     field : ReceptiveField
         Of the layer: it says where on the picture a unit stands.
-    side : int
-        Of the square picture, in pixels.
+    size : (int, int)
+        Height and width of the picture, in pixels.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def masks(maps: Tensor, boxes: Tensor, field: ReceptiveField, side: int) -> Tens
     grid = []
     for axis, (low, high, units) in enumerate(((0, 2, width), (1, 3, height))):
         start, stride, extent = (pair[1 - axis] for pair in (field.start, field.stride, field.size))
-        stride = max(stride, 1)  # 0 where every unit sees the same
+        stride = stride or 1  # 0 where every unit sees the same
         edge = boxes[:, low, None] + (boxes[:, high] - boxes[:, low])[:, None] * steps
         unit = (edge - (start + extent / 2)) / stride
         grid.append((2 * unit + 1) / units - 1)  # grid_sample's coordinates

@@ -63,12 +63,12 @@ def store_pictures(store: Store, source: Source, preprocessing: Preprocessing) -
             "pre-pass; build into another directory, or restore it"
         )
     _remove_others(store, set(paths))
-    side = preprocessing.crop
+    height, width = preprocessing.size
     store.extend_table(
         "images",
         {
-            "width": [side] * len(paths),
-            "height": [side] * len(paths),
+            "width": [width] * len(paths),
+            "height": [height] * len(paths),
             "path": paths,
             "sha256": [files.sha256(store.root / path) for path in paths],
         },

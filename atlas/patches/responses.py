@@ -16,12 +16,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atlas.model.preprocessing import Preprocessing
-from atlas.model.receptive import ReceptiveField
 from atlas.patches import localise
 from atlas.patches.views import Patch
 from atlas.relevance.engine import PREDICTED, Engine, measure
 from atlas.store import Mode, Store
 from atlas.store.pictures import open_picture
+from atlas.trace.sights import ReceptiveField
 
 _BATCH = 32
 
@@ -57,7 +57,7 @@ class Responses:
 
 def respond(store: Store, gauge: Gauge, count: int, seed: int) -> Responses:
     """Measure every channel on `count` of the stored pictures, or on all if there are fewer."""
-    paths = [store.root / path for path in store.table("images")["path"].to_pylist()]
+    paths = store.pictures()
     random = np.random.default_rng(seed)
     images = np.sort(random.permutation(len(paths))[:count]).astype(np.int64)
     columns = _columns(store)
@@ -87,14 +87,14 @@ def locate(
     wanted : sequence of (int, int)
         Row of `responses`, and column (channel).
     """
-    paths = [store.root / path for path in store.table("images")["path"].to_pylist()]
+    paths = store.pictures()
     rows = sorted({row for row, _ in wanted})
     columns = _columns(store)
     by_row: dict[int, list[int]] = {}
     for row, column in wanted:
         by_row.setdefault(row, []).append(column)
     found: dict[tuple[int, int], Patch] = {}
-    side = gauge.preprocessing.crop
+    size = gauge.preprocessing.size
 
     def visit(part: slice, layer: str, maps: Tensor) -> None:
         inside = columns[layer]
@@ -110,8 +110,8 @@ def locate(
         channel = torch.tensor([column - inside.start for _, column in pairs])
         picked = maps[picture, channel].float().cpu()
         peak = torch.from_numpy(np.array([responses.peaks[pair] for pair in pairs], np.int64))
-        boxes = localise.boxes(picked, peak, gauge.fields[layer], side)
-        masks = localise.masks(picked, boxes, gauge.fields[layer], side).numpy()
+        boxes = localise.boxes(picked, peak, gauge.fields[layer], size)
+        masks = localise.masks(picked, boxes, gauge.fields[layer], size).numpy()
         for (row, column), box, mask in zip(pairs, boxes.tolist(), masks, strict=True):
             x0, y0, x1, y1 = box
             path = paths[responses.images[row]]

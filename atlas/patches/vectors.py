@@ -9,8 +9,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from atlas.errors import UserError
-from atlas.store import files
+from atlas.errors import UserError, one_line
+from atlas.patches import indexfile
+from atlas.store import INDEX, Store, bounds, files
 
 Vectors = npt.NDArray[np.float32]
 
@@ -125,6 +126,7 @@ def pack(growing: Growing) -> dict[str, npt.NDArray[Any]]:
 
 def unpack(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Growing:
     """Return the growing index that `pack` made the arrays of."""
+    indexfile.check(arrays["index"])
     index = faiss.deserialize_index(arrays["index"])
     return Growing(kind, index, *(arrays[name] for name in _ARRAYS))
 
@@ -153,14 +155,35 @@ def load(path: Path) -> Any:
     Raises
     ------
     UserError
-        It is missing or damaged.
+        It is missing, damaged, or of another kind than those that this package writes.
     """
     try:
+        if path.stat().st_size:
+            indexfile.check(np.memmap(path, np.uint8, "r"))
         return faiss.read_index(str(path))
-    except RuntimeError as error:
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
         raise UserError(
-            f"{path} is missing or damaged: delete it and run `atlas build` again"
+            f"{path} is missing or damaged ({one_line(error)[:100]}): delete it and run `atlas "
+            "build` again"
         ) from error
+
+
+def load_of(store: Store) -> Any:
+    """Read the index of an atlas, which has a row for each reference.
+
+    Raises
+    ------
+    UserError
+        As of `load`, or it does not fit the atlas.
+    """
+    index = load(store.root / INDEX)
+    rows, dimension = store.rows("references"), store.manifest()["index"]["dimension"]
+    if (index.ntotal, index.d) != (rows, dimension):
+        raise bounds.damaged(
+            store.root / INDEX,
+            f"{index.ntotal} rows of {index.d} numbers, not {rows} of {dimension}",
+        )
+    return index
 
 
 def of_rows(index: Any, rows: npt.NDArray[np.int64]) -> Vectors:

@@ -6,10 +6,12 @@ from atlas.pipeline.explaining import explain
 from atlas.pipeline.indexing import index
 from atlas.pipeline.inputs import Inputs, encoder_of
 from atlas.pipeline.stages import alone
+from atlas.pipeline.trust import border
 
 __all__ = [
     "Inputs",
     "alone",
+    "border",
     "build",
     "encoder_of",
     "explain",

@@ -1,5 +1,8 @@
 """What is said about a finished atlas: names and their scores, kept in its tables."""
 
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
 from atlas import addresses, vlm
 from atlas.errors import UserError
 from atlas.naming import clip, labels
@@ -7,16 +10,25 @@ from atlas.naming import run as naming
 from atlas.patches.responses import Gauge, respond
 from atlas.pipeline.inputs import Inputs
 from atlas.pipeline.stages import alone
+from atlas.pipeline.trust import NETWORK, OWN, Border
 from atlas.recipe import Naming, Recipe
-from atlas.relevance.engine import ActivationEngine
 from atlas.scoring import run as scoring
 from atlas.scoring.run import Shown
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
 
 
-def name(store: Store, recipe: Recipe) -> dict[str, int]:
+def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
     """Name every channel by the recipe's method, as far as that is not done.
+
+    Parameters
+    ----------
+    store : Store
+        A finished atlas.
+    recipe : Recipe
+        Its recipe.
+    border : Border
+        What of the recipe may be opened.
 
     Returns
     -------
@@ -32,26 +44,34 @@ def name(store: Store, recipe: Recipe) -> dict[str, int]:
     with alone(store):
         _finished(store)
         if settings.method == "labels":
-            inputs = Inputs(recipe)
+            inputs = Inputs(recipe, border=border)
             responses = respond(store, _gauge(inputs), settings.pictures, recipe.seed)
             labels.run(store, responses, f"labels of {inputs.source.name}")
         elif settings.method == "clip":
+            border.check(recipe, "naming.words", "naming.clip", *NETWORK)
             phrases = clip.read_phrases(settings.words)
-            model = clip.load(settings.clip, settings.clip_revision)
-            gauge = _gauge(Inputs(recipe))
+            with _reaching(settings.clip):
+                model = clip.load(settings.clip, settings.clip_revision)
+            gauge = _gauge(Inputs(recipe, border=border))
             responses = respond(store, gauge, settings.pictures, recipe.seed)
             clip.run(store, model, responses, phrases)
         else:
+            border.check(recipe, "naming.vlm", "naming.prompt")
             responses = None
             if settings.contrast:
-                gauge = _gauge(Inputs(recipe))
+                gauge = _gauge(Inputs(recipe, border=border))
                 responses = respond(store, gauge, settings.pictures, recipe.seed)
-            naming.run(store, vlm.load(loading(settings)), settings, responses)
+            naming.run(store, _load(settings), settings, responses)
         return _written(store, recipe)
 
 
-def score(store: Store, recipe: Recipe) -> int:
+def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
     """Test every name on patches that it was not made from; return how many were tested.
+
+    Parameters
+    ----------
+    store, recipe, border
+        As of `name`.
 
     Raises
     ------
@@ -64,8 +84,9 @@ def score(store: Store, recipe: Recipe) -> int:
         table = store.table("channels")
         if "name" not in table.column_names or not any(table["name"].to_pylist()):
             raise UserError(f"{store.root} has no names to score: run `atlas name` first")
-        gauge = _gauge(Inputs(recipe))
-        model = vlm.load(loading(naming_))
+        border.check(recipe, "naming.vlm", "scoring.prompt")
+        gauge = _gauge(Inputs(recipe, border=border))
+        model = _load(naming_)
         shown = Shown(naming_.view, naming_.side)
         asked = scoring.run(store, model, gauge, settings, shown)
         _record_checksums(store)
@@ -109,14 +130,27 @@ def loading(settings: Naming) -> vlm.Loading:
     )
 
 
+def _load(settings: Naming) -> vlm.Vlm:
+    with _reaching(settings.vlm):
+        return vlm.load(loading(settings))
+
+
+def _reaching(model: str) -> AbstractContextManager[None]:
+    """Return a context in which the Hub is left alone if it does not answer within seconds."""
+    if Path(model).expanduser().exists() or model.startswith("demo/"):
+        return nullcontext()
+    from atlas.data.access import offline_if_unreachable  # noqa: PLC0415 (slow to import)
+
+    return offline_if_unreachable()
+
+
 def _gauge(inputs: Inputs) -> Gauge:
     network = inputs.network
-    engine = ActivationEngine(network.module, inputs.layers)
-    return Gauge(engine, network.preprocessing, inputs.fields, network.device)
+    return Gauge(inputs.activations, network.preprocessing, inputs.fields, network.device)
 
 
 def _finished(store: Store) -> None:
-    if "patches" not in store.manifest().get("stages", {}):
+    if not store.finished:
         raise UserError(f"{store.root} is not finished: run `atlas index` on its recipe to go on")
 
 

@@ -1,27 +1,29 @@
 """Explaining single pictures by a finished atlas."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from atlas import vlm
 from atlas.explain.background import Background
-from atlas.explain.conditional import FusedPropagator, Propagator, ZennitPropagator
 from atlas.explain.gathering import Subject
 from atlas.explain.run import Explainer, Outcome, image_files
-from atlas.model import canonize
 from atlas.pipeline.inputs import Inputs, check_weights
+from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Recipe
-from atlas.relevance import fused
-from atlas.relevance.engine import PREDICTED, composite_named
-from atlas.relevance.fused import FusedEngine
+from atlas.relevance.engine import PREDICTED
+from atlas.relevance.plan import plan
+from atlas.relevance.tape import instrument
 from atlas.store import Store
 from atlas.store.evidence import EXPLANATIONS
 
 
-def explain(store: Store, recipe: Recipe, images: Sequence[Path], target: str | None) -> Outcome:
+def explain(
+    store: Store,
+    recipe: Recipe,
+    images: Sequence[Path],
+    target: str | None,
+    border: Border = OWN,
+) -> Outcome:
     """Explain pictures by a finished atlas.
 
     Parameters
@@ -34,6 +36,8 @@ def explain(store: Store, recipe: Recipe, images: Sequence[Path], target: str | 
         Image files, and folders of them.
     target : str, optional
         Name or number of the class to explain; the predicted one unless given.
+    border : Border
+        What of the recipe may be opened.
 
     Raises
     ------
@@ -43,21 +47,18 @@ def explain(store: Store, recipe: Recipe, images: Sequence[Path], target: str | 
     background = Background(store)
     label = PREDICTED if target is None else background.label(target)
     paths = [path for given in images for path in image_files(given)]
-    inputs = Inputs(recipe)
-    network, composite = inputs.network, recipe.relevance.composite
+    border.check(recipe, "explain.vlm", "explain.writer")
+    inputs = Inputs(recipe, border=border)
+    network = inputs.network
     check_weights(store, network)
-    layers = background.choose(recipe.explain.layers)
-    canonizers = canonize.canonizers(network.module)
-    propagator: Propagator
-    if reason := fused.unsupported(network.module, composite):
-        tqdm.write(f"relevance by zennit, which is slower: the fast way lacks {reason}", sys.stderr)
-        rules = composite_named(composite, canonizers)
-        propagator = ZennitPropagator(network.module, layers, rules)
-    else:
-        side = network.preprocessing.crop
-        engine = FusedEngine(network.module, layers, composite, canonizers, side)
-        propagator = FusedPropagator(engine, network.module, layers)
-    subject = Subject(network.module, propagator, layers, background, recipe.explain)
+    rules = plan(network.trace, recipe.relevance.composite)
+    layers = [
+        name
+        for name in background.choose(recipe.explain.layers)
+        if network.trace.layers[name].value in rules.reached
+    ]
+    model = instrument(network.module, rules, layers)
+    subject = Subject(model, tuple(layers), background, recipe.explain)
     explainer = Explainer(
         subject,
         network.preprocessing,

@@ -1,29 +1,36 @@
 """Measuring: pre-pass, pictures and patches, as far as they are not done."""
 
 import importlib.metadata
-from collections.abc import Sequence
+import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 import atlas
-from atlas.data import holds, match_labels
+from atlas.data import holds, output_names
 from atlas.errors import UserError
 from atlas.patches import pictures
 from atlas.patches.indexing import index_patches, localise_patches
+from atlas.pipeline.checking import checked
 from atlas.pipeline.inputs import Inputs, fingerprint
 from atlas.pipeline.stages import alone, done, stage
 from atlas.prepass import checkpoint, imported, processes, tables
 from atlas.prepass import run as prepass
 from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
-from atlas.relevance.engine import ActivationEngine
 from atlas.store import NAMES, SCORES, Store
 from atlas.store.unfinished import Unfinished
+from atlas.trace.following import RefusedError
 
 UNFINISHED = ("where.safetensors", "vectors.safetensors")
 """What is done of the patches, in the atlas directory while they are not finished: boxes and
 masks, and the index."""
+
+TOLD_GB = 1.0
+"""Memory of class sums that is told before a pass."""
 
 PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-cpu", "numpy")
 """Their versions stand in the manifest: they can change the last digits of a score."""
@@ -60,13 +67,16 @@ def index(recipe: Recipe, out: Path) -> Store | None:
         with alone(store):
             store.remove_partial()
             new = inputs.atlas_id()
+            patching = fingerprint([new, asdict(recipe.patches)])
             _begin(store, inputs, new)
-            needed = not done(store, "prepass", new)
+            if needed := not done(store, "prepass", new):
+                tqdm.write(f"labels: {inputs.labels.told}", sys.stderr)
             team.told_by_first([int(needed)])
+            if not done(store, "patches", patching):
+                _ = inputs.encoder  # what cannot be had is told before the pass, not after it
             stage(store, "prepass", new, lambda: _prepass(store, inputs))
             (store.root / checkpoint.NAME).unlink(missing_ok=True)
             stage(store, "pictures", new, lambda: _pictures(store, inputs))
-            patching = fingerprint([new, asdict(recipe.patches)])
             stage(store, "patches", patching, lambda: _patches(store, inputs, patching))
             for name in UNFINISHED:
                 (store.root / name).unlink(missing_ok=True)
@@ -99,7 +109,7 @@ def _measured(store: Store, inputs: Inputs) -> Tally:
     recipe, network = inputs.recipe, inputs.network
     return prepass.run(
         inputs.source,
-        _outputs(inputs),
+        inputs.labels.outputs,
         network.outputs,
         inputs.engine,
         network.preprocessing,
@@ -109,6 +119,7 @@ def _measured(store: Store, inputs: Inputs) -> Tally:
         network.device,
         prepass.Checkpoints(store.root / checkpoint.NAME, inputs.atlas_id()),
         inputs.team,
+        recipe.data.most_skipped,
     )
 
 
@@ -117,9 +128,9 @@ def _imported(inputs: Inputs) -> Tally:
     recipe, network = inputs.recipe, inputs.network
     return imported.run(
         inputs.source,
-        _outputs(inputs),
+        inputs.labels.outputs,
         network.outputs,
-        ActivationEngine(network.module, inputs.layers),
+        inputs.activations,
         network.preprocessing,
         recipe.activation,
         recipe.relevance,
@@ -128,10 +139,35 @@ def _imported(inputs: Inputs) -> Tally:
     )
 
 
+def _tell_memory(inputs: Inputs) -> None:
+    """Say how much memory the sums of each class need, where that is much."""
+    if "relevance" not in inputs.recipe.prepass.modes or inputs.recipe.prepass.results:
+        return
+    channels = sum(inputs.network.trace.layers[name].shape[1] for name in inputs.layers)
+    classes = inputs.network.outputs
+    needed = 8e-9 * classes * channels
+    if needed >= TOLD_GB:
+        tqdm.write(
+            f"memory: the relevance of {channels:,} channels for each of {classes:,} classes "
+            f"takes {needed:.1f} GB, and twice that where it is written: if that is too "
+            "much, choose layers (model.layers) or leave relevance out "
+            "(--set 'prepass.modes=[\"activation\"]')",
+            sys.stderr,
+        )
+
+
 def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
-    tally = _imported(inputs) if inputs.recipe.prepass.results else _measured(store, inputs)
-    tables.write(store, tally, _class_names(inputs))
+    _tell_memory(inputs)
+    try:
+        checks = checked(inputs)
+        tally = _imported(inputs) if inputs.recipe.prepass.results else _measured(store, inputs)
+    except RefusedError as error:  # only now it showed that the network cannot be followed
+        raise RefusedError(f"{inputs.network.name}: {error}") from error
+    network, found = inputs.network, inputs.labels.outputs
+    names = output_names(network.classes, inputs.source.classes, found, network.outputs)
+    tables.write(store, tally, names)
     return {
+        "measured": datetime.now(UTC).date().isoformat(),
         "maps": {name: [layer.height, layer.width] for name, layer in tally.layers.items()},
         "images": {
             "seen": tally.images,
@@ -139,26 +175,13 @@ def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
             "correct": tally.correct,
             "skipped": tally.skipped,
             "skips": [{"key": key, "reason": reason} for _, key, reason in tally.skips],
+            "reasons": tally.reasons,
+            "left_out": inputs.source.left_out.every,
         },
+        "labels": inputs.labels.told,
+        "checks": checks,
         "conservation": tables.conservation(tally),
     }
-
-
-def _outputs(inputs: Inputs) -> Sequence[int | None]:
-    """Return the network's output for every label of the data."""
-    labels, network = inputs.source.classes, inputs.network
-    if network.classes is None:  # nobody names the outputs: labels are taken as they are
-        return range(network.outputs)
-    return match_labels(labels, network.classes)
-
-
-def _class_names(inputs: Inputs) -> Sequence[str]:
-    """Return a name for every output of the network."""
-    network, labels = inputs.network, inputs.source.classes or ()
-    if network.classes is not None:
-        return network.classes
-    unnamed = [f"class {number}" for number in range(network.outputs)]
-    return [*labels[: network.outputs], *unnamed[len(labels) :]]
 
 
 def _pictures(store: Store, inputs: Inputs) -> dict[str, Any]:
@@ -183,7 +206,12 @@ def _patches(store: Store, inputs: Inputs, patching: str) -> dict[str, Any]:
         where,
     )
     fields = {
-        layer: {"size": list(field.size), "stride": list(field.stride), "start": list(field.start)}
+        layer: {
+            "size": list(field.size),
+            "stride": list(field.stride),
+            "start": list(field.start),
+            "whole": field.whole,
+        }
         for layer, field in inputs.fields.items()
     }
     return {"index": index_patches(store, inputs.encoder, index), "receptive_fields": fields}

@@ -11,20 +11,24 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from atlas.data import Source, open_source
+from atlas.data import Matching, Source, match_outputs, open_source
 from atlas.errors import UserError
-from atlas.model import canonize, networks, receptive
+from atlas.model import networks
 from atlas.model.networks import Network
-from atlas.model.receptive import ReceptiveField
 from atlas.patches import encoders
 from atlas.patches.encoders import Encoder
+from atlas.pipeline.trust import NETWORK, OWN, Border, border
 from atlas.prepass import processes
 from atlas.prepass.processes import ALONE, Team
 from atlas.recipe import Recipe, recorded
-from atlas.relevance import fused
-from atlas.relevance.engine import ActivationEngine, Engine, ZennitEngine
-from atlas.relevance.fused import FusedEngine
+from atlas.relevance.engine import ActivationEngine, Engine, RelevanceEngine
+from atlas.relevance.plan import Plan, plan
+from atlas.relevance.tape import Instrumented, instrument
 from atlas.store import Store
+from atlas.trace import layers
+from atlas.trace.course import course
+from atlas.trace.following import RefusedError
+from atlas.trace.sights import ReceptiveField
 
 
 @dataclass(frozen=True)
@@ -33,59 +37,100 @@ class Inputs:
 
     recipe: Recipe
     team: Team = ALONE
+    border: Border = OWN
+    """What of it may be opened."""
 
     @cached_property
     def network(self) -> Network:
         """The model, ready to run, on the GPU of this process if there is one."""
+        self.border.check(self.recipe, *NETWORK)
         model = replace(self.recipe.model, device=processes.device(self.recipe.model.device))
         return networks.load(model, self.recipe.preprocessing, self.recipe.seed)
 
     @cached_property
+    def plan(self) -> Plan:
+        """What is done with each of the network's operations."""
+        recipe = self.recipe
+        composite = recipe.relevance.composite if "relevance" in recipe.prepass.modes else None
+        try:
+            return plan(self.network.trace, composite, self._dtype)
+        except RefusedError as error:
+            raise RefusedError(f"{self.network.name}: {error}") from error
+
+    @cached_property
     def layers(self) -> tuple[str, ...]:
         """The chosen layers in the order of the forward pass."""
-        network = self.network
-        crop = network.preprocessing.crop
-        return networks.select_layers(network.module, self.recipe.model.layers, crop)
+        reached = self.plan.reached if "relevance" in self.recipe.prepass.modes else None
+        chosen = layers.choose(self.network.trace, self.recipe.model.layers, reached)
+        if chosen.left_out and self.team.first:
+            count, names = len(chosen.left_out), ", ".join(chosen.left_out[:4])
+            several = "convolutions are" if count > 1 else "convolution is"
+            tqdm.write(
+                f"{count} {several} left out, since no relevance comes there (it only scales "
+                f"others): {names}{', ...' if count > 4 else ''}",
+                sys.stderr,
+            )
+        return chosen.names
 
     @cached_property
     def source(self) -> Source:
         """The data."""
-        return open_source(self.recipe.data)
+        self.border.check(self.recipe, "data.source")
+        source = open_source(self.recipe.data)
+        if self.team.first:
+            for remark in source.remarks:
+                tqdm.write(f"data: {remark}", sys.stderr)
+        return source
+
+    @cached_property
+    def labels(self) -> Matching:
+        """Which output of the network each label of the data is."""
+        network, recipe = self.network, self.recipe
+        by_label = recipe.relevance.target == "label" and "relevance" in recipe.prepass.modes
+        return match_outputs(
+            self.source, network.outputs, network.classes, recipe.data.labels, needed=by_label
+        )
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self.recipe.prepass.dtype)
+        return dtype
+
+    @cached_property
+    def instrumented(self) -> Instrumented:
+        """The network as the pre-pass runs it."""
+        module = self.network.module
+        if self._dtype != torch.float32:  # a copy: patches are encoded in float32
+            module = copy.deepcopy(module).to(self._dtype)
+        return instrument(module, self.plan, self.layers, self._dtype)
 
     @cached_property
     def engine(self) -> Engine:
-        """What computes the maps: the fused engine, or zennit where that does not reach."""
-        module, composite = self.network.module, self.recipe.relevance.composite
-        if self.recipe.prepass.dtype != "float32":  # a copy: patches are encoded in float32
-            module = copy.deepcopy(module).to(getattr(torch, self.recipe.prepass.dtype))
-        if "relevance" not in self.recipe.prepass.modes:
-            return ActivationEngine(module, self.layers)
-        canonizers = canonize.canonizers(module)
-        reason = fused.unsupported(module, composite)
-        if reason is None:
-            side = self.network.preprocessing.crop
-            return FusedEngine(module, self.layers, composite, canonizers, side)
-        tqdm.write(f"relevance by zennit, which is slower: the fast way lacks {reason}", sys.stderr)
-        if self.recipe.prepass.dtype != "float32":
-            raise UserError(
-                f"zennit computes in float32 here: prepass.dtype = {self.recipe.prepass.dtype!r} "
-                "needs the fast way; leave it out"
-            )
-        return ZennitEngine(module, self.layers, composite, canonizers)
+        """What computes the maps."""
+        if "relevance" in self.recipe.prepass.modes:
+            return RelevanceEngine(self.instrumented)
+        return ActivationEngine(self.instrumented)
+
+    @cached_property
+    def activations(self) -> ActivationEngine:
+        """What computes activations alone, in float32."""
+        only = plan(self.network.trace, None)
+        return ActivationEngine(instrument(self.network.module, only, self.layers))
 
     @cached_property
     def fields(self) -> dict[str, ReceptiveField]:
         """Receptive field of each layer."""
-        crop = self.network.preprocessing.crop
-        return receptive.receptive_fields(self.network.module, self.layers, (crop, crop))
+        known = ((name, self.network.trace.layers[name].field) for name in self.layers)
+        return {name: field for name, field in known if field is not None}
 
     @cached_property
     def encoder(self) -> Encoder:
         """What turns patches into vectors."""
+        self.border.check(self.recipe, "patches.encoder")
         chosen, network = self.recipe.patches, self.network
         if chosen.encoder == "model":
             return encoders.network_encoder(
-                network.module, chosen.layer, network.preprocessing, network.device
+                network.module, chosen.layer, network.trace, network.preprocessing, network.device
             )
         return encoders.transformers_encoder(chosen.encoder, chosen.revision, network.device)
 
@@ -97,12 +142,14 @@ class Inputs:
                 "name": self.network.name,
                 "weights": self.network.weights,
                 "weights_sha256": self.network.weights_sha256,
+                "code_sha256": self.network.code_sha256,
+                "course_sha256": course(self.network.trace),
             },
             "data": dict(self.source.describe()),
             "preprocessing": asdict(self.network.preprocessing),
             "layers": list(self.layers),
             "activation": asdict(recipe.activation),
-            "relevance": asdict(recipe.relevance),
+            "relevance": _without(asdict(recipe.relevance), "unchecked"),
             "k": recipe.prepass.k,
             "modes": list(recipe.prepass.modes),
             "dtype": recipe.prepass.dtype,
@@ -120,13 +167,18 @@ class Inputs:
 
     def _meanings(self) -> dict[str, Any]:
         """Return what the recipe says about which output a picture's relevance is of."""
-        data, model = self.recipe.data, self.recipe.model
+        data, model, found = self.recipe.data, self.recipe.model, self.labels.outputs
         said = {
+            "labels": None if found == tuple(range(len(found))) else list(found),
             "classes": list(self.network.classes or ()) if model.classes else None,
             "image_column": data.image_column,
             "label_column": data.label_column,
         }
         return {key: value for key, value in said.items() if value}
+
+
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != name}
 
 
 def fingerprint(value: Any) -> str:
@@ -135,15 +187,22 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def encoder_of(store: Store) -> Encoder:
+def encoder_of(store: Store, *, trust_code: bool = False) -> Encoder:
     """Return the encoder that made the index of a finished atlas.
+
+    Parameters
+    ----------
+    store : Store
+        The atlas.
+    trust_code : bool
+        Whether its recipe may run code and read files outside the atlas.
 
     Raises
     ------
     UserError
-        It cannot be loaded, or is another one now.
+        It cannot be loaded, is another one now, or is not trusted.
     """
-    inputs = Inputs(recorded(store.manifest()))
+    inputs = Inputs(recorded(store.manifest()), border=border(store, trust_code=trust_code))
     if inputs.recipe.patches.encoder == "model":
         check_weights(store, inputs.network)
     made = store.manifest()["index"]["encoder"]

@@ -44,6 +44,6 @@ def _files(store: Store, name: str) -> Iterator[Path]:
     if name == "prepass":
         yield from (store.table_path(table) for table in COLUMNS)
     elif name == "pictures":
-        yield from (store.root / path for path in store.table("images")["path"].to_pylist())
+        yield from store.pictures()
     elif name == "patches":
         yield from (store.root / file for file in (*ARRAYS, INDEX))

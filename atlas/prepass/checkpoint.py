@@ -73,6 +73,7 @@ def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
         "numbers": [getattr(state, name) for name in _NUMBERS],
         "seen": [[i, seen.key, seen.label, seen.predicted] for i, seen in state.seen.items()],
         "skips": state.skips,
+        "reasons": state.reasons,
     }
     # As a tensor: they grow with the pictures seen, and a header may have 100 MB only.
     text = bytearray(json.dumps(facts).encode())
@@ -99,6 +100,7 @@ def unpack(content: bytes, device: torch.device) -> tuple[Tally, dict[str, Any]]
         state.layers[name] = _layer(height, width, modes, fields)
     state.seen = {i: Seen(key, label, predicted) for i, key, label, predicted in facts["seen"]}
     state.skips = [(index, key, reason) for index, key, reason in facts["skips"]]
+    state.reasons = facts["reasons"]
     return state, facts
 
 

@@ -75,7 +75,7 @@ def run(
             # zennit-crp leaves the order of equal scores open; ours is total.
             found.top[mode] = topk.merge(topk.empty(maps.shape[1], settings.k), offered)
 
-    blank = torch.zeros(1, 3, preprocessing.crop, preprocessing.crop, device=device)
+    blank = torch.zeros(1, *preprocessing.shape, device=device)
     measure(engine, blank, torch.tensor([PREDICTED]), visit)
     wanted = sorted(tally.references(state))
     if wanted and source.count is not None and not 0 <= wanted[0] <= wanted[-1] < source.count:

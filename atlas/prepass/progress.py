@@ -1,7 +1,6 @@
 """How far the pre-pass is: a bar for people, JSON lines for batch jobs."""
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -29,7 +28,7 @@ class Progress:
         A file to which a JSON line is added every `EVERY` seconds and at the end, with
         `time` (Unix seconds), `stage`, `done`, `total`, `images_per_second`, `seconds_left`,
         `waiting` (share of the time in which no picture was ready), `memory_gb` (the most so
-        far) and `finished`.
+        far; null on Windows) and `finished`.
     silent : bool
         Say nothing, as all processes but the first.
     """
@@ -52,10 +51,13 @@ class Progress:
         self._bar.close()
         self._say(finished=kind is None)
 
-    def update(self, pictures: int, waiting: float) -> None:
-        """Count `pictures` more; `waiting` is the share of time spent waiting for them."""
-        self._done, self._waiting = self._done + pictures, waiting
-        self._bar.set_postfix_str(f"waiting {waiting:.0%}, {memory_gb():.1f} GB", refresh=False)
+    def update(self, pictures: int, waited: float) -> None:
+        """Count `pictures` more, which are measured; `waited` seconds were spent waiting so far."""
+        self._done += pictures
+        self._waiting = min(1.0, waited / max(time.monotonic() - self._begin, 1e-9))
+        memory = memory_gb()
+        used = "" if memory is None else f", {memory:.1f} GB"
+        self._bar.set_postfix_str(f"waiting {self._waiting:.0%}{used}", refresh=False)
         self._bar.update(pictures)
         if time.monotonic() - self._said >= EVERY:
             self._say(finished=False)
@@ -66,6 +68,7 @@ class Progress:
         self._said = time.monotonic()
         rate = (self._done - self._before) / max(self._said - self._begin, 1e-9)
         left = None if self._total is None or not rate else (self._total - self._done) / rate
+        memory = memory_gb()
         line: dict[str, Any] = {
             "time": round(time.time(), 3),
             "stage": self._title,
@@ -74,14 +77,18 @@ class Progress:
             "images_per_second": round(rate, 3),
             "seconds_left": None if left is None else round(left, 1),
             "waiting": round(self._waiting, 4),
-            "memory_gb": round(memory_gb(), 3),
+            "memory_gb": None if memory is None else round(memory, 3),
             "finished": finished,
         }
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 
-def memory_gb() -> float:
-    """Return the largest memory that this process has had, in GB."""
+def memory_gb() -> float | None:
+    """Return the largest memory that this process has had, in GB; None on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource  # noqa: PLC0415 (Windows has none)
+
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -44,7 +44,7 @@ class Batch:
     keys: list[str]
     labels: list[int | None]
     views: Tensor
-    """uint8 (readable samples, side, side, 3)."""
+    """uint8 (readable samples, height, width, channels)."""
     skips: list[tuple[int, str, str]]
     """Index, key and reason of the unreadable ones."""
 
@@ -175,12 +175,13 @@ class _Batches(IterableDataset[Batch | str]):
         readable, views, skips = [], [], []
         for record in records:
             try:
-                views.append(np.asarray(self._preprocessing.view(record.picture())))
+                view = self._preprocessing.view(record.picture())
+                views.append(self._preprocessing.pixels(view))
                 readable.append(record)
             except BadImage as error:
                 skips.append((shard * LONGEST + record.index, record.key, str(error)))
-        side = self._preprocessing.crop
-        pixels = np.stack(views) if views else np.empty((0, side, side, 3), np.uint8)
+        channels, *size = self._preprocessing.shape
+        pixels = np.stack(views) if views else np.empty((0, *size, channels), np.uint8)
         return Batch(
             shard,
             read,

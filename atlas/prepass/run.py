@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from atlas.data import Source
+from atlas.data import Source, told, too_many
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessing
 from atlas.prepass import checkpoint, reductions, shards, tally
@@ -51,6 +51,7 @@ def run(
     device: torch.device,
     checkpoints: Checkpoints | None = None,
     team: Team = ALONE,
+    most_skipped: float = 1.0,
 ) -> Tally:
     """Stream the source through `engine` and keep what the tables need.
 
@@ -77,6 +78,8 @@ def run(
         the same, bit by bit, however often it was interrupted.
     team : Team
         The processes that share the work.
+    most_skipped : float
+        The share of unreadable pictures above which the pass ends, from 0 to 1.
 
     Returns
     -------
@@ -86,8 +89,8 @@ def run(
     Raises
     ------
     UserError
-        No picture could be read, the network returned something that is not finite, or the
-        GPU's memory is too small for a batch.
+        No picture could be read, or too few of them; the network returned something that is not
+        finite; or the GPU's memory is too small for a batch.
     """
     done, state = dict[int, Read](), Tally(settings.k, classes, settings.modes)
     if checkpoints is not None and team.first:
@@ -100,7 +103,7 @@ def run(
     reading = batches(source, preprocessing, size, dict(done), share, workers, pin)
     if team.first:
         _warn(source, done, max(1, workers) * team.size)
-    count = shards.samples(done)
+    count, lost = shards.samples(done), team.told_by_first([state.skipped])[0]
     last_count, last_time = count, time.monotonic()
     title = "pre-pass" if team.size == 1 else f"pre-pass ({team.size} processes)"
     log = Path(settings.progress) if settings.progress else None
@@ -110,8 +113,8 @@ def run(
             # All take a step together: only then is what is done of a shard its beginning.
             due = count - last_count >= settings.checkpoint_images
             due |= time.monotonic() - last_time >= settings.checkpoint_seconds
-            size = 0 if batch is None else batch.size
-            more, save, step = team.sums(batch is not None, due and team.first, size)
+            size, bad = (0, 0) if batch is None else (batch.size, len(batch.skips))
+            more, save, step, worse = team.sums(batch is not None, due and team.first, size, bad)
             if checkpoints is not None and save and count > last_count:
                 done, state = _collected(done, state, team, device)
                 if team.first:
@@ -125,15 +128,31 @@ def run(
                     state, batch, engine, preprocessing, activation, relevance, outputs, device,
                     reduce,
                 )  # fmt: skip
-            count += step
+            count, lost = count + step, lost + worse
+            if source.count is not None and lost > most_skipped * source.count:
+                break  # whatever comes
             progress.update(step, waited)
     done, state = _collected(done, state, team, device)
     if not team.first:
         return state
-    if not state.images:
-        first = f"; the first: {': '.join(state.skips[0][1:])}" if state.skips else ""
-        raise UserError(f"no picture of the data could be read ({state.skipped} skipped{first})")
+    if checkpoints is not None and lost > most_skipped * count:  # for those who then allow more
+        checkpoint.save(checkpoints.path, checkpoints.inputs, done, state)
+    _check_read(state, count, most_skipped)
     return shards.numbered(state, source, done)
+
+
+def _check_read(state: Tally, count: int, most_skipped: float) -> None:
+    """Refuse a pass over `count` pictures of which too many could not be read."""
+    first = f"; the first: {': '.join(state.skips[0][1:])}" if state.skips else ""
+    if not state.images:
+        raise UserError(f"no picture of the data could be read ({state.skipped} skipped{first})")
+    if state.skipped > most_skipped * count:
+        raise too_many(
+            f"{state.skipped} of the first {count} pictures could not be read: "
+            f"{told(state.reasons)}{first}",
+            state.skipped / count,
+            most_skipped,
+        )
 
 
 def _warn(source: Source, done: Done, readers: int) -> None:
@@ -202,10 +221,10 @@ def _output(label: int | None, outputs: Sequence[int | None]) -> int | None:
 
 
 def _timed(reading: Iterator[Batch]) -> Iterator[tuple[Batch | None, float]]:
-    """Yield each batch, then None for ever, with the share of time spent waiting for batches."""
-    begin, waited = time.monotonic(), 0.0
+    """Yield each batch, then None for ever, with the seconds spent waiting for batches so far."""
+    waited = 0.0
     while True:
         asked = time.monotonic()
         batch = next(reading, None)
         waited += time.monotonic() - asked
-        yield batch, waited / (time.monotonic() - begin)
+        yield batch, waited

@@ -217,8 +217,13 @@ def _classes(tally: Tally, names: Sequence[str]) -> dict[str, list[Any]]:
     known = [layer.relevance for layer in tally.layers.values() if layer.relevance is not None]
     shares: list[Any] = [None] * len(names)
     if known:
-        sums = torch.cat([results.class_sum.value() for results in known], dim=1)
-        shares = list((sums / tally.class_count[:, None].clamp(min=1)).float().numpy())
+        # Layer by layer: of all at once there are gigabytes where classes are many.
+        counts = tally.class_count[:, None].clamp(min=1)
+        widths = [results.class_sum.total.shape[1] for results in known]
+        means = torch.empty(len(names), sum(widths))
+        for part, results in zip(torch.split(means, widths, dim=1), known, strict=True):
+            part.copy_(results.class_sum.value() / counts)
+        shares = list(means.numpy())
     return {
         "label": list(range(len(names))),
         "name": list(names),

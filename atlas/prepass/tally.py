@@ -4,26 +4,29 @@ Sums are exact and reservoirs have a total order, so a tally depends only on whi
 went into it: not on batches, order, interruptions or how many processes shared the work.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from atlas.data.images import kind_of
 from atlas.errors import UserError
 from atlas.prepass import exactsum, products, topk
-from atlas.prepass.exactsum import ExactSum
+from atlas.prepass.exactsum import ExactSum, RangeError
 from atlas.prepass.reductions import BINS, Reduce, bins, reduce
 from atlas.prepass.topk import EMPTY, TopK
 from atlas.recipe import Activation, Relevance
 from atlas.store import MODES, Mode
 
 SHARE_BITS = 40
-"""Shares lie in [-1, 1]: sums of 2**23 of them fit."""
+"""Shares lie in [-1, 1]: sums of 2**22 of them fit, and of more where none is always near 1."""
 
 VALUE_BITS = 24
-"""Activations and flows: steps of 6e-8, sums up to 5e11."""
+"""Activations and flows: steps of 6e-8, sums up to 2e11."""
 
 STABILISER = 1e-10
 """Added to the denominator of shares, as zennit-crp does."""
@@ -108,6 +111,8 @@ class Tally:
     skipped: int = 0
     skips: list[tuple[int, str, str]] = field(default_factory=list)
     """Index, key and reason of the first `LISTED_SKIPS`."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """How many were skipped for a reason of each kind."""
 
     def __post_init__(self) -> None:
         if not len(self.class_count):
@@ -153,13 +158,17 @@ class BatchTally:
         indices = self.indices[part].to(maps.device)
         topk.update(tally.top[mode], scores, indices, lambda *some: _peaks(flat, *some))
         if positive is not None:
-            tally.act_sum.add_all(total / flat.shape[2])
+            with _in_range(layer, "activation", self.keys[part]):
+                tally.act_sum.add_all(total / flat.shape[2])
             tally.act_max = torch.maximum(tally.act_max, largest.amax(dim=0))
             tally.positive += positive.sum(dim=0)
             found = bins(largest).T
             tally.histogram.scatter_add_(1, found, torch.ones_like(found))
             fired = products.gridded(shares(largest.clamp(min=0)))
             tally.grid_sum += fired.sum(dim=0).long()
+            with _in_range(layer, "activation", self.keys[part]):
+                # Which bounds the products of two shares, of which none is larger than 1.
+                exactsum.check(tally.grid_sum.double() * 2.0**products.BITS)
             tally.together += products.products(fired, fired)
         else:
             self.sums.setdefault(layer, []).append(total)
@@ -192,16 +201,19 @@ class BatchTally:
             relevance, results = torch.cat(parts), tally.layers[layer].relevance
             assert results is not None, "a pass with relevance"
             share = shares(relevance)
+            with _in_range(layer, "relevance", self.keys):
+                # The sum of sizes bounds that of each class, and the sums of products.
+                results.rel_abs_sum.add_all(share.abs())
+                results.flow.add_all(relevance.sum(dim=1) * initial.sign())
             results.rel_sum.add_all(share)
-            results.rel_abs_sum.add_all(share.abs())
             results.class_sum.add_rows(classes, share)
-            results.flow.add_all(relevance.sum(dim=1) * initial.sign())
             gridded[layer] = grid = products.gridded(share)
             results.grid_sum += grid.sum(dim=0).long()
             results.squares += grid.square().sum(dim=0).long()
         _add_pairs(tally, gridded)
         tally.images += len(self.keys)
-        tally.initial.add_all(initial.abs().cpu())
+        with _in_range("the network's output", "output", self.keys):
+            tally.initial.add_all(initial.abs().cpu())
         tally.class_count += torch.bincount(classes, minlength=tally.outputs).cpu()
         guesses = logits.argmax(dim=1).tolist()
         samples = zip(self.indices.tolist(), self.keys, labels, guesses, strict=True)
@@ -212,9 +224,24 @@ class BatchTally:
         _forget(tally)
 
 
+@contextmanager
+def _in_range(layer: str, what: str, keys: Sequence[str]) -> Iterator[None]:
+    """Within this context tell where a sum leaves the range in which it is exact."""
+    try:
+        yield
+    except RangeError as error:
+        where = f", on a batch with {', '.join(keys[:3])}" if keys else ""
+        raise UserError(
+            f"the sum of {what} in {layer} leaves the range in which sums are exact{where}: leave "
+            "that layer out of model.layers, or take fewer pictures (data.limit); values "
+            "beyond 1e9 are those of a network that is not as it was trained"
+        ) from error
+
+
 def skip(tally: Tally, index: int, key: str, reason: str) -> None:
     """Count a sample that cannot be read."""
     tally.skipped += 1
+    tally.reasons[kind_of(reason)] = tally.reasons.get(kind_of(reason), 0) + 1
     tally.skips = sorted([*tally.skips, (index, key, reason)])[:LISTED_SKIPS]
 
 
@@ -223,10 +250,12 @@ def merge(one: Tally, other: Tally) -> Tally:
 
     Both are used up.
     """
-    if not one.layers or not other.layers:
-        layers = one.layers or other.layers
-    else:
-        layers = {name: _merge(layer, other.layers[name]) for name, layer in one.layers.items()}
+    layers = one.layers or other.layers
+    if one.layers and other.layers:
+        layers = {}
+        for name, layer in one.layers.items():
+            with _in_range(name, "activation or relevance", []):
+                layers[name] = _merge(layer, other.layers[name])
     return Tally(
         k=one.k,
         outputs=one.outputs,
@@ -240,6 +269,7 @@ def merge(one: Tally, other: Tally) -> Tally:
         seen=one.seen | other.seen,
         skipped=one.skipped + other.skipped,
         skips=sorted(one.skips + other.skips)[:LISTED_SKIPS],
+        reasons=dict(Counter(one.reasons) + Counter(other.reasons)),
     )
 
 
@@ -305,6 +335,7 @@ def empty_layer(maps: Tensor, tally: Tally) -> LayerTally:
 
 
 def _merge(one: LayerTally, other: LayerTally) -> LayerTally:
+    exactsum.check((one.grid_sum + other.grid_sum).double() * 2.0**products.BITS)
     return LayerTally(
         height=one.height,
         width=one.width,

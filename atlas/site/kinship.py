@@ -78,7 +78,10 @@ class Kinship:
         matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
         matrix -= matrix.mean(axis=0)
         left, sizes, _ = np.linalg.svd(matrix, full_matrices=False)
-        places = np.stack([_spread(left[:, n] * sizes[n]) for n in range(2)], axis=1)
+        # Where all rest on one channel there is one direction, and no second.
+        along = np.zeros((len(found), 2))
+        along[:, : len(sizes[:2])] = left[:, :2] * sizes[:2]
+        places = np.stack([_spread(along[:, n]) for n in range(2)], axis=1)
         return [
             Spot(
                 image,

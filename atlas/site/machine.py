@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
+from atlas.plain import cell
 from atlas.resources import shipped
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
@@ -205,13 +206,15 @@ def _address(channel: Channel) -> str:
 
 
 def _csv(table: pa.Table) -> bytes:
-    """Return a table as CSV; lists and structures become JSON."""
+    """Return a table as CSV; lists and structures become JSON, and no text is a formula."""
     columns = {}
     for name in table.column_names:
         column = table[name]
         if pa.types.is_nested(column.type):
             texts = [None if value is None else json.dumps(value) for value in column.to_pylist()]
             column = pa.array(texts, pa.string())
+        elif pa.types.is_string(column.type):
+            column = pa.array([cell(value) for value in column.to_pylist()], pa.string())
         columns[name] = column
     sink = pa.BufferOutputStream()
     pyarrow.csv.write_csv(pa.table(columns), sink)

@@ -11,7 +11,38 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from atlas.store import files
+from atlas.errors import UserError
+from atlas.store import bounds, files
+
+LEDGER_BYTES = 1 << 30
+"""Of a ledger; that of 26,560 channels has 60 MB."""
+
+
+def place(root: Path) -> int:
+    """Return what tells this directory from a copy of it, on this machine or another.
+
+    By it a ledger that came with an atlas is told from one that was written here: what the other
+    says of files is not believed, and they are made anew.
+    """
+    return root.stat().st_ino
+
+
+def begin(ledger: Path, root: Path) -> None:
+    """Clear `root` of files that came with an atlas, unless `ledger` was written here."""
+    try:
+        if bounds.read_json(ledger, LEDGER_BYTES)["place"] == place(ledger.parent):
+            return
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    for _, entry in walk(root):
+        Path(entry.path).unlink()
+    prune(root)
+    _write_ledger(ledger, "", {})
+
+
+def _write_ledger(path: Path, base: str, pages: Mapping[str, Any]) -> None:
+    value = {"place": place(path.parent), "base": base, "pages": pages}
+    files.write_text(path, json.dumps(value, separators=(",", ":")))
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -23,6 +54,10 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
             continue
         with os.scandir(directory) as entries:
             for entry in entries:
+                if entry.is_symlink():
+                    raise UserError(
+                        f"{entry.path} is a link, and nothing here writes any: delete it"
+                    )
                 if entry.is_dir(follow_symlinks=False):
                     stack.append((directory / entry.name, f"{base}{entry.name}/"))
                 else:
@@ -37,6 +72,7 @@ def put(path: Path, data: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}{files.TEMPORARY_SUFFIX}{path.suffix}")
+    temporary.unlink(missing_ok=True)  # whatever it is: a link would be written through
     temporary.write_bytes(data)
     temporary.replace(path)
 
@@ -161,7 +197,7 @@ class Ledger:
         self._old: dict[str, Any] = {}
         self._new: dict[str, Any] = {}
         try:
-            known = json.loads(path.read_text("utf-8"))
+            known = bounds.read_json(path, LEDGER_BYTES)
             if known["base"] == base:
                 self._old = known["pages"]
         except (OSError, ValueError, KeyError, TypeError):  # none, or not ours: all is made anew
@@ -183,8 +219,7 @@ class Ledger:
 
     def close(self) -> None:
         """Write the ledger for the next time."""
-        text = json.dumps({"base": self._base, "pages": self._new}, separators=(",", ":"))
-        files.write_text(self._path, text)
+        _write_ledger(self._path, self._base, self._new)
 
     def _digest(self, rows: Sequence[int]) -> str:
         text = " ".join(self._rows[row] for row in rows)

@@ -93,6 +93,8 @@ class Pages:
     def write(self) -> None:
         """Write every page and every file for machines."""
         templates = shipped("site_templates")
+        # GitHub Pages leaves out what begins with "_", as layers may, unless this file says no.
+        self._tree.write(".nojekyll", "")
         for name in ASSETS:
             self._tree.write(f"assets/{name}", (templates / name).read_bytes())
         styles = [(templates / "css" / f"{name}.css").read_text("utf-8") for name in STYLES]
@@ -113,7 +115,7 @@ class Pages:
                 before = seen[place - 1] if place else None
                 after = seen[place + 1] if place + 1 < len(seen) else None
                 self._label(label, before, after, pictures.get(label.label, []))
-        explained = explanations.read(catalogue.store.root, catalogue)
+        explained = explanations.read(catalogue)
         self._overviews(pictures, explained)
         explanations.write(
             explained,

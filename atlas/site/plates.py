@@ -14,7 +14,7 @@ from atlas.site import charts, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import Channel, Layer, Reference, by_weight
 from atlas.site.output import Ledger, Tree
-from atlas.site.sprites import THUMB, Sheets, Wanted
+from atlas.site.sprites import THUMB, Sheets, Wanted, thumb_size
 from atlas.site.words import Words
 from atlas.store import MODES, Mode
 
@@ -44,6 +44,7 @@ class Plate:
     first: str  # the score of the best and of the last reference
     last: str
     curve: str  # points of the scores by rank, for a drawing 100 wide and 30 high
+    ratio: float  # of width to height of the pictures
 
 
 class Plates:
@@ -88,10 +89,13 @@ class Plates:
 
     def side(self, image: int) -> tuple[int, int]:
         """Return width and height of a picture as it is published."""
-        if self._images == "thumbs":
-            return THUMB, THUMB
         images = self._catalogue.images
-        return images["width"][image], images["height"][image]
+        size = images["width"][image], images["height"][image]
+        return thumb_size(*size) if self._images == "thumbs" else size
+
+    def _ratio(self, image: int) -> float:
+        images = self._catalogue.images
+        return round(float(images["width"][image] / images["height"][image]), 4)
 
     def strip(self, channel: Channel) -> str | None:
         """Return the address of a channel's strip; silent channels have none."""
@@ -124,6 +128,7 @@ class Plates:
                     first=self._words.score(mode, scores[0]),
                     last=self._words.score(mode, scores[-1]),
                     curve=charts.curve(scores),
+                    ratio=self._ratio(references[0].image),
                 )
             )
             offset += len(references)
@@ -155,11 +160,7 @@ class Plates:
         self._ledger.add("pictures", (), known)
 
     def _link(self, names: list[str]) -> None:
-        root = self._catalogue.store.root.resolve()
-        for name, path in zip(names, self._catalogue.images["path"], strict=True):
-            source = (root / path).resolve()
-            if not source.is_relative_to(root):
-                raise UserError(f"images.parquet names a file outside the atlas: {path!r}")
+        for name, source in zip(names, self._catalogue.store.pictures(), strict=True):
             if not source.is_file():
                 raise UserError(
                     f"the stored picture {source} is missing: run `atlas build` again, or `atlas "

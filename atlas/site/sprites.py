@@ -136,9 +136,8 @@ class Sheets:
     def thumb(self, name: str, image: int) -> None:
         """Put a small whole picture."""
         if not self._tree.has_webp(name):
-            self._tree.write(
-                name, _webp(open_picture(self._path(image)).resize((THUMB, THUMB)), quality=72)
-            )
+            picture = open_picture(self._path(image))
+            self._tree.write(name, _webp(picture.resize(thumb_size(*picture.size)), quality=72))
 
     def veils(self, base: str, references: Sequence[Reference]) -> str:
         """Put what covers the parts of each patch outside the concept; return its name."""
@@ -152,12 +151,18 @@ class Sheets:
 
     def _path(self, image: int) -> Path:
         path: str = self._catalogue.images["path"][image]
-        return self._catalogue.store.root / path
+        return self._catalogue.store.inside(path)
 
     def _digest(self, references: Sequence[Reference], tile: int) -> str:
         digests = self._catalogue.images["sha256"]
         shown = [(digests[r.image], *r.box) for r in references]
         return hashlib.sha256(f"{VERSION} {tile} {shown}".encode()).hexdigest()[:8]
+
+
+def thumb_size(width: int, height: int) -> tuple[int, int]:
+    """Return width and height of a picture whose longer side is `THUMB`."""
+    longer = max(width, height)
+    return max(1, round(THUMB * width / longer)), max(1, round(THUMB * height / longer))
 
 
 def _cut(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> Image.Image:

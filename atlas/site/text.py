@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from atlas import plain as plainly
 
-plain, slug = plainly.plain, plainly.slug
+plain, slug, slugs = plainly.plain, plainly.slug, plainly.slugs
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 UNKNOWN = "–"

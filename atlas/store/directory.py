@@ -5,6 +5,7 @@ wrote and writes its own. A table gains columns from stage to stage; `COLUMNS` h
 """
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas.errors import UserError, one_line
-from atlas.store import files
+from atlas.store import bounds, checks, files, manifests
 
 SCHEMA_VERSION = 1
 """Raised when a reader of the old tables could misread the new ones."""
@@ -126,6 +127,26 @@ COLUMNS = {name: {**columns, **NAMED.get(name, {})} for name, columns in MEASURE
 ARRAYS = ("masks.npy",)
 """`masks.npy`: uint8 (rows of references, 16, 16), the channel's map inside the patch box."""
 
+MASK_SIDE = 16
+
+FIRST = {
+    "channels": ("layer", "channel", "images", "act_mean", "act_max", "act_density", "rel_mean",
+                 "rel_abs_mean", "top_classes", "top_class_shares"),
+    "references": ("layer", "channel", "mode", "rank", "score", "image", "label", "predicted",
+                   "y", "x"),
+    "images": ("image", "index", "key", "label", "predicted"),
+    "classes": ("label", "name", "count", "shares"),
+}  # fmt: skip
+"""Columns that a table has from its beginning ..."""
+
+LATER = {
+    "channels": ("neighbours", "neighbour_similarities"),
+    "references": ("x0", "y0", "x1", "y1"),
+    "images": ("width", "height", "path", "sha256"),
+    "classes": (),
+}
+"""... and when all stages are done."""
+
 INDEX = "patches.faiss"
 
 STAGES = ("prepass", "pictures", "patches")
@@ -152,7 +173,7 @@ class Store:
     def manifest(self) -> dict[str, Any]:
         """Read the manifest; an absent one is empty (a build that has just begun)."""
         try:
-            manifest: dict[str, Any] = json.loads(self.manifest_path.read_text("utf-8"))
+            manifest: dict[str, Any] = bounds.read_json(self.manifest_path)
         except FileNotFoundError:
             return {}
         except (ValueError, OSError) as error:
@@ -161,14 +182,47 @@ class Store:
                 "the atlas anew in another directory"
             ) from error
         version = manifest.get("schema_version") if isinstance(manifest, dict) else None
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             raise UserError(f"{self.manifest_path} is not the manifest of an atlas")
         if version > SCHEMA_VERSION:
             raise UserError(
                 f"{self.root} was made by a newer concept-atlas (schema {version}, this one reads "
                 f"up to {SCHEMA_VERSION}): upgrade with pip install -U concept-atlas"
             )
+        if wrong := manifests.problem(manifest, STAGES):
+            raise bounds.damaged(self.manifest_path, wrong)
         return manifest
+
+    @property
+    def finished(self) -> bool:
+        """Whether all stages are done."""
+        return manifests.finished(self.manifest(), STAGES)
+
+    def inside(self, name: str) -> Path:
+        """Return the path of a file that something in the atlas names.
+
+        Raises
+        ------
+        UserError
+            It leads out of the atlas, by itself or by a link.
+        """
+        return bounds.inside(self.root, name)
+
+    def pictures(self) -> list[Path]:
+        """Return the path of every stored picture, in the order of images.parquet.
+
+        Raises
+        ------
+        UserError
+            One of them is a link that leads out of the atlas.
+        """
+        paths = [self.root / name for name in self.table("images", ["path"])["path"].to_pylist()]
+        real = os.path.realpath(self.root)
+        looked_at = {path.parent for path in paths} | {p for p in paths if p.is_symlink()}
+        for path in looked_at:
+            if not Path(os.path.realpath(path)).is_relative_to(real):
+                self.inside(path.relative_to(self.root).as_posix())
+        return paths
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, with this version of the schema."""
@@ -185,17 +239,63 @@ class Store:
         path = self.table_path(name)
         try:
             with pq.ParquetFile(path) as file:  # pq.read_table would import pandas first
-                if columns is not None:
-                    columns = [column for column in file.schema_arrow.names if column in columns]
-                return file.read(columns)
+                known = self._known(name, file.schema_arrow, path)
+                chosen = [column for column in known if columns is None or column in columns]
+                bounds.check_table(file, path, chosen)
+                table = file.read(chosen)
         except FileNotFoundError as error:
             raise UserError(
                 f"{path} is missing: the atlas is not finished; run `atlas build` to go on"
             ) from error
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             raise UserError(
-                f"{path} is damaged ({one_line(error)}): delete it and run `atlas build` again"
+                f"{path} is damaged ({one_line(error)[:200]}): delete it and run `atlas build` "
+                "again"
             ) from error
+        if wrong := checks.problem(name, table, self.rows, self._compared):
+            raise bounds.damaged(path, wrong)
+        if name == "channels" and "layer" in chosen and self.finished:
+            layers = list(dict.fromkeys(table["layer"].to_pylist()))
+            if layers != self.manifest()["layers"]:
+                raise bounds.damaged(path, "its layers are not those of manifest.json")
+        return table
+
+    def _known(self, name: str, schema: pa.Schema, path: Path) -> list[str]:
+        """Return the columns of a table that are ours, after a look at their types."""
+        types = COLUMNS[name]
+        known = [column for column in schema.names if column in types]
+        if len(set(known)) != len(known):
+            raise bounds.damaged(path, "a column stands there twice")
+        for column in known:
+            kind = schema.field(column).type
+            if kind != types[column]:
+                raise bounds.damaged(path, f"{column} is of type {kind}, not {types[column]}")
+        required = FIRST[name] + (LATER[name] if self.finished else ())
+        missing = [column for column in required if column not in known]
+        for pair in checks.TOGETHER.get(name, ()):
+            missing += sorted({*pair} - {*known}) if {*pair} & {*known} else []
+        if missing:
+            raise bounds.damaged(path, f"it has no {missing[0]}")
+        return known
+
+    def rows(self, name: str) -> int:
+        """Return the number of rows of a table, without reading it.
+
+        Raises
+        ------
+        UserError
+            It is missing or damaged.
+        """
+        path = self.table_path(name)
+        try:
+            return int(pq.read_metadata(path).num_rows)
+        except (pa.ArrowException, OSError) as error:
+            raise bounds.damaged(path, error) from error
+
+    def _compared(self, name: str) -> pa.Table:
+        """Return the columns that references are compared with."""
+        columns = {"channels": ["layer", "channel"], "images": ["width", "height"]}
+        return self.table(name, columns[name])
 
     def write_table(self, name: str, columns: dict[str, Any]) -> None:
         """Write a table whole; `columns` are some or all of `COLUMNS[name]`, in any order."""
@@ -223,14 +323,25 @@ class Store:
             np.save(file, array, allow_pickle=False)
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """Map an array of `ARRAYS` into memory."""
-        try:
-            array: npt.NDArray[Any] = np.load(self.root / name, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        """Map an array of `ARRAYS`, or another that this package wrote, into memory.
+
+        Raises
+        ------
+        UserError
+            It cannot be read, or does not fit the tables.
+        """
+        path = self.root / name
+        try:  # mapped, it takes no memory whatever its header says
+            array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # damaged headers make NumPy raise all kinds
             raise UserError(
-                f"{self.root / name} cannot be read ({one_line(error)}): delete it and run "
+                f"{path} cannot be read ({one_line(error)[:200]}): delete it and run "
                 "`atlas build` again"
             ) from error
+        if name in ARRAYS:
+            expected = (self.rows("references"), MASK_SIDE, MASK_SIDE)
+            if array.dtype != np.uint8 or array.shape != expected:
+                raise bounds.damaged(path, f"{array.dtype} {array.shape}, not uint8 {expected}")
         return array
 
     def checksums(self) -> dict[str, str]:
@@ -254,11 +365,13 @@ def open_store(path: str | Path) -> Store:
     Raises
     ------
     UserError
-        There is no atlas at `path`, or it cannot be read by this version.
+        There is no atlas at `path`, it cannot be read by this version, or it is not as this
+        package writes one.
     """
     store = Store(Path(path))
     if not store.root.is_dir():
         raise UserError(f"{path} is no directory: give the directory of a built atlas")
+    bounds.no_links_out(store.root)
     if not store.manifest():
         raise UserError(f"{path} has no manifest.json: it is not an atlas; run `atlas build` first")
     return store

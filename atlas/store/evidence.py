@@ -7,18 +7,35 @@ which a sentence says what it rests on: `prediction`, `target`, `layer:NAME`, `c
 
 import json
 import math
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from atlas.errors import UserError
-from atlas.store import files
+from atlas.errors import UserError, one_line
+from atlas.store import bounds, files
 
 VERSION = 1
 
 T = TypeVar("T")
+
+Id = Annotated[str, Field(pattern=r"^[a-z]+[0-9]*(:[^\x00-\x1f]{1,300})?$")]
+"""Of a part of the evidence."""
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,80}$")]
+"""Of an explanation, and the name of its directory."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+Number = Annotated[float, Field(ge=-1e30, le=1e30)]
+
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+
+Side = Annotated[int, Field(ge=1, le=16_383)]
+Edge = Annotated[int, Field(ge=-(1 << 20), le=1 << 20)]
+"""Pixels."""
 
 Kind = Literal["zero", "mean", "blur"]
 KINDS: tuple[Kind, ...] = ("zero", "mean", "blur")
@@ -39,26 +56,34 @@ class Picture:
 
     name: str
     """Of the file."""
-    sha256: str
+    sha256: Sha256
     """Of the file's content."""
-    width: int
-    height: int
+    width: Annotated[int, Field(ge=1, lt=1 << 31)]
+    height: Annotated[int, Field(ge=1, lt=1 << 31)]
     """In pixels, before it became the network's input."""
-    side: int
-    """Of the square that the network saw."""
+    side: Side | tuple[Side, Side]
+    """Of the square that the network saw, or the height and width of what was no square."""
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Width and height of what the network saw."""
+        if isinstance(self.side, int):
+            return self.side, self.side
+        height, width = self.side
+        return width, height
 
 
 @dataclass(frozen=True)
 class Guess:
     """One of the network's answers."""
 
-    label: int
+    label: Count
     name: str
-    rank: int
+    rank: Count
     """From 1, the highest logit first."""
-    probability: float
+    probability: Number
     """Softmax over all outputs."""
-    logit: float
+    logit: Number
 
 
 @dataclass(frozen=True)
@@ -72,18 +97,18 @@ class Target(Guess):
 class Layer:
     """A layer as a whole."""
 
-    id: str
+    id: Id
     layer: str
-    channels: int
-    absolute: float
+    channels: Count
+    absolute: Number
     """Sum over the channels of |relevance|: the denominator of every share of this layer."""
-    relevance: float
+    relevance: Number
     """Sum over the channels of relevance; the target's logit, but for biases and stabilisers."""
-    conserved: float
+    conserved: Number
     """`relevance` divided by the target's logit."""
-    chosen: int
+    chosen: Count
     """How many channels are explained as concepts."""
-    coverage: float
+    coverage: Number
     """Their part of `absolute`."""
 
 
@@ -91,14 +116,15 @@ class Layer:
 class Standing:
     """How a value stands among the pictures of the pre-pass."""
 
-    value: float
+    value: Number
     """The channel's score here, by the aggregation and normalisation of the atlas."""
-    higher: int
+    higher: Count
     """How many pictures of the pre-pass scored higher, as far as its references tell."""
-    pictures: int
+    pictures: Count
     """Of how many."""
-    percentile: float
-    """Share of the pictures that did not score higher, 0 to 100 ..."""
+    percentile: Number
+    """Share of the pictures that did not score higher, 0 to 100; of scores of 0, which all silent
+    pictures have, half of the silent ones count ..."""
     exact: bool
     """... or the most it can be: below the last reference scores are unknown."""
 
@@ -109,46 +135,46 @@ class Region:
 
     where: str
     """`upper left`, ..., `centre`, or `all over`."""
-    area: float
+    area: Number
     """Share of the picture that holds half of the heat map's mass."""
-    box: tuple[int, int, int, int]
-    """x0, y0, x1, y1 around that, in pixels of the square, half-open."""
+    box: tuple[Edge, Edge, Edge, Edge]
+    """x0, y0, x1, y1 around that, in pixels of what the network saw, half-open."""
 
 
 @dataclass(frozen=True)
 class Concept:
     """A channel that carries relevance for the target."""
 
-    id: str
+    id: Id
     address: str
     layer: str
-    channel: int
-    rank: int
+    channel: Count
+    rank: Count
     """By |share| among the layer's channels, from 1."""
     name: str | None
     """None: it has no name, and its address stands for it."""
     description: str | None
-    score: float | None
+    score: Number | None
     """How well the name tells the channel's pictures from others (AUPRC), if it was scored."""
     direction: Literal["for", "against"]
     """Whether the relevance for the target is positive."""
-    relevance: float
-    share: float
+    relevance: Number
+    share: Number
     """Of the layer's sum of |relevance|, with its sign."""
-    usual: float | None
+    usual: Number | None
     """Mean share of this channel over the target class's pictures in the pre-pass."""
-    usual_pictures: int
+    usual_pictures: Count
     """How many those were."""
     typical: bool | None
     """Whether the usual share has the same sign and at least a third of the size."""
     activation: Standing | None
     relevance_standing: Standing | None
-    peak: tuple[int, int]
+    peak: tuple[Count, Count]
     """Row and column of the unit with the highest |relevance|."""
-    field: tuple[int, int, int, int]
-    """What that unit can see: x0, y0, x1, y1 in pixels of the square, half-open."""
+    field: tuple[Edge, Edge, Edge, Edge]
+    """What that unit can see: x0, y0, x1, y1 in pixels of what the network saw, half-open."""
     region: Region
-    map: str
+    map: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,20}\.webp$")]
     """File of the heat map."""
 
 
@@ -156,10 +182,10 @@ class Concept:
 class Overlap:
     """How much of two concepts' heat maps lies at the same places, 0 to 1."""
 
-    id: str
+    id: Id
     first: str
     second: str
-    overlap: float
+    overlap: Number
 
 
 @dataclass(frozen=True)
@@ -168,11 +194,11 @@ class Feed:
 
     address: str
     layer: str
-    channel: int
+    channel: Count
     name: str | None
     concept: str | None
     """Its id, if it is one of the concepts."""
-    share: float
+    share: Number
     """Of the lower layer's sum of |relevance conditioned on the concept|, with its sign."""
 
 
@@ -180,7 +206,7 @@ class Feed:
 class Flow:
     """What feeds a concept."""
 
-    id: str
+    id: Id
     concept: str
     layer: str
     """The lower layer."""
@@ -192,9 +218,9 @@ class Effect:
     """What happens to the target when one concept is taken away."""
 
     kind: Kind
-    probability: float
-    logit: float
-    answer: int
+    probability: Number
+    logit: Number
+    answer: Count
     """The class that the network then gives the highest logit ..."""
     answer_name: str
     """... and its name."""
@@ -204,7 +230,7 @@ class Effect:
 class Effects:
     """The effects of taking away one concept, by each kind of intervention."""
 
-    id: str
+    id: Id
     concept: str
     effects: tuple[Effect, ...]
 
@@ -214,23 +240,23 @@ class Course:
     """The target while channels of a layer are taken away one after another."""
 
     order: Order
-    draws: int
+    draws: Count
     """Random orders that the values are means of; 1 for the others."""
     taken: tuple[str, ...]
     """Addresses in their order; empty for random orders."""
-    probability: tuple[float, ...]
+    probability: tuple[Number, ...]
     """Before the first step and after each."""
-    logit: tuple[float, ...]
-    area_probability: float
+    logit: tuple[Number, ...]
+    area_probability: Number
     """Mean over the steps (trapezia): the lower, the sooner what matters was gone."""
-    area_logit: float
+    area_logit: Number
 
 
 @dataclass(frozen=True)
 class Curve:
     """An intervention on one layer, in several orders."""
 
-    id: str
+    id: Id
     layer: str
     kind: Kind
     courses: tuple[Course, ...]
@@ -240,7 +266,7 @@ class Curve:
 class Context:
     """What a vision-language model says of a concept in this picture. Not measured."""
 
-    id: str
+    id: Id
     concept: str
     shows: bool | None
     """None: the answer was neither yes nor no."""
@@ -252,7 +278,7 @@ class Context:
 class Doubt:
     """Something to be careful about."""
 
-    id: str
+    id: Id
     text: str
 
 
@@ -260,8 +286,8 @@ class Doubt:
 class Evidence:
     """All of it."""
 
-    version: int
-    id: str
+    version: Count
+    id: Slug
     atlas: str
     named: bool
     """Whether any channel of the atlas has a name; otherwise addresses stand for them."""
@@ -315,15 +341,75 @@ def read(folder: Path) -> Evidence:
     UserError
         It is missing or is not what `write` writes.
     """
-    return parsed(_ADAPTER, folder / FILE)
+    path = folder / FILE
+    evidence = parsed(_ADAPTER, path)
+    if wrong := _wrong(evidence):
+        raise UserError(f"{path} does not fit together ({wrong}): explain the picture again")
+    return evidence
+
+
+def _wrong(evidence: Evidence) -> str | None:
+    """Return what in the parts of evidence leads nowhere."""
+    concepts = {concept.id for concept in evidence.concepts}
+    layers = {layer.layer for layer in evidence.layers}
+    if len(concepts) != len(evidence.concepts) or len(layers) != len(evidence.layers):
+        return "two parts have one id"
+    feeds = [feed for flow in evidence.flow for feed in flow.feeds]
+    named = [
+        *(id_ for pair in evidence.overlaps for id_ in (pair.first, pair.second)),
+        *(flow.concept for flow in evidence.flow),
+        *(effects.concept for effects in evidence.effects),
+        *(context.concept for context in evidence.context),
+        *(feed.concept for feed in feeds if feed.concept is not None),
+    ]
+    if unknown := [id_ for id_ in named if id_ not in concepts]:
+        return f"there is no concept {unknown[0][:40]!r}"
+    at = [
+        *(concept.layer for concept in evidence.concepts),
+        *(flow.layer for flow in evidence.flow),
+        *(curve.layer for curve in evidence.curves),
+        *(feed.layer for feed in feeds),
+    ]
+    if unknown := [layer for layer in at if layer not in layers]:
+        return f"there is no layer {unknown[0][:40]!r}"
+    return _wrong_addresses(evidence) or _wrong_tests(evidence, concepts)
+
+
+def _wrong_addresses(evidence: Evidence) -> str | None:
+    feeds = (feed for flow in evidence.flow for feed in flow.feeds)
+    addressed = [(one.address, one.layer, one.channel) for one in evidence.concepts]
+    addressed += [(one.address, one.layer, one.channel) for one in feeds]
+    for address, layer, channel in addressed:
+        if address != f"{layer}:{channel}":
+            return f"{address[:40]!r} is not the address of {layer[:40]}:{channel}"
+    return None
+
+
+def _wrong_tests(evidence: Evidence, concepts: Set[str]) -> str | None:
+    """Return which intervention or course is missing."""
+    tested = {one.concept: {effect.kind for effect in one.effects} for one in evidence.effects}
+    if unknown := [id_ for id_ in concepts if tested.get(id_) != {*KINDS}]:
+        return f"it does not say what each intervention on {min(unknown)[:40]} does"
+    for curve in evidence.curves:
+        lengths = {len(course.logit) for course in curve.courses}
+        lengths |= {len(course.probability) for course in curve.courses}
+        if len(lengths) != 1 or 0 in lengths:
+            return f"{curve.id[:40]} has courses of several lengths"
+    return None
 
 
 def parsed(adapter: TypeAdapter[T], path: Path) -> T:
     """Return what a JSON file of an explanation says; see `read` for errors."""
     try:
-        return adapter.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise UserError(f"{path} cannot be read: explain the picture again") from error
+        return adapter.validate_python(bounds.read_json(path))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = one_line(error)
+        if isinstance(error, ValidationError):
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            reason = f"{where}: {error.errors()[0]['msg']}"
+        raise UserError(
+            f"{path} cannot be read ({reason[:200]}): explain the picture again"
+        ) from error
 
 
 def rounded(value: float) -> float:

@@ -30,6 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}{TEMPORARY_SUFFIX}{path.suffix}")
+    temporary.unlink(missing_ok=True)  # whatever it is: a link would be written through
     try:
         yield temporary
         with temporary.open("rb+") as file:

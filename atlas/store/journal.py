@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas.errors import UserError, one_line
+from atlas.store import bounds
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -20,19 +21,21 @@ def read(path: Path) -> list[dict[str, Any]]:
         A line is no JSON object.
     """
     try:
-        text = path.read_text("utf-8", errors="replace")
+        text = bounds.read_bytes(path, bounds.RECORDS_BYTES).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return []
+    except ValueError as error:
+        raise bounds.damaged(path, error) from error
     objects = []
     for number, line in enumerate(text[: text.rfind("\n") + 1].split("\n")[:-1], 1):
         try:
-            value = json.loads(line)
+            value = bounds.parse_json(line)
             if not isinstance(value, dict):
                 raise TypeError(f"{type(value).__name__} instead of an object")
         except (ValueError, TypeError) as error:
             raise UserError(
-                f"{path}, line {number}, cannot be read ({one_line(error)}): restore the file, "
-                "or delete that line"
+                f"{path}, line {number}, cannot be read ({one_line(error)[:200]}): restore the "
+                "file, or delete that line"
             ) from error
         objects.append(value)
     return objects

@@ -7,13 +7,15 @@ counts; `write_columns` puts that into channels.parquet, where every reader find
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from atlas.errors import UserError, one_line
+from atlas.errors import UserError
 from atlas.store import NAMES, Store, journal
 
 Method = Literal["vlm", "labels", "clip", "person"]
@@ -23,12 +25,32 @@ LONGEST_ANSWER = 10_000
 """Characters of a raw answer that are kept."""
 
 
+Row = Annotated[int, Field(ge=0, lt=1 << 40)]
+
+Number = Annotated[float, Field(ge=-1e30, le=1e30)]
+
+
+class _Details(TypedDict, total=False):
+    """What readers rely on in the details of a naming."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    members: list[Row]
+    contrast: list[Row]
+    set: str | None
+    formula: str | None
+
+
+_DETAILS: TypeAdapter[_Details] = TypeAdapter(_Details)
+
+Details = Annotated[Mapping[str, Any], AfterValidator(_DETAILS.validate_python)]
+
+
 @dataclass(frozen=True)
 class NameRecord:
     """One naming of a channel, or of one of its senses."""
 
     layer: str
-    channel: int
+    channel: Row
     method: Method
     by: str
     """Id of the model, name of the list of labels, or the person."""
@@ -36,11 +58,11 @@ class NameRecord:
     """`unnamed`: the answer could not be used."""
     name: str | None = None
     description: str | None = None
-    confidence: float | None = None
+    confidence: Number | None = None
     """What the namer says of itself, 0 to 1."""
-    sense: int | None = None
+    sense: Annotated[int, Field(ge=0, lt=1 << 20)] | None = None
     """Number of the sense, by falling share; None: the channel as a whole."""
-    share: float | None = None
+    share: Number | None = None
     """Of the references that belong to the sense."""
     revision: str | None = None
     """Commit of the model."""
@@ -50,15 +72,15 @@ class NameRecord:
     """How the answer was generated."""
     references: str | None = None
     """SHA-256 of what was shown."""
-    images: Sequence[int] = ()
+    images: Sequence[Row] = ()
     """Rows of references.parquet that were shown."""
     raw: str | None = None
     """The answer as it came."""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=dict)
     """What else the method has to say: a formula, a p value, why an answer is unusable."""
     record: int = -1
     """Number of the line, from 0; given when it is written."""
-    time: str = ""
+    time: Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d[T0-9:.+Z-]{0,30})?$")] = ""
     """ISO 8601, UTC; given when it is written."""
 
     @property
@@ -85,16 +107,15 @@ def read(store: Store) -> list[NameRecord]:
     UserError
         A line of the file is no record.
     """
-    known = {f.name for f in fields(NameRecord)}
     path = store.root / NAMES
     try:
-        return [
-            NameRecord(**{key: value for key, value in values.items() if key in known})
-            for values in journal.read(path)
-        ]
-    except TypeError as error:
+        return _RECORDS.validate_python(journal.read(path))
+    except ValidationError as error:
+        line, *where = error.errors()[0]["loc"]
+        reason = f"{'.'.join(map(str, where))}: {error.errors()[0]['msg']}"
         raise UserError(
-            f"a line of {path} is no record of a name ({one_line(error)}): restore the file"
+            f"line {int(line) + 1} of {path} is no record of a name ({reason[:200]}): restore the "
+            "file"
         ) from error
 
 
@@ -115,6 +136,9 @@ def append_new(store: Store, records: Iterable[NameRecord]) -> int:
     new = [record for record in records if record.key not in done]
     append(store, new, len(before))
     return len(new)
+
+
+_RECORDS: TypeAdapter[list[NameRecord]] = TypeAdapter(list[NameRecord])
 
 
 @dataclass(frozen=True)
@@ -249,7 +273,9 @@ def _write_senses(store: Store, senses: Sequence[Sequence[NameRecord]]) -> None:
     column = np.full(rows, -1)
     for mine in senses:
         for number, record in enumerate(mine):
-            column[list(record.details.get("members", ()))] = number
+            # Those of an earlier pre-pass may be references no more.
+            members = [row for row in record.details.get("members", ()) if row < rows]
+            column[members] = number
     values = [None if sense < 0 else int(sense) for sense in column.tolist()]
     store.extend_table("references", {"sense": values})
 

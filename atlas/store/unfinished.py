@@ -38,8 +38,8 @@ class Unfinished:
                 if (file.metadata() or {}).get("inputs") != self._inputs:
                     return None
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError):
-            return None
+        except (OSError, SafetensorError, TypeError, AttributeError, ValueError, MemoryError):
+            return None  # also tensors of kinds that NumPy lacks, which nobody here wrote
 
     def due(self) -> bool:
         """Say whether it is time to save again."""

@@ -2,14 +2,16 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from atlas.data import open_source
-from atlas.data.images import BadImage
+from atlas.data import open_source, sampling
+from atlas.data.images import HEIF, BadImage
 from atlas.errors import UserError
 from atlas.recipe import Data
 
@@ -123,7 +125,7 @@ def test_records_can_be_pickled(tmp_path):
     assert record.picture().size == (4, 4)
 
 
-def test_fingerprint_is_of_names_and_sizes_wherever_the_folder_is(tmp_path):
+def test_fingerprint_is_of_names_sizes_and_content_wherever_the_folder_is(tmp_path):
     def fingerprint(name, **options):
         return folder(tmp_path / name, **options).describe()["fingerprint"]
 
@@ -140,6 +142,65 @@ def test_fingerprint_is_of_names_and_sizes_wherever_the_folder_is(tmp_path):
     with (tmp_path / "one" / "a.png").open("ab") as file:
         file.write(b"\0")
     assert first != fingerprint("one")
+
+
+def test_other_pictures_of_the_same_names_and_sizes_are_other_data(tmp_path):
+    one, two = tmp_path / "a/1.bmp", tmp_path / "b/2.bmp"
+    for path, colour in ((one, "red"), (two, "blue")):
+        path.parent.mkdir()
+        Image.new("RGB", (4, 4), colour).save(path)
+    before = folder(tmp_path).fingerprint
+    dates = [path.stat().st_mtime for path in (one, two)]
+    one_bytes, two_bytes = one.read_bytes(), two.read_bytes()
+    assert len(one_bytes) == len(two_bytes)
+    one.write_bytes(two_bytes)
+    two.write_bytes(one_bytes)
+    for path, date in zip((one, two), dates, strict=True):
+        os.utime(path, (date, date))
+    assert folder(tmp_path).fingerprint != before
+    one.write_bytes(one_bytes)
+    two.write_bytes(two_bytes)
+    assert folder(tmp_path).fingerprint == before
+
+
+def test_the_sample_of_bytes_is_small_and_spread(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{number:04}" for number in range(300)]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes([number % 251]) * 100)
+    first = sampling.digest(paths)
+    assert first == sampling.digest(paths)
+    noticed = []
+    for number in (0, 4, 299):
+        kept = paths[number].read_bytes()
+        paths[number].write_bytes(b"x" * 100)
+        noticed.append(sampling.digest(paths) != first)
+        paths[number].write_bytes(kept)
+    assert noticed[::2] == [True, True]  # the ends are always in it
+    monkeypatch.setattr(sampling, "PIECE", 10)
+    large = tmp_path / "large"
+    large.write_bytes(b"a" * 100_000)
+    before = sampling.digest([large])
+    changed = bytearray(large.read_bytes())
+    changed[50_000:51_000] = b"b" * 1000
+    large.write_bytes(changed)
+    assert sampling.digest([large]) != before  # one large file is looked at in many places
+    paths[3].unlink()
+    assert sampling.digest(paths[:5]) != sampling.digest([*paths[:3], paths[4]])
+
+
+def test_a_picture_that_cannot_be_read_does_not_stop_the_listing(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    fine = folder(tmp_path).fingerprint
+    real = Path.open
+
+    def refuse(path, *args, **kwargs):
+        if path.name == "b.png":
+            raise PermissionError(13, "denied")
+        return real(path, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        assert folder(tmp_path).fingerprint != fine
 
 
 def test_description_names_no_place_on_this_machine(tmp_path):
@@ -182,7 +243,92 @@ def test_links(tmp_path):
     (elsewhere / "back").symlink_to(data)
     for name in ("self", "self.png"):
         (data / name).symlink_to(data / name)
-    assert keys(folder(data)) == ["cat/a.png", "cat/file.png", "dog/deep/y.png", "dog/x.png"]
+    with pytest.raises(UserError, match=r"2 pictures .* would be left out: 2 broken links; .* 33%"):
+        folder(data)
+    source = folder(data, most_skipped=0.4)
+    assert keys(source) == ["cat/a.png", "cat/file.png", "dog/deep/y.png", "dog/x.png"]
+    assert source.left_out.every == {"broken links": 3, "links to folders": 6}
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path):
+    put(tmp_path, *(f"cat/{number}.png" for number in range(40)), ".b.png", "__MACOSX/cat/x.png")
+    put(tmp_path, "cat/photo", "cat/1.jpg_large")  # pictures under names that do not say so
+    (tmp_path / "cat" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    for name in ("README", "list.csv", "more.csv", "odd.xyz"):
+        (tmp_path / name).write_text("no picture")
+    source = folder(tmp_path)
+    heic = {} if HEIF else {".heic": 1}
+    assert source.left_out.pictures == {"without an ending": 1, ".jpg_large": 1, **heic}
+    assert source.left_out.files == {"hidden": 2, "without an ending": 1, ".csv": 2, ".xyz": 1}
+    assert source.left_out.taken == source.count == 40 + HEIF
+    assert source.left_out.every["without an ending"] == 2
+
+
+def test_too_many_left_out_is_refused_and_says_what_to_do(tmp_path):
+    put(tmp_path, *(f"{number}.png" for number in range(8)), "8", "9")
+    with pytest.raises(UserError, match=r"10 %|20%") as caught:
+        folder(tmp_path)
+    assert "2 pictures beside the 8 that are read would be left out: 2 without an ending" in str(
+        caught.value
+    )
+    assert folder(tmp_path, most_skipped=0.2).count == 8
+    assert folder(tmp_path, limit=1, most_skipped=0.2).count == 1  # the share is of all
+    with pytest.raises(UserError):
+        folder(tmp_path, limit=1, most_skipped=0.19)
+
+
+def test_heic_without_the_extra_says_which_it_is(tmp_path):
+    put(tmp_path, "a.png")
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    code = (
+        "import sys; sys.modules['pillow_heif'] = None\n"
+        "from atlas.data import open_source; from atlas.recipe import Data\n"
+        "open_source(Data(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, f"folder:{tmp_path}"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert "1 .heic (HEIC is read with `pip install 'concept-atlas[heif]'`)" in said
+
+
+def test_a_wrapper_is_taken_off_and_told(tmp_path):
+    put(tmp_path, "photos/pets/cat/a.png", "photos/pets/dog/b.png", "__MACOSX/photos/x.png")
+    (tmp_path / "README.md").write_text("pets")
+    source = folder(tmp_path)
+    assert (source.classes, keys(source)) == (("cat", "dog"), ["cat/a.png", "dog/b.png"])
+    assert source.remarks == (
+        f"{str(tmp_path)!r} holds the folder 'photos/pets' and nothing else: it is taken",
+    )
+    assert source.name == "pets"
+
+
+@pytest.mark.parametrize(
+    ("paths", "classes"),
+    [
+        (["cat/a.png", "cat/b.png"], ("cat",)),
+        (["cat/more/a.png"], ("cat",)),
+        (["cat/a.png", "cat/x/b.png", "cat/y/c.png"], ("cat",)),
+        (["cat/x/b.png", "cat/y/c.png", "d.png"], ("cat",)),
+    ],
+)
+def test_one_class_is_no_wrapper(tmp_path, paths, classes):
+    put(tmp_path, *paths)
+    assert (folder(tmp_path).classes, folder(tmp_path).remarks) == (classes, ())
+
+
+def test_paths_with_brackets(tmp_path):
+    put(tmp_path / "a[1]*", "cat[x]/[a].png")
+    assert keys(folder(tmp_path / "a[1]*")) == ["cat[x]/[a].png"]
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar.gz"])
+def test_an_archive_is_to_be_unpacked(tmp_path, name):
+    shutil.make_archive(tmp_path / "photos", "zip" if name.endswith("zip") else "gztar", tmp_path)
+    with pytest.raises(UserError, match="is an archive, which is not read: unpack it"):
+        folder(tmp_path / name)
+    with pytest.raises(
+        UserError, match=r"no pictures .*and there are 1 .(zip|gz); unpack archives"
+    ):
+        folder(tmp_path)
 
 
 def test_pipes_are_ignored(tmp_path):
@@ -204,6 +350,10 @@ def test_home_directory(tmp_path, monkeypatch):
         (lambda root: root.write_bytes(b""), "is not a directory: give"),
         (lambda root: root.mkdir(), "no pictures in .* its files should end in .*jpg"),
         (lambda root: put(root, "train/a/1.png", "val/a/1.png"), "choose one, as .*/train"),
+        (lambda root: put(root, "Train/a/1.png", "test_images/1.png", "x/1.png"), "as .*/Train"),
+        (lambda root: put(root, "val2017/1.png", "train2017/1.png", "logo.png"), "as .*/train2017"),
+        (lambda root: put(root, "w/train/a/1.png", "w/val/a/1.png"), "choose one, as .*/w/train"),
+        (lambda root: put(root, "a.png.txt"), "and there are 1 .txt"),
         (lambda root: put(root, ".hidden.png"), "no pictures"),
     ],
 )

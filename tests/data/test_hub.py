@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 
 import datasets
 import huggingface_hub.errors as hub_errors
@@ -191,11 +192,76 @@ def test_labels_that_are_texts(tmp_path):
     data = table(4).cast_column("label", datasets.Value("string"))
     data = data.remove_columns("label").add_column("label", ["eel", "cat", None, "eel"])
     folder = parquet(tmp_path / "d", data)
-    source = hub(folder, streaming=False)
-    assert source.classes == ("cat", "eel")
-    assert [r.label for r in source.records()] == [1, 0, None, 1]
+    for streaming in (False, True):  # of local Parquet files the column is read alone
+        source = hub(folder, streaming=streaming, limit=3)
+        assert (source.classes, source.label_numbers) == (("cat", "eel"), ())
+        assert [r.label for r in source.records()] == [1, 0, None]
+    members = {"jpg": jpeg, "txt": lambda number: NAMES[number % 3].encode()}
+    tars = shards(tmp_path / "wds", **members)
+    assert hub(tars, streaming=False, label_column="txt").classes == tuple(NAMES)
     with pytest.raises(UserError, match=r"--set data.streaming=false"):
-        hub(folder)
+        hub(tars, label_column="txt")
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(
+    ("column", "labels", "numbers"),
+    [
+        ([3, 0, -1, None, 7], [3, 0, None, None, 7], (0, 3, 7)),
+        ([3.0, 0.0, float("nan"), None, -1.0], [3, 0, None, None, None], (0, 3)),
+        ([True, False, None, True, True], [1, 0, None, 1, 1], (0, 1)),
+        ([None] * 5, [None] * 5, ()),
+    ],
+)
+def test_labels_that_are_bare_numbers(tmp_path, column, labels, numbers, streaming):
+    kind = pa.array(column).type if any(column) else pa.int64()
+    cells = [{"bytes": jpeg(number), "path": None} for number in range(5)]
+    data = pa.table({"photo": cells, "label": pa.array(column, kind), "age": [41, 2, 3, 4, 5]})
+    (tmp_path / "d").mkdir()
+    pq.write_table(data, tmp_path / "d" / "data.parquet")
+    source = hub(tmp_path / "d", streaming=streaming, limit=5)
+    assert (source.label, source.classes, source.label_numbers) == ("label", None, numbers)
+    assert [r.label for r in source.records()] == labels
+
+
+def test_other_pictures_in_files_of_the_same_names_and_sizes(tmp_path):
+    folder = shards(tmp_path / "wds")
+    before = hub(folder).describe()["fingerprint"]
+    (file,) = folder.glob("shard-1.tar")
+    content = file.read_bytes()
+    at = content.index(jpeg(4))
+    changed = content[:at] + jpeg(5).ljust(len(jpeg(4)), b"\0") + content[at + len(jpeg(4)) :]
+    assert len(changed) == len(content)
+    assert changed != content
+    file.write_bytes(changed)
+    assert hub(folder).describe()["fingerprint"] != before
+    file.write_bytes(content)
+    os.utime(file, (1, 1))
+    assert hub(folder).describe()["fingerprint"] == before
+
+
+def test_numbers_that_are_no_labels(tmp_path):
+    data = table(3).remove_columns("label").add_column("target", [0.0, 0.5, float("inf")])
+    folder = parquet(tmp_path / "d", data)
+    for streaming in (True, False):
+        with pytest.raises(UserError, match=r"'target' has (0.5|inf), which is no label"):
+            hub(folder, streaming=streaming)
+    data = data.rename_column("target", "beauty")  # no usual name: it is not taken
+    source = hub(parquet(tmp_path / "e", data))
+    assert (source.label, source.label_numbers) == (None, ())
+
+
+def test_which_numbers_a_stream_of_shards_has_nobody_knows(tmp_path):
+    folder = shards(tmp_path / "wds")
+    assert hub(folder).label_numbers is None
+    assert hub(folder, streaming=False).label_numbers == (0, 1, 2)
+
+
+def test_a_usual_name_comes_before_the_only_integers(tmp_path):
+    data = table(3).remove_columns("label").add_column("label", ["b", "a", "b"])
+    data = data.add_column("price", [1, 2, 3])
+    source = hub(parquet(tmp_path / "d", data))
+    assert (source.label, source.classes) == ("label", ("a", "b"))
 
 
 def test_columns_by_recipe(tmp_path):
@@ -214,7 +280,7 @@ def test_columns_by_recipe(tmp_path):
     for options, says in (
         ({"image_column": "x"}, "the data has photo, fine, coarse, note, mask"),
         ({"image_column": "photo", "label_column": "y"}, "no such column"),
-        ({"image_column": "photo", "label_column": "mask"}, "and not classes, integers or texts"),
+        ({"image_column": "photo", "label_column": "mask"}, "and not classes, numbers or texts"),
         ({"image_column": "note"}, "data.image_column = 'note': it holds"),
     ):
         with pytest.raises(UserError, match=says):
@@ -417,3 +483,115 @@ def test_without_a_network_the_user_is_told_at_once(tmp_path, offline):
     assert "https://huggingface.co/datasets/ILSVRC/imagenet-1k and run `hf auth login`" in line
     assert INSTEAD in line
     assert ("HF_HUB_OFFLINE" in line) == offline
+
+
+# Data as people have it
+
+
+def tar(path, *members):
+    with tarfile.open(path, "w") as file:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+
+
+def png(number):
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (number * 20, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+def test_pictures_of_several_kinds_are_all_read(tmp_path, streaming, together):
+    (tmp_path / "d").mkdir()
+    for part, (ending, make) in enumerate({"jpg": jpeg, "png": png, "JPEG": jpeg}.items()):
+        members = []
+        for n in range(2):
+            members += [(f"{n}.{ending}", make(2 * part + n)), (f"{n}.cls", b"%d" % part)]
+        if together and part:
+            members = [("9.jpg", jpeg(9)), ("9.cls", b"0"), *members]
+        tar(tmp_path / "d" / f"s-{part}.tar", *members)
+    source = hub(tmp_path / "d", streaming=streaming)
+    records = list(source.records())
+    whole = [0, 1, 9, 2, 3, 9, 4, 5] if together else list(range(6))
+    assert reds(records) == whole
+    assert [r.label for r in records] == [0 if n == 9 else n // 2 for n in whole]
+
+
+def test_two_pictures_of_a_sample_are_to_be_chosen_from(tmp_path):
+    (tmp_path / "d").mkdir()
+    tar(tmp_path / "d" / "s.tar", ("0.jpg", jpeg(3)), ("0.png", png(4)), ("1.jpg", jpeg(5)))
+    with pytest.raises(UserError, match=r"several columns hold pictures \(jpg, png\)"):
+        hub(tmp_path / "d")
+    one, other = hub(tmp_path / "d", image_column="png").records()
+    assert reds([one]) == [4]
+    with pytest.raises(BadImage, match="no picture in this row"):
+        other.picture()
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("empty", [0, 1, 6])
+def test_samples_without_a_label(tmp_path, streaming, empty):
+    (tmp_path / "d").mkdir()
+    for part in range(2):
+        members = []
+        for n in range(4):
+            number = 4 * part + n
+            members += [(f"{n}.jpg", jpeg(number))]
+            members += [(f"{n}.cls", b"" if number == empty else b"2")] if number != 5 else []
+        tar(tmp_path / "d" / f"s-{part}.tar", *members)
+    records = list(hub(tmp_path / "d", streaming=streaming).records())
+    assert [r.label for r in records] == [None if n in (empty, 5) else 2 for n in range(8)]
+    assert reds(records) == list(range(8))
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_labels_in_shards_that_are_no_numbers_say_why(tmp_path, streaming):
+    (tmp_path / "d").mkdir()
+    tar(tmp_path / "d" / "s.tar", *((f"{n}.{e}", d) for n in range(9)
+        for e, d in (("jpg", jpeg(n)), ("cls", b"dog" if n == 8 else b"1"))))  # fmt: skip
+    with pytest.raises(UserError, match=r"cannot read hf:.*invalid literal.*dog"):
+        list(hub(tmp_path / "d", streaming=streaming).records())
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_several_labels_of_a_picture_are_told(tmp_path, streaming):
+    data = table(3).remove_columns("label").add_column("labels", [[0, 2], [], [1]])
+    folder = parquet(tmp_path / "d", data, parts=1)
+    source = hub(folder, streaming=streaming)
+    assert source.label is None
+    (remark,) = source.remarks
+    assert remark.startswith("column 'labels' holds several labels for each picture")
+    with pytest.raises(UserError, match=r"several labels .*--set relevance.target=predicted"):
+        hub(folder, label_column="labels")
+    assert hub(parquet(tmp_path / "e")).remarks == ()
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_an_archive_of_class_folders_is_to_be_unpacked(tmp_path, streaming):
+    (tmp_path / "d").mkdir()
+    with zipfile.ZipFile(tmp_path / "d" / "photos.zip", "w") as file:
+        for name in ("cat/0.jpg", "dog/0.jpg"):
+            file.writestr(name, jpeg(1))
+    with pytest.raises(
+        UserError, match=r"'photos.zip' of hf:.* archive of class folders, .*unpack"
+    ):
+        hub(tmp_path / "d", streaming=streaming)
+    with pytest.raises(UserError, match="is an archive: unpack it"):
+        hub(tmp_path / "d" / "photos.zip")
+
+
+def test_a_bracket_in_a_path_is_told(tmp_path):
+    parquet(tmp_path / "d[1]")
+    with pytest.raises(UserError, match=r"has '\[' in it, which `datasets` takes for a pattern"):
+        hub(tmp_path / "d[1]")
+
+
+def test_the_innermost_cause_is_told():
+    inner = ValueError("Couldn't cast string to int64")
+    error = wrapped(RuntimeError("An error occurred while generating the dataset"), inner)
+    message = str(unavailable("o/d", error))
+    assert "generating the dataset (Couldn't cast string to int64)" in message
+    assert len(str(unavailable("o/d", ValueError("x" * 10_000)))) < 1200

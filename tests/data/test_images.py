@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, features
 
-from atlas.data.images import ENDINGS, FORMATS, MAX_PIXELS, BadImage, decode
+from atlas.data.images import ENDINGS, FORMATS, MAX_PIXELS, BadImage, decode, kind_of
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 TURN_BACK = {  # what a camera did to a picture that carries this EXIF orientation
@@ -384,3 +384,35 @@ def test_damaged_files_are_read_or_bad_and_nothing_else(kind, changes, cut):
 def test_arbitrary_bytes_are_read_or_bad_and_nothing_else(start, rest):
     attempt(start + rest)
     attempt(rest)
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+def test_heic(tmp_path, turn):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[0x112] = turn
+    path = tmp_path / "phone.heic"
+    pillow_heif.from_pillow(corners()).save(path, quality=95, exif=exif.tobytes())
+    decoded = decode(path)
+    expected = corners() if turn == 1 else corners().transpose(Image.Transpose.ROTATE_270)
+    assert decoded.size == expected.size
+    for at in ((3, 3), (decoded.width - 4, 3)):
+        assert np.abs(np.subtract(decoded.getpixel(at), expected.getpixel(at))).max() < 30
+
+
+def test_reasons_are_of_few_kinds():
+    reasons = {
+        kind_of("not a picture in a known format (AVIF, BMP)"),
+        kind_of("damaged: image file is truncated (12 bytes not processed)"),
+        kind_of("corrupt: 0x12"),
+        kind_of("no such file"),
+    }
+    assert reasons == {"not a picture in a known format", "damaged", "corrupt", "no such file"}
+    for length in (200, 300, 400):
+        with pytest.raises(BadImage) as caught:
+            decode(SAMPLES["JPEG"][:length])
+        assert kind_of(str(caught.value)) in {
+            "damaged",
+            "corrupt",
+            "not a picture in a known format",
+        }

@@ -5,7 +5,7 @@ import random
 import pytest
 from torchvision.models import SqueezeNet1_1_Weights
 
-from atlas.data import match_labels
+from atlas.data import imagenet, match_labels
 
 IMAGENET = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta["categories"]
 SYNONYMS = ["tench, Tinca tinca", "goldfish, Carassius auratus", "crane", "drake", "crane"]
@@ -54,7 +54,12 @@ def test_the_order_of_the_data_does_not_matter():
         ("cardigan", None),
         ("Cardigan", None),
         ("unicorn", None),
-        ("n01440764", None),
+        ("n01440764", "tench"),
+        ("n02012849", "crane bird"),
+        ("n02113186", "Cardigan"),
+        ("n03126707_crane_bird", "crane"),
+        ("n00000001", None),
+        ("n00000001_tench", None),
         ("", None),
         ("_", None),
     ],
@@ -94,22 +99,46 @@ def test_wordnet_ids_on_both_sides_decide():
     assert match_labels(["n03126707", "n01440764_tench", "n02012849_kranich"], model) == (1, 2, 0)
 
 
-def test_as_many_labels_as_outputs_go_by_order_unless_names_contradict():
-    assert match_labels(["Katze", "Hund"], ["cat", "dog"]) == (0, 1)
-    assert match_labels(["Katze", "dog"], ["cat", "dog"]) == (0, 1)
+def test_as_many_labels_as_outputs_are_no_reason_to_match_other_names():
+    assert match_labels(["Katze", "Hund"], ["cat", "dog"]) == (None, None)
+    assert match_labels(["Katze", "dog"], ["cat", "dog"]) == (None, 1)
     assert match_labels(["dog", "Katze"], ["cat", "dog"]) == (1, None)
-    assert match_labels(["Katze", "Hund", "Maus"], ["cat", "dog"]) == (None, None, None)
-    assert match_labels(["crane", "x", "crane"], ["crane", "y", "crane"]) == (0, 1, 2)
 
 
-def test_numbers_are_numbers_of_outputs():
-    assert match_labels(None, ["a", "b", "c"]) == (0, 1, 2)
-    assert match_labels(["0", "1", "10", "2"], [f"c{i}" for i in range(11)]) == (0, 1, 10, 2)
-    assert match_labels(["1", "10", "2"], ["a", "b", "c"]) == (1, None, 2)
-    assert match_labels(["7", "9"], ["9", "8", "7"]) == (2, 0)
+def test_a_name_that_both_have_twice_is_matched_at_the_same_place():
+    assert match_labels(["crane", "x", "crane"], ["crane", "y", "crane"]) == (0, None, 2)
+    assert match_labels(["a", "crane", "crane"], ["crane", "a", "crane"]) == (1, None, None)
 
 
-def test_outputs_without_names():
-    assert match_labels(["a", "b"], ["", ""]) == (0, 1)
-    assert match_labels(["a"], ["", ""]) == (None,)
-    assert match_labels([], ["a"]) == ()
+def test_other_lists_of_imagenet_in_its_order_have_its_ids():
+    lemmas = [f"{name}, something else" for name in IMAGENET]
+    for place, name in ((134, "crane"), (517, "crane"), (639, "maillot, tank suit")):
+        lemmas[place] = name
+    assert match_labels(lemmas, IMAGENET) == tuple(range(1000))
+    assert match_labels(IMAGENET, lemmas) == tuple(range(1000))
+    data = ["n02012849", "n03126707", "n03710721", "n01440764"]
+    assert match_labels(data, lemmas) == (134, 517, 639, 0)
+    # Ten classes were replaced by others: those are not taken for ImageNet's.
+    assert match_labels(["n01440764", "n01443537"], [*["thing"] * 1, *IMAGENET[1:]]) == (None, 1)
+    # A head of ImageNet's size in another order is matched by names alone.
+    shuffled = list(IMAGENET)
+    random.Random(0).shuffle(shuffled)
+    assert names(["n01440764", "n02012849"], shuffled) == ["tench", None]
+
+
+def test_ids_alone_as_names_of_outputs():
+    model = list(imagenet.ids())
+    assert match_labels(["tench", "crane", "n03126707"], model) == (0, None, 517)
+    assert match_labels(["n02102040", "n01440764"], ["tench", "English springer"]) == (1, 0)
+    # The id of the machine is not the name of a bird.
+    assert match_labels(["n03126707", "n01440764"], ["crane", "tench"]) == (None, 1)
+    assert match_labels(["n03126707_crane"], ["n02012849 crane", "x"]) == (None,)
+
+
+def test_the_table_of_ids_is_that_of_the_names():
+    assert len(set(imagenet.ids())) == 1000
+    assert list(imagenet.ids()) == sorted(imagenet.ids())
+    known = imagenet.names()
+    assert (known["n01440764"], known["n15075141"]) == ("tench", "toilet tissue")
+    assert {known[wordnet] for wordnet in imagenet.TWICE} == set(imagenet.TWICE.values())
+    assert all(known[wordnet] == name for wordnet, name in imagenet.TWICE.items())

@@ -15,6 +15,7 @@ from atlas.explain import interventions, regions
 from atlas.explain.background import Background
 from atlas.recipe import recorded
 from atlas.store import evidence, files, open_store
+from tests.relevance.looking import instrumented
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_the_picture_of_a_reference_stands_where_it_stood(explained, named):
     references = open_store(named).table("references").to_pylist()
     for row in references[:: len(references) // 7]:
         standing = background.standing(row["mode"], row["layer"], row["channel"], row["score"])
-        assert standing.exact
+        assert standing.exact or standing.value < 0
         assert standing.higher <= row["rank"]
 
 
@@ -186,12 +187,35 @@ def test_branches_of_one_and_of_many_pictures_are_joined():
             return torch.cat([self.one(x), self.other(x)], dim=1).mean((2, 3))
 
     module, image = Fork().eval(), torch.randn(1, 3, 4, 4)
-    answers = interventions.without_channels(module, "one", image, torch.zeros(2))
+    model = instrumented(module, (3, 4, 4), ["one"])
+    answers = interventions.without_channels(model, "one", image, torch.zeros(2))
     found = answers(torch.tensor([[True, False], [False, False], [True, True]]))
     whole = module(image)[0]
     assert torch.allclose(found[1], whole, atol=1e-6)
     assert torch.allclose(found[2], torch.cat([torch.zeros(2), whole[2:]]), atol=1e-6)
     assert found[0, 0] == 0
+
+
+def test_networks_that_count_their_pictures():
+    """Many versions of a layer cannot go on from one picture where shapes say that it is one."""
+
+    class Counting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.last = torch.nn.Conv2d(3, 2, 1), torch.nn.Linear(2 * 16, 4)
+
+        def forward(self, x):
+            count = len(x)
+            return self.last(self.one(x).relu().view(count, -1))
+
+    module, image = Counting().eval(), torch.randn(1, 3, 4, 4)
+    model = instrumented(module, (3, 4, 4), ["one"])
+    answers = interventions.without_channels(model, "one", image, torch.zeros(2))
+    taken = torch.tensor([[True, False], [False, False], [True, True]])
+    found = answers(taken)
+    hidden = torch.where(taken[:, :, None, None], 0, module.one(image)).relu()
+    assert torch.allclose(found, module.last(hidden.flatten(1)), atol=1e-6)
+    assert torch.allclose(found[1], module(image)[0], atol=1e-6)
 
 
 # What users get wrong, on the command line.
@@ -205,7 +229,8 @@ def test_pictures_that_cannot_be_read_do_not_stop_the_rest(named, run, tmp_path,
     Image.open(good).convert("RGBA").save(seethrough)
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
-    result = run("explain", named, bad, grey, tmp_path / "absent.png", seethrough)
+    shown = (bad, grey, tmp_path / "absent.png", seethrough)
+    result = run("explain", named, *shown, "--trust-code")
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("atlas: ")]
@@ -234,7 +259,7 @@ def test_pictures_that_cannot_be_read_do_not_stop_the_rest(named, run, tmp_path,
 )
 def test_mistakes_are_told_in_one_line(named, capsys, pictures_to_explain, arguments, words):
     with pytest.raises(SystemExit) as stopped:
-        main(["explain", str(named), str(pictures_to_explain[0]), *arguments])
+        main(["explain", str(named), str(pictures_to_explain[0]), "--trust-code", *arguments])
     assert stopped.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len([line for line in lines if line.startswith("atlas: ")]) == 1
@@ -254,3 +279,32 @@ def test_an_asked_class_is_explained_and_addresses_stand_for_names(built, pictur
     assert not found.named
     assert all(one.name is None for one in found.concepts)
     assert "doubt:names" in {doubt.id for doubt in found.doubts}
+
+
+@pytest.mark.parametrize(
+    ("scores", "value", "higher", "percentile", "exact"),
+    [
+        # Three pictures of 1000 that are not silent, places for five:
+        ([3.0, 2.0, 1.0], 2.5, 1, 99.9, True),
+        ([3.0, 2.0, 1.0], 0.5, 3, 99.7, True),
+        ([3.0, 2.0, 1.0], 0.0, 3, 49.85, True),  # as silent as the other 997
+        ([3.0, 2.0, 1.0], -1.0, 1000, 0.0, True),
+        ([3.0, -2.0, -5.0], -3.0, 999, 0.1, True),  # zeros are higher, too
+        ([], 0.0, 0, 50.0, True),
+        ([], 1.0, 0, 100.0, True),
+        # All five places taken: nobody knows how many others are silent.
+        ([9.0, 8.0, 7.0, 6.0, 5.0], 6.5, 3, 99.7, True),
+        ([9.0, 8.0, 7.0, 6.0, 5.0], 1.0, 5, 99.5, False),
+        ([9.0, 8.0, 7.0, -1.0, -2.0], -1.5, 4, 99.6, False),
+    ],
+)
+def test_a_score_stands_where_it_stands(named, scores, value, higher, percentile, exact):
+    background = Background(open_store(named))
+    layer, channel = background.layers[0], 0
+    row = background._rows[layer, channel]
+    background.manifest = {**background.manifest, "k": 5}
+    background._channels["images"][row] = 1000
+    background._reference_scores = {(row, "activation"): scores}
+    found = background.standing("activation", layer, channel, value)
+    assert (found.higher, found.exact) == (higher, exact)
+    assert found.percentile == pytest.approx(percentile)

@@ -15,6 +15,7 @@ from torch import nn
 from atlas import recipe
 from atlas.errors import UserError
 from atlas.model import networks
+from atlas.trace.layers import choose
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared/real"
@@ -62,7 +63,8 @@ def test_a_network_is_ready(squeezenet):
     assert not module.training
     assert not any(part.training for part in module.modules())
     assert not any(parameter.requires_grad for parameter in module.parameters())
-    assert not any(getattr(part, "inplace", False) for part in module.modules())
+    assert squeezenet.trace.output == squeezenet.head.logits
+    assert (squeezenet.outputs, squeezenet.head.kind) == (1000, "logits")
     assert squeezenet.preprocessing.crop == 224
     assert squeezenet.classes[:2] == ("tench", "goldfish")
 
@@ -276,11 +278,6 @@ def test_class_names_come_from_the_file(tmp_path):
         assert network.classes == ("cat", "dog", "Äffchen")
     told = message(num_classes=4, classes=str(tmp_path / "names.txt"))
     assert "has 3 names, but the network 4 outputs" in told
-    (tmp_path / "table.json").write_text("[1, 2, 3]")
-    assert "JSON list of names" in message(num_classes=3, classes=str(tmp_path / "table.json"))
-    (tmp_path / "cut.json").write_text('["a", ')
-    assert "is not JSON" in message(num_classes=3, classes=str(tmp_path / "cut.json"))
-    assert "cannot be read" in message(num_classes=3, classes=str(tmp_path / "no.txt"))
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
@@ -346,7 +343,10 @@ def test_a_users_own_network(factory, tmp_path):
     network = load(f"{factory}:small", "default", NOTHING)
     assert (network.slug, network.classes) == ("my-net-small", ("yes", "no"))
     assert (network.preprocessing.resize, network.preprocessing.crop) == (24, 24)
-    assert isinstance(network.module.body[1], nn.Identity)
+    assert isinstance(network.module.body[1], nn.BatchNorm2d)  # it is his as it is
+    assert [one.name for one in network.trace.operations] == [
+        "conv2d", "batch_norm", "relu", "mean", "linear",
+    ]  # fmt: skip
     again = load(f"{factory}:small", "default", NOTHING, seed=0)
     assert again.weights_sha256 == network.weights_sha256
     state = {
@@ -403,80 +403,6 @@ def test_the_demo_network():
     with torch.no_grad():
         expected = demo.load()(pictures)
         torch.testing.assert_close(network.module(pictures), expected, rtol=1e-3, atol=1e-3)
-    layers = networks.select_layers(network.module, (), demo.SIZE)
+    layers = choose(network.trace).names
     assert (layers[0], layers[-1], len(layers)) == ("features.0", "planted", 14)
     assert load("demo/vgg", "random").weights_sha256 != network.weights_sha256
-
-
-# Layers -----------------------------------------------------------------------------------
-
-
-def test_layers_are_in_order_of_the_forward_pass(squeezenet):
-    layers = networks.select_layers(squeezenet.module)
-    assert len(layers) == 26
-    assert layers[:3] == ("features.0", "features.3.squeeze", "features.3.expand1x1")
-
-    class Backwards(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.last, self.first = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
-
-        def forward(self, x):
-            return self.last(self.first(x)).mean((2, 3))
-
-    assert networks.select_layers(Backwards()) == ("first", "last")
-    assert networks.select_layers(Backwards(), ["last", "first"]) == ("first", "last")
-
-
-def test_layers_by_name_and_glob(squeezenet):
-    module = squeezenet.module
-    assert networks.select_layers(module, ["features.3.*", "features.0"]) == (
-        "features.0",
-        "features.3.squeeze",
-        "features.3.expand1x1",
-        "features.3.expand3x3",
-    )
-    assert networks.select_layers(module, ["features.3.*_activation"]) == (
-        "features.3.squeeze_activation",
-        "features.3.expand1x1_activation",
-        "features.3.expand3x3_activation",
-    )
-    assert networks.select_layers(module, ["features.1"]) == ("features.1",)
-    assert networks.select_layers(module, ["features.[01]"]) == ("features.0",)
-
-
-class Odd(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.used, self.unused, self.twice = (nn.Conv2d(3, 3, 1) for _ in range(3))
-        self.channels_last = nn.Linear(3, 3)
-        self.tokens = nn.Flatten(2)
-
-    def forward(self, x):
-        x = self.channels_last(self.twice(self.twice(self.used(x))).permute(0, 2, 3, 1))
-        return self.tokens(x.permute(0, 3, 1, 2)).mean(2)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "told"),
-    [
-        ("usde", "no layer 'usde'; did you mean used"),
-        ("features.*", "no layer matches 'features.*'; known: used"),
-        ("unused", "'unused' is not used"),
-        ("twice", "'twice' is used more than once"),
-        ("channels_last", "'channels_last' has no maps"),
-        ("tokens", "'tokens' has no maps"),
-    ],
-)
-def test_layers_that_cannot_be_catalogued_are_told(pattern, told):
-    with pytest.raises(UserError) as caught:
-        networks.select_layers(Odd(), [pattern])
-    assert told in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_what_cannot_be_catalogued_is_left_out_of_globs_and_defaults():
-    assert networks.select_layers(Odd()) == ("used",)
-    assert networks.select_layers(Odd(), ["*"]) == ("used",)
-    with pytest.raises(UserError, match=r"set model\.layers"):
-        networks.select_layers(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))

@@ -17,8 +17,10 @@ from atlas.model.preprocessing import (
     Preprocessing,
     complete,
 )
+from atlas.recipe import parse
 
 NOTHING = recipe.Preprocessing()
+MODEL = {"name": "x", "model": {"name": "demo/vgg"}, "data": {"source": "demo:world"}}
 
 
 def noise(width, height, mode="RGB"):
@@ -118,7 +120,14 @@ def test_the_recipe_wins_field_by_field():
         (NOTHING, {"crop": 32, "mean": IMAGENET_MEAN}, "set preprocessing.std"),
         (NOTHING, {"crp": 32}, "'crp'; known: resize, crop"),
         (recipe.Preprocessing(crop=300), of_weights("vgg16")[1], "crop = 300 exceeds"),
-        (NOTHING, {"crop": 32, "mean": 0.5, "std": 0.5}, "three numbers"),
+        (NOTHING, {"crop": 32, "mean": (0.5, 0.5), "std": 0.5}, "mean = .*: write three numbers"),
+        (NOTHING, {"crop": 32, "mean": "grey", "std": 0.5}, "mean = 'grey': write three numbers"),
+        (NOTHING, {"crop": 32, "mean": float("nan"), "std": 0.5}, "mean = nan: write three"),
+        (NOTHING, {"crop": 32, "mean": 0.5, "std": (1, 1, 1)}, "mean has 1 and .*std 3 numbers"),
+        (NOTHING, {"crop": 32.5, "mean": 0.5, "std": 0.5}, "crop = 32.5: write a whole number"),
+        (NOTHING, {"crop": (8, 8, 3), "mean": 0.5, "std": 0.5}, "crop = .*: write a whole"),
+        (NOTHING, {"crop": (8, 0), "mean": 0.5, "std": 0.5}, "crop = .*: write a whole number"),
+        (NOTHING, {"crop": (8, 40), "resize": 32, "mean": 0.5, "std": 0.5}, r"\[8, 40\] exceeds"),
         (NOTHING, {"crop": 32, "mean": IMAGENET_MEAN, "std": (1, 1, 0)}, "has a zero"),
         (
             NOTHING,
@@ -136,3 +145,63 @@ def test_problems_are_told(asked, default, message):
 def test_resize_defaults_to_crop():
     view = complete(NOTHING, {"crop": 32, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}, "net")
     assert (view.resize, view.interpolation) == (32, "bilinear")
+    view = complete(NOTHING, {"crop": [48, 64], "mean": 0.5, "std": [0.25]}, "net")
+    assert (view.resize, view.size, view.shape) == ((48, 64), (48, 64), (1, 48, 64))
+    assert complete(NOTHING, {"crop": [48, 48], "mean": 0.5, "std": 1}, "net").crop == 48
+
+
+@pytest.mark.parametrize("size", [(60, 52), (52, 160), (48, 64), (3000, 10)])
+@pytest.mark.parametrize("filter_", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_rectangles_equal_torchvision_bit_for_bit(size, filter_):
+    picture = noise(*size)
+    transforms = torchvision.transforms
+    mode = transforms.InterpolationMode(filter_)
+    exact = Preprocessing((50, 70), (48, 64), (0.0,) * 3, (1.0,) * 3, filter_)
+    whole = transforms.Resize((50, 70), mode)(picture)
+    expected = transforms.PILToTensor()(transforms.CenterCrop((48, 64))(whole)) / 255
+    assert torch.equal(exact.tensor([exact.view(picture)])[0], expected)
+    if max(size) <= LONGEST_RATIO * min(size):
+        shorter = Preprocessing(70, (48, 64), (0.0,) * 3, (1.0,) * 3, filter_)
+        whole = transforms.Resize(70, mode)(picture)
+        expected = transforms.PILToTensor()(transforms.CenterCrop((48, 64))(whole)) / 255
+        assert torch.equal(shorter.tensor([shorter.view(picture)])[0], expected)
+
+
+def test_one_channel_means_grey_pictures():
+    grey = Preprocessing(28, 28, (0.25,), (0.5,))
+    values = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
+    picture = Image.fromarray(values)
+    view = grey.view(picture.convert("RGB"))  # as decoded
+    assert (view.mode, view.size) == ("L", (28, 28))
+    batch = grey.tensor([view, picture.convert("RGB")])  # the second as it is stored
+    expected = (torch.from_numpy(values) / 255 - 0.25) / 0.5
+    assert batch.shape == (2, 1, 28, 28)
+    assert torch.equal(batch[0, 0], expected)
+    assert torch.equal(batch[1], batch[0])
+
+
+def test_the_recipe_has_sizes_filters_and_levels():
+    asked = parse({"preprocessing": {"crop": [48, 64], "resize": 80, "mean": 0.5, "std": [1],
+                   "interpolation": "lanczos"}, **MODEL}, "x").preprocessing  # fmt: skip
+    assert (asked.crop, asked.resize, asked.mean, asked.std) == ((48, 64), 80, (0.5,), (1.0,))
+    view = complete(asked, {}, "net")
+    assert (view.size, view.mode, view.interpolation) == ((48, 64), "L", "lanczos")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("crop", "wide", "write a whole number of pixels, or [height, width]"),
+        ("crop", [1, 2, 3], "write a whole number of pixels, or [height, width]"),
+        ("crop", [7], "write a whole number of pixels, or [height, width]"),
+        ("resize", True, "write a whole number of pixels, or [height, width]"),
+        ("resize", -1, "write a whole number of pixels, or [height, width]"),
+        ("mean", [0.5, 0.5], "write three numbers (red, green, blue), or one for grey pictures"),
+        ("interpolation", "box", "'nearest', 'bilinear', 'bicubic' or 'lanczos'"),
+    ],
+)
+def test_what_the_recipe_cannot_mean_is_one_line(key, value, says):
+    with pytest.raises(UserError) as caught:
+        parse({"preprocessing": {key: value}, **MODEL}, "x")
+    assert f"preprocessing.{key} = {value!r}: " in str(caught.value)
+    assert says in str(caught.value)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers as tf
 
+from atlas.errors import UserError
 from atlas.naming import clip
 from atlas.patches.responses import Responses
 from atlas.store import names, open_store
@@ -75,3 +76,13 @@ def test_a_clip_model_names_an_atlas_once(built, plain_words, tmp_path):
     assert clip.run(store, model, responses, phrases) == channels
     assert clip.run(store, model, responses, phrases) == 0
     assert {record.name for record in names.read(store)} <= set(phrases.texts)
+
+
+def test_the_mark_at_the_start_of_a_list_of_words_is_no_part_of_it(tmp_path):
+    plain, marked = tmp_path / "plain.txt", tmp_path / "marked.txt"
+    plain.write_text("red\nblue disc\n", "utf-8")
+    marked.write_text("red\nblue disc\n", "utf-8-sig")
+    assert clip.read_phrases(str(marked)) == clip.read_phrases(str(plain))
+    marked.write_text("red\nblue disc\n", "utf-16")
+    with pytest.raises(UserError, match="UTF-8"):
+        clip.read_phrases(str(marked))

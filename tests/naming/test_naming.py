@@ -192,6 +192,21 @@ def test_unusable_answers_are_recorded_and_nothing_is_invented(kind, atlas_copy)
     assert counts["unnamed"] == len({(r.layer, r.channel) for r in records})
 
 
+def test_answers_that_lacked_room_are_told(atlas_copy, caplog):
+    run.run(atlas_copy, Scripted(['{"name": "red str', "<think>Red or"]), SETTINGS)
+    problems = {record.details["problem"] for record in names.read(atlas_copy)}
+    assert problems == {"cut off before its end", "cut off while thinking"}
+    assert "answers were cut off at naming.max_tokens = 6" in caplog.text
+
+
+def test_an_example_of_the_question_is_no_name(atlas_copy):
+    settings = Naming(**{**vars(SETTINGS), "prompt": "patches"})
+    example = prompts.naming("patches", "dimmed", "separate", 3, 1).text.splitlines()[-2]
+    run.run(atlas_copy, Scripted([example]), settings)
+    problems = {record.details["problem"] for record in names.read(atlas_copy)}
+    assert problems == {"it repeats the question"}
+
+
 def test_a_model_that_raises_is_recorded_and_the_run_goes_on(atlas_copy):
     answers = ['{"name": "red", "confidence": 1}'] * 4 + [RuntimeError()]
     run.run(atlas_copy, Scripted(answers), SETTINGS)

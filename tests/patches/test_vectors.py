@@ -21,6 +21,7 @@ from transformers import (
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessing
 from atlas.patches import encoders, vectors
+from atlas.trace.record import record
 
 
 def draw(count: int, dimension: int = 24) -> np.ndarray:
@@ -89,7 +90,8 @@ def test_the_networks_own_vector_is_what_its_last_layer_sees():
     ).eval()  # fmt: skip
     half = (0.5, 0.5, 0.5)
     view = Preprocessing(32, 32, half, half)
-    encoder = encoders.network_encoder(module, "", view, torch.device("cpu"))
+    trace = record(module, torch.randn(1, 3, 32, 32))
+    encoder = encoders.network_encoder(module, "", trace, view, torch.device("cpu"))
     assert encoder.name == "input of 3 at 32 px"
     resized = [patch.resize((32, 32), Image.Resampling.BICUBIC) for patch in patches()]
     with torch.no_grad():

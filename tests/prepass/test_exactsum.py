@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,3 +39,27 @@ def test_the_value_is_in_main_memory_wherever_the_sum_is():
     with FakeTensorMode():
         total = torch.zeros(3, dtype=torch.int64, device="cuda")
         assert exactsum.ExactSum(total, 40).value().device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    "terms", [[2.0**39], [2.0**38, 2.0**38], [-(2.0**39)], [1e30], [2.0**38], [math.inf]]
+)
+def test_a_sum_that_leaves_its_range_is_refused_and_stays_as_it_was(terms):
+    result = exactsum.zeros(1, bits=24)
+    result.add_all(torch.tensor([[2.0**37]]))
+    before = result.total.clone()
+    if abs(sum(terms)) < 2.0**38 * 1.5:
+        result.add_all(torch.tensor(terms)[:, None] / 4)  # well within
+        return
+    with pytest.raises(exactsum.RangeError):
+        result.add_all(torch.tensor(terms)[:, None])
+    assert torch.equal(result.total, before)
+
+
+def test_sums_of_many_processes_do_not_wrap():
+    one = exactsum.zeros(2, bits=40)
+    one.add_all(torch.tensor([[2.0**21, 0.0]]))
+    both = one + exactsum.zeros(2, bits=40)
+    assert torch.equal(both.total, one.total)
+    with pytest.raises(exactsum.RangeError):
+        one + one

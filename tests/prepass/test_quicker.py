@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atlas.prepass.progress import Progress
 from atlas.store import open_store
 
 
@@ -70,10 +71,12 @@ def test_progress_is_told_in_json_lines(run, project, tmp_path):
     assert all(0 <= line["waiting"] <= 1 for line in lines)
 
 
-def test_half_precision_needs_the_fast_way(run, project, tmp_path):
-    result = run(
-        "index", project / "tiny.toml", "--out", tmp_path / "out",
-        "--set", "prepass.dtype=bfloat16", "--set", "relevance.composite=epsilon_alpha2_beta1",
-    )  # fmt: skip
-    assert result.returncode == 2
-    assert "float32" in result.stderr.splitlines()[-1]
+def test_what_was_measured_was_not_waited_for(tmp_path, monkeypatch):
+    """Also on the first batch, before which everything is waiting."""
+    now = [100.0]
+    monkeypatch.setattr("atlas.prepass.progress.time.monotonic", lambda: now[0])
+    with Progress("pre-pass", 20, 0, tmp_path / "log", silent=False) as progress:
+        now[0] += 12  # two to read a batch, ten to measure it
+        progress.update(10, 2.0)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [round(line["waiting"], 3) for line in lines] == [0.167, 0.167]

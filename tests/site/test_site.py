@@ -203,12 +203,11 @@ def test_strips_show_the_first_patches(toy_atlas):
 
 def test_a_strip_of_few_patches_shows_nothing_beside_them(tmp_path, toy):
     store = toy.make(tmp_path / "atlas")
-    table = store.table("references")
+    table, masks = store.table("references"), store.array("masks.npy")
     kept = table.filter(table["rank"].to_numpy() < 2)
     store.write_table(
         "references", {name: kept[name].combine_chunks() for name in kept.schema.names}
     )
-    masks = store.array("masks.npy")
     store.write_array("masks.npy", masks[table["rank"].to_numpy() < 2])
     site.render(store)
     with Image.open(next((store.root / "pages/channels/features.0").glob("0s-*.webp"))) as strip:
@@ -267,7 +266,7 @@ def test_a_picture_outside_the_atlas_is_refused(tmp_path, toy):
     store = toy.make(tmp_path / "atlas")
     paths = store.table("images")["path"].to_pylist()
     store.extend_table("images", {"path": ["../../etc/passwd", *paths[1:]]})
-    with pytest.raises(UserError, match="outside the atlas"):
+    with pytest.raises(UserError, match="etc/passwd"):
         site.render(store)
 
 

@@ -1,3 +1,4 @@
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,24 @@ def test_a_slug_is_one_safe_part_of_a_path_and_tells_names_apart(one, other):
     assert not set(slug) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
     assert not slug.startswith(".") and slug.lower() not in ("index", "readme")
     assert (slug == text.slug(other)) == (one == other)
+
+
+@pytest.mark.parametrize("name", ["nul", "CON", "aux.0", "Com1", "lpt9.x.y", "conv.", "a.."])
+def test_names_that_windows_cannot_have_as_files(name):
+    slug = text.slug(name)
+    assert "~" in slug and not slug.endswith(".")
+    assert slug.split(".")[0].lower() != name.split(".")[0].lower() or name.endswith(".")
+    assert text.slug("conv1") == "conv1" and text.slug("aux1.conv") == "aux1.conv"
+
+
+@given(st.lists(st.text("aAbB.1~ ", max_size=5), unique=True))
+def test_slugs_differ_in_more_than_case(names):
+    slugs = text.slugs(names)
+    assert len({slug.lower() for slug in slugs.values()}) == len(names)
+    assert all(slugs[name] == text.slug(name) for name in names if name == name.lower())
+    lower = [name.lower() for name in names]
+    alone = [name for name in names if lower.count(name.lower()) == 1]
+    assert all(slugs[name] == text.slug(name) for name in alone)
 
 
 @given(st.text(max_size=400), st.text(max_size=400))

@@ -1,6 +1,6 @@
 """What each of torch's operations does to positions: what its output sees of a picture.
 
-The rules serve `atlas.model.receptive`. A rule is told of one operation that was carried out and
+The rules serve `atlas.trace.sights`. A rule is told of one operation that was carried out and
 returns what the elements of its output see, or gives up (`LostError`).
 """
 
@@ -22,17 +22,21 @@ Size = Sequence[int] | int
 class Axis:
     """What the positions along rows, or along columns, of a tensor see of the picture."""
 
-    start: int
-    """What the first position sees begins here, in pixels."""
-    size: int
+    start: float
+    """What the first position sees begins here, in pixels; in its middle the position stands."""
+    size: float
     """So many pixels each position sees."""
-    stride: int
+    stride: float
     """So many pixels further the next position sees."""
     count: int
     """Number of positions; 1 where all elements of the tensor see the same."""
     step: int
     """From one position to the next, in elements of the tensor in reading order. A reshape
     changes nothing here, so that rows and columns flattened into one are found again."""
+    whole: bool = False
+    """Whether each sees, besides, something of the whole picture: through a gate, a norm."""
+    lost: bool = False
+    """Whether positions were lost on the way, so that nothing is known of what they see."""
 
     def dim(self, shape: Sequence[int]) -> int | None:
         """Return the dimension of a tensor of `shape` that has these positions, if one has."""
@@ -49,7 +53,7 @@ class Axis:
             return replace(self, stride=0, count=1, step=0)
         return replace(self, count=shape[dim], step=math.prod(shape[dim + 1 :]))
 
-    def window(self, kernel: int, stride: int, padding: int, dilation: int) -> "Axis":
+    def window(self, kernel: int, stride: float, padding: float, dilation: int) -> "Axis":
         """Return what the outputs of a sliding window over these positions see."""
         return replace(
             self,
@@ -57,6 +61,22 @@ class Axis:
             size=self.size + (kernel - 1) * dilation * self.stride,
             stride=self.stride * stride,
         )
+
+    def resampled(self, first: float, step: float, reach: float) -> "Axis":
+        """Return what outputs see that lie between these positions.
+
+        Parameters
+        ----------
+        first : float
+            Where the first output lies, counted in these positions.
+        step : float
+            How many positions further the next lies.
+        reach : float
+            Of how many positions around it an output is made.
+        """
+        size = self.size + (reach - 1) * self.stride
+        middle = self.start + self.size / 2 + first * self.stride
+        return replace(self, start=middle - size / 2, size=size, stride=self.stride * step)
 
 
 Sight = tuple[Axis, Axis]
@@ -77,13 +97,22 @@ def united(sights: Sequence[Sight], everything: Sight) -> Sight:
 
 
 def _united(parts: Sequence[Axis], whole: Axis) -> Axis:
-    """Return what positions see that see all that `parts` see."""
-    placed = {(part.count, part.step) for part in parts if part.count > 1} or {(1, 0)}
-    if len(placed) > 1 or len({part.stride for part in parts}) > 1:
-        return whole
-    start = min(part.start for part in parts)
-    stop = max(part.start + part.size for part in parts)
-    return Axis(start, stop - start, parts[0].stride, *placed.pop())
+    """Return what positions see that see all that `parts` see.
+
+    Parts without positions (a gate, a mean over the picture) do not move them.
+    """
+    placed = [part for part in parts if part.count > 1]
+    if any(part.lost for part in parts):
+        return replace(whole, lost=True)
+    if len({(part.count, part.step) for part in placed}) > 1:
+        return replace(whole, lost=True)
+    chosen = placed or list(parts)
+    finest = min(chosen, key=lambda part: part.size)
+    start = min(part.start for part in chosen)
+    stop = max(part.start + part.size for part in chosen)
+    apart = max(abs(part.stride - finest.stride) for part in chosen) * finest.count
+    beyond = len(chosen) < len(parts) or any(part.whole for part in parts)
+    return replace(finest, start=start - apart, size=stop - start + 2 * apart, whole=beyond)
 
 
 @dataclass(frozen=True)
@@ -149,10 +178,18 @@ def _elementwise(call: Call) -> Sight:
 
 
 def _norm(call: Call) -> Sight:
-    """Batch norm: of each element by itself, if the statistics are given."""
-    if call.argument(5, False):
-        raise LostError
-    return _elementwise(call)
+    """Batch norm: of each element by itself; by statistics of the picture if none are given."""
+    sight = _elementwise(call)
+    return _beyond(sight) if call.argument(5, False) else sight
+
+
+def _group_norm(call: Call) -> Sight:
+    """Of each element by itself, by statistics of the picture."""
+    return _beyond(_elementwise(call))
+
+
+def _beyond(sight: Sight) -> Sight:
+    return replace(sight[0], whole=True), replace(sight[1], whole=True)
 
 
 def _reshape(call: Call) -> Sight:
@@ -184,9 +221,16 @@ def _slide(
 
 def _convolution(call: Call) -> Sight:
     _, weight, _, stride, padding, dilation, transposed = call.args[:7]
-    if transposed or weight.ndim != 4:
+    if weight.ndim != 4:
         raise LostError
-    return _slide(call, weight.shape, stride, padding, dilation)
+    if not transposed:
+        return _slide(call, weight.shape, stride, padding, dilation)
+    axes = []
+    numbers = zip(*map(_pair, (weight.shape, stride, padding, dilation)), strict=True)
+    for axis, (kernel, step, pad, apart) in zip(call.only()[1], numbers, strict=True):
+        reach = (kernel - 1) * apart / step
+        axes.append(axis.resampled(pad / step - reach / 2, 1 / step, 1 + reach))
+    return call.placed((axes[0], axes[1]), (-2, -1))
 
 
 def _max_pool(call: Call) -> Sight:
@@ -201,36 +245,102 @@ def _average_pool(call: Call) -> Sight:
 
 
 def _adaptive_pool(call: Call) -> Sight:
-    """Equal windows where the lengths divide; else they overlap unevenly."""
+    """Windows that overlap unevenly where the lengths do not divide."""
+    return _resized(call, lambda ratio: (_centred(ratio), _whole_or(ratio, math.ceil(ratio) + 1)))
+
+
+def _resized(
+    call: Call, look: Callable[[float], tuple[float, float]], corners: bool = False
+) -> Sight:
+    """Rows and columns, the last two dimensions, have other lengths, over the same extent.
+
+    Parameters
+    ----------
+    call : Call
+        The operation.
+    look : callable
+        From how many positions there are for each new one to where the first new one looks and of
+        how many positions around it is made.
+    corners : bool
+        Whether the first new position is the first old one, and the last the last.
+    """
     shape, sight = call.only()
-    dims: list[int | None] = []
     axes = []
-    for axis, dim in zip(sight, _dims(sight, shape), strict=True):
-        if dim is None or shape[dim] % call.shape[dim]:
-            dims.append(None)
-            axes.append(axis)
-        else:
-            width = shape[dim] // call.shape[dim]
-            dims.append(dim)
-            axes.append(axis.window(width, width, 0, 1))
-    return call.placed((axes[0], axes[1]), dims)
+    for axis, dim in zip(sight, (-2, -1), strict=True):
+        ratio = shape[dim] / call.shape[dim]
+        first, reach = look(ratio)
+        if corners and call.shape[dim] > 1:
+            first, ratio = 0.0, (shape[dim] - 1) / (call.shape[dim] - 1)
+        axes.append(axis.resampled(first, ratio, reach))
+    return call.placed((axes[0], axes[1]), (-2, -1))
 
 
-def _reduce(call: Call) -> Sight:
-    """Dimensions that are summed up have no positions any more."""
-    shape, sight = call.only()
-    summed = call.argument(1, None)
-    gone = range(len(shape)) if not summed else [dim % len(shape) for dim in summed]
-    kept = call.argument(2, False)
-    return call.placed(
-        sight,
-        [
-            None
-            if dim is None or dim in gone
-            else dim - (0 if kept else sum(g < dim for g in gone))
-            for dim in _dims(sight, shape)
-        ],
-    )
+def _centred(ratio: float) -> float:
+    return (ratio - 1) / 2
+
+
+def _whole_or(ratio: float, otherwise: float) -> float:
+    return ratio if ratio.is_integer() else otherwise
+
+
+def _nearest(call: Call) -> Sight:
+    """Look at the position that is a place times the ratio, rounded down."""
+
+    def look(ratio: float) -> tuple[float, float]:
+        if ratio.is_integer():
+            return 0, 1
+        return (_centred(ratio), 2 - ratio) if (1 / ratio).is_integer() else (-0.5, 2)
+
+    return _resized(call, look)
+
+
+def _nearest_exact(call: Call) -> Sight:
+    return _resized(call, lambda ratio: (_centred(ratio), 2))
+
+
+def _between(neighbours: int) -> Callable[[Call], Sight]:
+    """Make the rule of an interpolation between so many neighbours on each side."""
+
+    def look(ratio: float) -> tuple[float, float]:
+        return _centred(ratio), 2 * neighbours * max(1, math.ceil(ratio)) + 1
+
+    def rule(call: Call) -> Sight:
+        corners = call.argument(2, False) is True
+        return _resized(call, look, corners)
+
+    return rule
+
+
+def _shuffle(call: Call) -> Sight:
+    """Channels become rows and columns."""
+    return _resized(call, lambda ratio: (_centred(ratio), 2 - ratio))
+
+
+def _unshuffle(call: Call) -> Sight:
+    """Rows and columns become channels."""
+    return _resized(call, lambda ratio: (_centred(ratio), ratio))
+
+
+def _reduced(place: int = 1) -> Callable[[Call], Sight]:
+    """Make the rule of what has no positions along the dimensions that are argument `place`."""
+
+    def rule(call: Call) -> Sight:
+        shape, sight = call.only()
+        given = call.argument(place, None)
+        summed = [given] if isinstance(given, int) else given
+        gone = range(len(shape)) if not summed else [dim % len(shape) for dim in summed]
+        kept = len(call.shape) == len(shape)
+        return call.placed(
+            sight,
+            [
+                None
+                if dim is None or dim in gone
+                else dim - (0 if kept else sum(g < dim for g in gone))
+                for dim in _dims(sight, shape)
+            ],
+        )
+
+    return rule
 
 
 def _along(place: int) -> Callable[[Call], Sight]:
@@ -242,6 +352,20 @@ def _along(place: int) -> Callable[[Call], Sight]:
         return call.placed(sight, [None if dim == mixed else dim for dim in _dims(sight, shape)])
 
     return rule
+
+
+def _slice(call: Call) -> Sight:
+    """Keep some positions, each so many after the last."""
+    shape, sight = call.only()
+    cut = call.argument(1, 0) % len(shape)
+    first, step = call.argument(2, None) or 0, call.argument(4, 1)
+    first = min(max(first + (shape[cut] if first < 0 else 0), 0), shape[cut])
+    dims = _dims(sight, shape)
+    axes = [
+        axis.window(1, step, -first, 1) if dim == cut else axis
+        for axis, dim in zip(sight, dims, strict=True)
+    ]
+    return call.placed((axes[0], axes[1]), dims)
 
 
 def _select(call: Call) -> Sight:
@@ -322,10 +446,30 @@ RULES: Mapping[Any, Callable[[Call], Sight]] = (
         aten.avg_pool2d: _average_pool,
         aten.avg_pool3d: _average_pool,
         aten._adaptive_avg_pool2d: _adaptive_pool,
+        aten.upsample_nearest2d: _nearest,
+        aten._upsample_nearest_exact2d: _nearest_exact,
+        aten.upsample_bilinear2d: _between(1),
+        aten._upsample_bilinear2d_aa: _between(1),
+        aten.upsample_bicubic2d: _between(2),
+        aten._upsample_bicubic2d_aa: _between(2),
+        aten.pixel_shuffle: _shuffle,
+        aten.pixel_unshuffle: _unshuffle,
+        aten.reflection_pad2d: _pad,
+        aten.replication_pad2d: _pad,
+        aten.native_group_norm: _group_norm,
         aten.adaptive_max_pool2d: _adaptive_pool,
-        aten.mean: _reduce,
-        aten.sum: _reduce,
-        aten.amax: _reduce,
+        aten.mean: _reduced(),
+        aten.sum: _reduced(),
+        aten.amax: _reduced(),
+        aten.amin: _reduced(),
+        aten.max: _reduced(),
+        aten.min: _reduced(),
+        aten.var: _reduced(),
+        aten.std: _reduced(),
+        aten.var_mean: _reduced(),
+        aten.std_mean: _reduced(),
+        aten.logsumexp: _reduced(),
+        aten.linalg_vector_norm: _reduced(2),
         aten.native_batch_norm: _norm,
         aten.cudnn_batch_norm: _norm,
         aten.miopen_batch_norm: _norm,
@@ -334,10 +478,12 @@ RULES: Mapping[Any, Callable[[Call], Sight]] = (
         aten.addmm: _linear(1),
         aten.mm: _linear(0),
         aten._softmax: _along(1),
-        aten.slice: _along(1),
+        aten.slice: _slice,
         aten.split: _along(2),
         aten.split_with_sizes: _along(2),
         aten.select: _select,
+        aten.index_select: _along(1),
+        aten.cumsum: _along(1),
         aten.cat: _concatenate,
         aten.constant_pad_nd: _pad,
         aten.permute: _permute,
@@ -361,4 +507,4 @@ RULES: Mapping[Any, Callable[[Call], Sight]] = (
         if hasattr(aten, name + ending)
     }
 )
-"""The rule of each operation, whatever its overload; after others all is seen."""
+"""The rule of each operation, whatever its overload; after others positions are lost."""

@@ -1,0 +1,378 @@
+"""What must hold for any network before its relevance is believed, looked at in every run.
+
+Each check looks at what happened, not at what the plan meant: at the network's own answers,
+at sums of relevance before and after each operation, at what changes where when a part of the
+picture is changed.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from atlas.errors import one_line
+from atlas.relevance.engine import PREDICTED, RelevanceEngine
+from atlas.relevance.plan import plan as make_plan
+from atlas.relevance.rules import Relevances
+from atlas.relevance.tape import Instrumented, Tape, follow, instrument, on_the_way
+from atlas.store import Mode
+from atlas.trace.following import PICTURE, Value
+from atlas.trace.kinds import KINDS
+from atlas.trace.record import Operation, Trace, record
+from atlas.trace.sights import ReceptiveField
+
+SAME = 1e-4
+"""Answers are the same if they differ by at most this part of the largest."""
+
+COMPANY = 5
+"""So many pictures are looked at together and alone."""
+
+CONSERVED = 1e-2
+"""Of the relevance that comes to an operation at most this part may be gained or lost there."""
+
+STABLE = 0.01
+"""At most this part of a layer's relevance may be rounding, in float32."""
+
+REPEATS = 3
+"""So many times more the same pictures are shown."""
+
+LOOKED_AT = 12
+"""In so many layers, spread over the network, it is looked at where units stand."""
+
+INSIDE = 0.99
+"""At least this part of what a unit answers to lies in its receptive field ..."""
+
+FOLLOWS = 0.5, 0.05, 2.0
+"""... and moves with it, from one unit to another: at least by the first of these times the way, by
+the second where units see more than half of the picture, and by no more than the last."""
+
+TURNED = 0.1
+"""Where all see the whole picture, they may answer to the same, but not move the other way round
+by more than this part of the way."""
+
+_GATES = ("sigmoid", "hardsigmoid", "softmax")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, and whether it holds."""
+
+    name: str
+    passed: bool
+    says: str
+    """In one sentence, with the number that was seen."""
+
+
+def check(
+    model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveField]
+) -> Iterator[Check]:
+    """Look at a network and its relevance on a few pictures.
+
+    Parameters
+    ----------
+    model : Instrumented
+        The network with the layers of the atlas. Without rules (a pre-pass by activation alone)
+        relevance is not looked at.
+    images : Tensor
+        (pictures, colours, height, width), preprocessed; at least one.
+    fields : mapping
+        Where the units of each layer are taken to stand.
+    """
+    images = images.to(model.dtype)
+    yield (answers := finite(model.module, images))
+    if not answers.passed:
+        return
+    yield same_twice(model.module, images)
+    yield same_in_company(model.module, images)
+    yield same_logits(model, images)
+    yield what_comes_out(model)
+    if model.plan.reached:
+        yield from conserved(model, images)
+        yield placed(model, images, fields)
+        yield stable(model, images)
+
+
+@torch.no_grad()
+def finite(module: nn.Module, images: Tensor) -> Check:
+    """Look whether answers are numbers."""
+    answers = module(images.clone())
+    if bool(torch.isfinite(answers).all()):
+        return Check("finite", True, "all answers are finite numbers")
+    return Check(
+        "finite", False,
+        "the network answers with what is no finite number (masked classes? damaged weights?)",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def same_twice(module: nn.Module, images: Tensor) -> Check:
+    """Look whether one picture has one answer."""
+    one = module(images.clone())  # which the network may overwrite
+    gap = max(_gap(module(images.clone()), one) for _ in range(REPEATS))
+    if gap <= SAME:
+        return Check("repeated", True, "the same picture has the same answer when it comes again")
+    return Check(
+        "repeated", False,
+        f"the network gives one picture two answers (they differ by {gap:.1%} of the largest): is "
+        "something random left on, as dropout?",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def same_in_company(module: nn.Module, images: Tensor) -> Check:
+    """Look whether a picture's answer depends on the pictures beside it, at any place."""
+    company = torch.cat([images, images.flip(-1), -images])[:COMPANY]
+    alone = torch.cat([module(company[i : i + 1].clone()) for i in range(len(company))])
+    turned = module(company.flip(0)).flip(0)
+    gap = max(_gap(module(company.clone()), alone), _gap(turned, alone))
+    if gap <= SAME:
+        return Check("alone", True, "a picture's answer does not depend on those beside it")
+    return Check(
+        "alone", False,
+        f"a picture's answer changes by {gap:.1%} of the largest with the pictures beside it, or "
+        "its place among them: does the network normalise by the batch (batch norm in train mode "
+        "or without statistics)?",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def same_logits(model: Instrumented, images: Tensor) -> Check:
+    """Look whether the engine computes the user's network and no other."""
+    whole = on_the_way(model.plan, [PICTURE]) if model.plan.reached else frozenset()
+    tape = follow(model, images, whole, lambda layer, output: None)
+    output = tape.output
+    own = model.module(images.clone())
+    gap = _gap(output, own) if isinstance(output, Tensor) else float("inf")
+    allowed = SAME if model.dtype.itemsize >= 4 else 0.05
+    if gap <= allowed:
+        says = f"the answers measured are the network's own to {gap:.1e} of the largest"
+        return Check("logits", True, says)
+    return Check(
+        "logits", False,
+        f"the answers measured differ from the network's own by {gap:.1e} of the largest, more "
+        f"than {allowed:.0e}: set prepass.dtype = \"float64\", if the network computes in no other "
+        "precision itself",
+    )  # fmt: skip
+
+
+def what_comes_out(model: Instrumented) -> Check:
+    """Say from where relevance starts."""
+    head = model.plan.head
+    if head.outputs == 1:
+        says = "the network returns one number: it tells two classes apart"
+    elif head.kind == "softmax":
+        says = "the network ends in a softmax: relevance starts before it"
+    elif head.kind == "sigmoid":
+        says = (
+            "the network ends in sigmoids: relevance starts before them, and classes do not "
+            "exclude each other"
+        )
+    else:
+        says = "what the network returns is taken for logits"
+    return Check("start", True, says)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What became of relevance at each operation."""
+
+    gap: float
+    """The largest part of what came to an operation that was gained or lost there."""
+    where: str
+    """The operation."""
+    fed: tuple[str, ...]
+    """Products whose gate took relevance."""
+
+
+def balance(model: Instrumented, images: Tensor) -> Balance:
+    """Compare what comes to each operation with what it hands on and biases take."""
+    trace = model.plan.trace
+    tape = follow(model, images, on_the_way(model.plan, [PICTURE]), lambda layer, output: None)
+    worst, where = 0.0, ""
+    fed: list[str] = []
+
+    def audit(number: int, outputs: Relevances, inputs: Relevances, taken: float) -> None:
+        nonlocal worst, where
+        operation = trace.operations[number]
+        came, size = _totals(outputs)
+        went, _ = _totals(inputs)
+        gap = abs(came - went - taken) / max(size, 1e-30)
+        if not gap <= worst:  # also where it is not a number
+            worst, where = gap, str(operation)
+        if operation.name == "mul" and len(operation.inputs) == 2:
+            others = operation.inputs[::-1]
+            for value, part, other in zip(operation.inputs, inputs, others, strict=True):
+                takes = part is not None and bool(part.abs().sum() > 0)
+                if takes and _is_gate(trace, value) and not _is_gate(trace, other):
+                    fed.append(str(operation))
+
+    logits = tape.logits
+    best = logits.argmax(dim=1, keepdim=True)
+    start = torch.zeros_like(logits).scatter_(1, best, logits.gather(1, best).abs())
+    tape.back({model.plan.head.logits: start}, audit=audit)
+    return Balance(worst, where, tuple(fed))
+
+
+def conserved(model: Instrumented, images: Tensor) -> Iterator[Check]:
+    """Look whether each operation hands on what comes to it, and gates get nothing.
+
+    Of every cut of the network follows then that it has what came in, up to what biases and
+    stabilisers took above it.
+    """
+    found = balance(model, images)
+    if found.gap <= CONSERVED:
+        says = f"each operation hands on what comes to it, up to biases, to {found.gap:.1e}"
+    else:
+        says = (
+            f"relevance is gained or lost in {found.where}: {found.gap:.1%} of what comes to it, "
+            f"more than {CONSERVED:.0%}"
+        )
+    yield Check("conserved", found.gap <= CONSERVED, says)
+    if found.fed:
+        yield Check("gates", False, f"relevance goes into the gate of {found.fed[0]}")
+    else:
+        yield Check("gates", True, "gates take no relevance")
+
+
+def _totals(parts: Relevances) -> tuple[float, float]:
+    """Return the sum of relevances, and of their sizes."""
+    known = [part.double() for part in parts if part is not None]
+    return sum(float(p.sum()) for p in known), sum(float(p.abs().sum()) for p in known)
+
+
+def _is_gate(trace: Trace, value: Value) -> bool:
+    """Return whether a value is a sigmoid, or a softmax, put in place."""
+    while value.operation >= 0:
+        operation: Operation = trace.of(value)
+        if operation.name in _GATES:
+            return True
+        if KINDS.get(operation.name) != "moving" or len(operation.inputs) != 1:
+            return False
+        value = operation.inputs[0]
+    return False
+
+
+def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveField]) -> Check:
+    """Look whether units stand where patches are cut out.
+
+    Relevance is sent down from four units of a layer, and must come to the picture inside what
+    they are taken to see, and as they stand: that of the right one further right.
+    """
+    outputs: dict[str, Tensor] = {}
+    wanted = on_the_way(model.plan, [PICTURE, *model.layers.values()])
+    tape = follow(model, images[:1], wanted, outputs.__setitem__, keep=True)
+    maps = [name for name in fields if outputs[name].ndim == 4 and min(outputs[name].shape[2:]) > 1]
+    some = sorted({maps[i * len(maps) // LOOKED_AT] for i in range(LOOKED_AT)}) if maps else []
+    wrong = [name for name in some if _misplaced(tape, name, outputs[name], fields[name])]
+    if wrong:
+        return Check(
+            "placed", False,
+            f"units of {_some(wrong)} do not stand where their patches would be cut out: leave "
+            "such layers out of model.layers",
+        )  # fmt: skip
+    return Check("placed", True, "what units answer to lies where their patches are cut out")
+
+
+def _misplaced(tape: Tape, name: str, output: Tensor, field: ReceptiveField) -> bool:
+    """Return whether relevance of a layer's units comes to other places of the picture."""
+    height, width = output.shape[2:]
+    rows, columns = (sorted({n // 4, n - 1 - n // 4}) for n in (height, width))
+    units = [(y, x) for y in rows for x in columns]
+    start = output.new_zeros(len(units), *output.shape)
+    strength = output.clamp(min=0) if bool((output > 0).any()) else output.abs()
+    for i, (y, x) in enumerate(units):
+        start[i, ..., y, x] = strength[..., y, x]
+    heat = tape.back({tape.model.layers[name]: start}, copies=True).get(PICTURE)
+    if heat is None or not bool(heat.any()):
+        return False  # none of its units says anything of this picture
+    mass = heat[:, 0].abs().sum(dim=1).double()  # (units, height, width)
+    size = (mass.shape[1], mass.shape[2])
+    places, said = [], []
+    for unit, one in zip(units, mass, strict=True):
+        x0, y0, x1, y1 = field.box(*unit, size)
+        total = one.sum()
+        if not total > 0:
+            continue  # this unit says nothing of the picture
+        part = float(one[y0:y1, x0:x1].sum()) / float(total)
+        even = (y1 - y0) * (x1 - x0) / one.numel()  # of what comes from all over the picture
+        if part < (min(even, INSIDE) if field.whole else INSIDE):
+            return True
+        said.append(unit)
+        places.append(
+            [
+                float((one.sum(dim=1 - axis) * torch.arange(size[axis])).sum() / total)
+                for axis in (0, 1)
+            ]
+        )
+    stand = torch.tensor([field.middle(*unit) for unit in said])
+    found = torch.tensor(places)
+    for axis in (0, 1) if said else ():
+        apart = stand[:, axis] - stand[:, axis].mean()
+        if not field.stride[axis] > 0:
+            return True
+        along = float((apart * found[:, axis]).sum() / apart.square().sum().clamp(min=1e-30))
+        part = field.size[axis] / size[axis] if not field.whole else 1
+        slowest = FOLLOWS[0] if part <= 0.5 else FOLLOWS[1] if part < 1 else -TURNED
+        if apart.abs().max() > 0 and not slowest <= along <= FOLLOWS[2]:
+            return True
+    return False
+
+
+def stable(model: Instrumented, images: Tensor) -> Check:
+    """Look whether relevance is more than rounding.
+
+    Where summands cancel, or a sum crosses zero before an activation function, relevance can
+    depend on the last digits of the numbers. It is compared with that in float64.
+    """
+    plan, layers = model.plan, list(model.layers)
+    if model.dtype == torch.float64:
+        return Check("stable", True, "relevance is computed in float64")
+    try:
+        module = copy.deepcopy(model.module).double()
+        trace = record(module, images[:1].double())
+        rules = make_plan(trace, plan.composite, torch.float64)
+        exact = instrument(module, rules, layers, torch.float64)
+        own, right = (_shares(one, images[:1]) for one in (model, exact))
+    except Exception as error:  # a network that cannot be copied, or computes in float32 only
+        return Check("stable", True, f"not compared with float64: {one_line(error)[:120]}")
+    gaps = {
+        name: float((own[name] - share).abs().sum()) if name in own else 1.0
+        for name, share in right.items()
+    }
+    worst = max(gaps, key=lambda name: gaps[name])
+    if gaps[worst] <= STABLE:
+        says = f"the shares of channels are those in float64 to {gaps[worst]:.1e} of their sum"
+        return Check("stable", True, says)
+    return Check(
+        "stable", False,
+        f"{gaps[worst]:.0%} of the relevance of layer {worst} is rounding (summands cancel each "
+        'other): set prepass.dtype = "float64", which takes twice the time or more',
+    )  # fmt: skip
+
+
+def _shares(model: Instrumented, image: Tensor) -> dict[str, Tensor]:
+    """Return each channel's share of its layer's relevance, of a picture's predicted class."""
+    found: dict[str, Tensor] = {}
+
+    def visit(layer: str, mode: Mode, maps: Tensor) -> None:
+        if mode == "relevance":
+            sums = maps.double().sum(dim=(2, 3))
+            found[layer] = sums / sums.abs().sum().clamp(min=1e-30)
+
+    RelevanceEngine(model)(image, torch.full((1,), PREDICTED, device=image.device), visit)
+    return found
+
+
+def _gap(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference, in parts of the largest value."""
+    gap = float(
+        (one.float() - other.float()).abs().max() / other.float().abs().max().clamp(min=1e-12)
+    )
+    return float("inf") if math.isnan(gap) else gap
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

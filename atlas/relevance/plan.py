@@ -1,0 +1,350 @@
+"""What is done with each operation of a network while relevance goes through it.
+
+From the description of a network (`atlas.trace.record.Trace`) and the name of a composite follow:
+where relevance starts, which norms become part of the layer before them, which operations
+relevance passes and by which rule. An operation without a rule is refused by its name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.modules.utils import _ntuple
+
+from atlas.errors import UserError
+from atlas.relevance.merging import Norm, norms_of, with_norm
+from atlas.relevance.rules import RULES, Divided, Moved, Passed, Proportional, Rules, Step, Summed
+from atlas.relevance.weighted import Convolved, Flat, Geometry, Layer
+from atlas.trace.following import RefusedError, Value
+from atlas.trace.head import LEAVING, Head, head_of
+from atlas.trace.kinds import ATTENTION, KINDS
+from atlas.trace.record import Operation, Trace
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network's operations with their rules."""
+
+    trace: Trace
+    composite: str | None
+    """The name of the rules; None for a network that is only run forward."""
+    head: Head
+    """From where relevance starts."""
+    steps: Mapping[int, Step]
+    """By the number of the operation; others are carried out as they are."""
+    merged: Mapping[int, int]
+    """Norms (and what else is merged) by their number: that of the layer they belong to."""
+    reached: frozenset[Value]
+    """The values that relevance comes to."""
+
+    def shown(self, value: Value) -> Value:
+        """Return where a layer's output with its norm is to be seen in a run without rules."""
+        last = max((norm for norm, layer in self.merged.items() if layer == value.operation),
+                   default=value.operation)  # fmt: skip
+        return Value(last) if last != value.operation else value
+
+
+def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32) -> Plan:
+    """Give each operation that relevance passes its rule.
+
+    Parameters
+    ----------
+    trace : Trace
+        Of the network in float32.
+    composite : str or None
+        One of `atlas.relevance.rules.RULES`; None for a network that is only run forward, where
+        nothing can be refused and norms are merged all the same.
+    dtype : torch.dtype
+        In which the rules compute.
+
+    Raises
+    ------
+    RefusedError
+        Relevance would have to pass an operation that has no rule.
+    UserError
+        No composite has this name.
+    """
+    if composite is not None and composite not in RULES:
+        known = ", ".join(sorted(RULES))
+        raise UserError(f"no composite {composite!r}: relevance.composite is one of {known}")
+    head = head_of(trace)
+    norms = norms_of(trace)
+    merged = {number: found.layer for found in norms for number in found.operations}
+    rules = RULES[composite or "epsilon_epsilon"]
+    making = _Making(trace, rules, dtype, {one.layer: one for one in norms}, _weighted(trace))
+    steps: dict[int, Step] = {
+        **{number: Passed(0, 1, identity=True) for number in merged},
+        **{found.layer: making.step(trace.operations[found.layer]) for found in norms},
+    }
+    reached: set[Value] = set()
+    if composite is not None:
+        reached.add(head.logits)
+        for operation in reversed(trace.operations[: head.logits.operation + 1]):
+            made = (Value(operation.number, i) for i in range(len(operation.outputs)))
+            if reached.isdisjoint(made):
+                continue
+            if operation.number not in steps:
+                steps[operation.number] = making.step(operation)
+            receivers = _receivers(steps[operation.number])
+            reached |= {operation.inputs[i] for i in receivers}
+    return Plan(trace, composite, head, steps, merged, frozenset(reached))
+
+
+def _receivers(step: Step) -> Sequence[int]:
+    """Return which live inputs get relevance."""
+    if isinstance(step, (Passed, Proportional)):
+        return [step.to]
+    if isinstance(step, Moved):
+        return step.wanted
+    if isinstance(step, Divided):
+        return range(step.inputs)
+    if isinstance(step, Summed):
+        return [0, 1]
+    return [0]
+
+
+# Rules ------------------------------------------------------------------------------------
+
+
+def _weighted(trace: Trace) -> frozenset[Value]:
+    """Return the values that a convolution or linear layer has had a part in."""
+    behind: set[Value] = set()
+    for operation in trace.operations:
+        own = KINDS.get(operation.name) in ("convolution", "linear", "matrix")
+        if own or any(value in behind for value in operation.inputs):
+            behind |= {Value(operation.number, i) for i in range(len(operation.outputs))}
+    return frozenset(behind)
+
+
+@dataclass(frozen=True)
+class _Making:
+    """Makes the step of each operation."""
+
+    trace: Trace
+    rules: Rules
+    dtype: torch.dtype
+    norms: Mapping[int, Norm]
+    weighted: frozenset[Value]
+
+    def step(self, operation: Operation) -> Step:
+        """Return the rule of an operation that relevance passes."""
+        make: Mapping[str, Callable[[Operation], Step]] = {
+            "convolution": self._convolution,
+            "linear": self._linear,
+            "matrix": self._matrix,
+            "product": self._product,
+            "quotient": self._quotient,
+            "sum": self._sum,
+            "average": lambda one: Proportional(_first(one), len(one.inputs)),
+            "passing": self._passing,
+            "affine": self._affine,
+            "moving": self._moving,
+        }
+        kind = KINDS.get(operation.name)
+        if kind is None:
+            raise _refused(operation)
+        return make[kind](operation)
+
+    def _cast(self, one: Tensor | None) -> Tensor | None:
+        return None if one is None else one.detach().to(self.dtype)
+
+    def _convolution(self, operation: Operation) -> Step:
+        weight, bias, geometry = _convolution_of(operation)
+        if isinstance(weight, Value) or isinstance(bias, Value):
+            raise _refused(operation, "with weights that depend on the picture")
+        if len(operation.shapes[0]) != weight.ndim:
+            raise _refused(operation, "for single pictures without a batch")
+        norm = self.norms.get(operation.number)
+        if norm is not None:
+            weight, bias = with_norm(weight, bias, norm, geometry)
+        first = operation.inputs[0] not in self.weighted and self.rules.first
+        layer = Layer(
+            cast(Tensor, self._cast(weight)), self._cast(bias), geometry,
+            first or self.rules.convolution, operation.bounds[0].never_negative,
+        )  # fmt: skip
+        return Convolved(layer)
+
+    def _linear(self, operation: Operation) -> Step:
+        to = _first(operation)
+        if len(operation.inputs) != 1:
+            raise _refused(operation, "with weights that depend on the picture")
+        flat = self.rules.first and operation.inputs[to] not in self.weighted
+        norm = self.norms.get(operation.number)
+        if norm is None:
+            return Flat() if flat else Proportional(to, 1)
+        if operation.name == "addmm":
+            bias, weight = operation.argument(0, "input"), operation.argument(2, "mat2").T
+        else:
+            weight, bias = operation.argument(1, "weight"), operation.argument(2, "bias")
+        whole = weight.double() * norm.scale[:, None]
+        offset = norm.shift + (0 if bias is None else bias.double() * norm.scale)
+        w, b = cast(Tensor, self._cast(whole)), self._cast(offset)
+
+        def merged(x: Tensor) -> Tensor:
+            return F.linear(x, w, b)
+
+        return Flat(merged) if flat else Proportional(to, 1, merged)
+
+    def _matrix(self, operation: Operation) -> Step:
+        if len(operation.inputs) == 1:
+            if operation.inputs[0] not in self.weighted and self.rules.first:
+                raise _refused(operation, "where it reads the picture itself")
+            return Proportional(0, 1)
+        gates = [i for i, one in enumerate(operation.bounds) if one.within_one]
+        gated = len(operation.inputs) == 2 and len(gates) == 1
+        if gated and not _compares_places(self.trace, operation.inputs[gates[0]]):
+            return Proportional(1 - gates[0], 2)
+        raise _refused(operation, "where places of the picture weigh each other (attention)")
+
+    def _product(self, operation: Operation) -> Step:
+        count = len(operation.inputs)
+        if operation.numbers.count(True) == 1:  # the others are conditions
+            return Passed(_first(operation), count)
+        features = _features(operation)
+        return Divided(count) if features is None else Passed(features, count)
+
+    def _quotient(self, operation: Operation) -> Step:
+        numerator, divisor = operation.argument(0, "input"), operation.argument(1, "other")
+        if not isinstance(numerator, Value) or (operation.name == "rdiv"):
+            raise _refused(operation, "where only the divisor depends on the picture")
+        return Passed(0, 2 if isinstance(divisor, Value) else 1)
+
+    def _sum(self, operation: Operation) -> Step:
+        if len(operation.inputs) == 1:
+            return Passed(0, 1)
+        if any(isinstance(one, Value) for one in operation.arguments[1].values()):
+            raise _refused(operation, "with summands given by name")
+        alpha = operation.argument(2, "alpha", 1)
+        factors = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[operation.name]
+        never = all(
+            one.never_negative if factor >= 0 else one.high <= 0
+            for one, factor in zip(operation.bounds, factors, strict=True)
+        )
+        return Summed(factors, never)
+
+    def _passing(self, operation: Operation) -> Step:
+        numbers = [i for i, number in enumerate(operation.numbers) if number]
+        given = operation.arguments[0]
+        if numbers != [0] or (given and not isinstance(given[0], Value)):
+            raise _refused(operation, "with parameters that depend on the picture")
+        return Passed(0, len(operation.inputs))
+
+    def _affine(self, operation: Operation) -> Step:
+        if len(operation.inputs) != 1:
+            raise _refused(operation, "for several tensors that depend on the picture")
+        return Passed(0, 1)
+
+    def _moving(self, operation: Operation) -> Step:
+        wanted = tuple(
+            i
+            for i, (value, number) in enumerate(
+                zip(operation.inputs, operation.numbers, strict=True)
+            )
+            if number and value not in operation.inputs[:i]
+        )
+        if not wanted:
+            raise _refused(operation, "where it moves no numbers")
+        return Moved(wanted, len(operation.inputs))
+
+
+def _compares_places(trace: Trace, gate: Value) -> bool:
+    """Return whether a gate comes from comparing places of the picture with each other."""
+    above, seen = [gate], set()
+    while above:
+        value = above.pop()
+        if value.operation < 0 or value in seen:
+            continue
+        seen.add(value)
+        operation = trace.of(value)
+        kind = KINDS.get(operation.name)
+        if kind == "matrix" and len(operation.inputs) > 1:
+            return True
+        if kind not in ("convolution", "linear", "matrix"):
+            above += operation.inputs
+    return False
+
+
+def _first(operation: Operation) -> int:
+    """Return the first live input that is numbers."""
+    return operation.numbers.index(True)
+
+
+def _features(operation: Operation) -> int | None:
+    """Return which factor of a product is not a gate; None if they are of equal standing.
+
+    A gate lies between 0 and 1 by how it is made, or is one number for the whole map where the
+    other has a number for each place.
+    """
+    if len(operation.inputs) != 2 or operation.inputs[0] == operation.inputs[1]:
+        return None
+    one, other = operation.shapes
+    placed = operation.placed
+    bounded = [
+        [bounds.within_one for bounds in operation.bounds],
+        [
+            _fewer(one, other) or (placed[1] and not placed[0]),
+            _fewer(other, one) or (placed[0] and not placed[1]),
+        ],
+    ]
+    for gates in bounded:
+        if gates[0] != gates[1]:
+            return gates.index(False)
+        if all(gates):
+            return None
+    return None
+
+
+def _fewer(shape: Sequence[int], other: Sequence[int]) -> bool:
+    """Return whether a factor is repeated over places of the other."""
+    full = (*[1] * (len(other) - len(shape)), *shape)
+    return any(a == 1 and b > 1 for a, b in zip(full[1:], other[1:], strict=False))
+
+
+def _refused(operation: Operation, where: str = "") -> RefusedError:
+    place = f" in layer {operation.place!r}" if operation.place else ""
+    if operation.name in LEAVING and not where:
+        where = "inside a network: let it return its logits"
+    if operation.name in ATTENTION and not where:
+        where = "where places of the picture weigh each other (attention)"
+    return RefusedError(
+        f"the operation {operation.name!r}{place} has no rule of relevance{where and ' '}{where}: "
+        "choose another network, or measure without relevance: "
+        'prepass.modes = ["activation"]'
+    )
+
+
+def _convolution_of(operation: Operation) -> tuple[Any, Any, Geometry]:
+    """Return weight, bias and geometry of a convolution, by whatever function it is called."""
+    get = operation.argument
+    weight, bias = get(1, "weight"), get(2, "bias")
+    count = len(weight.shape) - 2 if isinstance(weight, Tensor) else 2
+    many: Callable[[Any], tuple[int, ...]] = _ntuple(count)  # type: ignore[no-untyped-call]
+    transposed = "transpose" in operation.name
+    if operation.name == "convolution":
+        stride, padding, dilation = get(3, "stride"), get(4, "padding"), get(5, "dilation")
+        transposed, out, groups = get(6, "transposed"), get(7, "output_padding"), get(8, "groups")
+    elif transposed:
+        stride, padding, out = (
+            get(3, "stride", 1),
+            get(4, "padding", 0),
+            get(5, "output_padding", 0),
+        )
+        groups, dilation = get(6, "groups", 1), get(7, "dilation", 1)
+    else:
+        stride, padding, dilation = get(3, "stride", 1), get(4, "padding", 0), get(5, "dilation", 1)
+        groups, out = get(6, "groups", 1), 0
+    around: tuple[int, ...] = ()
+    if isinstance(padding, str):
+        total = [0] * count
+        if padding == "same" and isinstance(weight, Tensor):
+            total = [(k - 1) * d for k, d in zip(weight.shape[2:], many(dilation), strict=True)]
+        padding = tuple(one // 2 for one in total)
+        if any(one % 2 for one in total):  # torch adds the odd zero at the end
+            around = tuple(x for one in reversed(total) for x in (one // 2, one - one // 2))
+            padding = (0,) * count
+    return weight, bias, Geometry(
+        many(stride), many(padding), many(dilation), transposed, many(out), groups, around
+    )  # fmt: skip

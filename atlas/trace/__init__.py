@@ -1,0 +1,1 @@
+"""What a network does with a picture: found out by running it once, whoever wrote it."""

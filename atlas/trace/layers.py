@@ -1,0 +1,100 @@
+"""Which modules of a network are the layers of an atlas."""
+
+import difflib
+import fnmatch
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from atlas.errors import UserError
+from atlas.trace.following import Value
+from atlas.trace.kinds import KINDS
+from atlas.trace.record import Trace
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The layers that patterns mean."""
+
+    names: tuple[str, ...]
+    """In the order of the forward pass."""
+    left_out: tuple[str, ...]
+    """Those that would be among them, but that no relevance comes to."""
+
+
+def choose(
+    trace: Trace, patterns: Sequence[str] = (), reached: Collection[Value] | None = None
+) -> Chosen:
+    """Return the layers that `patterns` mean.
+
+    Parameters
+    ----------
+    trace : Trace
+        Of the network.
+    patterns : sequence of str
+        Names (`features.28`) or globs (`features.*`); none means every convolution. A glob means
+        the convolutions that it matches, or what else it matches if there are none; a name
+        means just that layer.
+    reached : collection of Value, optional
+        To which relevance comes; unless given, it is not asked for.
+
+    Raises
+    ------
+    UserError
+        A name is unknown, a glob matches nothing, or a layer has no channels: it is not
+        called, is called more than once for a picture, or its output is neither
+        (B, C, H, W) nor (B, C). Or no relevance comes to it.
+    """
+    usable = [name for name, layer in trace.layers.items() if not layer.problem]
+    convolutions = [name for name in usable if _is_convolution(trace, name)]
+    silent = {
+        name for name in usable if reached is not None and trace.layers[name].value not in reached
+    }
+    if not patterns:
+        if not convolutions:
+            raise UserError("the network has no convolution that it uses once: set model.layers")
+        patterns = ("*",)
+    wanted: set[str] = set()
+    for pattern in patterns:
+        if pattern in trace.modules:
+            wanted.add(_named(trace, pattern, silent))
+        elif not any(sign in pattern for sign in "*?["):
+            close = difflib.get_close_matches(pattern, trace.modules, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"known: {_some(usable)}"
+            raise UserError(f"the network has no layer {pattern!r}; {hint}")
+        elif matches := fnmatch.filter(convolutions, pattern) or fnmatch.filter(usable, pattern):
+            wanted.update(matches)
+        else:
+            raise UserError(f"no layer matches {pattern!r}; known: {_some(usable)}")
+    names = tuple(name for name in usable if name in wanted - silent)
+    if not names:
+        raise UserError(
+            f"no relevance comes to any of {_some(sorted(wanted))}, which only scale others: "
+            'choose others in model.layers, or prepass.modes = ["activation"]'
+        )
+    return Chosen(names, tuple(name for name in usable if name in wanted & silent))
+
+
+def _named(trace: Trace, name: str, silent: Collection[str]) -> str:
+    """Return a layer that is asked for by its name."""
+    layer = trace.layers.get(name)
+    problem = (
+        "is not used when the network classifies a picture" if layer is None else layer.problem
+    )
+    if not problem and name in silent:
+        problem = "gets no relevance: it only scales others (a gate), or leads to no output"
+    if problem:
+        raise UserError(f"layer {name!r} {problem}: choose another in model.layers")
+    return name
+
+
+def _is_convolution(trace: Trace, name: str) -> bool:
+    """Return whether a module's output is that of a convolution that it carries out itself."""
+    value = trace.layers[name].value
+    assert value is not None
+    operation = trace.of(value)
+    return operation.place == name and KINDS.get(operation.name) == "convolution"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return a few of many names for a message."""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,346 @@
+"""A network described: what it does with a picture, found out by running it once.
+
+The description holds every operation on tensors that are made from the picture, in order, with
+what it reads, between which numbers its outputs lie, and, for the modules of the network, which
+output is theirs and where its units stand. It is made at the level of operations, so it does not
+matter whose blocks a network is built of.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from atlas.errors import UserError, one_line
+from atlas.trace.bounds import Bounds, BoundsMode
+from atlas.trace.following import (
+    PICTURE,
+    Arguments,
+    Call,
+    Following,
+    RefusedError,
+    Value,
+    mapped,
+    tensors,
+)
+from atlas.trace.sights import ReceptiveField, Tracker, field_of
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation on tensors that are made from the picture."""
+
+    number: int
+    name: str
+    """`conv2d`, `add`: the same whatever way it is called."""
+    place: str
+    """Name of the innermost module that carries it out; empty for the network itself."""
+    function: Callable[..., Any]
+    arguments: Arguments
+    """What it is called with; `Value`s in place of tensors that are made from the picture."""
+    inputs: tuple[Value, ...]
+    """Those values, in order."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Of the inputs."""
+    outputs: tuple[tuple[int, ...], ...]
+    """Their shapes."""
+    bounds: tuple[Bounds, ...]
+    """Between which numbers the inputs lie, whatever the picture."""
+    numbers: tuple[bool, ...]
+    """Which inputs are floating-point numbers, not indices or conditions."""
+    placed: tuple[bool, ...]
+    """Which inputs are known to have a value for each place, and not one for the whole picture."""
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """Return an argument by its place or its name."""
+        positional, named = self.arguments
+        if len(positional) > place:
+            return positional[place]
+        return named.get(name, default)
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.place}" if self.place else self.name
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module's output."""
+
+    value: Value | None
+    shape: tuple[int, ...]
+    field: ReceptiveField | None
+    problem: str = ""
+    """Why it has no maps of channels; empty if it has."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a network does with a picture."""
+
+    operations: tuple[Operation, ...]
+    layers: Mapping[str, Layer]
+    """By the modules' names, in the order in which they are done."""
+    modules: tuple[str, ...]
+    """Names of all modules of the network."""
+    output: Value
+    """What the network returns."""
+    decisions: tuple[bool, ...]
+    """What the network has asked of the picture (`if x.max() > 1`), and the answers."""
+    readers: Mapping[Value, tuple[int, ...]]
+    """Numbers of the operations that read a value."""
+
+    def of(self, value: Value) -> Operation:
+        """Return the operation whose output a value is."""
+        return self.operations[value.operation]
+
+
+def record(module: nn.Module, picture: Tensor) -> Trace:
+    """Run `module` on `picture` and describe what it does.
+
+    It is run on another picture as well: what it does must be the same.
+
+    Parameters
+    ----------
+    module : nn.Module
+        A classifier in eval mode.
+    picture : Tensor
+        (1, channels, height, width); its numbers do not matter.
+
+    Raises
+    ------
+    RefusedError
+        The network does something that cannot be followed.
+    UserError
+        It fails, with the layer in which it does.
+    """
+    trace = _recorded(module, picture)
+    _compare(trace, _recorded(module, picture.flip(-1) / -2))
+    return trace
+
+
+@torch.no_grad()
+def _recorded(module: nn.Module, picture: Tensor) -> Trace:
+    with _Recorder(picture) as recorder:
+        for name, part in module.named_modules():
+            recorder.watch(name, part)
+        output = recorder.run(module)
+    value = recorder.value(output) if isinstance(output, Tensor) else None
+    if value is None:
+        raise RefusedError(
+            "what the network returns is not made from the picture by functions of torch"
+        )
+    readers: dict[Value, tuple[int, ...]] = {}
+    for operation in recorder.operations:
+        for read in set(operation.inputs):
+            readers[read] = (*readers.get(read, ()), operation.number)
+    modules = tuple(name for name, _ in module.named_modules() if name)
+    decisions = tuple(recorder.decisions)
+    return Trace(
+        tuple(recorder.operations), recorder.layers, modules, value, decisions, readers
+    )  # fmt: skip
+
+
+def _compare(trace: Trace, other: Trace) -> None:
+    """Look whether a network does the same with another picture."""
+    pairs = itertools.zip_longest(trace.operations, other.operations)
+    for one, two in pairs:
+        if one is None or two is None or (one.name, one.inputs) != (two.name, two.inputs):
+            raise RefusedError(
+                f"the network computes otherwise on another picture: {two or 'nothing more'} "
+                f"instead of {one or 'nothing more'}; a network whose course depends on the "
+                "picture or on chance cannot be measured"
+            )
+        if not all(map(_same, _constants(one.arguments), _constants(two.arguments))):
+            raise RefusedError(
+                f"{one} reads numbers that change with the picture, or by chance, but are not "
+                "made from it by functions of torch that can be followed (another thread, a kind "
+                "of tensor of its own, random numbers)"
+            )
+    if trace.decisions != other.decisions:
+        raise RefusedError(
+            "the network decides by the values of a picture (if x.max() > ...) what it computes: "
+            "it cannot be measured"
+        )
+
+
+def _constants(structure: Any) -> list[Any]:
+    """Return the tensors and numbers in arguments, in order."""
+    if isinstance(structure, Mapping):
+        structure = tuple(structure.values())
+    if isinstance(structure, (tuple, list)) and not isinstance(structure, Value):
+        return [one for part in structure for one in _constants(part)]
+    return [structure] if isinstance(structure, (Tensor, int, float)) else []
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Return whether two constants are the same but for rounding."""
+    if not isinstance(one, Tensor) or not isinstance(two, Tensor):
+        return bool(one == two) or one != one  # noqa: PLR0124 (not a number is the same as itself)
+    if one is two:
+        return True
+    if one.shape != two.shape or one.dtype != two.dtype:
+        return False
+    if not one.is_floating_point() or not one.numel():
+        return torch.equal(one, two)
+    largest = float(one.abs().max())
+    return torch.allclose(one, two, rtol=0, atol=1e-5 * largest, equal_nan=True)
+
+
+class _Recorder(Following):
+    """Writes down what is done."""
+
+    def __init__(self, picture: Tensor) -> None:
+        super().__init__(picture)
+        self.operations: list[Operation] = []
+        self.layers: dict[str, Layer] = {}
+        self.decisions: list[bool] = []
+        self._tracker = Tracker(self.picture)
+        self._bounds = BoundsMode()
+        self._handles: list[Any] = []
+        self._places: list[str] = []
+
+    def __enter__(self) -> "_Recorder":
+        self._tracker.__enter__()  # type: ignore[no-untyped-call]
+        self._bounds.__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._bounds.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        self._tracker.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        for handle in self._handles:
+            handle.remove()
+
+    def watch(self, name: str, part: nn.Module) -> None:
+        """Look at what a module gives."""
+        begin = functools.partial(self._begun, name=name)
+        self._handles.append(part.register_forward_pre_hook(begin, prepend=False))
+        self._handles.append(part.register_forward_hook(functools.partial(self._done, name)))
+
+    def run(self, module: nn.Module) -> Any:
+        """Run the network; whatever it raises is told in one line."""
+        try:
+            return module(self.picture)
+        except UserError as error:
+            raise RefusedError(f"{self._where()}: {error}") from error
+        except Exception as error:  # whatever a user's own network raises
+            if self.refusal is not None:
+                raise RefusedError(f"{self._where()}: {self.refusal}") from error
+            raise UserError(
+                f"{self._where()} fails on a picture of {tuple(self.picture.shape[1:])}: "
+                f"{type(error).__name__}: {one_line(error)[:200]}"
+            ) from error
+
+    def _where(self) -> str:
+        inner = self._places[-1] if self._places else ""
+        return f"layer {inner!r} of the network" if inner else "the network"
+
+    def _begun(self, part: nn.Module, inputs: object, name: str) -> None:
+        self._places.append(name)
+
+    def _done(self, name: str, part: nn.Module, inputs: object, output: object) -> None:
+        while self._places.pop() != name:  # a failure inside that the network has caught
+            pass
+        if not name:
+            return
+        if name in self.layers:
+            problem = "is used more than once for a picture, so it has no one map"
+        elif not isinstance(output, Tensor) or output.ndim not in (2, 4):
+            problem = "has no maps: its output is neither (B, C, H, W) nor (B, C)"
+        elif (value := self.value(output)) is None:
+            problem = "does not depend on the picture"
+        elif value == PICTURE:
+            problem = "is the picture itself"
+        elif not self._tracker.is_map(output):
+            problem = "has no maps: rows and columns are not the last dimensions"
+        else:
+            sight = self._tracker.sight(output) or self._tracker.everything
+            height, width = self.picture.shape[-2:]
+            field = field_of(sight, output.shape, (height, width))
+            self.layers[name] = Layer(value, tuple(output.shape), field)
+            return
+        self.layers[name] = Layer(None, (), None, problem)
+
+    def compute(self, call: Call) -> Any:
+        """Write an operation down and carry it out."""
+        positional, named = call.arguments
+        if "dropout" in call.name and _left_on(call):
+            raise RefusedError(f"{call.name} is left on, so that chance decides: switch it off")
+        for one in tensors(call.arguments):
+            if self.value(one) is not None:
+                continue
+            if self._tracker.sight(one) is not None:
+                raise RefusedError(
+                    f"{call.name} reads a tensor that is made from the picture by something that "
+                    "cannot be followed (an operator of its own, NumPy)"
+                )
+            if one.numel() <= 65_536:
+                self._bounds.constant(one)
+        keep: Callable[[Tensor], Any] = lambda one: value if (value := self.value(one)) else one  # noqa: E731
+        template = mapped(keep, positional), mapped(keep, named)
+        bounds = tuple(self._bounds.of(one) for one in call.live)
+        result = call()
+        made = list(tensors(result))
+        if made:
+            self.operations.append(
+                Operation(
+                    call.number, call.name, self._places[-1] if self._places else "",
+                    call.function, template, tuple(call.inputs),
+                    tuple(tuple(one.shape) for one in call.live),
+                    tuple(tuple(one.shape) for one in made), bounds,
+                    tuple(one.is_floating_point() for one in call.live),
+                    tuple(self._is_placed(one) for one in call.live),
+                )
+            )  # fmt: skip
+        return result
+
+    def _is_placed(self, tensor: Tensor) -> bool:
+        sight = self._tracker.sight(tensor) or self._tracker.everything
+        return any(axis.count > 1 for axis in sight)
+
+    def made_constant(self, result: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """See `Following`; what is computed from weights has other last digits elsewhere."""
+        given = list(tensors((args, options)))
+        of_shape = any(self.value(one) is not None for one in given)
+        for one in tensors(result):
+            if of_shape:
+                self._tracker.forget(one)
+            if any(isinstance(x, nn.Parameter) or is_computed(x) for x in given):
+                one._concept_atlas_computed = True  # type: ignore[attr-defined]
+
+    def decided(self, call: Call, answer: bool) -> None:
+        """See `Following`."""
+        self.decisions.append(answer)
+
+    def rebound(self, tensor: Tensor, result: Tensor) -> None:
+        """See `Following`."""
+        if (sight := self._tracker.sight(result)) is not None:
+            self._tracker.learn(tensor, sight)
+        self._bounds.learn(tensor, self._bounds.of(result))
+
+
+def is_computed(constant: Tensor) -> bool:
+    """Return whether a constant was computed from weights while the network was run."""
+    return bool(getattr(constant, "_concept_atlas_computed", False))
+
+
+def _left_on(call: Call) -> bool:
+    """Return whether a dropout drops something."""
+    positional, named = call.arguments
+    chance = positional[1] if len(positional) > 1 else named.get("p", 0.5)
+    on = positional[2] if len(positional) > 2 else named.get("training", named.get("train", True))
+    return bool(on) and chance > 0
+
+
+__all__ = ["PICTURE", "Layer", "Operation", "Trace", "record"]

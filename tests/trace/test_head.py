@@ -1,0 +1,95 @@
+"""Where a network's logits are, and what it makes of them."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from atlas.trace.following import RefusedError
+from atlas.trace.head import head_of
+from atlas.trace.record import record
+from tests.relevance.looking import Network
+
+
+def head(function, outputs=5):
+    torch.manual_seed(0)
+    network = Network(
+        lambda net, x: function(net.last(x.mean((2, 3)))), last=nn.Linear(3, outputs)
+    ).eval()
+    trace = record(network, torch.randn(1, 3, 4, 4))
+    return head_of(trace), trace
+
+
+ENDS = {
+    "nothing": (lambda z: z, "logits"),
+    "softmax": (lambda z: z.softmax(1), "softmax"),
+    "F.softmax": (lambda z: F.softmax(z, dim=-1), "softmax"),
+    "log_softmax": (lambda z: F.log_softmax(z, dim=1), "softmax"),
+    "log of a softmax": (lambda z: torch.log(z.softmax(1)), "softmax"),
+    "log_softmax of a softmax": (lambda z: z.softmax(1).log_softmax(1), "softmax"),
+    "sigmoid": (torch.sigmoid, "sigmoid"),
+    "in place": (lambda z: z.sigmoid_(), "sigmoid"),
+    "F.logsigmoid": (F.logsigmoid, "sigmoid"),
+    "expit": (torch.special.expit, "sigmoid"),
+    "log of a sigmoid": (lambda z: z.sigmoid().log(), "sigmoid"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_logits_are_before_what_leaves_them(end):
+    function, kind = ENDS[end]
+    found, trace = head(function)
+    assert trace.of(found.logits).name == "linear"
+    assert (found.kind, found.outputs, found.classes) == (kind, 5, 5)
+
+
+@pytest.mark.parametrize(
+    "function", [torch.relu, lambda z: z * 2, lambda z: z.log(), lambda z: z.softmax(1) * 2]
+)
+def test_what_is_no_such_end_is_part_of_the_logits(function):
+    found, trace = head(function)
+    assert found.kind == "logits"
+    assert found.logits == trace.output
+
+
+def test_a_softmax_inside_is_none_at_the_end():
+    found, trace = head(lambda z: torch.cat([z.softmax(1), z], 1))
+    assert (found.kind, found.outputs) == ("logits", 10)
+    assert found.logits == trace.output
+
+
+def test_one_logit_is_two_classes():
+    for function, kind in ((lambda z: z, "logits"), (torch.sigmoid, "sigmoid")):
+        found, _ = head(function, outputs=1)
+        assert (found.kind, found.outputs, found.classes) == (kind, 1, 2)
+        z = torch.tensor([[-3.0], [0.5]])
+        logits = found.by_class(z)
+        torch.testing.assert_close(logits[:, 1] - logits[:, 0], z[:, 0])
+        torch.testing.assert_close(found.probabilities(logits)[:, 1], z[:, 0].sigmoid())
+        torch.testing.assert_close(found.probabilities(logits).sum(1), torch.ones(2))
+
+
+def test_probabilities_are_what_the_network_says():
+    z = torch.randn(4, 5)
+    for end, expected in (("nothing", z.softmax(1)), ("log_softmax", z.softmax(1)),
+                          ("sigmoid", z.sigmoid())):  # fmt: skip
+        found, _ = head(ENDS[end][0])
+        torch.testing.assert_close(found.by_class(z), z)
+        torch.testing.assert_close(found.probabilities(z), expected)
+        torch.testing.assert_close(found.probabilities(z[None]), expected[None])
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(3, 2, 3),
+        nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(2)),
+        nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(0)),
+        nn.Identity(),
+        nn.Softmax(dim=1),
+    ],
+)
+def test_what_gives_no_row_of_numbers_is_told(module):
+    """Also a network that hands the picture back."""
+    with pytest.raises(RefusedError, match=r"the network gives|is not made from the picture"):
+        head_of(record(module.eval(), torch.randn(1, 3, 6, 6)))
