@@ -75,14 +75,17 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Return "right", "wrong", "refused", or "failed"."""
-        if self.error:
-            return "failed"
-        if self.refused:
-            return "refused"
-        if self.logits is None or self.channels is None:
+        """Return "right", "wrong", "refused", "not compared", or "failed".
+
+        Where logits in float32 are not the network's, every run is refused by its check.
+        """
+        if self.error or self.logits is None:
+            return "refused" if self.refused else "failed"
+        if self.channels is None:
+            return "not compared"
+        if self.channels > CHANNELS:
             return "wrong"
-        return "right" if self.logits <= LOGITS and self.channels <= CHANNELS else "wrong"
+        return "right" if self.logits <= LOGITS else "refused"
 
 
 # --- the only part that knows the engine ------------------------------------------------------
@@ -226,13 +229,15 @@ def table(rows: Sequence[Row]) -> str:
         verdict = row.verdict
         if row.refused or row.error:
             verdict += f": {row.refused or row.error}"
-        elif row.channels is None:
+        elif verdict == "refused":
+            verdict += " by the check of its logits in float32"
+        elif verdict == "not compared":
             verdict += f": the independent computation refuses {row.oracle}"
         elif verdict == "wrong":
             verdict += f" at {row.worst}"
         lines.append(f"| {row.name} | {row.size} | {kinds} | {' | '.join(numbers)} | {verdict} |")
     counts = [f"{sum(r.verdict == v for r in rows)} {v}" for v in ("right", "refused", "wrong")]
-    counts.append(f"{sum(row.verdict == 'failed' for row in rows)} failed")
+    counts += [f"{sum(row.verdict == v for row in rows)} {v}" for v in ("not compared", "failed")]
     return "\n".join([*lines, "", f"{len(rows)} networks: {', '.join(counts)}."])
 
 

@@ -46,7 +46,7 @@ class Operation:
     inputs: tuple[Value, ...]
     """Those values, in order."""
     shapes: tuple[tuple[int, ...], ...]
-    """Of the inputs."""
+    """Of the inputs; 1 for a dimension along which one number was expanded."""
     outputs: tuple[tuple[int, ...], ...]
     """Their shapes."""
     bounds: tuple[Bounds, ...]
@@ -297,7 +297,7 @@ class _Recorder(Following):
                 Operation(
                     call.number, call.name, self._places[-1] if self._places else "",
                     call.function, template, tuple(call.inputs),
-                    tuple(tuple(one.shape) for one in call.live),
+                    tuple(_extents(one) for one in call.live),
                     tuple(tuple(one.shape) for one in made), bounds,
                     tuple(one.is_floating_point() for one in call.live),
                     tuple(self._is_placed(one) for one in call.live),
@@ -328,6 +328,12 @@ class _Recorder(Following):
         if (sight := self._tracker.sight(result)) is not None:
             self._tracker.learn(tensor, sight)
         self._bounds.learn(tensor, self._bounds.of(result))
+
+
+def _extents(tensor: Tensor) -> tuple[int, ...]:
+    """Return how many numbers there are along each dimension."""
+    pairs = zip(tensor.shape, tensor.stride(), strict=True)
+    return tuple(1 if step == 0 else length for length, step in pairs)
 
 
 def is_computed(constant: Tensor) -> bool:
