@@ -115,7 +115,14 @@ def fill(
             f"the network ({some})",
             sys.stderr,
         )
-    module.load_state_dict(chosen.state, strict=False)
+    _load(module, chosen.state, f"weights {path}")
+
+
+def _load(module: nn.Module, state: State, origin: str) -> None:
+    try:
+        module.load_state_dict(state, strict=False)
+    except (RuntimeError, NotImplementedError) as error:  # tensors without numbers, sparse ones
+        raise UserError(f"{origin} cannot be taken over: {one_line(error)[:200]}") from error
 
 
 def put(module: nn.Module, state: State, origin: str) -> None:
@@ -129,7 +136,7 @@ def put(module: nn.Module, state: State, origin: str) -> None:
     expected = module.state_dict()
     if problems := _problems(expected, state):
         raise UserError(f"{origin} does not fit the network: {_misfit(problems, expected, state)}")
-    module.load_state_dict(state, strict=False)
+    _load(module, state, origin)
 
 
 def _read(path: Path) -> Any:
