@@ -67,7 +67,7 @@ def follow(
 
     Parameters
     ----------
-    model : Model
+    model : Instrumented
         The network.
     images : Tensor
         (pictures, colours, height, width), preprocessed.
@@ -93,15 +93,16 @@ class Tape:
     keep: bool
     kept: dict[int, Any] = field(default_factory=dict)
     """What the steps of operations remember, by number."""
-    found: dict[Value, Tensor] = field(default_factory=dict)
-    """The network's own logits, and with `keep` the layers' outputs."""
+    found: Tensor | None = None
+    """The network's own logits, once it has come to them."""
     output: Tensor | None = None
     """What the network returned."""
 
     @property
     def logits(self) -> Tensor:
         """The network's own logits (pictures, outputs)."""
-        return self.found[self.model.plan.head.logits]
+        assert self.found is not None, "a course without logits is refused when it is recorded"
+        return self.found
 
     @torch.no_grad()
     def back(
@@ -206,10 +207,8 @@ class _Running(Following):
         for name, output in self._names.get(call.number, ()):
             made = list(tensors(result))[output]
             self._see(name, made.detach())  # a view: the network may give `made` other values
-            if tape.keep:
-                tape.found[Value(call.number, output)] = made.detach()
         if call.number == plan.head.logits.operation:
-            tape.found[plan.head.logits] = list(tensors(result))[plan.head.logits.output].detach()
+            tape.found = list(tensors(result))[plan.head.logits.output].detach()
         return result
 
 

@@ -347,6 +347,3 @@ def _left_on(call: Call) -> bool:
     chance = positional[1] if len(positional) > 1 else named.get("p", 0.5)
     on = positional[2] if len(positional) > 2 else named.get("training", named.get("train", True))
     return bool(on) and chance > 0
-
-
-__all__ = ["PICTURE", "Layer", "Operation", "Trace", "record"]
