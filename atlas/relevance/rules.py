@@ -201,8 +201,9 @@ class Moved:
 
 
 def _nudged(x: Tensor) -> Tensor:
-    """Return other numbers close by."""
-    return x * 1.001 + 0.001 * x.abs().mean()
+    """Return other numbers close by, far enough not to be rounded to the same ones."""
+    step = max(0.001, 8 * torch.finfo(x.dtype).eps)
+    return x * (1 + step) + step * x.abs().mean()
 
 
 # In proportion ----------------------------------------------------------------------------
