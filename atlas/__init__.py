@@ -1,7 +1,7 @@
 """Concept Atlas: a browsable, citable catalogue of what the channels of a CNN mean."""
 
-from atlas.api import Atlas, open  # noqa: A004 (atlas.open)
-from atlas.contents import Channel, Reference, Sense
+from atlas.api.atlas import Atlas, open  # noqa: A004 (atlas.open)
+from atlas.api.contents import Channel, Reference, Sense
 from atlas.errors import UserError
 from atlas.lookup import Hit
 

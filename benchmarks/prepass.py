@@ -29,11 +29,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from atlas import memory, pipeline
+from atlas import pipeline
+from atlas.cli import memory
 from atlas.data import open_source
 from atlas.demo.world import draw
 from atlas.prepass import checkpoint
-from atlas.prepass import run as prepass
+from atlas.prepass.measuring import Checkpoints, measure_channels
 from atlas.prepass.tally import Tally
 from atlas.prepass.topk import EMPTY, TopK
 from atlas.recipe import Recipe, parse
@@ -97,8 +98,8 @@ class Pass:
     def __call__(self, folder: Path, begun: Path | None = None) -> Tally:
         """Run it on a folder, from a checkpoint if there is one."""
         network, asked = self.opened.network, self.opened.recipe
-        checkpoints = None if begun is None else prepass.Checkpoints(begun, BEGUN)
-        return prepass.run(
+        checkpoints = None if begun is None else Checkpoints(begun, BEGUN)
+        return measure_channels(
             open_source(replace(asked.data, source=f"folder:{folder}")),
             range(network.outputs), network.outputs, self.opened.engine, network.preprocessing,
             asked.activation, asked.relevance, asked.prepass, network.device, checkpoints,

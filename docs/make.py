@@ -51,7 +51,7 @@ def python() -> str:
     """Return the reference of the Python API."""
     package = griffe.load("atlas", docstring_parser="numpy", search_paths=[str(DOCS.parent)])
     parts = [MADE, "# Python"]
-    module = package["api"]
+    module = package["api.atlas"]
     parts += list(_docstring(module))
     exports = [str(name) for name in package.exports]
     for name in sorted(exports, key=lambda name: (name != "open", name != "Atlas", name)):

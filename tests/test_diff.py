@@ -14,7 +14,7 @@ import atlas
 from atlas.diff import compare
 from atlas.diff.matching import by_patches, mean_vectors
 from atlas.diff.overlap import rank_biased_overlap
-from atlas.store import Store
+from atlas.store import Store, indexfile
 
 rankings = st.lists(st.integers(0, 12), max_size=10, unique=True)
 persistences = st.floats(0.05, 0.95)
@@ -97,7 +97,7 @@ def permuted(named, tmp_path_factory) -> tuple[Path, dict[str, str]]:
 
     from atlas.patches import vectors
 
-    index = vectors.load(named / "patches.faiss")
+    index = indexfile.load(named / "patches.faiss")
     other = faiss.IndexFlatIP(index.d)
     other.add(index.reconstruct_n(0, index.ntotal)[rows])
     vectors.save(other, path / "patches.faiss")
@@ -167,10 +167,9 @@ class _Part:
 
 
 def test_mean_vectors_are_means_of_unit_length(named):
-    from atlas.patches import vectors
 
     a = atlas.open(named)
-    index = vectors.load(named / "patches.faiss")
+    index = indexfile.load(named / "patches.faiss")
     every = index.reconstruct_n(0, index.ntotal)
     found = mean_vectors(a, index)
     for channel in list(a)[::23]:

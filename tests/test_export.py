@@ -14,9 +14,9 @@ import yaml
 from PIL import Image
 
 import atlas
-from atlas.cite import bibtex, of_atlas
 from atlas.export.columns import NOTES
 from atlas.formats import crp_folder
+from atlas.publishing.cite import bibtex, of_atlas
 from atlas.recipe import Relevance
 from atlas.store import COLUMNS, Store
 

@@ -81,7 +81,7 @@ def verify(atlas_dir: Path) -> None:
     Ends with exit status 1 when a check fails.
     """
     from atlas.store import open_store  # noqa: PLC0415
-    from atlas.verify import check  # noqa: PLC0415
+    from atlas.store.verify import check  # noqa: PLC0415
 
     failures = 0
     for result in check(open_store(atlas_dir)):

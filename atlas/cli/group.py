@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import atlas
-from atlas import memory
+from atlas.cli import memory
 from atlas.errors import UserError, one_line
 from atlas.plain import plain
 

@@ -10,8 +10,8 @@ import click
 from atlas.cli.group import atlas_argument, main, trust_option
 
 if TYPE_CHECKING:
-    from atlas.api import Atlas
-    from atlas.contents import Channel
+    from atlas.api.atlas import Atlas
+    from atlas.api.contents import Channel
     from atlas.lookup import Hit
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -110,7 +110,7 @@ def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> No
     a = atlas.open(atlas_dir)
     channel = a[address]
     if sheet is not None:
-        from atlas.sheet import save  # noqa: PLC0415
+        from atlas.publishing.sheet import save  # noqa: PLC0415
 
         save(channel, a.modes, sheet)
     if as_json:

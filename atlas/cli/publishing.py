@@ -29,7 +29,7 @@ def site(atlas_dir: Path, images_from: Path | None, overrides: tuple[str, ...]) 
     settings = recorded(store.manifest(), overrides).site
     with alone(store):
         if images_from is not None:
-            from atlas.patches.filling import fill  # noqa: PLC0415
+            from atlas.indexing.filling import fill  # noqa: PLC0415
 
             fill(store, images_from)
         pages.render(store, settings)
@@ -43,7 +43,7 @@ def site(atlas_dir: Path, images_from: Path | None, overrides: tuple[str, ...]) 
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 def serve(atlas_dir: Path, port: int) -> None:
     """Serve the site of ATLAS on this machine until Ctrl-C."""
-    from atlas.serve import serve as run  # noqa: PLC0415
+    from atlas.publishing.serve import serve as run  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
 
     run(open_store(atlas_dir), port)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from atlas.contents import Channel, Contents
+from atlas.api.contents import Channel, Contents
 from atlas.diff.matching import By, Pairs, by_address, by_patches, comparable, mean_vectors
 from atlas.diff.overlap import rank_biased_overlap
 from atlas.errors import UserError

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.errors import UserError
 
 By = Literal["address", "patches"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.diff.compare import Comparison
 from atlas.plain import plain
 from atlas.resources import shipped

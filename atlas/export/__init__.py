@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.errors import UserError
 from atlas.export import csv, hf
 from atlas.formats import crp_folder, milan_folder

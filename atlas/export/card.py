@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from atlas import cite
-from atlas.cite import Citation
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.export.columns import NOTES
 from atlas.plain import plain
+from atlas.publishing import cite
+from atlas.publishing.cite import Citation
 from atlas.recipe import Recipe
 
 _SHOWN = {

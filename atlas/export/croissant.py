@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from atlas.cite import Citation, bibtex
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.export.columns import NOTES
+from atlas.publishing.cite import Citation, bibtex
 from atlas.store import files
 
 CONTEXT: dict[str, Any] = {

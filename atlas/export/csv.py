@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from atlas.contents import SCORES, STATISTICS, Contents
+from atlas.api.contents import SCORES, STATISTICS, Contents
 from atlas.plain import cell
 from atlas.store import files
 

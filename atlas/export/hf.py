@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from atlas import cite
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.errors import UserError
 from atlas.export import card, croissant
+from atlas.publishing import cite
 from atlas.store import files
 from atlas.store.pictures import load_picture
 

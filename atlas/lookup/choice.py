@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from atlas import classes
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.errors import UserError
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from atlas.contents import Channel, Reference
+from atlas.api.contents import Channel, Reference
 
 Kind = Literal["address", "name", "words", "near", "meaning", "picture"]
 """In the order of ranking: what was asked for is the channel's address; its name or that of

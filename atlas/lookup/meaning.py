@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.errors import UserError, one_line
 from atlas.lookup.choice import Choice
 from atlas.lookup.hit import Hit

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.data.images import BadImage, decode
 from atlas.errors import UserError
 from atlas.lookup.choice import Choice

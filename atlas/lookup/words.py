@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atlas import addresses
-from atlas.contents import Contents
+from atlas.api.contents import Contents
 from atlas.errors import UserError
 from atlas.lookup.choice import Choice
 from atlas.lookup.hit import FIELDS, Field, Hit, Kind

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from atlas.naming import senses
 from atlas.patches import vectors
-from atlas.patches.responses import Responses
 from atlas.patches.views import References
+from atlas.probe.probe import Responses
 from atlas.recipe import Naming
 from atlas.store import Store
 

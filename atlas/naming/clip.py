@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from atlas.errors import UserError
-from atlas.patches.responses import Responses
+from atlas.probe.probe import Responses
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
 from atlas.store.pictures import open_picture

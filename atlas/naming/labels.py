@@ -4,8 +4,8 @@ import hashlib
 
 from tqdm import tqdm
 
-from atlas import labelling
-from atlas.patches.responses import Responses
+from atlas.probe import formulas
+from atlas.probe.probe import Responses
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
 
@@ -29,20 +29,20 @@ def run(store: Store, responses: Responses, source: str) -> int:
         What the data are called in the records.
     """
     table = store.table("channels").select(["layer", "channel"]).to_pydict()
-    known = labelling.of_pictures(store, responses.images)
+    known = formulas.of_pictures(store, responses.images)
     digest = hashlib.sha256(responses.images.tobytes() + responses.values.tobytes()).hexdigest()
-    ranked = labelling.ranks(responses.values)
-    single = labelling.aucs(ranked, known.shown)
+    ranked = formulas.ranks(responses.values)
+    single = formulas.aucs(ranked, known.shown)
     records = []
     addresses = list(zip(table["layer"], table["channel"], strict=True))
     for column, (layer, channel) in enumerate(tqdm(addresses, desc="labels", unit=" channels")):
-        formula = labelling.best_formula(known, ranked[:, column], single[:, column])
+        formula = formulas.best_formula(known, ranked[:, column], single[:, column])
         records.append(_record(layer, channel, source, digest, formula))
     return names.append_new(store, records)
 
 
 def _record(
-    layer: str, channel: int, source: str, digest: str, formula: labelling.Formula | None
+    layer: str, channel: int, source: str, digest: str, formula: formulas.Formula | None
 ) -> NameRecord:
     if formula is None:
         return NameRecord(layer, channel, "labels", source, "no clear concept", references=digest)

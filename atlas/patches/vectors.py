@@ -9,9 +9,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from atlas.errors import UserError, one_line
-from atlas.patches import indexfile
-from atlas.store import INDEX, Store, bounds, files
+from atlas.store import INDEX, Store, bounds, files, indexfile
 
 Vectors = npt.NDArray[np.float32]
 
@@ -149,34 +147,15 @@ def save(index: Any, path: Path) -> None:
         faiss.write_index(index, str(temporary))
 
 
-def load(path: Path) -> Any:
-    """Read an index that `save` wrote.
-
-    Raises
-    ------
-    UserError
-        It is missing, damaged, or of another kind than those that this package writes.
-    """
-    try:
-        if path.stat().st_size:
-            indexfile.check(np.memmap(path, np.uint8, "r"))
-        return faiss.read_index(str(path))
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        raise UserError(
-            f"{path} is missing or damaged ({one_line(error)[:100]}): delete it and run `atlas "
-            "build` again"
-        ) from error
-
-
 def load_of(store: Store) -> Any:
     """Read the index of an atlas, which has a row for each reference.
 
     Raises
     ------
     UserError
-        As of `load`, or it does not fit the atlas.
+        As of `indexfile.load`, or it does not fit the atlas.
     """
-    index = load(store.root / INDEX)
+    index = indexfile.load(store.root / INDEX)
     rows, dimension = store.rows("references"), store.manifest()["index"]["dimension"]
     if (index.ntotal, index.d) != (rows, dimension):
         raise bounds.damaged(

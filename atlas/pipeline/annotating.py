@@ -5,15 +5,14 @@ from pathlib import Path
 
 from atlas import addresses, vlm
 from atlas.errors import UserError
-from atlas.naming import clip, labels
-from atlas.naming import run as naming
-from atlas.patches.responses import Gauge, respond
+from atlas.naming import asking, clip, labels
 from atlas.pipeline.inputs import Inputs
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import NETWORK, OWN, Border
+from atlas.probe.probe import Gauge, respond
 from atlas.recipe import Naming, Recipe
-from atlas.scoring import run as scoring
-from atlas.scoring.run import Shown
+from atlas.scoring import testing
+from atlas.scoring.testing import Shown
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
 
@@ -61,7 +60,7 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
             if settings.contrast:
                 gauge = _gauge(Inputs(recipe, border=border))
                 responses = respond(store, gauge, settings.pictures, recipe.seed)
-            naming.run(store, _load(settings), settings, responses)
+            asking.name_channels(store, _load(settings), settings, responses)
         return _written(store, recipe)
 
 
@@ -88,7 +87,7 @@ def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
         gauge = _gauge(Inputs(recipe, border=border))
         model = _load(naming_)
         shown = Shown(naming_.view, naming_.side)
-        asked = scoring.run(store, model, gauge, settings, shown)
+        asked = testing.score_names(store, model, gauge, settings, shown)
         _record_checksums(store)
         return asked
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from atlas import vlm
 from atlas.explain.background import Background
+from atlas.explain.explaining import Explainer, Outcome, image_files
 from atlas.explain.gathering import Subject
-from atlas.explain.run import Explainer, Outcome, image_files
 from atlas.pipeline.inputs import Inputs, check_weights
 from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Recipe

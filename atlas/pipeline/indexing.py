@@ -12,13 +12,13 @@ from tqdm import tqdm
 import atlas
 from atlas.data import holds, output_names
 from atlas.errors import UserError
-from atlas.patches import pictures
-from atlas.patches.indexing import index_patches, localise_patches
+from atlas.indexing import pictures
+from atlas.indexing.build import index_patches, localise_patches
 from atlas.pipeline.checking import checked
 from atlas.pipeline.inputs import Inputs, fingerprint
 from atlas.pipeline.stages import alone, done, stage
 from atlas.prepass import checkpoint, imported, processes, tables
-from atlas.prepass import run as prepass
+from atlas.prepass.measuring import Checkpoints, measure_channels
 from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
 from atlas.store import NAMES, SCORES, Store
@@ -107,7 +107,7 @@ def _set_aside(store: Store, old: str) -> None:
 def _measured(store: Store, inputs: Inputs) -> Tally:
     """Run the pre-pass, this process's part of it if there are several."""
     recipe, network = inputs.recipe, inputs.network
-    return prepass.run(
+    return measure_channels(
         inputs.source,
         inputs.labels.outputs,
         network.outputs,
@@ -117,7 +117,7 @@ def _measured(store: Store, inputs: Inputs) -> Tally:
         recipe.relevance,
         recipe.prepass,
         network.device,
-        prepass.Checkpoints(store.root / checkpoint.NAME, inputs.atlas_id()),
+        Checkpoints(store.root / checkpoint.NAME, inputs.atlas_id()),
         inputs.team,
         recipe.data.most_skipped,
     )

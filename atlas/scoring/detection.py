@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from atlas.patches.responses import Responses
+from atlas.probe.probe import Responses
 
 HARD = 0.25
 """Share of the lower patches that are hard negatives."""

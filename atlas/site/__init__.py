@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from atlas import cite
+from atlas.publishing import cite
 from atlas.recipe import Site, recorded
 from atlas.resources import shipped
 from atlas.site import builder, text

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from atlas import cite
-from atlas.contents import Contents
+from atlas.api.contents import Contents
+from atlas.publishing import cite
 from atlas.site import deposit, text
 from atlas.site.entries import Channel
 from atlas.store import Store

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-from atlas.cite import Citation
+from atlas.publishing.cite import Citation
 
 CFF = "CITATION.cff"
 ZENODO = ".zenodo.json"

@@ -8,7 +8,7 @@ import transformers as tf
 
 from atlas.errors import UserError
 from atlas.naming import clip
-from atlas.patches.responses import Responses
+from atlas.probe.probe import Responses
 from atlas.store import names, open_store
 
 

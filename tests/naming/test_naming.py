@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 
 from atlas import prompts, vlm
-from atlas.naming import run
+from atlas.naming import asking
 from atlas.naming.chosen import Choice
 from atlas.patches import vectors
-from atlas.patches.responses import Responses
 from atlas.patches.views import References
+from atlas.probe.probe import Responses
 from atlas.recipe import Naming
-from atlas.store import INDEX, Store, names, open_store
+from atlas.store import INDEX, Store, indexfile, names, open_store
 from atlas.store.names import NameRecord
 from atlas.vlm import Loading, Request
 
@@ -101,7 +101,7 @@ def test_contrast_is_similar_and_does_not_drive_the_channel(atlas_copy):
     responses = responses_at_random(atlas_copy)
     references = References(atlas_copy)
     choice = Choice(atlas_copy, references, settings, responses)
-    index = vectors.load(atlas_copy.root / INDEX)
+    index = indexfile.load(atlas_copy.root / INDEX)
     every = vectors.of_rows(index, np.arange(len(references.image)))
     half = np.median(responses.values, axis=0)
     several = 0
@@ -128,23 +128,23 @@ def test_a_family_names_every_channel_of_an_atlas(family, atlas_copy):
     model = vlm.load(Loading(family, max_tokens=6))
     channels = atlas_copy.table("channels").num_rows
     responses = responses_at_random(atlas_copy)
-    asked = run.run(atlas_copy, model, SETTINGS, responses)
+    asked = asking.name_channels(atlas_copy, model, SETTINGS, responses)
     records = names.read(atlas_copy)
     assert asked == len(records)
     assert any(record.details["contrast"] for record in records)
     whole = [record for record in records if record.sense is None]
     assert len({(r.layer, r.channel) for r in whole}) == len(whole) <= channels
     assert all(r.raw is not None and r.prompt and len(r.images) <= 3 for r in records)
-    assert run.run(atlas_copy, model, SETTINGS, responses) == 0  # once, and for good
+    assert asking.name_channels(atlas_copy, model, SETTINGS, responses) == 0  # once, and for good
     counts = names.write_columns(atlas_copy, "vlm")
     assert sum(counts.values()) == channels
 
 
 def test_a_changed_prompt_makes_new_records_and_keeps_the_old(llava_folder, atlas_copy):
     model = vlm.load(Loading(llava_folder, max_tokens=4))
-    first = run.run(atlas_copy, model, SETTINGS)
+    first = asking.name_channels(atlas_copy, model, SETTINGS)
     sheets = Naming(**{**vars(SETTINGS), "layout": "sheet"})
-    second = run.run(atlas_copy, model, sheets)
+    second = asking.name_channels(atlas_copy, model, sheets)
     assert second == first
     assert len(names.read(atlas_copy)) == first + second
 
@@ -180,7 +180,7 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_unusable_answers_are_recorded_and_nothing_is_invented(kind, atlas_copy):
-    asked = run.run(atlas_copy, Scripted([BAD[kind]]), SETTINGS)
+    asked = asking.name_channels(atlas_copy, Scripted([BAD[kind]]), SETTINGS)
     records = names.read(atlas_copy)
     assert len(records) == asked > 0
     for record in records:
@@ -193,7 +193,7 @@ def test_unusable_answers_are_recorded_and_nothing_is_invented(kind, atlas_copy)
 
 
 def test_answers_that_lacked_room_are_told(atlas_copy, caplog):
-    run.run(atlas_copy, Scripted(['{"name": "red str', "<think>Red or"]), SETTINGS)
+    asking.name_channels(atlas_copy, Scripted(['{"name": "red str', "<think>Red or"]), SETTINGS)
     problems = {record.details["problem"] for record in names.read(atlas_copy)}
     assert problems == {"cut off before its end", "cut off while thinking"}
     assert "answers were cut off at naming.max_tokens = 6" in caplog.text
@@ -202,14 +202,14 @@ def test_answers_that_lacked_room_are_told(atlas_copy, caplog):
 def test_an_example_of_the_question_is_no_name(atlas_copy):
     settings = Naming(**{**vars(SETTINGS), "prompt": "patches"})
     example = prompts.naming("patches", "dimmed", "separate", 3, 1).text.splitlines()[-2]
-    run.run(atlas_copy, Scripted([example]), settings)
+    asking.name_channels(atlas_copy, Scripted([example]), settings)
     problems = {record.details["problem"] for record in names.read(atlas_copy)}
     assert problems == {"it repeats the question"}
 
 
 def test_a_model_that_raises_is_recorded_and_the_run_goes_on(atlas_copy):
     answers = ['{"name": "red", "confidence": 1}'] * 4 + [RuntimeError()]
-    run.run(atlas_copy, Scripted(answers), SETTINGS)
+    asking.name_channels(atlas_copy, Scripted(answers), SETTINGS)
     statuses = {record.status for record in names.read(atlas_copy)}
     assert "named" in statuses
     failed = [r for r in names.read(atlas_copy) if r.status == "unnamed"]
@@ -221,7 +221,7 @@ def test_a_model_that_raises_is_recorded_and_the_run_goes_on(atlas_copy):
 )
 def test_hostile_names_stay_text(name, atlas_copy):
     raw = json.dumps({"name": name, "description": name, "confidence": "90 %"})
-    run.run(atlas_copy, Scripted([raw]), SETTINGS)
+    asking.name_channels(atlas_copy, Scripted([raw]), SETTINGS)
     record = names.read(atlas_copy)[0]
     assert record.name == name.replace("\u202e", "")
     assert record.confidence == 0.9

@@ -15,7 +15,7 @@ from torch import nn
 from atlas.data import Record
 from atlas.model import networks
 from atlas.model.preprocessing import Preprocessing
-from atlas.prepass import run as prepass
+from atlas.prepass.measuring import measure_channels
 from atlas.prepass.topk import EMPTY
 from atlas.recipe import Activation, Prepass, Relevance
 from atlas.recipe import Model as ModelTable
@@ -134,7 +134,7 @@ def test_references_scores_and_peaks_are_those_of_zennit_crp(name, aggregate, no
     targets = [number % classes for number in range(len(images))]
     expected = oracle(module, layers, inputs, targets, aggregate, normalize, tmp_path)
 
-    tally = prepass.run(
+    tally = measure_channels(
         Given(images, targets),
         range(classes),
         classes,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from atlas.patches.responses import Responses
+from atlas.probe.probe import Responses
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.detection import trial

@@ -14,6 +14,7 @@ from pathlib import Path
 import faiss, numpy as np
 from atlas.errors import UserError
 from atlas.patches import vectors
+from atlas.store import indexfile
 
 random = np.random.default_rng(0)
 kind, dimension = sys.argv[1], int(sys.argv[2])
@@ -25,12 +26,12 @@ index.train(data)
 index.add(data)
 whole = bytes(faiss.serialize_index(index))
 path.write_bytes(whole)
-assert vectors.load(path).ntotal == 700
+assert indexfile.load(path).ntotal == 700
 
 def attempt(content):
     path.write_bytes(content)
     try:
-        found = vectors.load(path)
+        found = indexfile.load(path)
     except UserError:
         return 1
     found.search(np.ones((1, found.d), np.float32), 5)

@@ -216,7 +216,7 @@ def test_templates_pages_and_ledgers_of_others_are_not_used(place, atlas_command
 
 
 def test_a_site_serves_nothing_from_outside(place, tmp_path):
-    from atlas.serve import Handler
+    from atlas.publishing.serve import Handler
 
     site = place.atlas / "site"
     site.mkdir()

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from atlas import labelling, prompts
+from atlas import prompts
 from atlas.patches import vectors
-from atlas.patches.responses import Gauge, Responses, locate, respond
 from atlas.patches.views import References, View, view
+from atlas.probe import formulas
+from atlas.probe.probe import Gauge, Responses, locate, respond
 from atlas.recipe import Scoring
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
@@ -46,7 +47,7 @@ class _Case:
     key: str
 
 
-def run(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: Shown) -> int:
+def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: Shown) -> int:
     """Test every name that this model has not tested on the same patches.
 
     Parameters
@@ -222,11 +223,11 @@ def _clarities(store: Store, references: References, index: Any, seed: int) -> l
 
 def _label_aucs(store: Store, responses: Responses) -> list[float | None]:
     """Return for each channel the AUC of the combination of labels that it tells best."""
-    known = labelling.of_pictures(store, responses.images)
-    ranked = labelling.ranks(responses.values)
-    single = labelling.aucs(ranked, known.shown)
+    known = formulas.of_pictures(store, responses.images)
+    ranked = formulas.ranks(responses.values)
+    single = formulas.aucs(ranked, known.shown)
     found = [
-        labelling.best_formula(known, ranked[:, column], single[:, column])
+        formulas.best_formula(known, ranked[:, column], single[:, column])
         for column in range(ranked.shape[1])
     ]
     return [None if formula is None else formula.auc for formula in found]

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import mannwhitneyu, rankdata
 from sklearn.metrics import roc_auc_score
 
-from atlas import labelling
+from atlas.probe import formulas
 
 CLASSES = [f"{c} {s}" for c in ("red", "blue", "green") for s in ("star", "disc", "cross")]
 
@@ -15,10 +15,10 @@ def pictures(count=900):
 def test_ranks_and_aucs_are_those_of_scipy_and_scikit_learn():
     random = np.random.default_rng(0)
     values = np.round(random.normal(size=(200, 3)), 1)  # with ties
-    ranked = labelling.ranks(values)
+    ranked = formulas.ranks(values)
     assert np.allclose(ranked, np.stack([rankdata(column) for column in values.T], axis=1))
     shown = random.random((4, 200)) < 0.3
-    found = labelling.aucs(ranked, shown)
+    found = formulas.aucs(ranked, shown)
     for label in range(4):
         for channel in range(3):
             expected = roc_auc_score(shown[label], values[:, channel])
@@ -30,19 +30,19 @@ def test_the_p_value_is_that_of_scipy():
     values = np.round(random.normal(size=300), 1)
     shown = random.random(300) < 0.2
     values[shown] += 0.4
-    ranked = labelling.ranks(values[:, None])
-    auc = labelling.aucs(ranked, shown[None])[0, 0]
+    ranked = formulas.ranks(values[:, None])
+    auc = formulas.aucs(ranked, shown[None])[0, 0]
     expected = mannwhitneyu(
         values[shown], values[~shown], alternative="greater",
         method="asymptotic", use_continuity=False,
     )  # fmt: skip
-    assert labelling.p_value(auc, int(shown.sum()), ranked[:, 0]) == pytest.approx(
+    assert formulas.p_value(auc, int(shown.sum()), ranked[:, 0]) == pytest.approx(
         expected.pvalue, rel=1e-6
     )
 
 
 def test_labels_are_classes_and_the_words_they_share():
-    known = labelling.labels(CLASSES, pictures().tolist())
+    known = formulas.labels(CLASSES, pictures().tolist())
     assert set(known.names) == {*CLASSES, "red", "blue", "green", "star", "disc", "cross"}
     red = known.shown[known.names.index("red")]
     assert (red == (pictures() < 3)).all()
@@ -50,10 +50,10 @@ def test_labels_are_classes_and_the_words_they_share():
 
 def told(truth, noise=0.1):
     random = np.random.default_rng(2)
-    known = labelling.labels(CLASSES, pictures().tolist())
+    known = formulas.labels(CLASSES, pictures().tolist())
     values = truth + noise * random.normal(size=len(truth))
-    ranked = labelling.ranks(values[:, None])
-    return labelling.best_formula(known, ranked[:, 0], labelling.aucs(ranked, known.shown)[:, 0])
+    ranked = formulas.ranks(values[:, None])
+    return formulas.best_formula(known, ranked[:, 0], formulas.aucs(ranked, known.shown)[:, 0])
 
 
 def test_a_channel_for_one_word_a_class_and_combinations():

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import atlas
-import atlas.api
-import atlas.contents
+import atlas.api.atlas
+import atlas.api.contents
 from atlas.store import Store
 
 
@@ -26,7 +26,7 @@ def test_the_examples_run(named, tmp_path, monkeypatch):
     (tmp_path / "build" / "out" / "demo").symlink_to(named)
     monkeypatch.chdir(tmp_path)
     ran = 0
-    for module in (atlas.api, atlas.contents):
+    for module in (atlas.api.atlas, atlas.api.contents):
         result = doctest.testmod(module, extraglobs={"atlas": atlas})
         assert result.failed == 0
         ran += result.attempted

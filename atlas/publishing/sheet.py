@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from atlas.contents import Channel
+from atlas.api.contents import Channel
 from atlas.errors import UserError
 from atlas.store import Mode, files
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from atlas.patches.indexing import ENCODE_BATCH, index_patches, localise_patches
+from atlas.indexing.build import ENCODE_BATCH, index_patches, localise_patches
 from atlas.pipeline.inputs import Inputs
 from atlas.recipe import load
 from atlas.store import open_store

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
-from atlas.cite import of_channel, of_explanation
-from atlas.contents import Channel, Contents
+from atlas.api.contents import Channel, Contents
 from atlas.errors import UserError
 from atlas.plain import plain
+from atlas.publishing.cite import of_channel, of_explanation
 from atlas.store import Mode, files
 from atlas.store import evidence as evidences
 from atlas.store.pictures import load_picture

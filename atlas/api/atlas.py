@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from atlas import cite, classes
-from atlas.cite import Format
-from atlas.contents import Contents
+from atlas import classes
+from atlas.api.contents import Contents
 from atlas.errors import UserError
 from atlas.lookup import Choice, Hit, Words
+from atlas.publishing import cite
+from atlas.publishing.cite import Format
 from atlas.store import Mode, evidence, open_store
 
 if TYPE_CHECKING:
     from atlas.diff import By, Comparison
-    from atlas.figure import Width
     from atlas.lookup.meaning import Meaning
     from atlas.patches.encoders import Encoder
+    from atlas.publishing.figure import Width
     from atlas.store.evidence import Evidence
 
 
@@ -293,7 +294,7 @@ class Atlas(Contents):
             There is no such channel or explanation, or matplotlib is not installed (it comes with
             the extra `figure`).
         """
-        from atlas import figure as figures  # noqa: PLC0415 (slow)
+        from atlas.publishing import figure as figures  # noqa: PLC0415 (slow)
 
         if bool(addresses) == (explanation is not None):
             raise UserError("give addresses of channels, or the id of an explanation")

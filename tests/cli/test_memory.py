@@ -12,7 +12,7 @@ HUGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 BEGIN = """
 import ctypes, sys
-from atlas import memory
+from atlas.cli import memory
 if sys.argv[1] == "kept":
     memory.keep_pages()
 import torch

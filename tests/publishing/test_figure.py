@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import atlas
-from atlas.figure import TILES, WIDTHS
+from atlas.publishing.figure import TILES, WIDTHS
 from atlas.store import Store
 
 SVG = "{http://www.w3.org/2000/svg}"

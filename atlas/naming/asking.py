@@ -12,8 +12,8 @@ from atlas import prompts
 from atlas.errors import one_line
 from atlas.naming import answers
 from atlas.naming.chosen import Choice, Chosen, fingerprint
-from atlas.patches.responses import Responses
 from atlas.patches.views import References, sheet, view
+from atlas.probe.probe import Responses
 from atlas.recipe import Naming
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
@@ -36,7 +36,9 @@ class _Question:
     references: str
 
 
-def run(store: Store, vlm: Vlm, settings: Naming, responses: Responses | None = None) -> int:
+def name_channels(
+    store: Store, vlm: Vlm, settings: Naming, responses: Responses | None = None
+) -> int:
     """Name every channel and sense that this model has not named from the same references.
 
     Parameters

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from atlas.errors import UserError
-from atlas.patches import vectors
 from atlas.plain import plain
 from atlas.store import (
     ARRAYS,
@@ -26,6 +25,7 @@ from atlas.store import (
     Store,
     bounds,
     files,
+    indexfile,
     names,
 )
 
@@ -186,7 +186,7 @@ def _classes(store: Store, _: dict[str, Any]) -> list[str]:
 def _rows(store: Store, manifest: dict[str, Any]) -> list[str]:
     count = store.table("references").num_rows
     masks = len(store.array("masks.npy"))
-    index = vectors.load(store.root / INDEX)
+    index = indexfile.load(store.root / INDEX)
     problems = [f"{masks} masks for {count} references"] if masks != count else []
     if index.ntotal != count:
         problems.append(f"{index.ntotal} vectors for {count} references")

@@ -39,7 +39,7 @@ class Checkpoints:
     """Fingerprint of what the pass measures."""
 
 
-def run(
+def measure_channels(
     source: Source,
     outputs: Sequence[int | None],
     classes: int,

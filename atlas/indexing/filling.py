@@ -9,8 +9,8 @@ from tqdm import tqdm
 from atlas.data import open_source
 from atlas.data.images import BadImage
 from atlas.errors import UserError
+from atlas.indexing.pictures import WEBP_QUALITY
 from atlas.model.preprocessing import Preprocessing
-from atlas.patches.pictures import WEBP_QUALITY
 from atlas.recipe import recorded
 from atlas.store import Store, files
 

@@ -8,9 +8,14 @@ a projection.
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 import numpy.typing as npt
+
+from atlas.errors import UserError, one_line
 
 INNER_PRODUCT = 0
 """FAISS's number of the metric."""
@@ -190,3 +195,22 @@ def _sizes(file: _Bytes, lists: int) -> npt.NDArray[np.int64]:
         sizes[pairs[:, 0]] = pairs[:, 1]
     expect(bool(((sizes >= 0) & (sizes < 1 << 40)).all()), "a list has a size that is none")
     return sizes
+
+
+def load(path: Path) -> Any:
+    """Read an index of patches.
+
+    Raises
+    ------
+    UserError
+        It is missing, damaged, or of another kind than those that this package writes.
+    """
+    try:
+        if path.stat().st_size:
+            check(np.memmap(path, np.uint8, "r"))
+        return faiss.read_index(str(path))
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        raise UserError(
+            f"{path} is missing or damaged ({one_line(error)[:100]}): delete it and run `atlas "
+            "build` again"
+        ) from error

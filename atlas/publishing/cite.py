@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from atlas.contents import Channel, Contents
+from atlas.api.contents import Channel, Contents
 from atlas.errors import UserError
 from atlas.plain import plain
 from atlas.store import evidence

@@ -1,0 +1,1 @@
+"""The stage after the pre-pass: stored pictures, patches and their index."""
