@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
 
 test: .venv/installed-tests lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: .venv/installed-tests
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 # Tests never reach for the network, and never by accident.
@@ -67,24 +68,45 @@ def draw(kind: str, random: np.random.Generator) -> Image.Image:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory) -> Path:
-    """A folder with a class folder for each kind, 30 pictures in all."""
-    folder = tmp_path_factory.mktemp("data") / "pictures"
-    random = np.random.default_rng(0)
-    for number in range(COUNT):
-        kind = ("disc", "square", "stripe")[number % 3]
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-        draw(kind, random).save(folder / kind / f"{number:03}.png")
-    return folder
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Make a folder once for all processes that run tests: `made_once(name, make)`."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def call(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = root / "shared" / name, root / "shared" / f"{name}.done"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return call
 
 
 @pytest.fixture(scope="session")
-def project(pictures) -> Path:
+def project(made_once) -> Path:
     """A directory with network.py, pictures/ and tiny.toml."""
-    root = pictures.parent
-    (root / "network.py").write_text(NETWORK)
-    (root / "tiny.toml").write_text(RECIPE.format(root=root.as_posix()))
-    return root
+
+    def make(root: Path) -> None:
+        (root / "network.py").write_text(NETWORK)
+        (root / "tiny.toml").write_text(RECIPE.format(root=root.as_posix()))
+        random = np.random.default_rng(0)
+        for number in range(COUNT):
+            kind = ("disc", "square", "stripe")[number % 3]
+            (root / "pictures" / kind).mkdir(parents=True, exist_ok=True)
+            draw(kind, random).save(root / "pictures" / kind / f"{number:03}.png")
+
+    return made_once("data", make)
+
+
+@pytest.fixture(scope="session")
+def pictures(project) -> Path:
+    """A folder with a class folder for each kind, 30 pictures in all."""
+    return project / "pictures"
 
 
 @pytest.fixture(scope="session")
@@ -99,35 +121,44 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def built(project, run, tmp_path_factory) -> Path:
+def built(project, run, made_once) -> Path:
     """The atlas of the project, with its site. Tests must not change it."""
-    out = tmp_path_factory.mktemp("built") / "tiny"
-    result = run("build", project / "tiny.toml", "--out", out)
-    assert result.returncode == 0, result.stderr
-    return out
+
+    def make(folder: Path) -> None:
+        result = run("build", project / "tiny.toml", "--out", folder / "tiny")
+        assert result.returncode == 0, result.stderr
+
+    return made_once("built", make) / "tiny"
 
 
 @pytest.fixture(scope="session")
-def indexed(project, run, tmp_path_factory) -> Path:
+def indexed(project, run, made_once) -> Path:
     """The atlas of the project without names and without its site. Tests must not change it."""
-    out = tmp_path_factory.mktemp("indexed") / "tiny"
-    result = run("index", project / "tiny.toml", "--out", out)
-    assert result.returncode == 0, result.stderr
-    return out
+
+    def make(folder: Path) -> None:
+        result = run("index", project / "tiny.toml", "--out", folder / "tiny")
+        assert result.returncode == 0, result.stderr
+
+    return made_once("indexed", make) / "tiny"
 
 
 @pytest.fixture(scope="session")
-def named(run, tmp_path_factory) -> Path:
+def named(run, made_once) -> Path:
     """The demo on 600 pictures and three layers, its channels named by the planted truth.
 
     A channel is called what its relevance references share beyond chance if that is clear. Where
     its activation references clearly share something else, both are senses of it.
     """
+    return made_once("named", lambda folder: make_named(run, folder / "demo")) / "demo"
+
+
+def make_named(run: Callable[..., subprocess.CompletedProcess[str]], out: Path) -> None:
+    """Build the demo on few pictures and name its channels."""
     from atlas.demo.truth import base_rates, meaning, shown
     from atlas.demo.world import draw
     from atlas.store import Store
 
-    out, count = tmp_path_factory.mktemp("named") / "demo", 600
+    count = 600
     result = run(
         "index", "demo", "--out", out, "--set", f"data.limit={count}", "--set", "prepass.k=8",
         "--set", "model.layers=['features.30', 'features.40', 'planted']",
@@ -148,7 +179,6 @@ def named(run, tmp_path_factory) -> Path:
         found = [meaning(references, rates) for references in sets if references]
         meanings.append([(each.value, each.purity) for each in found if each.clear])
     write_names(store, meanings)
-    return out
 
 
 def write_names(store: Any, named: list[list[tuple[str, float]]]) -> None:
