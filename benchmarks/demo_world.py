@@ -19,8 +19,8 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from atlas.demo.network import PLANTED, SIZE, WEIGHTS, DemoNetwork, load, preprocess
-from atlas.demo.truth import Meaning, base_rates, meaning, shown
-from atlas.demo.world import ATTRIBUTES, CLASSES, Picture, draw
+from atlas.demo.truth import PlantedMeaning, base_rates, meaning, shown
+from atlas.demo.world import ATTRIBUTES, CLASSES, DrawnPicture, draw
 from atlas.trace.record import record
 from atlas.trace.sights import ReceptiveField
 
@@ -29,7 +29,7 @@ SELECTIVE = 0.8
 KINDS = ("colour", "shape", "texture", "background", "position")
 
 
-def measure(network: DemoNetwork, pictures: list[Picture]) -> tuple[dict[str, Tensor], ...]:
+def measure(network: DemoNetwork, pictures: list[DrawnPicture]) -> tuple[dict[str, Tensor], ...]:
     """Return, by layer, the maximum and its position: two tensors of shape (pictures, channels).
 
     The layer "logits" holds the class logits and their argmax.
@@ -62,8 +62,8 @@ def measure(network: DemoNetwork, pictures: list[Picture]) -> tuple[dict[str, Te
 
 
 def channel_meanings(
-    peaks: Tensor, places: Tensor, pictures: list[Picture], field: ReceptiveField
-) -> list[Meaning]:
+    peaks: Tensor, places: Tensor, pictures: list[DrawnPicture], field: ReceptiveField
+) -> list[PlantedMeaning]:
     """Return the meaning of each channel of a layer, from what lies under its patches."""
     rates = base_rates([picture.attributes for picture in pictures])
     cells = SIZE // field.stride[0]
@@ -77,7 +77,7 @@ def channel_meanings(
     return meanings
 
 
-def precisions(scores: Tensor, pictures: list[Picture]) -> npt.NDArray[np.float64]:
+def precisions(scores: Tensor, pictures: list[DrawnPicture]) -> npt.NDArray[np.float64]:
     """Return the average precision of each channel (rows) for each planted value (columns)."""
     table = np.zeros((scores.shape[1], len(PLANTED)))
     for column, planted in enumerate(PLANTED):
@@ -88,7 +88,7 @@ def precisions(scores: Tensor, pictures: list[Picture]) -> npt.NDArray[np.float6
     return table
 
 
-def print_accuracy(logits: Tensor, pictures: list[Picture]) -> None:
+def print_accuracy(logits: Tensor, pictures: list[DrawnPicture]) -> None:
     """Print how often the predicted class and its attributes are right."""
     words = [CLASSES[label].split() for label in logits.argmax(dim=1).tolist()]
     print("\nAccuracy on held-out pictures")
@@ -100,7 +100,7 @@ def print_accuracy(logits: Tensor, pictures: list[Picture]) -> None:
     print(f"  {'class':<12}{whole:8.3f}   chance {1 / len(CLASSES):.3f}")
 
 
-def print_clear(by_layer: dict[str, list[Meaning]]) -> None:
+def print_clear(by_layer: dict[str, list[PlantedMeaning]]) -> None:
     """Print the clear channels by layer and kind, and the most frequent meanings."""
     print("\nClear channels, by layer and kind")
     print(f"  {'layer':<14}{'all':>6}{'clear':>7}" + "".join(f"{kind:>12}" for kind in KINDS))

@@ -43,11 +43,11 @@ from sklearn.metrics import average_precision_score
 
 from atlas import pipeline, prompts, vlm
 from atlas.demo.truth import CLEAR_LIFT, CLEAR_PURITY, base_rates, meaning, shown
-from atlas.demo.world import ATTRIBUTES, Picture, draw
+from atlas.demo.world import ATTRIBUTES, DrawnPicture, draw
 from atlas.naming import answers
 from atlas.patches import views
 from atlas.recipe import recorded
-from atlas.store import NAMES, SCORES, Store, journal, names, open_store
+from atlas.store import NAMES_FILE, SCORES_FILE, Store, journal, names, open_store
 from atlas.vlm import Request, Vlm
 
 SEED = 9_000
@@ -56,7 +56,7 @@ SEED = 9_000
 # Sheets
 
 
-def patch(picture: Picture, side: int, random: np.random.Generator) -> Image.Image:
+def patch(picture: DrawnPicture, side: int, random: np.random.Generator) -> Image.Image:
     """Cut the object out with some ground around it, dimmed where it is not."""
     ys, xs = np.nonzero(picture.mask)
     size = int(min(max(np.ptp(ys), np.ptp(xs)) * random.uniform(1.1, 1.5), 112))
@@ -160,14 +160,14 @@ def name_sheets(
 # Channels
 
 
-def drawn_again(store: Store) -> dict[int, Picture]:
+def drawn_again(store: Store) -> dict[int, DrawnPicture]:
     """Return the stored pictures with the truth about them, by their rows."""
     seed = store.manifest()["recipe"]["data"]["seed"]
     indices = store.table("images")["index"].to_pylist()
     return {row: draw(seed, index) for row, index in enumerate(indices)}
 
 
-def truths(store: Store, pictures: Mapping[int, Picture], mode: str) -> Truths:
+def truths(store: Store, pictures: Mapping[int, DrawnPicture], mode: str) -> Truths:
     """Return what the references of each channel share, whether it is clear, and its meaning."""
     rates = base_rates([picture.attributes for picture in pictures.values()])
     seen: dict[tuple[str, int], list[Mapping[str, str]]] = defaultdict(list)
@@ -208,7 +208,9 @@ def name_channels(
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "atlas"
-        shutil.copytree(store.root, copy, ignore=shutil.ignore_patterns("site", NAMES, SCORES))
+        shutil.copytree(
+            store.root, copy, ignore=shutil.ignore_patterns("site", NAMES_FILE, SCORES_FILE)
+        )
         here = open_store(copy)
         recipe = recorded(here.manifest(), overrides)
         pipeline.name(here, recipe)
@@ -222,9 +224,9 @@ def name_channels(
         draws = []
         for seed in range(options.draws):
             pipeline.score(here, recorded(here.manifest(), [*overrides, f"scoring.seed={seed}"]))
-            scores = journal.read(here.root / SCORES)
+            scores = journal.read(here.root / SCORES_FILE)
             draws.append({(score["layer"], score["channel"]): score for score in scores})
-            (here.root / SCORES).unlink()
+            (here.root / SCORES_FILE).unlink()
         return said, draws
 
 

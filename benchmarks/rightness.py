@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from atlas.demo.world import ATTRIBUTES, Picture
+from atlas.demo.world import ATTRIBUTES, DrawnPicture
 
 KINDS = ("colour", "texture", "shape", "background")
 
@@ -102,7 +102,7 @@ ALL, EVERYTHING, SOMETHING, NOTHING = (
 
 
 def score_rows(
-    truth: Truths, active: Truths, scores: Scores, pictures: Mapping[int, Picture]
+    truth: Truths, active: Truths, scores: Scores, pictures: Mapping[int, DrawnPicture]
 ) -> list[list[object]]:
     """Return how names of clear channels do beside borrowed ones, and how the truth would do.
 

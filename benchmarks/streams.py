@@ -24,13 +24,13 @@ import numpy as np
 from PIL import Image
 
 from atlas.data import open_source
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.prepass import reader
 from atlas.recipe import Data
 
 BATCH = 32
 WORKERS = (1, 2, 4)
-VIEW = Preprocessing(256, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+VIEW = Preprocessor(256, 224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def picture(number: int) -> bytes:

@@ -44,7 +44,7 @@ def _evidence(atlas: str, name: str, rows: dict, random: np.random.Generator) ->
         picture=e.Picture(f"{name}.jpg", "0" * 64, 640, 480, 224), prediction=guesses,
         target=e.Target(0, "class 0", 1, 0.9, 12.0, "predicted"),
         layers=tuple(
-            e.Layer(f"layer:{layer}", layer, len(channels), 20.0, 11.0, 0.9, CONCEPTS, 0.6)
+            e.LayerEvidence(f"layer:{layer}", layer, len(channels), 20.0, 11.0, 0.9, CONCEPTS, 0.6)
             for layer, channels in rows.items()
         ),
         concepts=tuple(concepts), overlaps=(), flow=tuple(flow), effects=tuple(effects),

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import atlas
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 
 WIDE = """
 import torch
@@ -218,7 +218,7 @@ def test_grey_scores_are_those_of_the_network_on_grey_pictures(grey):
     a, out, _ = grey
     scope: dict = {}
     exec((out.parent / "network.py").read_text(), scope)
-    view = Preprocessing(28, 28, (0.5,), (0.25,), "bicubic")
+    view = Preprocessor(28, 28, (0.5,), (0.25,), "bicubic")
     files = sorted((out.parent / "pictures").rglob("*.png"))
     values = np.stack([np.asarray(Image.open(file), np.float32) for file in files])
     batch = torch.from_numpy((values / 255 - 0.5) / 0.25)[:, None]

@@ -25,9 +25,9 @@ from atlas.store.pictures import read_picture
 if TYPE_CHECKING:
     from atlas.recipe import Recipe
 
-STATISTICS = ("act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
+STATISTIC_COLUMNS = ("act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
 
-SCORES = (
+SCORE_COLUMNS = (
     "score_detection",
     "score_detection_low",
     "score_detection_high",
@@ -354,8 +354,8 @@ class Contents:
             namer=values.get("namer"),
             senses=tuple(Sense(**sense) for sense in senses),
             other_names=tuple((other["method"], other["name"]) for other in others),
-            scores={name: values[name] for name in SCORES if name in values},
-            statistics={name: values[name] for name in STATISTICS},
+            scores={name: values[name] for name in SCORE_COLUMNS if name in values},
+            statistics={name: values[name] for name in STATISTIC_COLUMNS},
             top_classes=tuple((self.class_names[label], share) for label, share in classes),
             row=row,
             _contents=self,

@@ -19,7 +19,7 @@ COUNT = 4000
 
 
 @dataclass(frozen=True)
-class World:
+class DemoWorld:
     """The first `count` pictures of the demo world with `seed`.
 
     See `atlas.data.source.Source`.
@@ -91,7 +91,7 @@ class World:
             yield Record(index, key, drawn.label, partial(Image.fromarray, drawn.image))
 
 
-def open_world(seed: int, limit: int | None) -> World:
+def open_world(seed: int, limit: int | None) -> DemoWorld:
     """Return the demo world with `limit` pictures, or `COUNT`.
 
     Raises
@@ -101,4 +101,4 @@ def open_world(seed: int, limit: int | None) -> World:
     """
     if seed < 0:
         raise UserError(f"data.seed = {seed}: the demo world has no negative seeds")
-    return World(seed, limit or COUNT)
+    return DemoWorld(seed, limit or COUNT)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atlas.demo.world import ATTRIBUTES, Mask, Picture
+from atlas.demo.world import ATTRIBUTES, DrawnPicture, Mask
 
 Box = tuple[int, int, int, int]
 
@@ -21,7 +21,7 @@ _OBJECT_KINDS = ("shape", "texture", "colour", "position")
 
 
 @dataclass(frozen=True)
-class Meaning:
+class PlantedMeaning:
     """The attribute value that most references of a channel share.
 
     Attributes
@@ -45,12 +45,12 @@ class Meaning:
         return self.purity >= CLEAR_PURITY and self.purity >= CLEAR_LIFT * self.base_rate
 
 
-def shown(picture: Picture, box: Box | None = None, least: float = 0.02) -> dict[str, str]:
+def shown(picture: DrawnPicture, box: Box | None = None, least: float = 0.02) -> dict[str, str]:
     """Return the attributes that can be seen within a box of a picture.
 
     Parameters
     ----------
-    picture : Picture
+    picture : DrawnPicture
         A drawn picture.
     box : tuple of int, optional
         x0, y0, x1, y1 in pixels, the ends excluded; the whole picture if not given.
@@ -85,7 +85,7 @@ def base_rates(attributes: Sequence[Mapping[str, str]]) -> dict[tuple[str, str],
 def meaning(
     references: Sequence[Mapping[str, str]],
     rates: Mapping[tuple[str, str], float],
-) -> Meaning:
+) -> PlantedMeaning:
     """Return the value that the references of a channel share most beyond its base rate.
 
     Parameters
@@ -102,4 +102,4 @@ def meaning(
         return (counts[item] / len(references) - rate) / max(1.0 - rate, 1e-9)
 
     best = max(rates, key=beyond_chance)
-    return Meaning(*best, purity=counts[best] / len(references), base_rate=rates[best])
+    return PlantedMeaning(*best, purity=counts[best] / len(references), base_rate=rates[best])

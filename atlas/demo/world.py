@@ -71,7 +71,7 @@ _REFERENCE_SIZE = 112  # all lengths below are in pixels of a picture this wide
 
 
 @dataclass(frozen=True)
-class Picture:
+class DrawnPicture:
     """One picture and the truth about it.
 
     Attributes
@@ -109,7 +109,7 @@ def label_of(attributes: Mapping[str, str]) -> int:
     return label
 
 
-def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> Picture:
+def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> DrawnPicture:
     """Draw one picture.
 
     Parameters
@@ -123,7 +123,7 @@ def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> Picture:
 
     Returns
     -------
-    Picture
+    DrawnPicture
         The same for the same arguments, whatever was drawn before.
     """
     dice = Dice(seed, index)
@@ -136,7 +136,7 @@ def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> Picture:
     light = dice.between(0.8, 1.08)
     lit = [np.clip(plane * (light * dice.between(0.97, 1.03)), 0.0, 255.0) for plane in planes]
     image = np.floor(np.stack(lit, axis=2) + 0.5).astype(np.uint8)
-    return Picture(image, attributes, label_of(attributes), mask, distractors & ~mask)
+    return DrawnPicture(image, attributes, label_of(attributes), mask, distractors & ~mask)
 
 
 @dataclass(frozen=True)

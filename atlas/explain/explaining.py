@@ -19,7 +19,7 @@ from atlas.explain import drawing
 from atlas.explain.context import contextualise
 from atlas.explain.gathering import Gathered, Subject, gather
 from atlas.explain.narrative.compose import Model, compose
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.relevance.engine import PREDICTED
 from atlas.store import evidence, files, narrative
 from atlas.store.evidence import Picture
@@ -46,7 +46,7 @@ class Explainer:
     """Everything that pictures are explained with."""
 
     subject: Subject
-    preprocessing: Preprocessing
+    preprocessing: Preprocessor
     device: torch.device
     root: Path
     """Where the directories of explanations are."""

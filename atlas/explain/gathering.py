@@ -22,7 +22,7 @@ from atlas.store.evidence import (
     Flow,
     Guess,
     Kind,
-    Layer,
+    LayerEvidence,
     Overlap,
     Picture,
     Target,
@@ -119,7 +119,7 @@ def gather(
     return Gathered(replace(evidence, doubts=doubts(evidence)), measured.heat, heat)
 
 
-def _layer(name: str, measured: Measured, settings: Explain) -> Layer:
+def _layer(name: str, measured: Measured, settings: Explain) -> LayerEvidence:
     """Choose how many channels of a layer are concepts, and sum up the layer."""
     relevance = measured.relevance[name].sum(dim=(1, 2)).double()
     absolute = float(relevance.abs().sum())
@@ -128,7 +128,7 @@ def _layer(name: str, measured: Measured, settings: Explain) -> Layer:
     enough = int((held < settings.coverage).sum()) + 1
     chosen = min(enough, settings.concepts, int((size > 0).sum()))
     total, logit = float(relevance.sum()), float(measured.logits[measured.target])
-    return Layer(
+    return LayerEvidence(
         id=f"layer:{name}",
         layer=name,
         channels=len(relevance),
@@ -144,7 +144,7 @@ def _concept(
     id_: str,
     row: int,
     channel: int,
-    layer: Layer,
+    layer: LayerEvidence,
     measured: Measured,
     inside: Tensor,
     background: Background,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from atlas.api.contents import SCORES, STATISTICS, Contents
+from atlas.api.contents import SCORE_COLUMNS, STATISTIC_COLUMNS, Contents
 from atlas.plain import cell
 from atlas.store import files
 
@@ -43,7 +43,7 @@ def write(contents: Contents, out: Path) -> None:
 
 _CHANNELS = (
     "address", "layer", "channel", "name", "description", "name_status", "name_confidence",
-    "named_by", "namer", "senses", "sense_shares", "other_names", *SCORES, *STATISTICS,
+    "named_by", "namer", "senses", "sense_shares", "other_names", *SCORE_COLUMNS, *STATISTIC_COLUMNS,
     "top_classes", "top_class_shares", "neighbours",
 )  # fmt: skip
 
@@ -62,8 +62,8 @@ def _channel(channel: Any) -> list[Any]:
         "; ".join(sense.name for sense in channel.senses),
         "; ".join(f"{sense.share or 0:.6g}" for sense in channel.senses),
         "; ".join(f"{method}: {name}" for method, name in channel.other_names if name),
-        *(channel.scores.get(name) for name in SCORES),
-        *(channel.statistics[name] for name in STATISTICS),
+        *(channel.scores.get(name) for name in SCORE_COLUMNS),
+        *(channel.statistics[name] for name in STATISTIC_COLUMNS),
         "; ".join(name for name, _ in channel.top_classes),
         "; ".join(f"{share:.6g}" for _, share in channel.top_classes),
         "; ".join(other.address for other, _ in channel.neighbours()),

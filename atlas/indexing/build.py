@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atlas.errors import UserError
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.patches import localise, vectors
 from atlas.patches.encoders import Encoder
 from atlas.relevance.engine import PREDICTED, Engine, measure
@@ -34,7 +34,7 @@ def localise_patches(
     store: Store,
     engine: Engine,
     fields: dict[str, ReceptiveField],
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessor,
     target: str,
     batch_size: int,
     device: torch.device,
@@ -52,7 +52,7 @@ def localise_patches(
         The one of the pre-pass.
     fields : dict
         Receptive field of each layer.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessor
         The one of the pre-pass.
     target : {"label", "predicted"}
         Whose relevance the references were chosen by.

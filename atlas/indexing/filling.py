@@ -10,7 +10,7 @@ from atlas.data import open_source
 from atlas.data.images import BadImage
 from atlas.errors import UserError
 from atlas.indexing.pictures import WEBP_QUALITY
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.recipe import recorded
 from atlas.store import Store, files
 
@@ -44,7 +44,7 @@ def fill(store: Store, folder: Path) -> None:
     data = recorded(manifest).data
     kind = data.source.partition(":")[0]
     source = open_source(replace(data, source=f"{kind}:{folder}"))
-    preprocessing = Preprocessing(**_tuples(manifest["preprocessing"]))
+    preprocessing = Preprocessor(**_tuples(manifest["preprocessing"]))
     count = len(missing)
     wanted = [n for n in sorted(missing) if source.count is None or n < source.count]
     for record in tqdm(source.fetch(wanted), desc="pictures", total=count):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from atlas.data import Record, Source
 from atlas.data.images import BadImage
 from atlas.errors import UserError
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.store import Store, files
 
 WEBP_QUALITY = 90
@@ -22,7 +22,7 @@ AT_ONCE = 64
 """Pictures whose files are in memory at a time."""
 
 
-def store_pictures(store: Store, source: Source, preprocessing: Preprocessing) -> None:
+def store_pictures(store: Store, source: Source, preprocessing: Preprocessor) -> None:
     """Fetch the pictures that images.parquet lists and complete its rows.
 
     A picture's file name is made from what decides its pixels (source, key, preprocessing),

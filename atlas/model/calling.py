@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas.errors import UserError, one_line
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 
 _NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__).parents[1])
 """Folders whose code is not what a user would mend."""
@@ -66,7 +66,7 @@ class Whereabouts:
 
 
 def outputs(
-    module: nn.Module, view: Preprocessing, device: torch.device, output: str | int, name: str
+    module: nn.Module, view: Preprocessor, device: torch.device, output: str | int, name: str
 ) -> int:
     """Return the number of a classifier's logits, after having seen that it is one.
 
@@ -77,7 +77,7 @@ def outputs(
     ----------
     module : nn.Module
         The network, in evaluation mode on `device`.
-    view : Preprocessing
+    view : Preprocessor
         What its pictures are like.
     device : torch.device
         Where the network is.
@@ -121,7 +121,7 @@ class Pick:
         return _entries(output)[self.key]
 
 
-def noise(view: Preprocessing, device: torch.device) -> Tensor:
+def noise(view: Preprocessor, device: torch.device) -> Tensor:
     """Return noise as a normalised picture of shape (1, C, H, W), always the same."""
     size = (view.crop, view.crop) if isinstance(view.crop, int) else tuple(view.crop)
     generator = torch.Generator().manual_seed(0)

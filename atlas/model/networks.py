@@ -10,7 +10,7 @@ from atlas import recipe
 from atlas.errors import UserError, one_line
 from atlas.model import calling, sources, unwrap, weights
 from atlas.model import classes as names_of_outputs
-from atlas.model.preprocessing import Preprocessing, complete
+from atlas.model.preprocessing import Preprocessor, complete
 from atlas.trace.head import Head, head_of
 from atlas.trace.record import Trace, record
 
@@ -38,7 +38,7 @@ class Network:
     """How many classes."""
     classes: tuple[str, ...] | None
     """Names of the outputs in order, if they are known."""
-    preprocessing: Preprocessing
+    preprocessing: Preprocessor
     """How a picture becomes the input."""
     device: torch.device
     code_sha256: str = ""

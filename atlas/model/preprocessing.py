@@ -25,7 +25,7 @@ LONGEST_RATIO = 16
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class Preprocessor:
     """What is done to every picture; all of it decides what the network measures."""
 
     resize: Extent
@@ -107,15 +107,15 @@ class Preprocessing:
 
 
 def complete(
-    asked: recipe.Preprocessing, default: Preprocessing | Mapping[str, Any], name: str
-) -> Preprocessing:
+    asked: recipe.Preprocessing, default: Preprocessor | Mapping[str, Any], name: str
+) -> Preprocessor:
     """Return what the recipe asks for, completed with what the model brings along.
 
     Parameters
     ----------
     asked : recipe.Preprocessing
         The recipe's table; None in a field means that the model decides.
-    default : Preprocessing or mapping
+    default : Preprocessor or mapping
         What the model brings along: all fields, or any of them by name.
     name : str
         The model, for messages.
@@ -125,8 +125,8 @@ def complete(
     UserError
         A field is set by neither, does not fit its type, or `crop` exceeds `resize`.
     """
-    known = [field.name for field in fields(Preprocessing)]
-    if isinstance(default, Preprocessing):
+    known = [field.name for field in fields(Preprocessor)]
+    if isinstance(default, Preprocessor):
         default = {key: getattr(default, key) for key in known}
     if unknown := sorted(set(default) - set(known)):
         raise UserError(f"{name}: its preprocessing has {unknown[0]!r}; known: {', '.join(known)}")
@@ -143,8 +143,8 @@ def complete(
     return _checked(values, name)
 
 
-def _checked(values: Mapping[str, Any], name: str) -> Preprocessing:
-    """Build a `Preprocessing` from values that a user's own file may have set."""
+def _checked(values: Mapping[str, Any], name: str) -> Preprocessor:
+    """Build a `Preprocessor` from values that a user's own file may have set."""
     kinds = {"crop": extent, "resize": extent, "mean": levels, "std": levels}
     found: dict[str, Any] = {"interpolation": values.get("interpolation") or "bilinear"}
     for key, kind in kinds.items():
@@ -154,7 +154,7 @@ def _checked(values: Mapping[str, Any], name: str) -> Preprocessing:
             raise UserError(f"{name}: preprocessing.{key} = {values[key]!r}: {error}") from error
     if isinstance(found["crop"], tuple) and len(set(found["crop"])) == 1:
         found["crop"] = found["crop"][0]  # a square is a square: it makes the same atlas
-    result = Preprocessing(**found)
+    result = Preprocessor(**found)
     if result.interpolation not in get_args(Interpolation):
         raise UserError(
             f"{name}: interpolation {result.interpolation!r} is not one of "

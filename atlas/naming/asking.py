@@ -11,7 +11,7 @@ from tqdm import tqdm
 from atlas import prompts
 from atlas.errors import one_line
 from atlas.naming import answers
-from atlas.naming.chosen import Choice, Chosen, fingerprint
+from atlas.naming.selection import ReferenceSelector, Selection, fingerprint
 from atlas.patches.views import References, sheet, view
 from atlas.probe.probe import Responses
 from atlas.recipe import Naming
@@ -31,7 +31,7 @@ _BATCHES = 4  # asked between two writings of names.jsonl
 class _Question:
     """What is asked, and the record that the answer completes."""
 
-    chosen: Chosen
+    selection: Selection
     prompt: prompts.Prompt
     references: str
 
@@ -62,12 +62,12 @@ def name_channels(
     UserError
         The prompt or a file of the atlas cannot be read.
     """
-    choice = Choice(store, References(store), settings, responses)
-    asked = _ask_all(store, vlm, choice.references, choice.whole(), settings, "names")
+    selector = ReferenceSelector(store, References(store), settings, responses)
+    asked = _ask_all(store, vlm, selector.references, selector.whole(), settings, "names")
     if settings.senses:
-        doubtful = _doubtful(store, vlm, choice.addresses)
-        senses = choice.senses(doubtful)
-        asked += _ask_all(store, vlm, choice.references, senses, settings, "senses")
+        doubtful = _doubtful(store, vlm, selector.addresses)
+        senses = selector.senses(doubtful)
+        asked += _ask_all(store, vlm, selector.references, senses, settings, "senses")
     return asked
 
 
@@ -91,12 +91,12 @@ def _ask_all(
     store: Store,
     vlm: Vlm,
     references: References,
-    chosen: Sequence[Chosen],
+    selections: Sequence[Selection],
     settings: Naming,
     label: str,
 ) -> int:
     """Ask what was not asked before, and write the answers as they come."""
-    questions = [_question(references, one, settings) for one in chosen]
+    questions = [_question(references, one, settings) for one in selections]
     records = names.read(store)
     done = {record.key for record in records}
     open_ = [q for q in questions if _record(q, vlm, answers.Answer("unnamed")).key not in done]
@@ -122,20 +122,30 @@ def _ask_all(
     return len(open_)
 
 
-def _question(references: References, chosen: Chosen, settings: Naming) -> _Question:
+def _question(references: References, selection: Selection, settings: Naming) -> _Question:
     prompt = prompts.naming(
-        settings.prompt, settings.view, settings.layout, len(chosen.shown), len(chosen.contrast)
+        settings.prompt,
+        settings.view,
+        settings.layout,
+        len(selection.shown),
+        len(selection.contrast),
     )
-    facts = [settings.view, settings.layout, settings.side, len(chosen.contrast), chosen.whole]
-    shown = fingerprint(references, (*chosen.shown, *chosen.contrast), facts)
-    return _Question(chosen, prompt, shown)
+    facts = [
+        settings.view,
+        settings.layout,
+        settings.side,
+        len(selection.contrast),
+        selection.whole,
+    ]
+    shown = fingerprint(references, (*selection.shown, *selection.contrast), facts)
+    return _Question(selection, prompt, shown)
 
 
 def _ask(
     vlm: Vlm, references: References, questions: Sequence[_Question], settings: Naming
 ) -> list[NameRecord]:
     """Ask, ask once more what could not be read, and return a record for each question."""
-    images = [_images(references, question.chosen, settings) for question in questions]
+    images = [_images(references, question.selection, settings) for question in questions]
     requests = [
         Request(shown, question.prompt.text)
         for shown, question in zip(images, questions, strict=True)
@@ -172,10 +182,10 @@ def _answers(vlm: Vlm, requests: Sequence[Request]) -> Iterator[tuple[str, answe
         yield raw, answers.parse(raw, request.text)
 
 
-def _images(references: References, chosen: Chosen, settings: Naming) -> list[Image.Image]:
+def _images(references: References, selection: Selection, settings: Naming) -> list[Image.Image]:
     groups = [
         [view(references.patch(row), settings.view, settings.side) for row in rows]
-        for rows in (chosen.shown, chosen.contrast)
+        for rows in (selection.shown, selection.contrast)
         if rows
     ]
     if settings.layout == "sheet":
@@ -186,30 +196,30 @@ def _images(references: References, chosen: Chosen, settings: Naming) -> list[Im
 def _record(
     question: _Question, vlm: Vlm, answer: answers.Answer, raw: str = "", *, retried: bool = False
 ) -> NameRecord:
-    chosen = question.chosen
-    details: dict[str, Any] = {"set": chosen.whole, "contrast": list(chosen.contrast)}
-    if chosen.sense is not None:
-        details["members"] = list(chosen.members)
+    selection = question.selection
+    details: dict[str, Any] = {"set": selection.whole, "contrast": list(selection.contrast)}
+    if selection.sense is not None:
+        details["members"] = list(selection.members)
     if answer.problem:
         details["problem"] = answer.problem
     if retried:
         details["asked"] = 2
     return NameRecord(
-        layer=chosen.layer,
-        channel=chosen.channel,
+        layer=selection.layer,
+        channel=selection.channel,
         method="vlm",
         by=vlm.id,
         status=answer.status,
         name=answer.name,
         description=answer.description,
         confidence=answer.confidence,
-        sense=chosen.sense,
-        share=chosen.share,
+        sense=selection.sense,
+        share=selection.share,
         revision=vlm.revision,
         prompt=question.prompt.as_dict(),
         decoding=vlm.decoding,
         references=question.references,
-        images=list(chosen.shown),
+        images=list(selection.shown),
         raw=raw,
         details=details,
     )

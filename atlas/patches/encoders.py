@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from atlas.errors import UserError, one_line
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.trace.kinds import KINDS
 from atlas.trace.record import Trace
 
@@ -42,7 +42,7 @@ class Encoder:
 
 
 def network_encoder(
-    module: nn.Module, layer: str, trace: Trace, preprocessing: Preprocessing, device: torch.device
+    module: nn.Module, layer: str, trace: Trace, preprocessing: Preprocessor, device: torch.device
 ) -> Encoder:
     """Return the network's own representation: what goes into `layer`, averaged over positions.
 
@@ -55,7 +55,7 @@ def network_encoder(
         penultimate representation.
     trace : Trace
         What the network does with a picture.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessor
         Of the network's input.
     device : torch.device
         Where the network is.
@@ -151,7 +151,7 @@ def last_weighted(trace: Trace) -> str:
     return names[-1]
 
 
-def _size(module: nn.Module, preprocessing: Preprocessing, device: torch.device) -> tuple[int, int]:
+def _size(module: nn.Module, preprocessing: Preprocessor, device: torch.device) -> tuple[int, int]:
     """Return height and width at which patches go in.
 
     Patches are squares. So is this where the network takes a square of its shorter side, and

@@ -9,7 +9,7 @@ from atlas.naming import asking, clip, labels
 from atlas.pipeline.inputs import Inputs
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import NETWORK, OWN, Border
-from atlas.probe.probe import Gauge, respond
+from atlas.probe.probe import Probe, measure_responses
 from atlas.recipe import Naming, Recipe
 from atlas.scoring import testing
 from atlas.scoring.testing import Shown
@@ -44,22 +44,22 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
         _finished(store)
         if settings.method == "labels":
             inputs = Inputs(recipe, border=border)
-            responses = respond(store, _gauge(inputs), settings.pictures, recipe.seed)
+            responses = measure_responses(store, _probe(inputs), settings.pictures, recipe.seed)
             labels.run(store, responses, f"labels of {inputs.source.name}")
         elif settings.method == "clip":
             border.check(recipe, "naming.words", "naming.clip", *NETWORK)
             phrases = clip.read_phrases(settings.words)
             with _reaching(settings.clip):
                 model = clip.load(settings.clip, settings.clip_revision)
-            gauge = _gauge(Inputs(recipe, border=border))
-            responses = respond(store, gauge, settings.pictures, recipe.seed)
+            probe = _probe(Inputs(recipe, border=border))
+            responses = measure_responses(store, probe, settings.pictures, recipe.seed)
             clip.run(store, model, responses, phrases)
         else:
             border.check(recipe, "naming.vlm", "naming.prompt")
             responses = None
             if settings.contrast:
-                gauge = _gauge(Inputs(recipe, border=border))
-                responses = respond(store, gauge, settings.pictures, recipe.seed)
+                probe = _probe(Inputs(recipe, border=border))
+                responses = measure_responses(store, probe, settings.pictures, recipe.seed)
             asking.name_channels(store, _load(settings), settings, responses)
         return _written(store, recipe)
 
@@ -69,8 +69,12 @@ def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
 
     Parameters
     ----------
-    store, recipe, border
-        As of `name`.
+    store : Store
+        A finished atlas with names.
+    recipe : Recipe
+        Its recipe.
+    border : Border
+        What of the recipe may be opened.
 
     Raises
     ------
@@ -84,10 +88,10 @@ def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
         if "name" not in table.column_names or not any(table["name"].to_pylist()):
             raise UserError(f"{store.root} has no names to score: run `atlas name` first")
         border.check(recipe, "naming.vlm", "scoring.prompt")
-        gauge = _gauge(Inputs(recipe, border=border))
+        probe = _probe(Inputs(recipe, border=border))
         model = _load(naming_)
         shown = Shown(naming_.view, naming_.side)
-        asked = testing.score_names(store, model, gauge, settings, shown)
+        asked = testing.score_names(store, model, probe, settings, shown)
         _record_checksums(store)
         return asked
 
@@ -143,9 +147,9 @@ def _reaching(model: str) -> AbstractContextManager[None]:
     return offline_if_unreachable()
 
 
-def _gauge(inputs: Inputs) -> Gauge:
+def _probe(inputs: Inputs) -> Probe:
     network = inputs.network
-    return Gauge(inputs.activations, network.preprocessing, inputs.fields, network.device)
+    return Probe(inputs.activations, network.preprocessing, inputs.fields, network.device)
 
 
 def _finished(store: Store) -> None:

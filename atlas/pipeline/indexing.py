@@ -21,7 +21,7 @@ from atlas.prepass import checkpoint, imported, processes, tables
 from atlas.prepass.measuring import Checkpoints, measure_channels
 from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
-from atlas.store import NAMES, SCORES, Store
+from atlas.store import NAMES_FILE, SCORES_FILE, Store
 from atlas.store.unfinished import Unfinished
 from atlas.trace.following import RefusedError
 
@@ -98,7 +98,7 @@ def _begin(store: Store, inputs: Inputs, new: str) -> None:
 
 def _set_aside(store: Store, old: str) -> None:
     """Keep names and scores of another network, whose channels have the same addresses."""
-    for name in (NAMES, SCORES):
+    for name in (NAMES_FILE, SCORES_FILE):
         path = store.root / name
         if path.exists():
             path.replace(path.with_name(f"{path.stem}-{old}{path.suffix}"))

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from atlas.data import Source
 from atlas.errors import UserError
 from atlas.formats import crp_folder
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.prepass import tally, topk
 from atlas.prepass.tally import Seen, Tally
 from atlas.prepass.topk import TopK
@@ -23,7 +23,7 @@ def run(
     outputs: Sequence[int | None],
     classes: int,
     engine: ActivationEngine,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessor,
     activation: Activation,
     relevance: Relevance,
     settings: Prepass,
@@ -43,7 +43,7 @@ def run(
         Outputs of the network.
     engine : ActivationEngine
         The network with the layers in question.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessor
         From pictures to the network's input.
     activation, relevance : Activation, Relevance
         How references were scored.

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from atlas.data import Source, told, too_many
 from atlas.errors import UserError
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.prepass import checkpoint, reductions, shards, tally
 from atlas.prepass.processes import ALONE, Team
 from atlas.prepass.progress import Progress
@@ -44,7 +44,7 @@ def measure_channels(
     outputs: Sequence[int | None],
     classes: int,
     engine: Engine,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessor,
     activation: Activation,
     relevance: Relevance,
     settings: Prepass,
@@ -65,7 +65,7 @@ def measure_channels(
         Outputs of the network.
     engine : Engine
         What computes activation and relevance maps.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessor
         From pictures to the network's input.
     activation, relevance : Activation, Relevance
         How references are scored.
@@ -185,7 +185,7 @@ def _measure(
     state: Tally,
     batch: Batch,
     engine: Engine,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessor,
     activation: Activation,
     relevance: Relevance,
     outputs: Sequence[int | None],

@@ -18,7 +18,7 @@ from atlas.data import Record, Source
 from atlas.data.images import BadImage
 from atlas.data.source import Sharded
 from atlas.errors import UserError, one_line
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.prepass import shards
 from atlas.prepass.shards import LONGEST, Done, Read
 
@@ -55,7 +55,7 @@ class Batch:
 
 def batches(
     source: Source,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessor,
     batch_size: int,
     done: Done | None = None,
     share: tuple[int, int] = (0, 1),
@@ -68,7 +68,7 @@ def batches(
     ----------
     source : Source
         What to read.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessor
         How a picture is cropped to what the network sees.
     batch_size : int
         Samples in a batch; the last of a shard may have fewer.
@@ -119,7 +119,7 @@ class _Batches(IterableDataset[Batch | str]):
     def __init__(
         self,
         source: Source,
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessor,
         batch_size: int,
         done: Done,
         share: tuple[int, int],

@@ -172,17 +172,19 @@ def best_formula(known: Labels, ranked: Floats, single: Floats) -> Formula | Non
         return None
     order = np.argsort(-single, kind="stable")
     partners = order[:_PARTNERS]
-    beam = [_Term((int(row),), (), known.shown[row], float(single[row])) for row in order[:_BEAM]]
+    beam = [
+        _Combination((int(row),), (), known.shown[row], float(single[row])) for row in order[:_BEAM]
+    ]
     best, tried = beam[0], len(known.names)
     for _ in range(LONGEST - 1):
-        longer = [new for term in beam for new in _longer(term, known, partners)]
+        longer = [new for one in beam for new in _longer(one, known, partners)]
         if not longer:
             break
-        values = aucs(ranked[:, None], np.array([term.shown for term in longer]))[:, 0]
+        values = aucs(ranked[:, None], np.array([one.shown for one in longer]))[:, 0]
         tried += len(longer)
         rising = np.argsort(-values, kind="stable")[:_BEAM]
         beam = [
-            _Term(longer[i].parts, longer[i].signs, longer[i].shown, float(values[i]))
+            _Combination(longer[i].parts, longer[i].signs, longer[i].shown, float(values[i]))
             for i in rising
         ]
         if beam[0].auc < best.auc + GAIN:
@@ -194,37 +196,39 @@ def best_formula(known: Labels, ranked: Floats, single: Floats) -> Formula | Non
 
 
 @dataclass(frozen=True)
-class _Term:
+class _Combination:
     parts: tuple[int, ...]
     signs: tuple[str, ...]  # between them
     shown: Booleans
     auc: float
 
 
-def _longer(term: _Term, known: Labels, partners: npt.NDArray[np.int64]) -> list[_Term]:
+def _longer(
+    one: _Combination, known: Labels, partners: npt.NDArray[np.int64]
+) -> list[_Combination]:
     """Return the combinations with one label more that say something else and are not rare."""
     result = []
     for row in partners.tolist():
-        if row in term.parts:
+        if row in one.parts:
             continue
         other = known.shown[row]
         for sign, shown in (
-            ("AND", term.shown & other),
-            ("OR", term.shown | other),
-            ("AND NOT", term.shown & ~other),
+            ("AND", one.shown & other),
+            ("OR", one.shown | other),
+            ("AND NOT", one.shown & ~other),
         ):
             count = int(shown.sum())
             common = FEWEST <= count <= len(shown) - FEWEST
-            if common and not (shown == term.shown).all() and not (shown == other).all():
-                result.append(_Term((*term.parts, row), (*term.signs, sign), shown, 0.0))
+            if common and not (shown == one.shown).all() and not (shown == other).all():
+                result.append(_Combination((*one.parts, row), (*one.signs, sign), shown, 0.0))
     return result
 
 
-def _texts(term: _Term, known: Labels) -> tuple[str, str]:
+def _texts(one: _Combination, known: Labels) -> tuple[str, str]:
     """Return a combination as logic, read from the left, and in words."""
-    text = name = known.names[term.parts[0]]
+    text = name = known.names[one.parts[0]]
     plain = {"AND": " ", "OR": " or ", "AND NOT": ", not "}
-    for sign, row in zip(term.signs, term.parts[1:], strict=True):
+    for sign, row in zip(one.signs, one.parts[1:], strict=True):
         text = f"{text} {sign} {known.names[row]}"
         name = f"{name}{plain[sign]}{known.names[row]}"
     return text, name

@@ -1,4 +1,4 @@
-"""How strongly every channel answers to a sample of the stored pictures, and where.
+"""Responses of every channel to a sample of the stored pictures, and the patches at their peaks.
 
 References are the best pictures only. To test what is said of a channel one needs the others as
 well; the stored pictures are the references of all channels, so that most of them are none of
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.patches import localise
 from atlas.patches.views import Patch
 from atlas.relevance.engine import PREDICTED, Engine, measure
@@ -27,11 +27,11 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Gauge:
-    """What measures channels: the network as it was in the pre-pass."""
+class Probe:
+    """The network as it was in the pre-pass, to measure channels in stored pictures."""
 
     engine: Engine
-    preprocessing: Preprocessing
+    preprocessing: Preprocessor
     fields: Mapping[str, ReceptiveField]
     device: torch.device
 
@@ -55,8 +55,20 @@ class Responses:
     peaks: npt.NDArray[np.int32]
 
 
-def respond(store: Store, gauge: Gauge, count: int, seed: int) -> Responses:
-    """Measure every channel on `count` of the stored pictures, or on all if there are fewer."""
+def measure_responses(store: Store, probe: Probe, count: int, seed: int) -> Responses:
+    """Measure every channel on `count` of the stored pictures, or on all if there are fewer.
+
+    Parameters
+    ----------
+    store : Store
+        The atlas that has the pictures.
+    probe : Probe
+        The network.
+    count : int
+        How many pictures are drawn at random.
+    seed : int
+        Of the draw; the same pictures for the same seed.
+    """
     paths = store.pictures()
     random = np.random.default_rng(seed)
     images = np.sort(random.permutation(len(paths))[:count]).astype(np.int64)
@@ -71,19 +83,23 @@ def respond(store: Store, gauge: Gauge, count: int, seed: int) -> Responses:
         yx = np.unravel_index(place.cpu().numpy(), tuple(maps.shape[2:]))
         peaks[rows, columns[layer]] = np.stack(yx, axis=-1)
 
-    _measure([paths[image] for image in images], gauge, visit, "responses")
+    _measure([paths[image] for image in images], probe, visit, "responses")
     return Responses(images, values, peaks)
 
 
-def locate(
-    store: Store, gauge: Gauge, responses: Responses, wanted: Sequence[tuple[int, int]]
+def cut_patches(
+    store: Store, probe: Probe, responses: Responses, wanted: Sequence[tuple[int, int]]
 ) -> list[Patch]:
     """Return the patch around the peak of a channel in a picture, for each pair of `wanted`.
 
     Parameters
     ----------
-    store, gauge, responses
-        As of `respond`.
+    store : Store
+        The atlas that has the pictures.
+    probe : Probe
+        The network.
+    responses : Responses
+        From `measure_responses`.
     wanted : sequence of (int, int)
         Row of `responses`, and column (channel).
     """
@@ -94,7 +110,7 @@ def locate(
     for row, column in wanted:
         by_row.setdefault(row, []).append(column)
     found: dict[tuple[int, int], Patch] = {}
-    size = gauge.preprocessing.size
+    size = probe.preprocessing.size
 
     def visit(part: slice, layer: str, maps: Tensor) -> None:
         inside = columns[layer]
@@ -110,14 +126,14 @@ def locate(
         channel = torch.tensor([column - inside.start for _, column in pairs])
         picked = maps[picture, channel].float().cpu()
         peak = torch.from_numpy(np.array([responses.peaks[pair] for pair in pairs], np.int64))
-        boxes = localise.boxes(picked, peak, gauge.fields[layer], size)
-        masks = localise.masks(picked, boxes, gauge.fields[layer], size).numpy()
+        boxes = localise.boxes(picked, peak, probe.fields[layer], size)
+        masks = localise.masks(picked, boxes, probe.fields[layer], size).numpy()
         for (row, column), box, mask in zip(pairs, boxes.tolist(), masks, strict=True):
             x0, y0, x1, y1 = box
             path = paths[responses.images[row]]
             found[row, column] = Patch(path, (x0, y0, x1, y1), mask)
 
-    _measure([paths[responses.images[row]] for row in rows], gauge, visit, "where")
+    _measure([paths[responses.images[row]] for row in rows], probe, visit, "where")
     return [found[pair] for pair in wanted]
 
 
@@ -132,12 +148,12 @@ def _columns(store: Store) -> dict[str, slice]:
 
 
 def _measure(
-    paths: Sequence[Path], gauge: Gauge, visit: Callable[[slice, str, Tensor], None], label: str
+    paths: Sequence[Path], probe: Probe, visit: Callable[[slice, str, Tensor], None], label: str
 ) -> None:
     with tqdm(total=len(paths), desc=label, unit=" pictures") as progress:
         for start in range(0, len(paths), _BATCH):
             views = [open_picture(path) for path in paths[start : start + _BATCH]]
-            batch = gauge.preprocessing.tensor(views).to(gauge.device)
+            batch = probe.preprocessing.tensor(views).to(probe.device)
 
             def inner(
                 part: slice, layer: str, mode: Mode, maps: Tensor, start: int = start
@@ -145,6 +161,6 @@ def _measure(
                 if mode == "activation":
                     visit(slice(start + part.start, start + part.stop), layer, maps)
 
-            targets = torch.full((len(views),), PREDICTED, device=gauge.device)
-            measure(gauge.engine, batch, targets, inner)
+            targets = torch.full((len(views),), PREDICTED, device=probe.device)
+            measure(probe.engine, batch, targets, inner)
             progress.update(len(views))

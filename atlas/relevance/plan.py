@@ -17,7 +17,7 @@ from torch.nn.modules.utils import _ntuple
 from atlas.errors import UserError
 from atlas.relevance.merging import Norm, norms_of, with_norm
 from atlas.relevance.rules import RULES, Divided, Moved, Passed, Proportional, Rules, Step, Summed
-from atlas.relevance.weighted import Convolved, Flat, Geometry, Layer
+from atlas.relevance.weighted import Convolution, Convolved, Flat, Geometry
 from atlas.trace.following import RefusedError, Value
 from atlas.trace.head import LEAVING, Head, head_of
 from atlas.trace.kinds import ATTENTION, KINDS
@@ -161,11 +161,11 @@ class _Making:
         if norm is not None:
             weight, bias = with_norm(weight, bias, norm, geometry)
         first = operation.inputs[0] not in self.weighted and self.rules.first
-        layer = Layer(
+        convolution = Convolution(
             cast(Tensor, self._cast(weight)), self._cast(bias), geometry,
             first or self.rules.convolution, operation.bounds[0].never_negative,
         )  # fmt: skip
-        return Convolved(layer)
+        return Convolved(convolution)
 
     def _linear(self, operation: Operation) -> Step:
         to = _first(operation)

@@ -26,7 +26,7 @@ class Geometry:
     """Zeros to add before, as of `torch.nn.functional.pad`, where sides differ."""
 
 
-class Layer:
+class Convolution:
     """A convolution and its rule.
 
     Parameters
@@ -174,12 +174,12 @@ class _Terms:
 class Convolved:
     """A convolution."""
 
-    layer: Layer
+    convolution: Convolution
 
     def forward(self, call: Call) -> tuple[Any, Any]:
         """See `Step`."""
-        x = call.live[0].to(self.layer.weight.dtype)
-        return self.layer.convolve(x), _Kept(x.detach())
+        x = call.live[0].to(self.convolution.weight.dtype)
+        return self.convolution.convolve(x), _Kept(x.detach())
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
         """See `Step`."""
@@ -187,16 +187,16 @@ class Convolved:
         if relevance is None:
             return [None]
         if not copies:
-            return [self.layer.relevance(kept.x, relevance)]
+            return [self.convolution.relevance(kept.x, relevance)]
         if kept.z is None:  # the same for all copies, and for all layers above
-            kept.z = self.layer.denominators(kept.x)
-        spread = torch.vmap(lambda one: self.layer.spread(kept.x, one, kept.z))
+            kept.z = self.convolution.denominators(kept.x)
+        spread = torch.vmap(lambda one: self.convolution.spread(kept.x, one, kept.z))
         return [spread(relevance)]
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
         """See `Step`."""
         (relevance, *_) = relevances
-        return 0.0 if relevance is None else self.layer.taken(kept.x, relevance)
+        return 0.0 if relevance is None else self.convolution.taken(kept.x, relevance)
 
 
 @dataclass

@@ -13,12 +13,12 @@ from atlas import prompts
 from atlas.patches import vectors
 from atlas.patches.views import References, View, view
 from atlas.probe import formulas
-from atlas.probe.probe import Gauge, Responses, locate, respond
+from atlas.probe.probe import Probe, Responses, cut_patches, measure_responses
 from atlas.recipe import Scoring
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.detection import Trial, trial
-from atlas.store import SCORES, Store, journal, names
+from atlas.store import SCORES_FILE, Store, journal, names
 from atlas.vlm import Request, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings
@@ -47,7 +47,7 @@ class _Case:
     key: str
 
 
-def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: Shown) -> int:
+def score_names(store: Store, vlm: Vlm, probe: Probe, settings: Scoring, shown: Shown) -> int:
     """Test every name that this model has not tested on the same patches.
 
     Parameters
@@ -56,7 +56,7 @@ def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: 
         With names.
     vlm : Vlm
         Who is asked.
-    gauge : Gauge
+    probe : Probe
         The network, to measure activations in pictures that are no references.
     settings : Scoring
         How many patches and pictures.
@@ -70,12 +70,12 @@ def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: 
     """
     references = References(store)
     index = vectors.load_of(store)
-    responses = respond(store, gauge, settings.pictures, settings.seed)
+    responses = measure_responses(store, probe, settings.pictures, settings.seed)
     cases = _cases(store, vlm, references, index, responses, settings, shown)
-    done = {score["key"] for score in journal.read(store.root / SCORES)}
+    done = {score["key"] for score in journal.read(store.root / SCORES_FILE)}
     open_ = [case for case in cases if case.key not in done]
     wanted = [(int(row), case.row) for case in open_ for row in case.trial.rows]
-    patches = locate(store, gauge, responses, wanted)
+    patches = cut_patches(store, probe, responses, wanted)
     width = settings.patches
     with tqdm(
         total=len(cases), initial=len(cases) - len(open_), desc="scores", unit=" channels"
@@ -94,7 +94,7 @@ def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: 
             ]
             answers = np.array(vlm.yes(requests), np.float64).reshape(len(part), 2, width)
             journal.append(
-                store.root / SCORES,
+                store.root / SCORES_FILE,
                 [
                     _score(case, vlm, pair[0], pair[1], settings)
                     for case, pair in zip(part, answers, strict=True)
@@ -195,7 +195,7 @@ def _write(
 ) -> None:
     """Put the scores into channels.parquet."""
     table = store.table("channels").select(["layer", "channel"])
-    scores = {score["key"]: score for score in journal.read(store.root / SCORES)}
+    scores = {score["key"]: score for score in journal.read(store.root / SCORES_FILE)}
     by_row = {case.row: scores[case.key] for case in cases}
     columns = {
         f"score_{name}": [

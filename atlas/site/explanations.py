@@ -83,7 +83,7 @@ class Explanation:
         return text.plain(one.name) if one.name else one.address
 
     @cached_property
-    def by_layer(self) -> list[tuple[evidence.Layer, Channel, list[Concept]]]:
+    def by_layer(self) -> list[tuple[evidence.LayerEvidence, Channel, list[Concept]]]:
         """The concepts of each layer, the last layer first."""
         groups = []
         for layer in reversed(self.found.layers):

@@ -152,10 +152,10 @@ INDEX = "patches.faiss"
 STAGES = ("prepass", "pictures", "patches")
 """What a finished atlas has been through, in this order; names and scores may follow."""
 
-NAMES = "names.jsonl"
+NAMES_FILE = "names.jsonl"
 """Every naming that was ever done; it only grows."""
 
-SCORES = "scores.jsonl"
+SCORES_FILE = "scores.jsonl"
 """Every test of a name that was ever done; it only grows."""
 
 

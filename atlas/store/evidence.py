@@ -94,7 +94,7 @@ class Target(Guess):
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerEvidence:
     """A layer as a whole."""
 
     id: Id
@@ -294,7 +294,7 @@ class Evidence:
     picture: Picture
     prediction: tuple[Guess, ...]
     target: Target
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerEvidence, ...]
     concepts: tuple[Concept, ...]
     overlaps: tuple[Overlap, ...]
     flow: tuple[Flow, ...]

@@ -28,7 +28,7 @@ _Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,200}-[0-9a-f]{8}$")]
 
 
-class Model(TypedDict):
+class ModelRecord(TypedDict):
     """The network."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -37,7 +37,7 @@ class Model(TypedDict):
     weights_sha256: _Sha256
 
 
-class Data(TypedDict, total=False):
+class DataRecord(TypedDict, total=False):
     """Where the pictures came from; what is not known is null."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -48,7 +48,7 @@ class Data(TypedDict, total=False):
     fingerprint: _Text | None
 
 
-class Preprocessing(TypedDict):
+class PreprocessingRecord(TypedDict):
     """How a picture became the network's input."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -59,7 +59,7 @@ class Preprocessing(TypedDict):
     interpolation: _Text
 
 
-class Score(TypedDict):
+class ScoreRecord(TypedDict):
     """By which score references were chosen."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -67,14 +67,14 @@ class Score(TypedDict):
     normalize: bool
 
 
-class Relevance(Score):
+class RelevanceRecord(ScoreRecord):
     """The same, by relevance."""
 
     target: Literal["label", "predicted"]
     composite: _Text
 
 
-class Skip(TypedDict):
+class SkipRecord(TypedDict):
     """A picture that was not read."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -82,7 +82,7 @@ class Skip(TypedDict):
     reason: _Text
 
 
-class Images(TypedDict):
+class ImagesRecord(TypedDict):
     """How many pictures were measured."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -90,12 +90,12 @@ class Images(TypedDict):
     labelled: _Count
     correct: _Count
     skipped: _Count
-    skips: list[Skip]
+    skips: list[SkipRecord]
     reasons: NotRequired[dict[_Text, _Count]]
     left_out: NotRequired[dict[_Text, _Count]]
 
 
-class Index(TypedDict):
+class IndexRecord(TypedDict):
     """The index of patches."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -105,7 +105,7 @@ class Index(TypedDict):
     recall_at_10: _Number
 
 
-class Receptive(TypedDict):
+class ReceptiveFieldRecord(TypedDict):
     """What a unit of a layer sees."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -115,7 +115,7 @@ class Receptive(TypedDict):
     whole: NotRequired[bool]
 
 
-class Check(TypedDict):
+class CheckRecord(TypedDict):
     """What was looked at before the pass."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
@@ -124,27 +124,27 @@ class Check(TypedDict):
     says: _Text
 
 
-class Begun(TypedDict, total=False):
+class Manifest(TypedDict, total=False):
     """A manifest of an atlas that may not be finished."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
     id: _Id
-    model: Model
-    data: Data
-    preprocessing: Preprocessing
+    model: ModelRecord
+    data: DataRecord
+    preprocessing: PreprocessingRecord
     layers: Annotated[list[_Text], Field(max_length=LAYERS)]
-    activation: Score
-    relevance: Relevance
+    activation: ScoreRecord
+    relevance: RelevanceRecord
     k: Annotated[int, Field(ge=1, le=1 << 20)]
     modes: list[Literal["activation", "relevance"]]
     measured: _Day
     maps: dict[str, _Two]
-    images: Images
+    images: ImagesRecord
     labels: _Text
-    checks: list[Check]
+    checks: list[CheckRecord]
     conservation: dict[str, _Number]
-    index: Index
-    receptive_fields: dict[str, Receptive]
+    index: IndexRecord
+    receptive_fields: dict[str, ReceptiveFieldRecord]
     recipe: dict[str, Any]
     versions: dict[str, _Text]
     stages: dict[str, _Text]
@@ -157,7 +157,7 @@ FINISHED = (
 )  # fmt: skip
 """Fields of an atlas whose stages are done."""
 
-_BEGUN: TypeAdapter[Any] = TypeAdapter(Begun)
+_MANIFEST: TypeAdapter[Any] = TypeAdapter(Manifest)
 
 
 def finished(manifest: Mapping[str, Any], stages: Sequence[str]) -> bool:
@@ -176,7 +176,7 @@ def problem(manifest: Mapping[str, Any], stages: Sequence[str]) -> str | None:
         Those of a finished atlas.
     """
     try:
-        _BEGUN.validate_python(manifest)
+        _MANIFEST.validate_python(manifest)
     except ValidationError as error:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))[:120]}: {first['msg'][:80]}"

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from atlas.errors import UserError
-from atlas.store import NAMES, Store, journal
+from atlas.store import NAMES_FILE, Store, journal
 
 Method = Literal["vlm", "labels", "clip", "person"]
 Status = Literal["named", "no clear concept", "unnamed"]
@@ -107,7 +107,7 @@ def read(store: Store) -> list[NameRecord]:
     UserError
         A line of the file is no record.
     """
-    path = store.root / NAMES
+    path = store.root / NAMES_FILE
     try:
         return _RECORDS.validate_python(journal.read(path))
     except ValidationError as error:
@@ -126,7 +126,7 @@ def append(store: Store, records: Iterable[NameRecord], first: int) -> None:
         replace(record, record=number, time=now, raw=record.raw and record.raw[:LONGEST_ANSWER])
         for number, record in enumerate(records, first)
     ]
-    journal.append(store.root / NAMES, map(asdict, numbered))
+    journal.append(store.root / NAMES_FILE, map(asdict, numbered))
 
 
 def append_new(store: Store, records: Iterable[NameRecord]) -> int:

@@ -20,7 +20,7 @@ from atlas.store import (
     INDEX,
     MEASURED,
     MODES,
-    NAMES,
+    NAMES_FILE,
     STAGES,
     Store,
     bounds,
@@ -118,16 +118,16 @@ def _names(store: Store, _: dict[str, Any]) -> list[str]:
     records = names.read(store)
     said = {(r.layer, r.channel, r.name, r.method) for r in records if r.sense is None}
     problems = [
-        f"{row['layer']}:{row['channel']} is called {row['name']!r}, which {NAMES} does not say"
+        f"{row['layer']}:{row['channel']} is called {row['name']!r}, which {NAMES_FILE} does not say"
         for row in rows
         if row["name"] is not None
         and (row["layer"], row["channel"], row["name"], row["named_by"]) not in said
     ]
     known = {(row["layer"], row["channel"]) for row in rows}
     if any((record.layer, record.channel) not in known for record in records):
-        problems.append(f"{NAMES} speaks of channels that the atlas does not have")
+        problems.append(f"{NAMES_FILE} speaks of channels that the atlas does not have")
     if [record.record for record in records] != list(range(len(records))):
-        problems.append(f"the records of {NAMES} are not numbered from 0")
+        problems.append(f"the records of {NAMES_FILE} are not numbered from 0")
     return problems
 
 

@@ -12,7 +12,7 @@ from atlas.trace.record import Trace
 
 
 @dataclass(frozen=True)
-class Chosen:
+class LayerSelection:
     """The layers that patterns mean."""
 
     names: tuple[str, ...]
@@ -23,7 +23,7 @@ class Chosen:
 
 def choose(
     trace: Trace, patterns: Sequence[str] = (), reached: Collection[Value] | None = None
-) -> Chosen:
+) -> LayerSelection:
     """Return the layers that `patterns` mean.
 
     Parameters
@@ -71,7 +71,7 @@ def choose(
             f"no relevance comes to any of {_some(sorted(wanted))}, which only scale others: "
             'choose others in model.layers, or prepass.modes = ["activation"]'
         )
-    return Chosen(names, tuple(name for name in usable if name in wanted & silent))
+    return LayerSelection(names, tuple(name for name in usable if name in wanted & silent))
 
 
 def _named(trace: Trace, name: str, silent: Collection[str]) -> str:

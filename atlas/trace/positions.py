@@ -116,7 +116,7 @@ def _united(parts: Sequence[Axis], whole: Axis) -> Axis:
 
 
 @dataclass(frozen=True)
-class Call:
+class ExecutedOperation:
     """One operation, carried out."""
 
     everything: Sight
@@ -165,7 +165,7 @@ def _dims(sight: Sight, shape: Sequence[int]) -> list[int | None]:
     return dims
 
 
-def _elementwise(call: Call) -> Sight:
+def _elementwise(call: ExecutedOperation) -> Sight:
     """Broadcast: dimensions are counted from the last."""
     sights = []
     for tensor, sight in call.seen:
@@ -177,13 +177,13 @@ def _elementwise(call: Call) -> Sight:
     return united(sights, call.everything)
 
 
-def _norm(call: Call) -> Sight:
+def _norm(call: ExecutedOperation) -> Sight:
     """Batch norm: of each element by itself; by statistics of the picture if none are given."""
     sight = _elementwise(call)
     return _beyond(sight) if call.argument(5, False) else sight
 
 
-def _group_norm(call: Call) -> Sight:
+def _group_norm(call: ExecutedOperation) -> Sight:
     """Of each element by itself, by statistics of the picture."""
     return _beyond(_elementwise(call))
 
@@ -192,7 +192,7 @@ def _beyond(sight: Sight) -> Sight:
     return replace(sight[0], whole=True), replace(sight[1], whole=True)
 
 
-def _reshape(call: Call) -> Sight:
+def _reshape(call: ExecutedOperation) -> Sight:
     """Elements in reading order stay what they are."""
     return call.only()[1]
 
@@ -204,7 +204,7 @@ def _pair(value: Size) -> tuple[int, int]:
 
 
 def _slide(
-    call: Call,
+    call: ExecutedOperation,
     kernel: Size,
     stride: Size,
     padding: Size,
@@ -219,7 +219,7 @@ def _slide(
     return call.placed((rows, columns), (-2, -1))
 
 
-def _convolution(call: Call) -> Sight:
+def _convolution(call: ExecutedOperation) -> Sight:
     _, weight, _, stride, padding, dilation, transposed = call.args[:7]
     if weight.ndim != 4:
         raise LostError
@@ -233,30 +233,30 @@ def _convolution(call: Call) -> Sight:
     return call.placed((axes[0], axes[1]), (-2, -1))
 
 
-def _max_pool(call: Call) -> Sight:
+def _max_pool(call: ExecutedOperation) -> Sight:
     kernel = call.args[1]
     stride = call.argument(2, None) or kernel
     return _slide(call, kernel, stride, call.argument(3, 0), call.argument(4, 1))
 
 
-def _average_pool(call: Call) -> Sight:
+def _average_pool(call: ExecutedOperation) -> Sight:
     kernel = call.args[1]
     return _slide(call, kernel, call.argument(2, None) or kernel, call.argument(3, 0), 1)
 
 
-def _adaptive_pool(call: Call) -> Sight:
+def _adaptive_pool(call: ExecutedOperation) -> Sight:
     """Windows that overlap unevenly where the lengths do not divide."""
     return _resized(call, lambda ratio: (_centred(ratio), _whole_or(ratio, math.ceil(ratio) + 1)))
 
 
 def _resized(
-    call: Call, look: Callable[[float], tuple[float, float]], corners: bool = False
+    call: ExecutedOperation, look: Callable[[float], tuple[float, float]], corners: bool = False
 ) -> Sight:
     """Rows and columns, the last two dimensions, have other lengths, over the same extent.
 
     Parameters
     ----------
-    call : Call
+    call : ExecutedOperation
         The operation.
     look : callable
         From how many positions there are for each new one to where the first new one looks and of
@@ -283,7 +283,7 @@ def _whole_or(ratio: float, otherwise: float) -> float:
     return ratio if ratio.is_integer() else otherwise
 
 
-def _nearest(call: Call) -> Sight:
+def _nearest(call: ExecutedOperation) -> Sight:
     """Look at the position that is a place times the ratio, rounded down."""
 
     def look(ratio: float) -> tuple[float, float]:
@@ -294,37 +294,37 @@ def _nearest(call: Call) -> Sight:
     return _resized(call, look)
 
 
-def _nearest_exact(call: Call) -> Sight:
+def _nearest_exact(call: ExecutedOperation) -> Sight:
     return _resized(call, lambda ratio: (_centred(ratio), 2))
 
 
-def _between(neighbours: int) -> Callable[[Call], Sight]:
+def _between(neighbours: int) -> Callable[[ExecutedOperation], Sight]:
     """Make the rule of an interpolation between so many neighbours on each side."""
 
     def look(ratio: float) -> tuple[float, float]:
         return _centred(ratio), 2 * neighbours * max(1, math.ceil(ratio)) + 1
 
-    def rule(call: Call) -> Sight:
+    def rule(call: ExecutedOperation) -> Sight:
         corners = call.argument(2, False) is True
         return _resized(call, look, corners)
 
     return rule
 
 
-def _shuffle(call: Call) -> Sight:
+def _shuffle(call: ExecutedOperation) -> Sight:
     """Channels become rows and columns."""
     return _resized(call, lambda ratio: (_centred(ratio), 2 - ratio))
 
 
-def _unshuffle(call: Call) -> Sight:
+def _unshuffle(call: ExecutedOperation) -> Sight:
     """Rows and columns become channels."""
     return _resized(call, lambda ratio: (_centred(ratio), ratio))
 
 
-def _reduced(place: int = 1) -> Callable[[Call], Sight]:
+def _reduced(place: int = 1) -> Callable[[ExecutedOperation], Sight]:
     """Make the rule of what has no positions along the dimensions that are argument `place`."""
 
-    def rule(call: Call) -> Sight:
+    def rule(call: ExecutedOperation) -> Sight:
         shape, sight = call.only()
         given = call.argument(place, None)
         summed = [given] if isinstance(given, int) else given
@@ -343,10 +343,10 @@ def _reduced(place: int = 1) -> Callable[[Call], Sight]:
     return rule
 
 
-def _along(place: int) -> Callable[[Call], Sight]:
+def _along(place: int) -> Callable[[ExecutedOperation], Sight]:
     """Make the rule of what mixes elements along the dimension that is argument `place`."""
 
-    def rule(call: Call) -> Sight:
+    def rule(call: ExecutedOperation) -> Sight:
         shape, sight = call.only()
         mixed = call.argument(place, 0) % len(shape)
         return call.placed(sight, [None if dim == mixed else dim for dim in _dims(sight, shape)])
@@ -354,7 +354,7 @@ def _along(place: int) -> Callable[[Call], Sight]:
     return rule
 
 
-def _slice(call: Call) -> Sight:
+def _slice(call: ExecutedOperation) -> Sight:
     """Keep some positions, each so many after the last."""
     shape, sight = call.only()
     cut = call.argument(1, 0) % len(shape)
@@ -368,14 +368,14 @@ def _slice(call: Call) -> Sight:
     return call.placed((axes[0], axes[1]), dims)
 
 
-def _select(call: Call) -> Sight:
+def _select(call: ExecutedOperation) -> Sight:
     shape, sight = call.only()
     taken = call.args[1] % len(shape)
     dims = _dims(sight, shape)
     return call.placed(sight, [None if d is None or d == taken else d - (d > taken) for d in dims])
 
 
-def _concatenate(call: Call) -> Sight:
+def _concatenate(call: ExecutedOperation) -> Sight:
     joined = call.argument(1, 0) % len(call.shape)
     sights = []
     for tensor, sight in call.seen:
@@ -384,7 +384,7 @@ def _concatenate(call: Call) -> Sight:
     return united(sights, call.everything)
 
 
-def _pad(call: Call) -> Sight:
+def _pad(call: ExecutedOperation) -> Sight:
     """Pad with a constant; the widths come in pairs, from the last dimension on."""
     shape, sight = call.only()
     widths = call.args[1]
@@ -397,14 +397,14 @@ def _pad(call: Call) -> Sight:
     return call.placed((axes[0], axes[1]), dims)
 
 
-def _permute(call: Call) -> Sight:
+def _permute(call: ExecutedOperation) -> Sight:
     shape, sight = call.only()
     order = [dim % len(shape) for dim in call.args[1]]
     dims = _dims(sight, shape)
     return call.placed(sight, [None if dim is None else order.index(dim) for dim in dims])
 
 
-def _transpose(call: Call) -> Sight:
+def _transpose(call: ExecutedOperation) -> Sight:
     shape, sight = call.only()
     one, other = (dim % len(shape) for dim in (*call.args[1:], 0, 1)[:2])
     swapped = {one: other, other: one}
@@ -413,20 +413,20 @@ def _transpose(call: Call) -> Sight:
     )
 
 
-def _layer_norm(call: Call) -> Sight:
+def _layer_norm(call: ExecutedOperation) -> Sight:
     shape, sight = call.only()
     first = len(shape) - len(call.args[1])
     dims = _dims(sight, shape)
     return call.placed(sight, [None if dim is None or dim >= first else dim for dim in dims])
 
 
-def _linear(place: int) -> Callable[[Call], Sight]:
+def _linear(place: int) -> Callable[[ExecutedOperation], Sight]:
     """Make the rule of a matrix product whose argument `place` depends on the picture.
 
     Its rows may be positions, also of rows and columns flattened into one.
     """
 
-    def rule(call: Call) -> Sight:
+    def rule(call: ExecutedOperation) -> Sight:
         (matrix, sight), *more = call.seen
         if more or matrix is not call.args[place]:
             raise LostError
@@ -439,7 +439,7 @@ def _linear(place: int) -> Callable[[Call], Sight]:
     return rule
 
 
-RULES: Mapping[Any, Callable[[Call], Sight]] = (
+RULES: Mapping[Any, Callable[[ExecutedOperation], Sight]] = (
     {
         aten.convolution: _convolution,
         aten.max_pool2d_with_indices: _max_pool,

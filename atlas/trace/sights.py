@@ -18,7 +18,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from atlas.trace.following import tensors
-from atlas.trace.positions import RULES, Axis, Call, LostError, Sight
+from atlas.trace.positions import RULES, Axis, ExecutedOperation, LostError, Sight
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
             try:
                 if rule is None:
                     raise LostError
-                call = Call(self.everything, args, kwargs or {}, seen, tensor.shape)
+                call = ExecutedOperation(self.everything, args, kwargs or {}, seen, tensor.shape)
                 sight = rule(call)
             except LostError:
                 rows, columns = self.everything

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from atlas import vlm
-from atlas.demo.vlm import FOLDER, course, crops, imagined, language, sheets, tower
+from atlas.demo.vlm import FOLDER, crops, imagined, language, sheets, tower, training
 from atlas.demo.vlm.lessons import Lessons
 from atlas.demo.world import ATTRIBUTES
 from atlas.naming.answers import parse
@@ -49,7 +49,7 @@ def test_crops_are_what_pillow_cuts_out():
 
 
 def test_a_sheet_says_what_at_least_four_in_five_references_show(lessons):
-    drawn = sheets.Sheets(lessons.bank)
+    drawn = sheets.SheetSampler(lessons.bank)
     random = np.random.default_rng(0)
     lengths = Counter()
     for _ in range(300):
@@ -172,7 +172,7 @@ def test_any_text_survives_the_tokenizer():
 
 
 def test_an_interrupted_training_ends_in_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(course, "EVERY", 3)
+    monkeypatch.setattr(training, "EVERY", 3)
 
     def train(out: Path, stops: list[int]) -> dict[str, torch.Tensor]:
         out.mkdir()
@@ -187,7 +187,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(tmp_path, monkeypatch)
                 return parts(x).square().mean()
 
             try:
-                course.run(course.Course("part", parts, loss, dict, 10, 0.1), out)
+                training.run(training.TrainingRun("part", parts, loss, dict, 10, 0.1), out)
             except KeyboardInterrupt:
                 continue
         assert json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"] == 10

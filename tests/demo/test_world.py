@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from atlas.demo.world import ATTRIBUTES, CLASSES, Picture, draw, label_of
+from atlas.demo.world import ATTRIBUTES, CLASSES, DrawnPicture, draw, label_of
 
 PINNED = {
     (0, 0, 112): "261cf0a62aa4663a",
@@ -21,7 +21,7 @@ PINNED = {
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Picture]:
+def pictures() -> list[DrawnPicture]:
     return [draw(3, index) for index in range(1_000)]
 
 
@@ -40,7 +40,7 @@ def test_any_picture_can_be_drawn_at_any_time() -> None:
     assert not np.array_equal(draw(6, 9).image, late)
 
 
-def test_picture_has_the_promised_form(pictures: list[Picture]) -> None:
+def test_picture_has_the_promised_form(pictures: list[DrawnPicture]) -> None:
     picture = draw(0, 0, 96)
     assert picture.image.shape == (96, 96, 3)
     assert picture.image.dtype == np.uint8
@@ -63,13 +63,13 @@ def test_every_class_has_a_readable_name() -> None:
     assert CLASSES[label_of(words)] == "red striped star"
 
 
-def test_labels_name_the_attributes(pictures: list[Picture]) -> None:
+def test_labels_name_the_attributes(pictures: list[DrawnPicture]) -> None:
     for picture in pictures:
         words = [picture.attributes[kind] for kind in ("colour", "texture", "shape")]
         assert CLASSES[picture.label] == " ".join(words)
 
 
-def test_values_are_equally_frequent(pictures: list[Picture]) -> None:
+def test_values_are_equally_frequent(pictures: list[DrawnPicture]) -> None:
     for kind, values in ATTRIBUTES.items():
         counts = Counter(picture.attributes[kind] for picture in pictures)
         expected = len(pictures) / len(values)
@@ -77,7 +77,7 @@ def test_values_are_equally_frequent(pictures: list[Picture]) -> None:
             assert counts[value] == pytest.approx(expected, abs=4 * expected**0.5), value
 
 
-def test_hue_within_the_mask_is_the_colour(pictures: list[Picture]) -> None:
+def test_hue_within_the_mask_is_the_colour(pictures: list[DrawnPicture]) -> None:
     hues = {
         "red": 0, "orange": 28, "yellow": 50, "green": 118,
         "turquoise": 177, "blue": 223, "purple": 272, "pink": 330,
@@ -89,13 +89,13 @@ def test_hue_within_the_mask_is_the_colour(pictures: list[Picture]) -> None:
         assert nearest == picture.attributes["colour"]
 
 
-def test_backgrounds_are_muted(pictures: list[Picture]) -> None:
+def test_backgrounds_are_muted(pictures: list[DrawnPicture]) -> None:
     for picture in pictures[:200]:
         mean = picture.image[~picture.mask].mean(axis=0)
         assert (mean.max() - mean.min()) / mean.max() < 0.3
 
 
-def test_only_textures_vary_within_the_mask(pictures: list[Picture]) -> None:
+def test_only_textures_vary_within_the_mask(pictures: list[DrawnPicture]) -> None:
     spread: dict[str, list[float]] = {value: [] for value in ATTRIBUTES["texture"]}
     level: dict[str, list[float]] = {value: [] for value in ATTRIBUTES["texture"]}
     for picture in pictures:
@@ -110,7 +110,7 @@ def test_only_textures_vary_within_the_mask(pictures: list[Picture]) -> None:
     assert max(means) < 1.1 * min(means)
 
 
-def test_shapes_have_like_areas(pictures: list[Picture]) -> None:
+def test_shapes_have_like_areas(pictures: list[DrawnPicture]) -> None:
     areas = [
         np.mean([p.mask.mean() for p in pictures if p.attributes["shape"] == shape])
         for shape in ATTRIBUTES["shape"]
@@ -119,7 +119,7 @@ def test_shapes_have_like_areas(pictures: list[Picture]) -> None:
     assert max(areas) < 1.5 * min(areas)
 
 
-def test_objects_are_where_the_position_says(pictures: list[Picture]) -> None:
+def test_objects_are_where_the_position_says(pictures: list[DrawnPicture]) -> None:
     for picture in pictures:
         rows, columns = np.nonzero(picture.mask)
         x, y = columns.mean() - 55.5, rows.mean() - 55.5

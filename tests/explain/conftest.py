@@ -20,7 +20,7 @@ from atlas.store.evidence import (
     Feed,
     Flow,
     Guess,
-    Layer,
+    LayerEvidence,
     Overlap,
     Picture,
     Region,
@@ -75,8 +75,8 @@ EVIDENCE = Evidence(
     prediction=GUESSES,
     target=Target(0, "tabby cat", 1, 0.931, 12.34, "predicted"),
     layers=(
-        Layer("layer:features.10", "features.10", 256, 20.0, 11.0, 0.891, 2, 0.312),
-        Layer("layer:features.28", "features.28", 512, 20.0, 12.0, 0.972, 4, 0.634),
+        LayerEvidence("layer:features.10", "features.10", 256, 20.0, 11.0, 0.891, 2, 0.312),
+        LayerEvidence("layer:features.28", "features.28", 512, 20.0, 12.0, 0.972, 4, 0.634),
     ),
     concepts=(
         concept("c1", "features.10", 7, 1, "stripes", 0.19, 0.21, "centre"),

@@ -11,11 +11,11 @@ from torch import nn
 from atlas import recipe
 from atlas.errors import UserError
 from atlas.model import calling, networks
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 
 CPU = torch.device("cpu")
-COLOURED = Preprocessing(resize=16, crop=16, mean=(0, 0, 0), std=(1, 1, 1))
-GREY = Preprocessing(resize=16, crop=16, mean=(0.5,), std=(0.5,))
+COLOURED = Preprocessor(resize=16, crop=16, mean=(0, 0, 0), std=(1, 1, 1))
+GREY = Preprocessor(resize=16, crop=16, mean=(0.5,), std=(0.5,))
 
 
 class Several(nn.Module):
@@ -208,6 +208,6 @@ def test_four_channels_are_refused_as_what_they_are():
 
 def test_noise_has_the_form_of_the_pictures():
     assert calling.noise(GREY, CPU).shape == (1, 1, 16, 16)
-    oblong = Preprocessing(resize=16, crop=(12, 16), mean=(0, 0, 0), std=(1, 1, 1))
+    oblong = Preprocessor(resize=16, crop=(12, 16), mean=(0, 0, 0), std=(1, 1, 1))
     assert calling.noise(oblong, CPU).shape == (1, 3, 12, 16)
     assert torch.equal(calling.noise(GREY, CPU), calling.noise(GREY, CPU))

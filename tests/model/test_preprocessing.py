@@ -14,7 +14,7 @@ from atlas.model.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     LONGEST_RATIO,
-    Preprocessing,
+    Preprocessor,
     complete,
 )
 from atlas.recipe import parse
@@ -30,7 +30,7 @@ def noise(width, height, mode="RGB"):
 
 def of_weights(name):
     preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-    view = Preprocessing(
+    view = Preprocessor(
         resize=preset.resize_size[0],
         crop=preset.crop_size[0],
         mean=tuple(preset.mean),
@@ -53,7 +53,7 @@ def test_equals_torchvision_bit_for_bit(name, size):
 @settings(max_examples=30, deadline=None)
 @given(width=st.integers(1, 400), height=st.integers(1, 400), resize=st.integers(8, 80))
 def test_every_size_gives_the_square(width, height, resize):
-    ours = Preprocessing(resize, max(1, resize - 7), IMAGENET_MEAN, IMAGENET_STD)
+    ours = Preprocessor(resize, max(1, resize - 7), IMAGENET_MEAN, IMAGENET_STD)
     picture = noise(width, height)
     view = ours.view(picture)
     assert (view.size, view.mode) == ((ours.crop, ours.crop), "RGB")
@@ -100,7 +100,7 @@ def test_other_modes_become_rgb(mode):
 
 
 def test_batches_are_float32_in_order():
-    ours = Preprocessing(8, 8, (0.5, 0.5, 0.5), (0.5, 0.25, 1.0))
+    ours = Preprocessor(8, 8, (0.5, 0.5, 0.5), (0.5, 0.25, 1.0))
     black, red = Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), "red")
     batch = ours.tensor([black, red])
     assert (batch.shape, batch.dtype) == ((2, 3, 8, 8), torch.float32)
@@ -156,19 +156,19 @@ def test_rectangles_equal_torchvision_bit_for_bit(size, filter_):
     picture = noise(*size)
     transforms = torchvision.transforms
     mode = transforms.InterpolationMode(filter_)
-    exact = Preprocessing((50, 70), (48, 64), (0.0,) * 3, (1.0,) * 3, filter_)
+    exact = Preprocessor((50, 70), (48, 64), (0.0,) * 3, (1.0,) * 3, filter_)
     whole = transforms.Resize((50, 70), mode)(picture)
     expected = transforms.PILToTensor()(transforms.CenterCrop((48, 64))(whole)) / 255
     assert torch.equal(exact.tensor([exact.view(picture)])[0], expected)
     if max(size) <= LONGEST_RATIO * min(size):
-        shorter = Preprocessing(70, (48, 64), (0.0,) * 3, (1.0,) * 3, filter_)
+        shorter = Preprocessor(70, (48, 64), (0.0,) * 3, (1.0,) * 3, filter_)
         whole = transforms.Resize(70, mode)(picture)
         expected = transforms.PILToTensor()(transforms.CenterCrop((48, 64))(whole)) / 255
         assert torch.equal(shorter.tensor([shorter.view(picture)])[0], expected)
 
 
 def test_one_channel_means_grey_pictures():
-    grey = Preprocessing(28, 28, (0.25,), (0.5,))
+    grey = Preprocessor(28, 28, (0.25,), (0.5,))
     values = np.random.default_rng(0).integers(0, 256, (28, 28)).astype(np.uint8)
     picture = Image.fromarray(values)
     view = grey.view(picture.convert("RGB"))  # as decoded

@@ -14,7 +14,7 @@ from PIL import Image
 
 from atlas import prompts, vlm
 from atlas.naming import asking
-from atlas.naming.chosen import Choice
+from atlas.naming.selection import ReferenceSelector
 from atlas.patches import vectors
 from atlas.patches.views import References
 from atlas.probe.probe import Responses
@@ -100,7 +100,7 @@ def test_contrast_is_similar_and_does_not_drive_the_channel(atlas_copy):
     settings = Naming(references=3, contrast=2)
     responses = responses_at_random(atlas_copy)
     references = References(atlas_copy)
-    choice = Choice(atlas_copy, references, settings, responses)
+    choice = ReferenceSelector(atlas_copy, references, settings, responses)
     index = indexfile.load(atlas_copy.root / INDEX)
     every = vectors.of_rows(index, np.arange(len(references.image)))
     half = np.median(responses.values, axis=0)
@@ -121,7 +121,9 @@ def test_contrast_is_similar_and_does_not_drive_the_channel(atlas_copy):
         assert similarity[list(chosen.contrast)].tolist() == pytest.approx(best, abs=1e-3)
         several += len(best) == 2
     assert several > 3
-    assert not any(chosen.contrast for chosen in Choice(atlas_copy, references, settings).whole())
+    assert not any(
+        chosen.contrast for chosen in ReferenceSelector(atlas_copy, references, settings).whole()
+    )
 
 
 def test_a_family_names_every_channel_of_an_atlas(family, atlas_copy):

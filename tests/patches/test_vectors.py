@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from atlas.errors import UserError
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.patches import encoders, vectors
 from atlas.trace.record import record
 
@@ -89,7 +89,7 @@ def test_the_networks_own_vector_is_what_its_last_layer_sees():
         torch.nn.Linear(4, 2),
     ).eval()  # fmt: skip
     half = (0.5, 0.5, 0.5)
-    view = Preprocessing(32, 32, half, half)
+    view = Preprocessor(32, 32, half, half)
     trace = record(module, torch.randn(1, 3, 32, 32))
     encoder = encoders.network_encoder(module, "", trace, view, torch.device("cpu"))
     assert encoder.name == "input of 3 at 32 px"

@@ -14,7 +14,7 @@ from torch import nn
 
 from atlas.data import Record
 from atlas.model import networks
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.prepass.measuring import measure_channels
 from atlas.prepass.topk import EMPTY
 from atlas.recipe import Activation, Prepass, Relevance
@@ -55,7 +55,7 @@ class Given:
             yield Record(index, f"{index}.png", self.targets[index], copy)
 
 
-def small_network() -> tuple[nn.Module, Preprocessing]:
+def small_network() -> tuple[nn.Module, Preprocessor]:
     torch.manual_seed(0)
     module = nn.Sequential(
         nn.Conv2d(3, 6, 3, padding=1),
@@ -71,10 +71,10 @@ def small_network() -> tuple[nn.Module, Preprocessing]:
         nn.Linear(12, 4),
     )
     size = (0.5, 0.5, 0.5)
-    return module.eval().requires_grad_(False), Preprocessing(32, 32, size, size)
+    return module.eval().requires_grad_(False), Preprocessor(32, 32, size, size)
 
 
-def demo_network() -> tuple[nn.Module, Preprocessing]:
+def demo_network() -> tuple[nn.Module, Preprocessor]:
     network = networks.load(ModelTable(name="demo/vgg", device="cpu"), PreprocessingTable(), 0)
     return network.module, network.preprocessing
 

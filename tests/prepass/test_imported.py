@@ -30,9 +30,9 @@ def found(project, tmp_path_factory):
     module = names["make"]().eval()
 
     def view(picture: Image.Image) -> torch.Tensor:
-        from atlas.model.preprocessing import Preprocessing
+        from atlas.model.preprocessing import Preprocessor
 
-        rules = Preprocessing(48, 48, (0.5,) * 3, (0.25,) * 3)
+        rules = Preprocessor(48, 48, (0.5,) * 3, (0.25,) * 3)
         return rules.tensor([rules.view(picture.convert("RGB"))])[0]
 
     dataset = ImageFolder(project / "pictures", view)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas import pipeline
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.pipeline.inputs import Inputs
 from atlas.prepass import products, reductions
 from atlas.recipe import load
@@ -68,7 +68,7 @@ def whole(project, tmp_path_factory):
     recipe = load(str(project / "tiny.toml"))
     channels = pipeline.index(recipe, out).table("channels").to_pylist()
     inputs = Inputs(recipe)
-    view: Preprocessing = inputs.network.preprocessing
+    view: Preprocessor = inputs.network.preprocessing
     records = list(inputs.source.records())
     images = view.tensor([view.view(record.picture()) for record in records])
     parts: dict[tuple[str, str], list[torch.Tensor]] = {}

@@ -15,7 +15,7 @@ from PIL import Image
 from atlas import pipeline
 from atlas.data import open_source
 from atlas.errors import UserError
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.prepass import checkpoint, reader, shards
 from atlas.prepass.reader import batches
 from atlas.prepass.shards import Read
@@ -23,7 +23,7 @@ from atlas.recipe import Data, load
 from atlas.store import COLUMNS
 
 HALF = (0.5, 0.5, 0.5)
-VIEW = Preprocessing(24, 24, HALF, HALF)
+VIEW = Preprocessor(24, 24, HALF, HALF)
 TABLES = [f"{name}.parquet" for name in COLUMNS]
 
 

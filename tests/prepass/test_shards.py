@@ -15,14 +15,14 @@ from PIL import Image
 
 from atlas import pipeline
 from atlas.data import open_source
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 from atlas.prepass.reader import batches
 from atlas.prepass.shards import LONGEST, Read, both
 from atlas.recipe import Data, load
 from atlas.store import COLUMNS
 
 LENGTHS = [10, 0, 8, 13, 9]
-VIEW = Preprocessing(24, 24, (0.5,) * 3, (0.5,) * 3)
+VIEW = Preprocessor(24, 24, (0.5,) * 3, (0.5,) * 3)
 TABLES = [f"{name}.parquet" for name in COLUMNS]
 
 

@@ -160,7 +160,7 @@ def test_a_convolution_with_one_padding_wrong(model):
     """One zero more on the left and one less on the right, for which shapes are the same."""
     count = 0
     for number in numbers(model.plan, Convolved):
-        layer = model.plan.steps[number].layer
+        layer = model.plan.steps[number].convolution
         if layer.geometry.padding != (1, 1):
             continue
         wrong = _copy(layer)
@@ -188,7 +188,7 @@ def at(model: Instrumented, place: str, name: str) -> int:
 
 def test_a_rule_that_drops_what_falls_over_an_edge(model):
     number = at(model, "4.second", "conv2d")
-    found = looked_at(with_step(model, number, Elsewhere(model.plan.steps[number].layer)))
+    found = looked_at(with_step(model, number, Elsewhere(model.plan.steps[number].convolution)))
     assert not found["conserved"].passed
     assert "relevance is gained or lost in conv2d in 4.second" in found["conserved"].says
 
@@ -221,10 +221,10 @@ def _copy(layer):
 def test_a_merged_norm_off_by_one_percent(model):
     count = 0
     for number in model.plan.merged.values():
-        layer = _copy(model.plan.steps[number].layer)
+        layer = _copy(model.plan.steps[number].convolution)
         layer.weight = layer.weight * 1.01
         assert "logits" in failed(with_step(model, number, Convolved(layer)))
-        layer = _copy(model.plan.steps[number].layer)
+        layer = _copy(model.plan.steps[number].convolution)
         layer.bias = layer.bias * 0.99
         assert "logits" in failed(with_step(model, number, Convolved(layer)))
         count += 1

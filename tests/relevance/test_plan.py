@@ -164,7 +164,7 @@ def test_the_first_rule_is_for_all_that_read_the_picture():
     rules = plan(trace, "epsilon_plus_flat")
     kinds = {
         trace.operations[number].place: [weight.unique().tolist() for _, weight in
-                                         step.layer._signs[0][1].parts]
+                                         step.convolution._signs[0][1].parts]
         for number, step in rules.steps.items() if trace.operations[number].name == "conv2d"
     }  # fmt: skip
     assert kinds["left"] == kinds["right"] == [[1.0]]  # flat: every weight counts as one
@@ -181,7 +181,7 @@ def test_z_plus_of_inputs_that_are_never_negative_needs_half_the_work():
         trace = record(network, torch.zeros(1, *SHAPE))
         rules = plan(trace, "epsilon_plus_flat")
         number = max(n for n in rules.steps if trace.operations[n].name == "conv2d")
-        return len(rules.steps[number].layer._signs[0][1].parts)
+        return len(rules.steps[number].convolution._signs[0][1].parts)
 
     assert parts(torch.relu) == parts(lambda x: F.max_pool2d(x.sigmoid(), 2)) == 1
     assert parts(lambda x: x) == parts(F.hardswish) == parts(lambda x: x.relu() - x.sigmoid()) == 2

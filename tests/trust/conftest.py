@@ -48,7 +48,7 @@ def atlas_command() -> Callable[..., Ended]:
 def honest(tmp_path_factory) -> Path:
     """A small whole atlas with names, scores and an explanation. Tests must not change it."""
     from atlas import pipeline
-    from atlas.store import SCORES, journal, names, open_store
+    from atlas.store import SCORES_FILE, journal, names, open_store
     from atlas.store.names import NameRecord
 
     root = tmp_path_factory.mktemp("honest") / "atlas"
@@ -86,7 +86,7 @@ def honest(tmp_path_factory) -> Path:
         "score_borrowed", "score_clarity", "score_label_auc",
     ]  # fmt: skip
     store.extend_table("channels", {name: np.linspace(0, 1, len(table)) for name in scores})
-    journal.append(root / SCORES, [{"key": "k", "layer": "planted", "channel": 0}])
+    journal.append(root / SCORES_FILE, [{"key": "k", "layer": "planted", "channel": 0}])
     store.write_manifest({**store.manifest(), "files": store.checksums()})
     picture = root.parent / "picture.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(picture)

@@ -35,7 +35,7 @@ _UNITS = (2, 3, 4, 5, 7, 10, 16)  # of a layer along each side of a patch
 
 
 @dataclass(frozen=True)
-class World:
+class DrawnPictures:
     """Drawn pictures.
 
     Attributes
@@ -78,7 +78,7 @@ class Crops:
     whole: Tensor
 
 
-def world(seed: int, count: int, first: int = 0) -> World:
+def world(seed: int, count: int, first: int = 0) -> DrawnPictures:
     """Draw pictures `first` to `first + count - 1` of a world."""
     images = np.empty((count, 3, SIDE, SIDE), dtype=np.uint8)
     masks = np.empty((count, SIDE, SIDE), dtype=np.bool_)
@@ -88,7 +88,7 @@ def world(seed: int, count: int, first: int = 0) -> World:
         images[row] = picture.image.transpose(2, 0, 1)
         masks[row] = picture.mask
         values[row] = [ATTRIBUTES[kind].index(picture.attributes[kind]) for kind in KINDS]
-    return World(*(torch.from_numpy(array) for array in (images, masks, values)))
+    return DrawnPictures(*(torch.from_numpy(array) for array in (images, masks, values)))
 
 
 def generator(seed: int) -> torch.Generator:
@@ -97,13 +97,17 @@ def generator(seed: int) -> torch.Generator:
 
 
 def cut(
-    pictures: World, rows: Tensor, size: Tensor, random: torch.Generator, sparse: float = 0.0
+    pictures: DrawnPictures,
+    rows: Tensor,
+    size: Tensor,
+    random: torch.Generator,
+    sparse: float = 0.0,
 ) -> Crops:
     """Cut one patch from each of the pictures `rows`, somewhere at the object or near it.
 
     Parameters
     ----------
-    pictures : World
+    pictures : DrawnPictures
         To cut from.
     rows, size : Tensor
         int64, (n,): which picture, and the side of the box in it.

@@ -18,7 +18,7 @@ class Lessons:
     ----------
     net : Tower
         What sees the patches.
-    pictures : World
+    pictures : DrawnPictures
         What they are cut from.
     count, seed : int
         How many, and of all their chance.
@@ -27,7 +27,12 @@ class Lessons:
     """
 
     def __init__(
-        self, net: tower.Tower, pictures: crops.World, count: int, seed: int, sparse: float = 0.0
+        self,
+        net: tower.Tower,
+        pictures: crops.DrawnPictures,
+        count: int,
+        seed: int,
+        sparse: float = 0.0,
     ) -> None:
         features, values, sizes = [], [], []
         random = crops.generator(seed)
@@ -39,7 +44,7 @@ class Lessons:
             sizes.append(torch.searchsorted(torch.tensor(crops.SIZES), cut.size))
         self.features = torch.cat(features)
         self.bank = sheets.Bank(torch.cat(values).numpy(), torch.cat(sizes).numpy())
-        self._sheets = sheets.Sheets(self.bank)
+        self._sheets = sheets.SheetSampler(self.bank)
         self.channels: npt.NDArray[np.int64] | None = None
         if sparse:
             self.channels = imagined.channels(self.bank, self.features, seed)

@@ -84,7 +84,7 @@ def sheet_of(bank: Bank, rows: npt.NDArray[np.int64]) -> Sheet:
     return Sheet(rows, concept, purity)
 
 
-class Sheets:
+class SheetSampler:
     """Draws sheets from a bank."""
 
     def __init__(self, bank: Bank) -> None:

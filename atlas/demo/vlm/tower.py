@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from atlas.demo.vlm.crops import KINDS, SIZES, TILE, Crops, World, cut
+from atlas.demo.vlm.crops import KINDS, SIZES, TILE, Crops, DrawnPictures, cut
 from atlas.demo.world import ATTRIBUTES
 
 PATCH = 8
@@ -99,7 +99,9 @@ def loss(tower: Tower, crops: Crops, part: float = 0.4) -> Tensor:
     return total + _COVER * F.binary_cross_entropy_with_logits(told.cover.float(), goal)
 
 
-def batch(pictures: World, count: int, random: torch.Generator, sparse: float = 0.0) -> Crops:
+def batch(
+    pictures: DrawnPictures, count: int, random: torch.Generator, sparse: float = 0.0
+) -> Crops:
     """Cut `count` patches of random sizes from random pictures; `sparse` is that of `cut`."""
     rows = torch.randint(len(pictures.images), (count,), generator=random)
     size = torch.tensor(SIZES)[torch.randint(len(SIZES), (count,), generator=random)]

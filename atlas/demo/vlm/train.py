@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from atlas.demo.vlm import course, crops, language, tower
+from atlas.demo.vlm import crops, language, tower, training
 from atlas.demo.vlm.crops import SEED
 from atlas.demo.vlm.language import Exercise
 from atlas.demo.vlm.lessons import Lessons
@@ -99,7 +99,7 @@ class Pupil:
         return float(np.mean(hits))
 
 
-def train_tower(out: Path, pictures: crops.World, steps: int) -> tower.Tower:
+def train_tower(out: Path, pictures: crops.DrawnPictures, steps: int) -> tower.Tower:
     """Train the vision tower, or go on."""
     torch.manual_seed(SEED)
     net = tower.Tower()
@@ -111,11 +111,11 @@ def train_tower(out: Path, pictures: crops.World, steps: int) -> tower.Tower:
     def check() -> dict[str, float]:
         return tower.accuracy(net, held_out)
 
-    course.run(course.Course("tower", net, loss, check, steps, TOWER_RATE), out)
+    training.run(training.TrainingRun("tower", net, loss, check, steps, TOWER_RATE), out)
     return net
 
 
-def sharpen_tower(out: Path, net: tower.Tower, pictures: crops.World, steps: int) -> None:
+def sharpen_tower(out: Path, net: tower.Tower, pictures: crops.DrawnPictures, steps: int) -> None:
     """Train the tower on patches as dark as the atlas's, and on smaller parts of shapes."""
     net.train()
     held_out = tower.batch(crops.world(SEED + 1, 1_000), 2_000, crops.generator(0), _SPARSE)
@@ -127,11 +127,11 @@ def sharpen_tower(out: Path, net: tower.Tower, pictures: crops.World, steps: int
     def check() -> dict[str, float]:
         return tower.accuracy(net, held_out)
 
-    course.run(course.Course("sharper", net, loss, check, steps, SHARPER_RATE), out)
+    training.run(training.TrainingRun("sharper", net, loss, check, steps, SHARPER_RATE), out)
 
 
 def train_language(
-    out: Path, net: tower.Tower, pictures: crops.World, pupil: Pupil, steps: Sequence[int]
+    out: Path, net: tower.Tower, pictures: crops.DrawnPictures, pupil: Pupil, steps: Sequence[int]
 ) -> None:
     """Train projector and language model on captions and questions, or go on."""
     pupil.sees_with(net)
@@ -169,11 +169,11 @@ def train_language(
     losses = {"captions": caption_loss, "language": loss, "more": more}
     rates = CAPTION_RATE, RATE, MORE_RATE
     for (name, what), count, rate in zip(losses.items(), steps, rates, strict=True):
-        course.run(course.Course(name, pupil.parts, what, check, count, rate), out)
+        training.run(training.TrainingRun(name, pupil.parts, what, check, count, rate), out)
 
 
 def finish_language(
-    out: Path, net: tower.Tower, pictures: crops.World, pupil: Pupil, steps: int
+    out: Path, net: tower.Tower, pictures: crops.DrawnPictures, pupil: Pupil, steps: int
 ) -> None:
     """Train projector and language model with the sharper tower, or go on."""
     pupil.sees_with(net)
@@ -205,7 +205,7 @@ def finish_language(
             "fits": pupil.right(fresh, fits, 1),
         }
 
-    course.run(course.Course("last", pupil.parts, loss, check, steps, LAST_RATE), out)
+    training.run(training.TrainingRun("last", pupil.parts, loss, check, steps, LAST_RATE), out)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from atlas.explain.narrative import lexicon as words
 from atlas.explain.narrative.reading import Clause, Names, Token
-from atlas.store.evidence import Concept, Curve, Effect, Evidence, Flow, Guess, Kind, Layer
+from atlas.store.evidence import Concept, Curve, Effect, Evidence, Flow, Guess, Kind, LayerEvidence
 
 
 def lists(tokens: Sequence[Token], wanted: Collection[str]) -> list[Token]:
@@ -115,7 +115,7 @@ class Scope:
         """Return the cited flows."""
         return [flow for flow in self.evidence.flow if flow.id in self.cited]
 
-    def layers(self, tokens: Sequence[Token]) -> list[Layer]:
+    def layers(self, tokens: Sequence[Token]) -> list[LayerEvidence]:
         """Return the cited layers that tokens name, or all cited ones if they name none."""
         named = {t.names.layer for t in tokens if t.kind == "name" and t.names.layer}
         cited = [one for one in self.evidence.layers if one.id in self.cited]

@@ -7,7 +7,7 @@ relevance; that something would change is said only where it was tried.
 from collections.abc import Iterator
 
 from atlas.explain.narrative.phrases import called, digits, listed, percent, probability, quoted
-from atlas.store.evidence import Concept, Course, Curve, Evidence, Layer
+from atlas.store.evidence import Concept, Course, Curve, Evidence, LayerEvidence
 from atlas.store.narrative import Sentence
 
 LISTED = 4
@@ -62,7 +62,7 @@ def _answer(evidence: Evidence) -> Iterator[Sentence]:
         )
 
 
-def _layer(evidence: Evidence, layer: Layer) -> Iterator[Sentence]:
+def _layer(evidence: Evidence, layer: LayerEvidence) -> Iterator[Sentence]:
     own = [one for one in evidence.concepts if one.layer == layer.layer]
     yield Sentence(
         f"In {layer.layer}, {layer.chosen} of {layer.channels} channels hold "

@@ -12,7 +12,7 @@ from torch import nn
 from atlas import recipe
 from atlas.errors import UserError
 from atlas.model import weights
-from atlas.model.preprocessing import Preprocessing
+from atlas.model.preprocessing import Preprocessor
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Raw:
     weights: str
     """What the weights are, in words."""
     classes: Sequence[str] | None
-    preprocessing: Preprocessing | Mapping[str, Any]
+    preprocessing: Preprocessor | Mapping[str, Any]
     """What the network brings along: all of it, or some."""
     code_sha256: str = ""
     """Of a user's own code, with the arguments that it was called with; else empty."""

@@ -24,7 +24,7 @@ _SEARCHED = 2_000  # neighbours among which contrast is sought
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """One question about a channel: rows of references.parquet."""
 
     layer: str
@@ -41,8 +41,11 @@ class Chosen:
     """SHA-256 of all references of the channel, the same for all its senses."""
 
 
-class Choice:
-    """Chooses what is shown, from references and their vectors; no contrast without responses."""
+class ReferenceSelector:
+    """Selects what is shown of channels, from references and their vectors.
+
+    Without responses there is no contrast.
+    """
 
     def __init__(
         self,
@@ -58,16 +61,16 @@ class Choice:
         table = store.table("channels").select(["layer", "channel"]).to_pydict()
         self.addresses = list(zip(table["layer"], table["channel"], strict=True))
 
-    def whole(self) -> list[Chosen]:
+    def whole(self) -> list[Selection]:
         """Return what is shown of each channel; nothing can be said of those without references."""
         questions = []
         for address in self.addresses:
             rows = self._rows(address)
             if rows:
-                questions.append(self._chosen(address, None, None, rows, rows))
+                questions.append(self._selection(address, None, None, rows, rows))
         return self._contrasted(questions)
 
-    def senses(self, addresses: Sequence[tuple[str, int]]) -> list[Chosen]:
+    def senses(self, addresses: Sequence[tuple[str, int]]) -> list[Selection]:
         """Return what is shown of each sense of some channels, where there are several."""
         questions = []
         for address in tqdm(addresses, desc="senses", unit=" channels"):
@@ -76,7 +79,7 @@ class Choice:
             for sense in range(int(labels.max()) + 1 if labels.any() else 0):
                 members = [row for row, label in zip(rows, labels, strict=True) if label == sense]
                 share = len(members) / len(rows)
-                questions.append(self._chosen(address, sense, share, members, rows))
+                questions.append(self._selection(address, sense, share, members, rows))
         return self._contrasted(questions)
 
     def _rows(self, address: tuple[str, int]) -> list[int]:
@@ -87,19 +90,19 @@ class Choice:
         asked = self.references.of(*address, self._settings.mode)
         return asked or self.references.of(*address, "activation")
 
-    def _chosen(
+    def _selection(
         self,
         address: tuple[str, int],
         sense: int | None,
         share: float | None,
         members: Sequence[int],
         rows: Sequence[int],
-    ) -> Chosen:
+    ) -> Selection:
         whole = fingerprint(self.references, rows, ())
         shown = tuple(members[: self._settings.references])
-        return Chosen(*address, sense, share, tuple(members), shown, (), whole)
+        return Selection(*address, sense, share, tuple(members), shown, (), whole)
 
-    def _contrasted(self, questions: list[Chosen]) -> list[Chosen]:
+    def _contrasted(self, questions: list[Selection]) -> list[Selection]:
         count, responses = self._settings.contrast, self._responses
         if not count or not questions or responses is None:
             return questions
@@ -118,12 +121,12 @@ class Choice:
 
 
 def _with_contrast(
-    question: Chosen,
+    question: Selection,
     nearest: npt.NDArray[np.int64],
     quiet: npt.NDArray[np.int64],
     references: References,
     count: int,
-) -> Chosen:
+) -> Selection:
     """Add the nearest patches of quiet pictures, one of each, that are no references."""
     own = [
         row

@@ -18,7 +18,7 @@ EVERY = 100
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingRun:
     """What is trained, and how long.
 
     Attributes
@@ -45,33 +45,33 @@ class Course:
     rate: float
 
 
-def run(course: Course, out: Path) -> None:
+def run(planned: TrainingRun, out: Path) -> None:
     """Train to the end, or go on; the state and `log.jsonl` are in `out`."""
-    state = out / f"{course.name}.safetensors"
-    trained = [p for p in course.parts.parameters() if p.requires_grad]
+    state = out / f"{planned.name}.safetensors"
+    trained = [p for p in planned.parts.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.02)
     first = 0
     if state.exists():
-        states.restore(course.parts, optimizer, state)
+        states.restore(planned.parts, optimizer, state)
         first = int(states.facts(state)["step"])
     total, start = 0.0, time.monotonic()
-    for step in range(first, course.steps):
+    for step in range(first, planned.steps):
         for group in optimizer.param_groups:
-            group["lr"] = _rate(step, course.steps, course.rate)
+            group["lr"] = _rate(step, planned.steps, planned.rate)
         optimizer.zero_grad(set_to_none=True)
-        loss = course.loss(step)
+        loss = planned.loss(step)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         total += float(loss.detach())
-        if (step + 1) % EVERY and step + 1 < course.steps:
+        if (step + 1) % EVERY and step + 1 < planned.steps:
             continue
-        states.save(course.parts, optimizer, state, {"step": str(step + 1)})
+        states.save(planned.parts, optimizer, state, {"step": str(step + 1)})
         line = {
-            "part": course.name,
+            "part": planned.name,
             "step": step + 1,
             "loss": round(total / (step % EVERY + 1), 4),
-            **{name: round(value, 4) for name, value in course.check().items()},
+            **{name: round(value, 4) for name, value in planned.check().items()},
             "seconds": round(time.monotonic() - start, 1),
         }
         with (out / "log.jsonl").open("a", encoding="utf-8") as file:
