@@ -25,9 +25,9 @@ from atlas.explain import interventions
 from atlas.explain.conditional import propagate, shares
 from atlas.model import networks
 from atlas.recipe import Model, Preprocessing
-from atlas.relevance.engine import PREDICTED, start_of
+from atlas.relevance.engine import PREDICTED, initial_relevance
 from atlas.relevance.plan import plan
-from atlas.relevance.tape import Instrumented, follow, instrument, on_the_way
+from atlas.relevance.tape import Instrumented, follow, instrument, path_to
 from atlas.trace.record import record
 
 COMPOSITE = "epsilon_plus_flat"
@@ -75,7 +75,7 @@ def _missing(model: Instrumented, image: Tensor, target: int) -> dict[str, float
     A rule divides by z_j = sum_i z_ij + b_j + eps, so of R_j the part (b_j + eps) / z_j goes
     nowhere (Bach et al. 2015, eq. 59).
     """
-    tape = follow(model, image, on_the_way(model.plan, model.layers.values()), lambda *_: None)
+    tape = follow(model, image, path_to(model.plan, model.layers.values()), lambda *_: None)
     missing: dict[str, float] = {}
     total = 0.0
 
@@ -85,7 +85,7 @@ def _missing(model: Instrumented, image: Tensor, target: int) -> dict[str, float
 
     explained = tape.logits[:, target : target + 1]
     tape.back(
-        start_of(tape, torch.tensor([target]), explained),
+        initial_relevance(tape, torch.tensor([target]), explained),
         lambda layer, _: missing.__setitem__(layer, total),
         audit=audit,
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import atlas
 from atlas.diff import compare
-from atlas.diff.matching import by_patches, mean_vectors
+from atlas.diff.matching import match_by_patches, mean_vectors
 from atlas.diff.overlap import rank_biased_overlap
 from atlas.store import Store, indexfile
 
@@ -151,7 +151,7 @@ def test_the_assignment_is_the_best_of_all(named):
     random = np.random.default_rng(0)
     vectors = [random.normal(size=(6, 4)).astype(np.float32) for _ in range(2)]
     vectors = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in vectors]
-    found = by_patches(small, small, tuple(vectors))
+    found = match_by_patches(small, small, tuple(vectors))
     cosines = vectors[0] @ vectors[1].T
     best = max(sum(cosines[i, order[i]] for i in range(6)) for order in permutations(range(6)))
     assert sum(cosines[i, j] for i, j in found) == pytest.approx(best)

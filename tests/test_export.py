@@ -16,7 +16,7 @@ from PIL import Image
 import atlas
 from atlas.export.columns import NOTES
 from atlas.formats import crp_folder
-from atlas.publishing.cite import bibtex, of_atlas
+from atlas.publishing.cite import bibtex, cite_atlas
 from atlas.recipe import Relevance
 from atlas.store import COLUMNS, Store
 
@@ -122,7 +122,7 @@ def test_the_card(a, exported):
     ]  # fmt: skip
     assert "Pictures: see \\<source\\> \\| \\*all\\*" in body
     assert a.id in body
-    assert bibtex(of_atlas(a)).splitlines()[0] in body
+    assert bibtex(cite_atlas(a)).splitlines()[0] in body
     for column in a.channels.column_names:
         assert f"| `{column}` |" in body
     assert "Jane" in (exported / "CITATION.bib").read_text()

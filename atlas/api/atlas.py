@@ -218,13 +218,13 @@ class Atlas(Contents):
         if sum(one is not None for one in (address, label, explanation)) > 1:
             raise UserError("cite one thing at a time: a channel, a class or an explanation")
         if address is not None:
-            citation = cite.of_channel(self[address], self)
+            citation = cite.cite_channel(self[address], self)
         elif label is not None:
-            citation = cite.of_class(classes.find(label, self.class_names), self)
+            citation = cite.cite_class(classes.find(label, self.class_names), self)
         elif explanation is not None:
-            citation = cite.of_explanation(explanation, self)
+            citation = cite.cite_explanation(explanation, self)
         else:
-            citation = cite.of_atlas(self)
+            citation = cite.cite_atlas(self)
         return cite.written(citation, format)
 
     def diff(self, other: "Atlas", by: "By" = "address") -> "Comparison":
@@ -299,9 +299,9 @@ class Atlas(Contents):
         if bool(addresses) == (explanation is not None):
             raise UserError("give addresses of channels, or the id of an explanation")
         if explanation is not None:
-            return figures.of_one_explanation(self, explanation, Path(out), width)
+            return figures.draw_explanation(self, explanation, Path(out), width)
         channels = [self[address] for address in addresses]
-        return figures.of_channels(self, channels, Path(out), width, mode)
+        return figures.draw_channels(self, channels, Path(out), width, mode)
 
     @cached_property
     def _words(self) -> Words:
@@ -328,7 +328,7 @@ class Atlas(Contents):
     def _encoder(self) -> "Encoder":
         from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
 
-        return pipeline.encoder_of(self.store, trust_code=self._trust_code)
+        return pipeline.load_encoder(self.store, trust_code=self._trust_code)
 
 
 def open(  # noqa: A001 (as files are)

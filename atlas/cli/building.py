@@ -56,17 +56,17 @@ def index(recipe: str, out: Path | None, overrides: tuple[str, ...]) -> None:
 
 def _tell(store: "Store") -> None:
     """Say what of the data was not measured."""
-    from atlas.data import told  # noqa: PLC0415
+    from atlas.data import format_counts  # noqa: PLC0415
 
     images = store.manifest()["images"]
     if images["skipped"]:
         click.echo(
             f"{images['skipped']} pictures could not be read and are not in the atlas: "
-            f"{told(images.get('reasons', {}))}. manifest.json names them.",
+            f"{format_counts(images.get('reasons', {}))}. manifest.json names them.",
             err=True,
         )
     if images.get("left_out"):
-        click.echo(f"Left out beside the data: {told(images['left_out'])}.", err=True)
+        click.echo(f"Left out beside the data: {format_counts(images['left_out'])}.", err=True)
 
 
 def _default_out(name: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from atlas.data.images import HEIF, HEIF_ENDINGS, WITH_HEIF
 from atlas.data.labels import match_labels
 from atlas.data.outputs import Matching, match_outputs, output_names
-from atlas.data.source import LeftOut, Record, Source, told
+from atlas.data.source import LeftOut, Record, Source, format_counts
 from atlas.errors import UserError
 from atlas.recipe import Data
 
@@ -18,12 +18,12 @@ __all__ = [
     "Matching",
     "Record",
     "Source",
+    "format_counts",
     "holds",
     "match_labels",
     "match_outputs",
     "open_source",
     "output_names",
-    "told",
     "too_many",
 ]
 
@@ -92,7 +92,7 @@ def _enough(source: Source, most: float) -> Source:
         heic = " (" + WITH_HEIF + ")" if not HEIF and HEIF_ENDINGS & lost.pictures.keys() else ""
         raise too_many(
             f"{sum(lost.pictures.values())} pictures beside the {lost.taken} that are read would "
-            f"be left out: {told(lost.pictures)}{heic}",
+            f"be left out: {format_counts(lost.pictures)}{heic}",
             lost.share,
             most,
         )

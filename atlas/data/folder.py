@@ -29,7 +29,7 @@ from pathlib import Path
 
 from atlas.data import sampling
 from atlas.data.images import ENDINGS, UNREAD, decode, looks_like_one
-from atlas.data.source import Description, LeftOut, Record, ascending, slug, told
+from atlas.data.source import Description, LeftOut, Record, ascending, format_counts, slug
 from atlas.errors import UserError, one_line
 
 _SPLIT = re.compile(
@@ -174,7 +174,7 @@ def open_folder(directory: str, limit: int | None) -> Folder:
     left_out = LeftOut(pictures, others, taken)
     if not paths:
         endings = " ".join(sorted(ENDINGS))
-        there = f", and there are {told(left_out.every)}" if left_out.every else ""
+        there = f", and there are {format_counts(left_out.every)}" if left_out.every else ""
         archive = any(reason in ARCHIVES for reason in others)
         unpack = "; unpack archives first" if archive else ""
         raise UserError(

@@ -278,7 +278,7 @@ def _load(recipe: Data, path: str) -> _Loaded:
     )
     by_split = builder.config.data_files or {}
     files = by_split.get(recipe.split) or [file for split in by_split.values() for file in split]
-    features, others = webdataset.look(builder) if webdataset.is_one(builder) else (None, ())
+    features, others = webdataset.look(builder) if webdataset.is_webdataset(builder) else (None, ())
     archive = next((file for file in files if file.endswith((".zip", ".tar.gz", ".tgz"))), None)
     # It finds the classes inside, and then takes the folder of the archive for the label.
     if (

@@ -39,7 +39,7 @@ def names() -> dict[str, str]:
     return dict(zip(ids(), AlexNet_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
 
 
-def with_ids(texts: Sequence[str]) -> list[str]:
+def add_wordnet_ids(texts: Sequence[str]) -> list[str]:
     """Return the names of outputs, with the WordNet id in front where a head is ImageNet's.
 
     It is if it has 1,000 outputs and nearly all names agree with ImageNet's at their places.
@@ -57,7 +57,7 @@ def with_ids(texts: Sequence[str]) -> list[str]:
     ]
 
 
-def with_name(text: str) -> str:
+def add_class_name(text: str) -> str:
     """Return a WordNet id that stands alone with the name of its class behind it.
 
     Ids that ImageNet does not have stay alone, and those whose name it has twice: another

@@ -43,8 +43,8 @@ def match_labels(labels: Sequence[str], outputs: Sequence[str]) -> tuple[int | N
         For each label the index of its output, None for a label that the network does not
         know.
     """
-    theirs = [imagenet.with_name(text) for text in imagenet.with_ids(outputs)]
-    ours = [imagenet.with_name(text) for text in imagenet.with_ids(labels)]
+    theirs = [imagenet.add_class_name(text) for text in imagenet.add_wordnet_ids(outputs)]
+    ours = [imagenet.add_class_name(text) for text in imagenet.add_wordnet_ids(labels)]
     found: dict[int, int] = {}
     for names in (_ids, _whole, _first, _synonyms):
         claims = _claims(ours, theirs, names)

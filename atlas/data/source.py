@@ -161,7 +161,7 @@ class Sharded(Source, Protocol):
         """
 
 
-def told(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Return counts by reason for a line, the largest first: "3 .heic, 1 without an ending"."""
     few = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:REASONS]
     rest = sum(counts.values()) - sum(count for _, count in few)

@@ -39,7 +39,7 @@ _decoders: dict[str, Callable[[bytes], Any]] = WebDataset.DECODERS
 _decoders.update(dict.fromkeys(_NUMBERS, _number))
 
 
-def is_one(builder: datasets.DatasetBuilder) -> bool:
+def is_webdataset(builder: datasets.DatasetBuilder) -> bool:
     """Say whether `datasets` reads this data as shards of WebDataset."""
     return isinstance(builder, WebDataset)
 

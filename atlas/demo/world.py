@@ -95,7 +95,7 @@ class DrawnPicture:
     distractors: Mask
 
 
-def label_of(attributes: Mapping[str, str]) -> int:
+def class_index(attributes: Mapping[str, str]) -> int:
     """Return the index in `CLASSES` of an object with these attributes.
 
     Parameters
@@ -136,7 +136,7 @@ def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> DrawnPicture:
     light = dice.between(0.8, 1.08)
     lit = [np.clip(plane * (light * dice.between(0.97, 1.03)), 0.0, 255.0) for plane in planes]
     image = np.floor(np.stack(lit, axis=2) + 0.5).astype(np.uint8)
-    return DrawnPicture(image, attributes, label_of(attributes), mask, distractors & ~mask)
+    return DrawnPicture(image, attributes, class_index(attributes), mask, distractors & ~mask)
 
 
 @dataclass(frozen=True)

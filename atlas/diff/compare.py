@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from atlas.api.contents import Channel, Contents
-from atlas.diff.matching import By, Pairs, by_address, by_patches, comparable, mean_vectors
+from atlas.diff.matching import (
+    By,
+    Pairs,
+    comparable,
+    match_by_address,
+    match_by_patches,
+    mean_vectors,
+)
 from atlas.diff.overlap import rank_biased_overlap
 from atlas.errors import UserError
 from atlas.store import names
@@ -111,10 +118,10 @@ def compare(first: Contents, second: Contents, by: By = "address") -> Comparison
             "the patches of the two atlases were encoded by different encoders: build both with "
             "the same patches.encoder (a model of transformers), or match by address"
         )
-    pairs = by_address(first, second) if vectors is None or by == "address" else None
+    pairs = match_by_address(first, second) if vectors is None or by == "address" else None
     if pairs is None:
         assert vectors is not None
-        pairs = by_patches(first, second, vectors)
+        pairs = match_by_patches(first, second, vectors)
     if not pairs:
         raise UserError(f"no channel of {first.id} is in {second.id}: there is nothing to compare")
     same_data = _same_data(first, second)

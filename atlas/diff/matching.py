@@ -17,12 +17,12 @@ CHUNK = 65_536
 """Vectors taken out of an index at once."""
 
 
-def by_address(first: Contents, second: Contents) -> Pairs:
+def match_by_address(first: Contents, second: Contents) -> Pairs:
     """Return the rows of channels that have the same address."""
     return [(row, second.rows[name]) for name, row in first.rows.items() if name in second.rows]
 
 
-def by_patches(first: Contents, second: Contents, vectors: tuple[Vectors, Vectors]) -> Pairs:
+def match_by_patches(first: Contents, second: Contents, vectors: tuple[Vectors, Vectors]) -> Pairs:
     """Return the rows of channels that look alike.
 
     Within each layer that both have: the assignment that maximises the sum of the cosines (the

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from atlas.relevance.engine import as_maps, chosen_classes, start_of
-from atlas.relevance.tape import Instrumented, Tape, follow, on_the_way
+from atlas.relevance.engine import chosen_classes, initial_relevance, to_maps
+from atlas.relevance.tape import Instrumented, Tape, follow, path_to
 from atlas.trace.following import PICTURE
 from atlas.trace.head import Head
 
@@ -87,11 +87,11 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
     """
     outputs: dict[str, Tensor] = {}
     wanted = [PICTURE, *model.layers.values()]
-    tape = follow(model, image, on_the_way(model.plan, wanted), outputs.__setitem__, keep=True)
-    logits = model.plan.head.by_class(tape.logits)
+    tape = follow(model, image, path_to(model.plan, wanted), outputs.__setitem__, keep=True)
+    logits = model.plan.head.class_logits(tape.logits)
     chosen = chosen_classes(logits, torch.tensor([target], device=logits.device))
     relevance: dict[str, Tensor] = {}
-    start = start_of(tape, chosen, logits.gather(1, chosen[:, None]))
+    start = initial_relevance(tape, chosen, logits.gather(1, chosen[:, None]))
     below = tape.back(start, relevance.__setitem__)
 
     def condition(layer: str, channels: Sequence[int], lower: Sequence[str]) -> Conditioned:
@@ -108,8 +108,8 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
     return Measured(
         logits[0],
         int(chosen),
-        {name: as_maps(output)[0] for name, output in outputs.items()},
-        {name: as_maps(maps)[0] for name, maps in relevance.items()},
+        {name: to_maps(output)[0] for name, output in outputs.items()},
+        {name: to_maps(maps)[0] for name, maps in relevance.items()},
         heat[0].sum(dim=0),
         model.plan.head,
         condition,
@@ -133,7 +133,7 @@ def _down(
 
     def arrived(name: str, maps: Tensor) -> None:
         if name in passing:
-            passing[name] = as_maps(maps[:, 0]).sum(dim=(2, 3))
+            passing[name] = to_maps(maps[:, 0]).sum(dim=(2, 3))
 
     start = {tape.model.layers[layer]: masked}
     found = tape.back(start, arrived, copies=True)

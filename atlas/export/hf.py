@@ -57,7 +57,7 @@ def write(contents: Contents, out: Path) -> None:
     for extra in ("manifest.json", "names.jsonl"):
         if (store.root / extra).is_file():
             files.write_bytes(out / extra, (store.root / extra).read_bytes())
-    citation = cite.of_atlas(contents)
+    citation = cite.cite_atlas(contents)
     files.write_text(out / "CITATION.bib", cite.bibtex(citation))
     rows = {name: _rows(out / "data" / f"{name}.parquet") for name in TABLES}
     files.write_text(out / "README.md", card.text(contents, citation, schemas, rows))

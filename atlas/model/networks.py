@@ -11,7 +11,7 @@ from atlas.errors import UserError, one_line
 from atlas.model import calling, sources, unwrap, weights
 from atlas.model import classes as names_of_outputs
 from atlas.model.preprocessing import Preprocessor, complete
-from atlas.trace.head import Head, head_of
+from atlas.trace.head import Head, find_head
 from atlas.trace.record import Trace, record
 
 
@@ -79,7 +79,7 @@ def load(spec: recipe.Model, preprocessing: recipe.Preprocessing, seed: int) -> 
     calling.outputs(module, view, device, spec.output, spec.name)
     try:
         trace = record(module.requires_grad_(False), calling.noise(view, device))
-        head = head_of(trace)
+        head = find_head(trace)
     except UserError as error:
         raise UserError(f"{spec.name}: {error}") from error
     outputs = head.classes

@@ -29,7 +29,7 @@ def run(store: Store, responses: Responses, source: str) -> int:
         What the data are called in the records.
     """
     table = store.table("channels").select(["layer", "channel"]).to_pydict()
-    known = formulas.of_pictures(store, responses.images)
+    known = formulas.picture_labels(store, responses.images)
     digest = hashlib.sha256(responses.images.tobytes() + responses.values.tobytes()).hexdigest()
     ranked = formulas.ranks(responses.values)
     single = formulas.aucs(ranked, known.shown)

@@ -4,7 +4,7 @@ from atlas.pipeline.annotating import name, rename, score
 from atlas.pipeline.building import build, make_site
 from atlas.pipeline.explaining import explain
 from atlas.pipeline.indexing import index
-from atlas.pipeline.inputs import Inputs, encoder_of
+from atlas.pipeline.inputs import Inputs, load_encoder
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import border
 
@@ -13,9 +13,9 @@ __all__ = [
     "alone",
     "border",
     "build",
-    "encoder_of",
     "explain",
     "index",
+    "load_encoder",
     "make_site",
     "name",
     "rename",

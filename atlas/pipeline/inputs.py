@@ -187,7 +187,7 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def encoder_of(store: Store, *, trust_code: bool = False) -> Encoder:
+def load_encoder(store: Store, *, trust_code: bool = False) -> Encoder:
     """Return the encoder that made the index of a finished atlas.
 
     Parameters

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from atlas.data import Source, told, too_many
+from atlas.data import Source, format_counts, too_many
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessor
 from atlas.prepass import checkpoint, reductions, shards, tally
@@ -149,7 +149,7 @@ def _check_read(state: Tally, count: int, most_skipped: float) -> None:
     if state.skipped > most_skipped * count:
         raise too_many(
             f"{state.skipped} of the first {count} pictures could not be read: "
-            f"{told(state.reasons)}{first}",
+            f"{format_counts(state.reasons)}{first}",
             state.skipped / count,
             most_skipped,
         )

@@ -65,14 +65,14 @@ class Formula:
     """How many have it."""
 
 
-def labels(classes: Sequence[str], of_pictures: Sequence[int | None]) -> Labels:
+def labels(classes: Sequence[str], assigned: Sequence[int | None]) -> Labels:
     """Return the labels of pictures: their classes, and words that several classes share.
 
     Parameters
     ----------
     classes : sequence of str
         Names of the classes.
-    of_pictures : sequence of int or None
+    assigned : sequence of int or None
         The class of each picture; None is no class.
     """
     having: dict[str, set[int]] = {}
@@ -87,14 +87,14 @@ def labels(classes: Sequence[str], of_pictures: Sequence[int | None]) -> Labels:
         for word, numbers in words.items()
         if len(numbers) > 1 and len(word) > 2 and word not in having
     }
-    known = np.array([-1 if label is None else label for label in of_pictures])
+    known = np.array([-1 if label is None else label for label in assigned])
     shown = np.array([np.isin(known, sorted(numbers)) for numbers in having.values()])
     enough = (shown.sum(1) >= FEWEST) & ((~shown).sum(1) >= FEWEST)
     names = [name for name, kept in zip(having, enough, strict=True) if kept]
     return Labels(names, shown[enough])
 
 
-def of_pictures(store: Store, images: npt.NDArray[np.int64]) -> Labels:
+def picture_labels(store: Store, images: npt.NDArray[np.int64]) -> Labels:
     """Return the labels of stored pictures, given by their rows of images.parquet."""
     labelled = store.table("images")["label"].to_pylist()
     classes = store.table("classes").select(["label", "name"]).to_pydict()

@@ -65,13 +65,13 @@ def default_title(model: str) -> str:
     return f"Atlas of {plain(model).rsplit('/', 1)[-1]}"
 
 
-def of_atlas(contents: Contents) -> Citation:
+def cite_atlas(contents: Contents) -> Citation:
     """Cite an atlas as a whole."""
     times = [r.time[:10] for records in contents.namings.values() for r in records if r.time]
     return _citation(contents, None, "index.html", _namers(contents), max(times, default=""))
 
 
-def of_channel(channel: Channel, contents: Contents) -> Citation:
+def cite_channel(channel: Channel, contents: Contents) -> Citation:
     """Cite a channel's page."""
     what = f"Channel {channel.address}" + (f" “{plain(channel.name)}”" if channel.name else "")
     records = [
@@ -86,7 +86,7 @@ def of_channel(channel: Channel, contents: Contents) -> Citation:
     return _citation(contents, what, channel.permalink, by, named)
 
 
-def of_class(label: int, contents: Contents) -> Citation:
+def cite_class(label: int, contents: Contents) -> Citation:
     """Cite the page of a class, by its number."""
     name = contents.class_names[label]
     return _citation(contents, f"Class “{plain(name)}”", f"classes/{label}.html", "")
@@ -108,7 +108,7 @@ class _Explained:
 _EXPLAINED = TypeAdapter(_Explained)
 
 
-def of_explanation(slug: str, contents: Contents) -> Citation:
+def cite_explanation(slug: str, contents: Contents) -> Citation:
     """Cite an explanation, by its id.
 
     Raises

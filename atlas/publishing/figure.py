@@ -10,7 +10,7 @@ from PIL import Image
 from atlas.api.contents import Channel, Contents
 from atlas.errors import UserError
 from atlas.plain import plain
-from atlas.publishing.cite import of_channel, of_explanation
+from atlas.publishing.cite import cite_channel, cite_explanation
 from atlas.store import Mode, files
 from atlas.store import evidence as evidences
 from atlas.store.pictures import load_picture
@@ -52,7 +52,7 @@ class Strip:
     """A small line of type below each picture."""
 
 
-def of_channels(
+def draw_channels(
     contents: Contents, channels: Sequence[Channel], out: Path, width: Width, mode: Mode
 ) -> str:
     """Draw the best patches of one or several channels.
@@ -96,11 +96,11 @@ def of_channels(
         f"{'Channels' if len(channels) > 1 else 'Channel'} {'; '.join(map(_title, channels))} of "
         f"{plain(contents.manifest['model']['name'])}. Patches of the pictures {chosen}, best "
         f"first. Concept Atlas {contents.id}; cite as "
-        f"{', '.join(of_channel(channel, contents).key for channel in channels)}."
+        f"{', '.join(cite_channel(channel, contents).key for channel in channels)}."
     )
 
 
-def of_one_explanation(contents: Contents, slug: str, out: Path, width: Width) -> str:
+def draw_explanation(contents: Contents, slug: str, out: Path, width: Width) -> str:
     """Draw a picture and where in it the relevance of each of its concepts lies.
 
     Parameters
@@ -122,9 +122,9 @@ def of_one_explanation(contents: Contents, slug: str, out: Path, width: Width) -
     Raises
     ------
     UserError
-        There is no such explanation, or as in `of_channels`.
+        There is no such explanation, or as in `draw_channels`.
     """
-    citation = of_explanation(slug, contents)
+    citation = cite_explanation(slug, contents)
     folder = contents.store.root / evidences.EXPLANATIONS / slug
     evidence = evidences.read(folder)
     target, concepts = evidence.target, evidence.concepts[: TILES[width] - 1]

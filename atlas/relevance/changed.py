@@ -35,7 +35,7 @@ def logits(
     with _Changing(model, images, at, change or (lambda output: output)) as changing:
         model.module(changing.picture)
     assert changing.logits is not None, "the network's course is checked when it is measured"
-    return model.plan.head.by_class(changing.logits)
+    return model.plan.head.class_logits(changing.logits)
 
 
 def joins(model: Instrumented, image: Tensor, layer: str) -> bool:

@@ -17,7 +17,7 @@ from atlas.errors import one_line
 from atlas.relevance.engine import PREDICTED, RelevanceEngine
 from atlas.relevance.plan import plan as make_plan
 from atlas.relevance.rules import Relevances
-from atlas.relevance.tape import Instrumented, Tape, follow, instrument, on_the_way
+from atlas.relevance.tape import Instrumented, Tape, follow, instrument, path_to
 from atlas.store import Mode
 from atlas.trace.following import PICTURE, Value
 from atlas.trace.kinds import KINDS
@@ -85,10 +85,10 @@ def check(
     yield (answers := finite(model.module, images))
     if not answers.passed:
         return
-    yield same_twice(model.module, images)
-    yield same_in_company(model.module, images)
+    yield same_when_repeated(model.module, images)
+    yield same_in_batch(model.module, images)
     yield same_logits(model, images)
-    yield what_comes_out(model)
+    yield kind_of_output(model)
     if model.plan.reached:
         yield from conserved(model, images)
         yield placed(model, images, fields)
@@ -108,7 +108,7 @@ def finite(module: nn.Module, images: Tensor) -> Check:
 
 
 @torch.no_grad()
-def same_twice(module: nn.Module, images: Tensor) -> Check:
+def same_when_repeated(module: nn.Module, images: Tensor) -> Check:
     """Look whether one picture has one answer."""
     one = module(images.clone())  # which the network may overwrite
     gap = max(_gap(module(images.clone()), one) for _ in range(REPEATS))
@@ -122,7 +122,7 @@ def same_twice(module: nn.Module, images: Tensor) -> Check:
 
 
 @torch.no_grad()
-def same_in_company(module: nn.Module, images: Tensor) -> Check:
+def same_in_batch(module: nn.Module, images: Tensor) -> Check:
     """Look whether a picture's answer depends on the pictures beside it, at any place."""
     company = torch.cat([images, images.flip(-1), -images])[:COMPANY]
     alone = torch.cat([module(company[i : i + 1].clone()) for i in range(len(company))])
@@ -141,7 +141,7 @@ def same_in_company(module: nn.Module, images: Tensor) -> Check:
 @torch.no_grad()
 def same_logits(model: Instrumented, images: Tensor) -> Check:
     """Look whether the engine computes the user's network and no other."""
-    whole = on_the_way(model.plan, [PICTURE]) if model.plan.reached else frozenset()
+    whole = path_to(model.plan, [PICTURE]) if model.plan.reached else frozenset()
     tape = follow(model, images, whole, lambda layer, output: None)
     output = tape.output
     own = model.module(images.clone())
@@ -158,7 +158,7 @@ def same_logits(model: Instrumented, images: Tensor) -> Check:
     )  # fmt: skip
 
 
-def what_comes_out(model: Instrumented) -> Check:
+def kind_of_output(model: Instrumented) -> Check:
     """Say from where relevance starts."""
     head = model.plan.head
     if head.outputs == 1:
@@ -190,7 +190,7 @@ class Balance:
 def balance(model: Instrumented, images: Tensor) -> Balance:
     """Compare what comes to each operation with what it hands on and biases take."""
     trace = model.plan.trace
-    tape = follow(model, images, on_the_way(model.plan, [PICTURE]), lambda layer, output: None)
+    tape = follow(model, images, path_to(model.plan, [PICTURE]), lambda layer, output: None)
     worst, where = 0.0, ""
     fed: list[str] = []
 
@@ -262,7 +262,7 @@ def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveFi
     they are taken to see, and as they stand: that of the right one further right.
     """
     outputs: dict[str, Tensor] = {}
-    wanted = on_the_way(model.plan, [PICTURE, *model.layers.values()])
+    wanted = path_to(model.plan, [PICTURE, *model.layers.values()])
     tape = follow(model, images[:1], wanted, outputs.__setitem__, keep=True)
     maps = [name for name in fields if outputs[name].ndim == 4 and min(outputs[name].shape[2:]) > 1]
     some = sorted({maps[i * len(maps) // LOOKED_AT] for i in range(LOOKED_AT)}) if maps else []

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from atlas.relevance.tape import Instrumented, Tape, follow, on_the_way
+from atlas.relevance.tape import Instrumented, Tape, follow, path_to
 from atlas.store import Mode
 from atlas.trace.following import Value
 
@@ -56,20 +56,20 @@ class RelevanceEngine:
 
     def __init__(self, model: Instrumented) -> None:
         self._model = model
-        self._recorded = on_the_way(model.plan, model.layers.values())
+        self._recorded = path_to(model.plan, model.layers.values())
 
     def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
         """See `Engine`."""
         model = self._model
         tape = follow(model, images, self._recorded, _activation(visit))
-        logits = model.plan.head.by_class(tape.logits)
+        logits = model.plan.head.class_logits(tape.logits)
         chosen = chosen_classes(logits, targets)
         scale = _Scale() if model.dtype == torch.float16 else None
         explained = logits.gather(1, chosen[:, None])
-        start = start_of(tape, chosen, explained if scale is None else scale.up(explained))
+        start = initial_relevance(tape, chosen, explained if scale is None else scale.up(explained))
 
         def arrived(layer: str, relevance: Tensor) -> None:
-            maps = as_maps(relevance)
+            maps = to_maps(relevance)
             visit(layer, "relevance", maps if scale is None else scale.down(maps))
 
         tape.back(start, arrived)
@@ -85,11 +85,11 @@ class ActivationEngine:
     def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
         """See `Engine`; `targets` play no part."""
         tape = follow(self._model, images, frozenset(), _activation(visit))
-        return self._model.plan.head.by_class(tape.logits)
+        return self._model.plan.head.class_logits(tape.logits)
 
 
 def _activation(visit: Visit) -> Callable[[str, Tensor], None]:
-    return lambda layer, output: visit(layer, "activation", as_maps(output))
+    return lambda layer, output: visit(layer, "activation", to_maps(output))
 
 
 def chosen_classes(logits: Tensor, targets: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def chosen_classes(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.where(targets == PREDICTED, logits.argmax(dim=1), targets)
 
 
-def start_of(tape: Tape, chosen: Tensor, explained: Tensor) -> dict[Value, Tensor]:
+def initial_relevance(tape: Tape, chosen: Tensor, explained: Tensor) -> dict[Value, Tensor]:
     """Return the initial relevance: `explained` (pictures, 1) at the logit of a class."""
     initial = torch.zeros_like(tape.logits)
     single = initial.shape[1] == 1
@@ -133,7 +133,7 @@ class _Scale:
         return maps.float() * self._factors[:, :, None, None]
 
 
-def as_maps(output: Tensor) -> Tensor:
+def to_maps(output: Tensor) -> Tensor:
     """Give the output of a linear layer (pictures, channels) two positions of extent one."""
     return output if output.ndim == 4 else output[:, :, None, None]
 

@@ -32,7 +32,7 @@ class Norm:
     shift: Tensor
 
 
-def norms_of(trace: Trace) -> list[Norm]:
+def find_norms(trace: Trace) -> list[Norm]:
     """Find the norms that directly follow a convolution or linear layer and alone read it."""
     found = []
     for operation in trace.operations:
@@ -101,7 +101,7 @@ def _by_channel(operation: Operation, name: str, shape: Sequence[int]) -> Tensor
     return constants[0].flatten() if full == wanted else None
 
 
-def with_norm(
+def merge_norm(
     weight: Tensor, bias: Tensor | None, norm: Norm, geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
     """Return weight and bias of a convolution with a norm merged into it."""

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from torch.nn.modules.utils import _ntuple
 
 from atlas.errors import UserError
-from atlas.relevance.merging import Norm, norms_of, with_norm
+from atlas.relevance.merging import Norm, find_norms, merge_norm
 from atlas.relevance.rules import RULES, Divided, Moved, Passed, Proportional, Rules, Step, Summed
 from atlas.relevance.weighted import Convolution, Convolved, Flat, Geometry
 from atlas.trace.following import RefusedError, Value
-from atlas.trace.head import LEAVING, Head, head_of
+from atlas.trace.head import LEAVING, Head, find_head
 from atlas.trace.kinds import ATTENTION, KINDS
 from atlas.trace.record import Operation, Trace
 
@@ -70,8 +70,8 @@ def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32
     if composite is not None and composite not in RULES:
         known = ", ".join(sorted(RULES))
         raise UserError(f"no composite {composite!r}: relevance.composite is one of {known}")
-    head = head_of(trace)
-    norms = norms_of(trace)
+    head = find_head(trace)
+    norms = find_norms(trace)
     merged = {number: found.layer for found in norms for number in found.operations}
     rules = RULES[composite or "epsilon_epsilon"]
     making = _Making(trace, rules, dtype, {one.layer: one for one in norms}, _weighted(trace))
@@ -159,7 +159,7 @@ class _Making:
             raise _refused(operation, "for single pictures without a batch")
         norm = self.norms.get(operation.number)
         if norm is not None:
-            weight, bias = with_norm(weight, bias, norm, geometry)
+            weight, bias = merge_norm(weight, bias, norm, geometry)
         first = operation.inputs[0] not in self.weighted and self.rules.first
         convolution = Convolution(
             cast(Tensor, self._cast(weight)), self._cast(bias), geometry,

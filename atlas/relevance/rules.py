@@ -89,7 +89,7 @@ class Passed:
         result: list[Tensor | None] = [None] * self.inputs
         relevance = relevances[0]
         if relevance is not None:
-            result[self.to] = summed_to(relevance, shape, copies).to(device, dtype)
+            result[self.to] = unbroadcast(relevance, shape, copies).to(device, dtype)
         return result
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
@@ -117,7 +117,7 @@ class Divided:
         if relevance is None:
             return [None] * self.inputs
         part = relevance / self.inputs
-        return [summed_to(part, shape, copies) for shape in kept]
+        return [unbroadcast(part, shape, copies) for shape in kept]
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
         """See `Step`."""
@@ -270,7 +270,9 @@ class Summed:
         )  # fmt: skip
         shares = relevance / (z.add_(EPSILON) if self.nonnegative else stabilised(z))
         return [
-            summed_to(shares * part if factor == 1 else shares * part * factor, part.shape, copies)
+            unbroadcast(
+                shares * part if factor == 1 else shares * part * factor, part.shape, copies
+            )
             for part, factor in zip(kept, self.factors, strict=True)
         ]
 
@@ -287,7 +289,7 @@ def stabilised(z: Tensor) -> Tensor:
     return z + torch.where(z < 0, -EPSILON, EPSILON).to(z.dtype)
 
 
-def summed_to(relevance: Tensor, shape: Sequence[int], copies: bool) -> Tensor:
+def unbroadcast(relevance: Tensor, shape: Sequence[int], copies: bool) -> Tensor:
     """Sum relevance over the dimensions along which a tensor of `shape` was broadcast."""
     front = relevance.shape[:1] if copies else ()
     wanted = (*front, *[1] * (relevance.ndim - len(front) - len(shape)), *shape)

@@ -247,7 +247,7 @@ def _substitutes(step: Step) -> bool:
     )
 
 
-def on_the_way(plan: Plan, values: Iterable[Value]) -> frozenset[int]:
+def path_to(plan: Plan, values: Iterable[Value]) -> frozenset[int]:
     """Return the operations that relevance passes on its way to some values."""
     above = set(values)
     passed = set()

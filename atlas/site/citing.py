@@ -18,7 +18,7 @@ class Citing:
     """
 
     def __init__(self, store: Store) -> None:
-        self._whole = cite.of_atlas(Contents(store))
+        self._whole = cite.cite_atlas(Contents(store))
         self._url = self._whole.url.partition("index.html")[0]
         self._given = store.manifest().get("recipe", {}).get("cite") or {}
         self._measured = cite.measured(store.manifest())

@@ -178,7 +178,7 @@ class Following(TorchFunctionMode):
         options = dict(kwargs or {})
         with torch.inference_mode(mode=False):  # whatever the network says: results are kept
             live = [one for one in tensors((args, options)) if self._mark_of(one) is not None]
-            if not live or name_of(func) in _OF_SHAPE:
+            if not live or function_name(func) in _OF_SHAPE:
                 result = func(*args, **options)
                 self.made_constant(result, args, options)
                 return result
@@ -191,7 +191,7 @@ class Following(TorchFunctionMode):
         options: dict[str, Any],
         live: list[Tensor],
     ) -> Any:
-        name = name_of(func)
+        name = function_name(func)
         if isinstance(func, OpOverload):
             self.refusal = RefusedError(
                 f"{name} is called by something that cannot be followed (TorchScript, or an "
@@ -297,7 +297,7 @@ def mapped(change: Callable[[Any], Any], structure: Any) -> Any:
     return structure
 
 
-def name_of(func: Callable[..., Any]) -> str:
+def function_name(func: Callable[..., Any]) -> str:
     """Return an operation's one name: of `torch.add`, `Tensor.add_`, `x + y`, `x += y`: `add`."""
     name = str(getattr(func, "__name__", type(func).__name__))
     if name in ("__get__", "__set__"):  # an attribute, as `x.T`

@@ -30,7 +30,7 @@ class Head:
         """How many classes there are; a single logit tells two apart."""
         return max(2, self.outputs)
 
-    def by_class(self, logits: Tensor) -> Tensor:
+    def class_logits(self, logits: Tensor) -> Tensor:
         """Return a logit for each class (B, classes) from the network's own logits.
 
         One logit z stands for two classes, whose logits are -z/2 and z/2: their softmax is the
@@ -39,12 +39,12 @@ class Head:
         return torch.cat([-logits / 2, logits / 2], dim=1) if self.outputs == 1 else logits
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probability of each class from `by_class` (..., classes)."""
+        """Return the probability of each class from `class_logits` (..., classes)."""
         independent = self.kind == "sigmoid" and self.outputs > 1
         return logits.sigmoid() if independent else logits.softmax(dim=-1)
 
 
-def head_of(trace: Trace) -> Head:
+def find_head(trace: Trace) -> Head:
     """Find the logits of a network.
 
     Raises

@@ -28,7 +28,7 @@ from atlas.trace.following import (
     mapped,
     tensors,
 )
-from atlas.trace.sights import ReceptiveField, Tracker, field_of
+from atlas.trace.sights import ReceptiveField, Tracker, receptive_field
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ class _Recorder(Following):
         else:
             sight = self._tracker.sight(output) or self._tracker.everything
             height, width = self.picture.shape[-2:]
-            field = field_of(sight, output.shape, (height, width))
+            field = receptive_field(sight, output.shape, (height, width))
             self.layers[name] = Layer(value, tuple(output.shape), field)
             return
         self.layers[name] = Layer(None, (), None, problem)

@@ -59,7 +59,7 @@ class ReceptiveField:
         return int(x0), int(y0), int(x1), int(y1)
 
 
-def field_of(sight: Sight, shape: Sequence[int], picture: tuple[int, int]) -> ReceptiveField:
+def receptive_field(sight: Sight, shape: Sequence[int], picture: tuple[int, int]) -> ReceptiveField:
     """Return the receptive field of the units of a map.
 
     Where positions were lost on the way, units are taken to stand evenly over the picture.

@@ -134,7 +134,7 @@ def test_sparse_patches_are_darker():
 )
 def test_answers_can_be_read_by_the_namer(concept):
     answer = parse(sheets.answer(concept, 0.875))
-    assert answer.name == sheets.name_of(concept)
+    assert answer.name == sheets.concept_name(concept)
     assert answer.status == ("named" if concept else "no clear concept")
     assert answer.confidence == (0.9 if concept else None)
 

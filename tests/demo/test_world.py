@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from atlas.demo.world import ATTRIBUTES, CLASSES, DrawnPicture, draw, label_of
+from atlas.demo.world import ATTRIBUTES, CLASSES, DrawnPicture, class_index, draw
 
 PINNED = {
     (0, 0, 112): "261cf0a62aa4663a",
@@ -60,7 +60,7 @@ def test_size_changes_the_grain_and_not_the_scene() -> None:
 def test_every_class_has_a_readable_name() -> None:
     assert len(set(CLASSES)) == len(CLASSES) == 240
     words = {"colour": "red", "texture": "striped", "shape": "star"}
-    assert CLASSES[label_of(words)] == "red striped star"
+    assert CLASSES[class_index(words)] == "red striped star"
 
 
 def test_labels_name_the_attributes(pictures: list[DrawnPicture]) -> None:

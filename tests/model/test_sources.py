@@ -155,7 +155,7 @@ def test_pictures_that_timm_squeezes_are_told(timm, capsys):
         for name, config in timm.models._registry._model_pretrained_cfgs.items()
         if config.crop_mode == "squash" and name.startswith("convnext")
     )
-    sources.of_timm.of_data_config(
+    sources.timm_source.view_of_config(
         timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict()),
         name,
     )
@@ -309,7 +309,7 @@ def test_numbers_of_an_image_processor_are_ours(tmp_path, capsys, settings, mean
     ],
 )  # fmt: skip
 def test_sizes_of_an_image_processor_are_ours(tmp_path, monkeypatch, processor, size):
-    monkeypatch.setattr(sources.of_transformers, "_compare", lambda *_: None)
+    monkeypatch.setattr(sources.transformers_source, "_compare", lambda *_: None)
     save(tmp_path, processor=processor)
     view = build(f"hf:{tmp_path}", "default").preprocessing
     assert (view["resize"], view["crop"]) == size

@@ -16,7 +16,7 @@ from zennit.rules import AlphaBeta, Epsilon, Flat, Gamma, ZPlus
 from zennit.torchvision import ResNetCanonizer
 from zennit.types import Convolution, Linear
 
-from atlas.relevance.engine import PREDICTED, Visit, as_maps
+from atlas.relevance.engine import PREDICTED, Visit, to_maps
 
 CONVOLUTIONS = {
     "plus": ZPlus,
@@ -89,7 +89,7 @@ class ZennitEngine:
 
 def _visitor(name: str, visit: Visit):
     def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        visit(name, "activation", as_maps(output.detach()))
-        output.register_hook(lambda relevance: visit(name, "relevance", as_maps(relevance)))
+        visit(name, "activation", to_maps(output.detach()))
+        output.register_hook(lambda relevance: visit(name, "relevance", to_maps(relevance)))
 
     return hook

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from atlas.relevance.engine import Engine
 from atlas.relevance.plan import plan
-from atlas.relevance.tape import Instrumented, follow, instrument, on_the_way
+from atlas.relevance.tape import Instrumented, follow, instrument, path_to
 from atlas.trace.following import PICTURE
 from atlas.trace.layers import choose
 from atlas.trace.record import record
@@ -70,6 +70,6 @@ def at_picture(model: Instrumented, images: Tensor, relevance: Tensor | None = N
 
     Unless given, relevance starts as all the logits.
     """
-    tape = follow(model, images, on_the_way(model.plan, [PICTURE]), lambda layer, output: None)
+    tape = follow(model, images, path_to(model.plan, [PICTURE]), lambda layer, output: None)
     start = tape.logits if relevance is None else relevance
     return tape.back({model.plan.head.logits: start})[PICTURE], tape.logits

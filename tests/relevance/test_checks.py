@@ -271,7 +271,7 @@ def test_chance_that_is_left_on(way):
     change, told = CHANCE[way]
     torch.manual_seed(0)
     network = Network(lambda net, x: net.body[1:](change(net.body[0](x))), body=small()).eval()
-    found = checks.same_twice(network, pictures(3, SIZE, 7))
+    found = checks.same_when_repeated(network, pictures(3, SIZE, 7))
     assert not found.passed
     assert "is something random left on, as dropout?" in found.says
     if told:

@@ -5,8 +5,8 @@ import torch
 import torchvision
 from torch import nn
 
-from atlas.relevance.merging import norms_of
-from atlas.relevance.tape import follow, on_the_way
+from atlas.relevance.merging import find_norms
+from atlas.relevance.tape import follow, path_to
 from atlas.trace.following import PICTURE
 from atlas.trace.record import record
 from tests.relevance.looking import at_picture, instrumented
@@ -33,13 +33,13 @@ def unmerged(module, size=64):
         before = module(pictures)
     state = {key: value.clone() for key, value in module.state_dict().items()}
     model = instrumented(module, (3, size, size), [])
-    tape = follow(model, pictures, on_the_way(model.plan, [PICTURE]), lambda *_: None)
+    tape = follow(model, pictures, path_to(model.plan, [PICTURE]), lambda *_: None)
     largest = float(before.abs().max())
     torch.testing.assert_close(tape.output, before, rtol=1e-4, atol=1e-5 * largest)
     for key, value in module.state_dict().items():  # nothing is changed for good
         assert torch.equal(value, state[key])
     names = [operation.name for operation in model.plan.trace.operations]
-    return names.count("batch_norm") - len(norms_of(model.plan.trace))
+    return names.count("batch_norm") - len(find_norms(model.plan.trace))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_an_activation_inside_a_norm_stays():
     model = instrumented(module, (3, 12, 12), [])
     with torch.no_grad():
         assert (module(picture) == 0).any()
-        tape = follow(model, picture, on_the_way(model.plan, [PICTURE]), lambda *_: None)
+        tape = follow(model, picture, path_to(model.plan, [PICTURE]), lambda *_: None)
         torch.testing.assert_close(tape.output, module(picture), rtol=1e-5, atol=1e-4)
         module[1] = nn.Identity()
         assert (module(picture) < 0).any()
@@ -180,7 +180,7 @@ def test_a_frozen_norm_is_merged_as_the_other_is():
     other = nn.Sequential(convolution, frozen, *rest).eval()
     pictures = torch.randn(2, 3, 12, 12)
     models = [instrumented(module, (3, 12, 12), []) for module in (usual, other)]
-    assert [len(norms_of(model.plan.trace)) for model in models] == [1, 1]
+    assert [len(find_norms(model.plan.trace)) for model in models] == [1, 1]
     (one, logits), (two, same) = (at_picture(model, pictures) for model in models)
     torch.testing.assert_close(logits, same)
     torch.testing.assert_close(one, two)
@@ -241,11 +241,11 @@ def test_a_merged_norm_is_the_norm(transposed, groups):
     pictures = torch.randn(2, 4, 7, 7)
     model = instrumented(module, (4, 7, 7), ["0"])
     seen = []
-    tape = follow(model, pictures, on_the_way(model.plan, [PICTURE]), lambda *key: seen.append(key))
+    tape = follow(model, pictures, path_to(model.plan, [PICTURE]), lambda *key: seen.append(key))
     with torch.no_grad():
         torch.testing.assert_close(seen[0][1], module[:2](pictures), rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(tape.output, module(pictures), rtol=1e-5, atol=1e-5)
-    assert len(norms_of(model.plan.trace)) == 1
+    assert len(find_norms(model.plan.trace)) == 1
 
 
 class Hoarding(nn.Module):
@@ -313,7 +313,7 @@ def test_relevance_is_conserved(name, gain):
 
 def test_a_trace_holds_the_norms_of_a_network_without_running_it_again():
     module = stirred(torchvision.models.resnet18())
-    found = norms_of(record(module, torch.zeros(1, 3, 64, 64)))
+    found = find_norms(record(module, torch.zeros(1, 3, 64, 64)))
     sizes = [len(norm.scale) for norm in found]
     assert len(found) == 20
     assert sizes[0] == 64 and max(sizes) == 512

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from atlas.relevance.plan import plan
-from atlas.relevance.tape import follow, on_the_way
+from atlas.relevance.tape import follow, path_to
 from atlas.trace.following import PICTURE, RefusedError
 from atlas.trace.record import record
 from tests.relevance.looking import Network, instrumented
@@ -33,7 +33,7 @@ def shares(function, picture=None):
     if picture is None:
         generator = torch.Generator().manual_seed(7)
         picture = torch.randn(1, *SHAPE, generator=generator, dtype=torch.float64)
-    tape = follow(model, picture, on_the_way(model.plan, [PICTURE]), lambda *_: None)
+    tape = follow(model, picture, path_to(model.plan, [PICTURE]), lambda *_: None)
     relevance = tape.back({model.plan.head.logits: tape.logits})[PICTURE]
     total = float(tape.logits)
     return [float(half.sum()) / total for half in relevance.split(3, dim=1)]

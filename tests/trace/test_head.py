@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from atlas.trace.following import RefusedError
-from atlas.trace.head import head_of
+from atlas.trace.head import find_head
 from atlas.trace.record import record
 from tests.relevance.looking import Network
 
@@ -17,7 +17,7 @@ def head(function, outputs=5):
         lambda net, x: function(net.last(x.mean((2, 3)))), last=nn.Linear(3, outputs)
     ).eval()
     trace = record(network, torch.randn(1, 3, 4, 4))
-    return head_of(trace), trace
+    return find_head(trace), trace
 
 
 ENDS = {
@@ -63,7 +63,7 @@ def test_one_logit_is_two_classes():
         found, _ = head(function, outputs=1)
         assert (found.kind, found.outputs, found.classes) == (kind, 1, 2)
         z = torch.tensor([[-3.0], [0.5]])
-        logits = found.by_class(z)
+        logits = found.class_logits(z)
         torch.testing.assert_close(logits[:, 1] - logits[:, 0], z[:, 0])
         torch.testing.assert_close(found.probabilities(logits)[:, 1], z[:, 0].sigmoid())
         torch.testing.assert_close(found.probabilities(logits).sum(1), torch.ones(2))
@@ -74,7 +74,7 @@ def test_probabilities_are_what_the_network_says():
     for end, expected in (("nothing", z.softmax(1)), ("log_softmax", z.softmax(1)),
                           ("sigmoid", z.sigmoid())):  # fmt: skip
         found, _ = head(ENDS[end][0])
-        torch.testing.assert_close(found.by_class(z), z)
+        torch.testing.assert_close(found.class_logits(z), z)
         torch.testing.assert_close(found.probabilities(z), expected)
         torch.testing.assert_close(found.probabilities(z[None]), expected[None])
 
@@ -92,4 +92,4 @@ def test_probabilities_are_what_the_network_says():
 def test_what_gives_no_row_of_numbers_is_told(module):
     """Also a network that hands the picture back."""
     with pytest.raises(RefusedError, match=r"the network gives|is not made from the picture"):
-        head_of(record(module.eval(), torch.randn(1, 3, 6, 6)))
+        find_head(record(module.eval(), torch.randn(1, 3, 6, 6)))

@@ -24,7 +24,7 @@ from transformers import (
 from atlas import prompts
 from atlas.demo.vlm import tower
 from atlas.demo.vlm.crops import KINDS, TILE
-from atlas.demo.vlm.sheets import answer, name_of
+from atlas.demo.vlm.sheets import answer, concept_name
 from atlas.demo.world import ATTRIBUTES
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<image>")
@@ -79,8 +79,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
         for values in product(*columns)
     ]
     texts = [answer(concept, purity) for concept in concepts for purity in (0.8, 0.9, 1.0)]
-    texts += [ask_fits(name) for name in map(name_of, concepts) if name]
-    texts += [f"{ASK_SHOWN} {name}" for name in map(name_of, concepts) if name]
+    texts += [ask_fits(name) for name in map(concept_name, concepts) if name]
+    texts += [f"{ASK_SHOWN} {name}" for name in map(concept_name, concepts) if name]
     texts += [ask_shared(count) for count in range(1, 17) for _ in range(50)] + ["yes", "no"] * 500
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -69,7 +69,7 @@ class Lessons:
                 rows = self.channels[random.integers(len(self.channels))]
             else:
                 rows = self._sheets.draw(random).rows
-            sheet = sheets.sheet_of(self.bank, rows[:shown])
+            sheet = sheets.make_sheet(self.bank, rows[:shown])
             answer = sheets.answer(sheet.concept, sheet.purity)
             exercises.append(Exercise(sheet.rows.tolist(), language.ask_shared(shown), answer))
         return exercises
@@ -79,7 +79,9 @@ class Lessons:
         exercises = []
         for row in random.integers(len(self.bank.size), size=count).tolist():
             seen = sheets.seen(self.bank, row)
-            exercises.append(Exercise([row], language.ASK_SHOWN, sheets.name_of(seen) or "nothing"))
+            exercises.append(
+                Exercise([row], language.ASK_SHOWN, sheets.concept_name(seen) or "nothing")
+            )
         return exercises
 
     def fitting(

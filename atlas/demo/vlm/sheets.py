@@ -48,7 +48,7 @@ class Sheet:
     """Share of the references that show all of it."""
 
 
-def name_of(concept: Mapping[str, str]) -> str | None:
+def concept_name(concept: Mapping[str, str]) -> str | None:
     """Return a concept in words: "red striped star", "dotted, bricks background"."""
     thing = " ".join(concept[kind] for kind in KINDS[:3] if kind in concept)
     ground = f"{concept['background']} background" if "background" in concept else ""
@@ -57,7 +57,7 @@ def name_of(concept: Mapping[str, str]) -> str | None:
 
 def answer(concept: Mapping[str, str], purity: float) -> str:
     """Return the answer that the model is to give."""
-    name = name_of(concept)
+    name = concept_name(concept)
     if name is None:
         return '{"name": null, "description": null, "confidence": null}'
     sentence = f"Most patches show this: {name}."
@@ -74,7 +74,7 @@ def shared(values: npt.NDArray[np.int64]) -> dict[str, str]:
     return concept
 
 
-def sheet_of(bank: Bank, rows: npt.NDArray[np.int64]) -> Sheet:
+def make_sheet(bank: Bank, rows: npt.NDArray[np.int64]) -> Sheet:
     """Return the sheet of the patches in `rows`."""
     values = bank.values[rows]
     concept = shared(values)
@@ -119,7 +119,7 @@ class SheetSampler:
             rows = [self._find(size, values, random) for values in wanted]
             if all(row is not None for row in rows):
                 break
-        return sheet_of(self._bank, np.array(rows, dtype=np.int64))
+        return make_sheet(self._bank, np.array(rows, dtype=np.int64))
 
     def _find(
         self, size: int, values: npt.NDArray[np.int64], random: np.random.Generator
@@ -186,7 +186,7 @@ def question(
         for kind in wrong:
             others = [value for value in ATTRIBUTES[kind] if value != shown.get(kind)]
             asked[kind] = str(random.choice(others))
-    name = name_of(asked)
+    name = concept_name(asked)
     assert name is not None
     return name, fits
 
@@ -206,7 +206,7 @@ def rated(bank: Bank, row: int, random: np.random.Generator) -> tuple[str, float
     for kind in kinds:
         others = [value for value in ATTRIBUTES[kind] if value != shown.get(kind)]
         asked[kind] = shown[kind] if kind in right else str(random.choice(others))
-    name = name_of(asked)
+    name = concept_name(asked)
     assert name is not None
     share = len(right) / len(kinds)
     return name, 1.0 if share == 1 else 0.5 * share**2

@@ -76,7 +76,7 @@ class Pupil:
         model = self.llava.model
         self.parts = nn.ModuleList([model.multi_modal_projector, model.language_model])
 
-    def sees_with(self, net: tower.Tower) -> None:
+    def set_tower(self, net: tower.Tower) -> None:
         """Put in a tower."""
         self.llava.model.vision_tower.load_state_dict(net.eval().vision.state_dict())
 
@@ -134,7 +134,7 @@ def train_language(
     out: Path, net: tower.Tower, pictures: crops.DrawnPictures, pupil: Pupil, steps: Sequence[int]
 ) -> None:
     """Train projector and language model on captions and questions, or go on."""
-    pupil.sees_with(net)
+    pupil.set_tower(net)
     lessons = Lessons(net, pictures, BANK, SEED)
     fresh = Lessons(net, crops.world(SEED + 1, 2_000), 8_000, SEED + 1)
     random = np.random.default_rng(0)
@@ -176,7 +176,7 @@ def finish_language(
     out: Path, net: tower.Tower, pictures: crops.DrawnPictures, pupil: Pupil, steps: int
 ) -> None:
     """Train projector and language model with the sharper tower, or go on."""
-    pupil.sees_with(net)
+    pupil.set_tower(net)
     lessons = Lessons(net, pictures, LAST_BANK, SEED, _SPARSE)
     fresh = Lessons(net, crops.world(SEED + 1, 2_000), 8_000, SEED + 1, _SPARSE)
     random = np.random.default_rng(0)

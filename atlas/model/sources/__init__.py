@@ -6,17 +6,24 @@ import torch
 
 from atlas import recipe
 from atlas.errors import UserError
-from atlas.model.sources import factory, of_demo, of_pypi, of_timm, of_torchvision, of_transformers
+from atlas.model.sources import (
+    demo_source,
+    factory,
+    pypi_source,
+    timm_source,
+    torchvision_source,
+    transformers_source,
+)
 from atlas.model.sources.raw import Raw
 
 __all__ = ["Raw", "build"]
 
 SOURCES: dict[str, Callable[[recipe.Model, int], Raw]] = {
-    "torchvision/": of_torchvision.build,
-    "timm/": of_timm.build,
-    "hf:": of_transformers.build,
-    "pypi/": of_pypi.build,
-    "demo/": of_demo.build,
+    "torchvision/": torchvision_source.build,
+    "timm/": timm_source.build,
+    "hf:": transformers_source.build,
+    "pypi/": pypi_source.build,
+    "demo/": demo_source.build,
 }
 """What a network's name begins with, and who builds it; all other names are of factories."""
 

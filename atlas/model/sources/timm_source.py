@@ -57,12 +57,12 @@ def build(spec: recipe.Model, seed: int) -> Raw:
         options = {"num_classes": spec.num_classes} if spec.num_classes else {}
         module = timm.create_model(name, **options)
         label = random_label(seed) if spec.weights == "random" else fill_from_file(module, spec)
-    view = of_data_config(timm.data.resolve_model_data_config(module), spec.name)
+    view = view_of_config(timm.data.resolve_model_data_config(module), spec.name)
     architecture, _, _ = name.partition(".")
     return Raw(module, slug(architecture), label, _classes(config), view)
 
 
-def of_data_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+def view_of_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what timm's data configuration says of pictures, in our words."""
     _, height, width = config["input_size"]
     resize = [math.floor(side / config["crop_pct"]) for side in (height, width)]

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from atlas import recipe
 from atlas.errors import UserError, one_line
 from atlas.model.preprocessing import complete
-from atlas.model.sources.of_timm import of_data_config
 from atlas.model.sources.raw import (
     Raw,
     check_outputs,
@@ -24,6 +23,7 @@ from atlas.model.sources.raw import (
     random_label,
     slug,
 )
+from atlas.model.sources.timm_source import view_of_config
 
 SQUEEZED = 384
 """From this size on ConvNeXt's processor squeezes pictures instead of cutting their middle out."""
@@ -105,7 +105,7 @@ def _view(source: str, module: nn.Module, name: str, options: Mapping[str, Any])
     except Exception:  # none, or one that needs code of its own; the recipe can say it all
         return {}
     if hasattr(processor, "data_config"):  # timm's networks on the Hub
-        return of_data_config(processor.data_config, name)
+        return view_of_config(processor.data_config, name)
     view = _geometry(processor) | _numbers(processor, getattr(module.config, "num_channels", 3))
     if len(view.get("mean", ())) == 3 and "crop" in view:
         _compare(processor, view, name)
