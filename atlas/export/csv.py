@@ -43,8 +43,8 @@ def write(contents: Contents, out: Path) -> None:
 
 _CHANNELS = (
     "address", "layer", "channel", "name", "description", "name_status", "name_confidence",
-    "named_by", "namer", "senses", "sense_shares", "other_names", *SCORE_COLUMNS, *STATISTIC_COLUMNS,
-    "top_classes", "top_class_shares", "neighbours",
+    "named_by", "namer", "senses", "sense_shares", "other_names",
+    *SCORE_COLUMNS, *STATISTIC_COLUMNS, "top_classes", "top_class_shares", "neighbours",
 )  # fmt: skip
 
 

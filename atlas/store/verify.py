@@ -118,7 +118,8 @@ def _names(store: Store, _: dict[str, Any]) -> list[str]:
     records = names.read(store)
     said = {(r.layer, r.channel, r.name, r.method) for r in records if r.sense is None}
     problems = [
-        f"{row['layer']}:{row['channel']} is called {row['name']!r}, which {NAMES_FILE} does not say"
+        f"{row['layer']}:{row['channel']} is called {row['name']!r}, "
+        f"which {NAMES_FILE} does not say"
         for row in rows
         if row["name"] is not None
         and (row["layer"], row["channel"], row["name"], row["named_by"]) not in said

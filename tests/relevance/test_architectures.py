@@ -30,7 +30,7 @@ def stirred(module: nn.Module, size: int = SIZE) -> nn.Module:
     return module
 
 
-def timm_source(name: str) -> nn.Module:
+def timm_network(name: str) -> nn.Module:
     timm = pytest.importorskip("timm")
     torch.manual_seed(5)
     return stirred(timm.create_model(name, pretrained=False, num_classes=10))
@@ -70,13 +70,13 @@ def compare(module, layers=None, *, size=SIZE, tolerance=1e-6, composite="epsilo
     ],
 )
 def test_networks_of_timm(name):
-    compare(timm_source(name))
+    compare(timm_network(name))
 
 
 def test_relevance_at_the_stem_of_timms_networks_is_not_multiplied():
     """What comes to the first layer was 312 times the logit, and more."""
     for name in ("mobilenetv2_100", "hrnet_w18_small"):
-        module = timm_source(name)
+        module = timm_network(name)
         model = instrumented(module, (3, SIZE, SIZE))
         first = next(iter(model.layers))
         found, logits = maps_of(
@@ -88,7 +88,7 @@ def test_relevance_at_the_stem_of_timms_networks_is_not_multiplied():
 
 @pytest.mark.parametrize("name", ["mobilenetv2_100", "tf_efficientnet_b0"])
 def test_the_checks_of_a_run_pass_for_timms_networks(name):
-    model = instrumented(timm_source(name), (3, SIZE, SIZE))
+    model = instrumented(timm_network(name), (3, SIZE, SIZE))
     fields = {one: model.plan.trace.layers[one].field for one in model.layers}
     found = list(check(model, pictures(2, SIZE, 9), fields))
     assert [one.says for one in found if not one.passed] == []
@@ -96,7 +96,7 @@ def test_the_checks_of_a_run_pass_for_timms_networks(name):
 
 def test_the_activations_of_timms_norms_stay():
     """timm's BatchNormAct2d is a batch norm by its class, and has a ReLU in it."""
-    module = timm_source("densenet121")
+    module = timm_network("densenet121")
     names = [one.name for one in record(module, pictures(1, SIZE)).operations]
     assert names.count("relu") == 121  # one behind each norm
     timm = pytest.importorskip("timm")
