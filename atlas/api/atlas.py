@@ -202,7 +202,7 @@ class Atlas(Contents):
         explanation : str, optional
             Cite this explanation, by its id.
         format : {"bibtex", "csl-json", "text"}
-            Of the entry. Keys are stable: renaming a channel does not change them.
+            Form of the entry. Keys are stable: renaming a channel does not change them.
 
         Raises
         ------

@@ -43,11 +43,11 @@ class Reference:
     """One of the pictures that a channel answers to most."""
 
     mode: Mode
-    """By which score it was chosen."""
+    """The score by which it was chosen."""
     rank: int
-    """From 0, best first."""
+    """Place among the references of its mode, from 0, best first."""
     score: float
-    """By the manifest's aggregation and normalisation of the mode."""
+    """Its score, by the manifest's aggregation and normalisation of the mode."""
     key: str
     """Name of the picture in the data."""
     label: str | None
@@ -107,7 +107,7 @@ class Sense:
     confidence: float | None
     """What the namer says of itself, 0 to 1."""
     share: float | None
-    """Of the channel's relevance references."""
+    """Share of the channel's relevance references that show it, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Channel:
     layer: str
     """Name of the layer."""
     number: int
-    """Of the channel in its layer, from 0."""
+    """Number of the channel in its layer, from 0."""
     name: str | None
     """What it is called; None without a name, for the reason in `status`."""
     description: str | None
@@ -221,7 +221,7 @@ class Contents:
 
     @cached_property
     def slugs(self) -> dict[str, str]:
-        """Of each layer the part of an address that its pages have."""
+        """The part of an address that the pages of each layer have."""
         return slugs(self.layers)
 
     @cached_property
@@ -248,7 +248,7 @@ class Contents:
 
     @property
     def modes(self) -> list[Mode]:
-        """By which scores references were chosen."""
+        """The scores by which references were chosen."""
         return [mode for mode in MODES if mode in self.manifest.get("modes", MODES)]
 
     @cached_property

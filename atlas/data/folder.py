@@ -61,7 +61,7 @@ class Folder:
     root : Path
         The directory, absolute.
     paths : tuple of str
-        Of every picture: relative to `root`, with "/" between the parts, in order. About
+        Path of every picture: relative to `root`, with "/" between the parts, in order. About
         100 bytes of memory each.
     classes : tuple of str or None
         Names of the class folders that hold pictures.

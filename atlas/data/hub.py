@@ -64,7 +64,7 @@ class Hub:
     classes : tuple of str or None
         Names of the labels.
     texts : dict or None
-        Of labels that are texts: text to index into `classes`.
+        Index into `classes` of each label that is a text.
     label_numbers : tuple of int or None
         See `atlas.data.source.Source`.
     count : int or None
@@ -254,14 +254,14 @@ class _Loaded:
 
     rows: Rows
     files: Sequence[str]
-    """That the split is read from."""
+    """Files that the split is read from."""
     count: int | None
     config: str | None = None
     commit: str | None = None
     features: datasets.Features | None = None
     """Types of the columns, where `rows` has columns that stand for one."""
     others: tuple[str, ...] = ()
-    """See `Hub`."""
+    """Columns that could have been used as well, as in `Hub`."""
 
 
 def _load(recipe: Data, path: str) -> _Loaded:

@@ -19,10 +19,10 @@ from atlas.data.source import Source
 from atlas.errors import UserError
 
 FEW = 5
-"""Labels that a line names ..."""
+"""Labels that a line names."""
 
 LONGEST = 40
-"""... and so many characters of each."""
+"""Characters of each label that a line shows."""
 
 _NUMBER = re.compile(r"\d+(\.0+)?")
 _ASK = (
@@ -37,7 +37,7 @@ class Matching:
     """The outputs of all labels, and what a line says about them."""
 
     outputs: tuple[int | None, ...]
-    """For each label of the data; None for one that the network does not know."""
+    """Output for each label of the data; None for one that the network does not know."""
     told: str
     """How many labels met an output, in one line that goes on after "labels:"."""
 
@@ -104,7 +104,7 @@ def output_names(
     Parameters
     ----------
     names : sequence of str or None
-        Of the outputs, if they are known.
+        Names of the outputs, if they are known.
     labels : sequence of str or None
         Names of the data's labels, if they have any.
     found : sequence of (int or None)

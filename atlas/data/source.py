@@ -57,7 +57,7 @@ class LeftOut:
 
     @property
     def share(self) -> float:
-        """Of the pictures, from 0 to 1."""
+        """Share of the pictures that were left out, from 0 to 1."""
         lost = sum(self.pictures.values())
         return lost / max(1, lost + self.taken)
 
@@ -155,7 +155,7 @@ class Sharded(Source, Protocol):
         Parameters
         ----------
         key : str
-            Of its record in `shard`, which does not know how long the shards before are.
+            Key of its record in `shard`, which does not know how long the shards before are.
         index : int
             Its ordinal in the source.
         """

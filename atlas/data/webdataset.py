@@ -17,7 +17,7 @@ from datasets.packaged_modules.webdataset.webdataset import WebDataset
 from atlas.data.images import ENDINGS
 
 SAMPLES = 5
-"""Of each shard that is looked at."""
+"""Samples of each shard that are looked at."""
 
 LOCAL, REMOTE = 64, 4
 """Shards that are looked at, on this machine and elsewhere, where each takes a second."""
@@ -50,7 +50,7 @@ def look(builder: datasets.DatasetBuilder) -> tuple[datasets.Features, tuple[str
     Parameters
     ----------
     builder : datasets.DatasetBuilder
-        Of shards; it reads all these members afterwards.
+        Builder of shards; it reads all these members afterwards.
 
     Returns
     -------

@@ -36,11 +36,11 @@ class Settings:
     Attributes
     ----------
     seed : int
-        Of the world that is trained on and of all chance in the training.
+        Seed of the world that is trained on and of all chance in the training.
     pictures, batch : int
         How many pictures are drawn, and how many go into one step.
     epochs, probe_epochs : int
-        Of the first part and of the second.
+        Passes over the pictures in the first part of the training and in the second.
     rate : float
         Largest learning rate of the first part.
     votes : float

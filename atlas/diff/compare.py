@@ -72,7 +72,7 @@ class Comparison:
     same_data: bool
     """Whether both were measured on the same source; otherwise references have no overlap."""
     channels: tuple[ChannelPair, ...]
-    """In the order of the first atlas."""
+    """Pairs of channels, in the order of the first atlas."""
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     """Addresses of channels without a partner."""
@@ -98,7 +98,7 @@ def compare(first: Contents, second: Contents, by: By = "address") -> Comparison
     Parameters
     ----------
     first, second : Contents
-        Of the same network on other data, or of networks whose layers have the same names.
+        Atlases of the same network on other data, or of networks whose layers have the same names.
     by : {"address", "patches"}
         Which channels are one: those with the same address, or those of a layer whose patches are
         most alike (an optimal assignment of the mean patch vectors' cosines), for networks that

@@ -18,12 +18,12 @@ CHUNK = 65_536
 
 
 def match_by_address(first: Contents, second: Contents) -> Pairs:
-    """Return the rows of channels that have the same address."""
+    """Pair the rows of channels that have the same address."""
     return [(row, second.rows[name]) for name, row in first.rows.items() if name in second.rows]
 
 
 def match_by_patches(first: Contents, second: Contents, vectors: tuple[Vectors, Vectors]) -> Pairs:
-    """Return the rows of channels that look alike.
+    """Pair the rows of channels that look alike.
 
     Within each layer that both have: the assignment that maximises the sum of the cosines (the
     Hungarian method). Channels without references are left out.
@@ -33,7 +33,7 @@ def match_by_patches(first: Contents, second: Contents, vectors: tuple[Vectors, 
     first, second : Contents
         The atlases.
     vectors : tuple of ndarray
-        Of each, from `mean_vectors`.
+        Vectors of each atlas, from `mean_vectors`.
 
     Raises
     ------

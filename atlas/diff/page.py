@@ -19,7 +19,7 @@ PATCHES = 6
 """Pictures of each."""
 
 SIDE = 80
-"""Of a picture, in pixels."""
+"""Side of a picture, in pixels."""
 
 
 def write(comparison: Comparison, first: Contents, second: Contents, out: Path) -> Path:
@@ -31,7 +31,7 @@ def write(comparison: Comparison, first: Contents, second: Contents, out: Path) 
     Parameters
     ----------
     comparison : Comparison
-        Of `first` and `second`.
+        Comparison of `first` and `second`.
     first, second : Contents
         The atlases.
     out : Path

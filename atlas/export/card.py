@@ -36,7 +36,7 @@ def text(
     contents : Contents
         The atlas.
     citation : Citation
-        Of the atlas.
+        Citation of the atlas.
     schemas, rows : mapping
         Columns and number of rows of each table.
     """

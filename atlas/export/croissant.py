@@ -65,7 +65,7 @@ def metadata(
     contents : Contents
         The atlas.
     citation : Citation
-        Of the atlas.
+        Citation of the atlas.
     schemas : mapping
         Columns of each table.
     out : Path

@@ -42,7 +42,7 @@ def read(
     rule : Activation or Relevance
         Aggregation and normalisation, which decide the folder.
     positions : int
-        Of the layer's map, height times width.
+        Size of the layer's map, height times width.
 
     Returns
     -------

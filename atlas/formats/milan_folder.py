@@ -17,7 +17,7 @@ from atlas.store import Mode, Store, files
 from atlas.store.pictures import read_picture
 
 ACTIVE = 128
-"""Of 255: from half of the largest value in a patch on, a place counts as active."""
+"""Value (of 255) from which a place is active: half of the largest value in a patch."""
 
 
 def write(store: Store, out: Path, mode: Mode) -> None:

@@ -33,7 +33,7 @@ class Network:
     weights: str
     """What they are: `IMAGENET1K_V1`, a file name, `random (seed 0)`."""
     weights_sha256: str
-    """Of the state dict's content as loaded; see `atlas.model.weights.fingerprint`."""
+    """Hash of the state dict's content as loaded; see `atlas.model.weights.fingerprint`."""
     outputs: int
     """How many classes."""
     classes: tuple[str, ...] | None
@@ -42,7 +42,7 @@ class Network:
     """How a picture becomes the input."""
     device: torch.device
     code_sha256: str = ""
-    """Of the source of a user's own factory and its arguments; empty for other networks."""
+    """Hash of the source of a user's own factory and its arguments; empty for other networks."""
 
 
 def load(spec: recipe.Model, preprocessing: recipe.Preprocessing, seed: int) -> Network:
@@ -57,7 +57,7 @@ def load(spec: recipe.Model, preprocessing: recipe.Preprocessing, seed: int) -> 
     preprocessing : recipe.Preprocessing
         What it sets wins over what the model brings along.
     seed : int
-        Of random weights.
+        Seed of random weights.
 
     Raises
     ------

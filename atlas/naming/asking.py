@@ -50,7 +50,7 @@ def name_channels(
     settings : Naming
         What is shown and how it is asked.
     responses : Responses, optional
-        Of all channels: they tell which patches are contrast. Without them none is shown.
+        Responses of all channels, by which contrast is found. Without them none is shown.
 
     Returns
     -------

@@ -186,13 +186,13 @@ class _Transformers:
         self.revision: str | None = getattr(self._model.config, "_commit_hash", None)
 
     def images(self, paths: Sequence[Path]) -> npt.NDArray[np.float32]:
-        """See `ImageText`."""
+        """Return a vector of length one for each picture."""
         pictures = [open_picture(path) for path in paths]
         inputs = self._processor(images=pictures, return_tensors="pt")
         return self._unit(self._model.get_image_features, inputs)
 
     def texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """See `ImageText`."""
+        """Return a vector of length one for each text."""
         # SigLIP was trained on texts of full length.
         inputs = self._processor(
             text=list(texts), padding="max_length", truncation=True, return_tensors="pt"

@@ -24,7 +24,7 @@ def run(store: Store, responses: Responses, source: str) -> int:
     store : Store
         With pictures and classes.
     responses : Responses
-        Of every channel to labelled pictures.
+        Responses of every channel to labelled pictures.
     source : str
         What the data are called in the records.
     """

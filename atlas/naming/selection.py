@@ -32,7 +32,7 @@ class Selection:
     sense: int | None
     """None: the channel as a whole."""
     share: float | None
-    """Of the references, that belong to the sense."""
+    """Share of the references that belong to the sense; None for the channel as a whole."""
     members: tuple[int, ...]
     """All references of the sense."""
     shown: tuple[int, ...]

@@ -17,7 +17,7 @@ from atlas.recipe import Recipe
 from atlas.store import Store
 
 CODE = ".py:"
-"""Of a `model.name` that names a function in a file."""
+"""Pattern of a `model.name` that names a function in a file."""
 
 NETWORK = ("model.name", "model.weights", "model.classes")
 """What has to be opened for the network."""
@@ -78,7 +78,7 @@ class Border:
 
 
 OWN = Border()
-"""Of a recipe that the user gave: he knows what is in it."""
+"""The border of a recipe that the user gave, who knows what is in it."""
 
 
 def border(store: Store, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Border:

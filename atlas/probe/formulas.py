@@ -39,7 +39,7 @@ class Labels:
     Attributes
     ----------
     names : sequence of str
-        Of the labels.
+        Names of the labels.
     shown : ndarray
         bool (labels, pictures): which picture has which label.
     """
@@ -53,9 +53,9 @@ class Formula:
     """A combination of labels and how well a channel tells it."""
 
     text: str
-    """As logic: `red AND star AND NOT dotted`."""
+    """The combination as logic: `red AND star AND NOT dotted`."""
     name: str
-    """In words: `red star, not dotted`."""
+    """The combination in words: `red star, not dotted`."""
     auc: float
     """Area under the ROC curve of the channel's activation for pictures with it, 0 to 1."""
     p: float
@@ -157,7 +157,7 @@ def best_formula(known: Labels, ranked: Floats, single: Floats) -> Formula | Non
     Parameters
     ----------
     known : Labels
-        Of the pictures.
+        Labels of the pictures.
     ranked : ndarray
         (pictures,), ranks of the channel's activations.
     single : ndarray

@@ -67,7 +67,7 @@ def measure_responses(store: Store, probe: Probe, count: int, seed: int) -> Resp
     count : int
         How many pictures are drawn at random.
     seed : int
-        Of the draw; the same pictures for the same seed.
+        Seed of the draw; the same pictures for the same seed.
     """
     paths = store.pictures()
     random = np.random.default_rng(seed)

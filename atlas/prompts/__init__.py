@@ -20,7 +20,7 @@ class Prompt:
     """A question, ready to be asked."""
 
     name: str
-    """Of the file it comes from."""
+    """Name of the file it comes from."""
     version: int
     text: str
     retry: str = ""

@@ -27,7 +27,7 @@ TILES: dict[Width, int] = {"one": 5, "two": 10}
 """Pictures side by side."""
 
 DPI = 300
-"""Of the pictures inside."""
+"""Resolution of the pictures inside, in pixels per inch."""
 
 _GAP, _LINE = 0.03, 0.14
 """Inches between pictures, and of a line of type."""

@@ -25,7 +25,7 @@ class Explain:
     |relevance| ..."""
 
     concepts: Annotated[int, Field(gt=0, le=32)] = 8
-    """... but at most so many of a layer: people cannot use more than about 32 in all."""
+    """Explain at most so many channels of a layer: people cannot use more than about 32 in all."""
 
     feeders: Positive = 3
     """Lower channels that the flow graph shows for each concept."""
@@ -34,7 +34,7 @@ class Explain:
     """Random orders that an intervention is compared with."""
 
     seed: Seed = 0
-    """Of the random orders."""
+    """Seed of the random orders."""
 
     vlm: str = ""
     """A vision-language model, a local folder or a name on the Hub, that says where and how each

@@ -196,7 +196,7 @@ class Prepass:
     """... or this many seconds, whichever comes first; also while patches are made."""
 
     modes: tuple[Literal["activation", "relevance"], ...] = ("activation", "relevance")
-    """By which references are chosen; `["activation"]` leaves relevance out, which takes a
+    """Scores by which references are chosen; `["activation"]` leaves relevance out, which takes a
     third of the time or less."""
 
     dtype: Literal["float64", "float32", "bfloat16", "float16"] = "float32"

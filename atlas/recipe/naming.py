@@ -34,7 +34,7 @@ class Naming:
     `cuda:0`."""
 
     quantization: Literal["none", "8bit", "4bit"] = "none"
-    """Of the weights, by bitsandbytes (needs a GPU)."""
+    """How the weights are quantized, by bitsandbytes (needs a GPU)."""
 
     batch_size: Positive = 16
     """Questions that are asked together; halved whenever memory runs out."""
@@ -66,7 +66,7 @@ class Naming:
     is not meant. More than 0 needs the network, which is run on `pictures`."""
 
     side: Positive = 224
-    """Of each patch as it is shown, in pixels."""
+    """Side of each patch as it is shown, in pixels."""
 
     senses: bool = True
     """Whether references are searched for several meanings, which are named one by one."""
@@ -106,4 +106,4 @@ class Scoring:
     """Whether `atlas build` scores the names that it gave."""
 
     seed: Seed = 0
-    """Of the draws."""
+    """Seed of the draws."""

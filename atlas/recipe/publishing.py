@@ -39,7 +39,7 @@ class Cite:
     """When it was published, as 2026-11-21, 2026-11 or 2026; empty means when it was made."""
 
     version: str = ""
-    """Of the atlas; empty means the last part of its id."""
+    """Version of the atlas; empty means the last part of its id."""
 
     url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
     """Where its site is published; permalinks begin with it."""
@@ -49,7 +49,7 @@ class Cite:
     beside index.html: citations of them lead on to the page as it was."""
 
     doi: str = ""
-    """Of the atlas, as 10.5281/zenodo.1234567."""
+    """DOI of the atlas, as 10.5281/zenodo.1234567."""
 
     license: str = ""
     """Terms of the atlas's own content (tables, names, texts), as an SPDX identifier: CC-BY-4.0."""

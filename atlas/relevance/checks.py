@@ -27,20 +27,20 @@ from atlas.trace.sights import ReceptiveField
 SAME = 1e-4
 """Answers are the same if they differ by at most this part of the largest."""
 
-COMPANY = 5
-"""So many pictures are looked at together and alone."""
+TOGETHER = 5
+"""Pictures that are looked at together and alone."""
 
 CONSERVED = 1e-2
-"""Of the relevance that comes to an operation at most this part may be gained or lost there."""
+"""At most this part of the relevance of an operation may be gained or lost there."""
 
 STABLE = 0.01
 """At most this part of a layer's relevance may be rounding, in float32."""
 
 REPEATS = 3
-"""So many times more the same pictures are shown."""
+"""How many times more the same pictures are shown."""
 
 LOOKED_AT = 12
-"""In so many layers, spread over the network, it is looked at where units stand."""
+"""Layers, spread over the network, in which it is looked at where units stand."""
 
 INSIDE = 0.99
 """At least this part of what a unit answers to lies in its receptive field ..."""
@@ -63,7 +63,7 @@ class Check:
     name: str
     passed: bool
     says: str
-    """In one sentence, with the number that was seen."""
+    """The outcome in one sentence, with the number that was seen."""
 
 
 def check(
@@ -124,10 +124,10 @@ def same_when_repeated(module: nn.Module, images: Tensor) -> Check:
 @torch.no_grad()
 def same_in_batch(module: nn.Module, images: Tensor) -> Check:
     """Look whether a picture's answer depends on the pictures beside it, at any place."""
-    company = torch.cat([images, images.flip(-1), -images])[:COMPANY]
-    alone = torch.cat([module(company[i : i + 1].clone()) for i in range(len(company))])
-    turned = module(company.flip(0)).flip(0)
-    gap = max(_gap(module(company.clone()), alone), _gap(turned, alone))
+    batch = torch.cat([images, images.flip(-1), -images])[:TOGETHER]
+    alone = torch.cat([module(batch[i : i + 1].clone()) for i in range(len(batch))])
+    turned = module(batch.flip(0)).flip(0)
+    gap = max(_gap(module(batch.clone()), alone), _gap(turned, alone))
     if gap <= SAME:
         return Check("alone", True, "a picture's answer does not depend on those beside it")
     return Check(
@@ -162,7 +162,7 @@ def kind_of_output(model: Instrumented) -> Check:
     """Say from where relevance starts."""
     head = model.plan.head
     if head.outputs == 1:
-        says = "the network returns one number: it tells two classes apart"
+        says = "the network returns one number: its sign decides between two classes"
     elif head.kind == "softmax":
         says = "the network ends in a softmax: relevance starts before it"
     elif head.kind == "sigmoid":

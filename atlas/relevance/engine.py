@@ -59,7 +59,7 @@ class RelevanceEngine:
         self._recorded = path_to(model.plan, model.layers.values())
 
     def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
-        """See `Engine`."""
+        """Visit activation and relevance maps of every layer and return the logits, as `Engine`."""
         model = self._model
         tape = follow(model, images, self._recorded, _activation(visit))
         logits = model.plan.head.class_logits(tape.logits)
@@ -83,7 +83,7 @@ class ActivationEngine:
         self._model = model
 
     def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
-        """See `Engine`; `targets` play no part."""
+        """Visit activation maps of every layer and return the logits; `targets` play no part."""
         tape = follow(self._model, images, frozenset(), _activation(visit))
         return self._model.plan.head.class_logits(tape.logits)
 
@@ -154,9 +154,9 @@ def measure(
     engine : Engine
         What to run.
     images, targets : Tensor
-        As for `Engine`.
+        Pictures and outputs to explain, as `Engine` takes them.
     visit : callable
-        As for `Engine`, with the slice of the batch that the maps belong to in front.
+        Called as `Engine` calls it, with the slice of the batch that the maps belong to in front.
 
     Returns
     -------

@@ -32,9 +32,9 @@ class Plan:
     composite: str | None
     """The name of the rules; None for a network that is only run forward."""
     head: Head
-    """From where relevance starts."""
+    """The logits, from where relevance starts."""
     steps: Mapping[int, Step]
-    """By the number of the operation; others are carried out as they are."""
+    """Rules by the number of the operation; others are carried out as they are."""
     merged: Mapping[int, int]
     """Norms (and what else is merged) by their number: that of the layer they belong to."""
     reached: frozenset[Value]
@@ -53,7 +53,7 @@ def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32
     Parameters
     ----------
     trace : Trace
-        Of the network in float32.
+        Trace of the network in float32.
     composite : str or None
         One of `atlas.relevance.rules.RULES`; None for a network that is only run forward, where
         nothing can be refused and norms are merged all the same.

@@ -31,7 +31,7 @@ class Rules:
 
     convolution: Name
     first: Name | None
-    """Of a convolution or linear layer that reads the picture, if it is not like the others."""
+    """Rule of a convolution or linear layer that reads the picture, if it is another."""
 
 
 RULES: Mapping[str, Rules] = {
@@ -39,7 +39,7 @@ RULES: Mapping[str, Rules] = {
     for convolution in ("plus", "gamma", "epsilon", "alpha2_beta1")
     for first in ("flat", None)
 }
-"""By the name of the composite in a recipe; where zennit has the same name, it means the same."""
+"""Rules by the name of the composite in a recipe; zennit means the same by the same name."""
 
 
 class Step(Protocol):
@@ -56,7 +56,7 @@ class Step(Protocol):
         kept : Any
             From `forward`.
         relevances : sequence of (Tensor or None)
-            Of each output.
+            Relevance of each output.
         copies : bool
             Whether each relevance is many for the one picture, in a dimension in front.
         """
@@ -79,12 +79,12 @@ class Passed:
     """Whether the operation is part of a layer before it: a norm that was merged."""
 
     def forward(self, call: Call) -> tuple[Any, Any]:
-        """See `Step`."""
+        """Carry the operation out, or hand its input on where it was merged."""
         chosen = call.live[self.to]
         return chosen if self.identity else call(), (chosen.shape, chosen.dtype, chosen.device)
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
-        """See `Step`."""
+        """Return all relevance at one input."""
         shape, dtype, device = kept
         result: list[Tensor | None] = [None] * self.inputs
         relevance = relevances[0]
@@ -93,7 +93,7 @@ class Passed:
         return result
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
-        """See `Step`."""
+        """Return 0: nothing is taken by biases or stabilisers."""
         return 0.0
 
 
@@ -108,11 +108,11 @@ class Divided:
     inputs: int
 
     def forward(self, call: Call) -> tuple[Any, Any]:
-        """See `Step`."""
+        """Carry the operation out and keep the shapes of its inputs."""
         return call(), [one.shape for one in call.live]
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
-        """See `Step`."""
+        """Return equal parts of the relevance for all inputs."""
         (relevance, *_) = relevances
         if relevance is None:
             return [None] * self.inputs
@@ -120,7 +120,7 @@ class Divided:
         return [unbroadcast(part, shape, copies) for shape in kept]
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
-        """See `Step`."""
+        """Return 0: nothing is taken by biases or stabilisers."""
         return 0.0
 
 
@@ -180,18 +180,18 @@ class Moved:
     inputs: int
 
     def forward(self, call: Call) -> tuple[Any, Any]:
-        """See `Step`."""
+        """Carry the operation out so that its gradient can be taken."""
         return _graph(call, self.wanted)
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
-        """See `Step`."""
+        """Return relevance where the values came from, by the gradient."""
         result: list[Tensor | None] = [None] * self.inputs
         for place, gradient in zip(self.wanted, kept.gradients(relevances, copies), strict=True):
             result[place] = gradient
         return result
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
-        """See `Step`: what comes to constants that were put in, as in padding, goes no further."""
+        """Return what comes to constants that were put in, as in padding: it goes no further."""
         total = 0.0
         outputs = zip(kept.again(torch.clone), kept.again(_nudged), strict=True)
         for relevance, (one, other) in zip(relevances, outputs, strict=False):
@@ -211,9 +211,10 @@ def _nudged(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Proportional:
-    """In proportion to contributions: averages, interpolations, and linear layers.
+    """Relevance goes back in proportion to contributions: averages, linear layers.
 
-    For a linear layer this is the epsilon rule (Bach et al. 2015, eq. 58).
+    Interpolations are averages as well. For a linear layer this is the epsilon rule
+    (Bach et al. 2015, eq. 58).
     """
 
     to: int
@@ -222,13 +223,13 @@ class Proportional:
     """What stands in for the operation: a linear layer with a norm merged into it."""
 
     def forward(self, call: Call) -> tuple[Any, Any]:
-        """See `Step`."""
+        """Carry out the operation, or what stands in for it, with its gradient."""
         if self.function is not None:
             call = replace(call, function=self.function, arguments=((call.live[self.to],), {}))
         return _graph(call, [self.to])
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
-        """See `Step`."""
+        """Return relevance in proportion to input times gradient."""
         result: list[Tensor | None] = [None] * self.inputs
         if relevances[0] is not None:
             shares = relevances[0] / stabilised(kept.outputs[0].detach())
@@ -238,7 +239,7 @@ class Proportional:
         return result
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
-        """See `Step`: the bias is what the function gives of nothing."""
+        """Return what bias and stabiliser take; the bias is what the function gives of nothing."""
         if relevances[0] is None:
             return 0.0
         z = kept.outputs[0].detach()
@@ -248,19 +249,19 @@ class Proportional:
 
 @dataclass(frozen=True)
 class Summed:
-    """In proportion to the summands, which may be broadcast."""
+    """Relevance goes back in proportion to the summands, which may be broadcast."""
 
     factors: tuple[float, ...]
-    """By which each summand goes into the sum: 1, -1 in a difference, `alpha`."""
+    """Factor by which each summand goes into the sum: 1, -1 in a difference, `alpha`."""
     nonnegative: bool
     """Whether the sum is never negative."""
 
     def forward(self, call: Call) -> tuple[Any, Any]:
-        """See `Step`."""
+        """Carry the sum out and keep the summands."""
         return call(), [one.detach() for one in call.live]
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
-        """See `Step`."""
+        """Return relevance in proportion to the summands."""
         (relevance, *_) = relevances
         if relevance is None:
             return [None] * len(kept)
@@ -277,7 +278,7 @@ class Summed:
         ]
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
-        """See `Step`."""
+        """Return what the stabiliser takes."""
         if relevances[0] is None:
             return 0.0
         z = sum(part.double() * factor for part, factor in zip(kept, self.factors, strict=True))

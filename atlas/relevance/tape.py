@@ -49,7 +49,7 @@ def instrument(
     module : nn.Module
         In `dtype`.
     plan : Plan
-        Of the same network.
+        Trace of the same network.
     layers : sequence of str
         Those to look at, in the order of the forward pass.
     dtype : torch.dtype
@@ -183,7 +183,7 @@ class _Running(Following):
             self._names.setdefault(value.operation, []).append((name, value.output))
 
     def decided(self, call: Call, answer: bool) -> None:
-        """See `Following`."""
+        """Refuse a network that decides otherwise than when it was traced."""
         known = self._tape.model.plan.trace.decisions
         if self._decisions >= len(known) or known[self._decisions] != answer:
             raise RefusedError(

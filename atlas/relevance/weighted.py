@@ -85,7 +85,7 @@ class Convolution:
         x : Tensor
             (B, C, H, W).
         relevance : Tensor
-            Of the outputs, (B, C', H', W').
+            Relevance of the outputs, (B, C', H', W').
         """
         z = self.denominators(x)
         shares = [torch.div(relevance, one, out=one) for one in z]
@@ -172,17 +172,17 @@ class _Terms:
 
 @dataclass(frozen=True)
 class Convolved:
-    """A convolution."""
+    """Step of a convolution: relevance goes back by its rule."""
 
     convolution: Convolution
 
     def forward(self, call: Call) -> tuple[Any, Any]:
-        """See `Step`."""
+        """Carry the convolution out and keep its input."""
         x = call.live[0].to(self.convolution.weight.dtype)
         return self.convolution.convolve(x), _Kept(x.detach())
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
-        """See `Step`."""
+        """Return the relevance of the input by the rule of the convolution."""
         (relevance, *_) = relevances
         if relevance is None:
             return [None]
@@ -194,7 +194,7 @@ class Convolved:
         return [spread(relevance)]
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
-        """See `Step`."""
+        """Return what bias and stabiliser take."""
         (relevance, *_) = relevances
         return 0.0 if relevance is None else self.convolution.taken(kept.x, relevance)
 
@@ -207,18 +207,18 @@ class _Kept:
 
 @dataclass(frozen=True)
 class Flat:
-    """Of a linear layer that reads the picture: every input has the same part of each output."""
+    """Rule of a linear layer that reads the picture: all inputs get the same part of an output."""
 
     function: Callable[[Tensor], Tensor] | None = None
     """What stands in for the operation: the layer with a norm merged into it."""
 
     def forward(self, call: Call) -> tuple[Any, Any]:
-        """See `Step`."""
+        """Carry out the layer and keep the shape of its input."""
         x = call.live[0]
         return call() if self.function is None else self.function(x), x.shape
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
-        """See `Step`."""
+        """Return the same part of the relevance for every input."""
         (relevance, *_) = relevances
         if relevance is None:
             return [None]
@@ -226,7 +226,7 @@ class Flat:
         return [each.expand(*relevance.shape[:-1], kept[-1])]
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
-        """See `Step`."""
+        """Return what the stabiliser takes."""
         (relevance, *_) = relevances
         part = EPSILON / (kept[-1] + EPSILON)
         return 0.0 if relevance is None else float(relevance.double().sum()) * part

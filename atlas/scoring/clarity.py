@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-COMPANY = 5
+GROUP = 5
 """References that the stranger is put among."""
 
 TRIALS = 100
@@ -14,7 +14,7 @@ Vectors = npt.NDArray[np.float32]
 def clarity(own: Vectors, others: Vectors, random: np.random.Generator) -> float | None:
     """Return how often the patch that is least like the rest is the stranger.
 
-    Chance gives 1 / (COMPANY + 1). The intrusion test is that of Chang et al. 2009 for topic
+    Chance gives 1 / (GROUP + 1). The intrusion test is that of Chang et al. 2009 for topic
     models, with cosine similarities in the place of people.
 
     Parameters
@@ -29,15 +29,15 @@ def clarity(own: Vectors, others: Vectors, random: np.random.Generator) -> float
     Returns
     -------
     float or None
-        0 to 1; None with fewer references than `COMPANY`.
+        0 to 1; None with fewer references than `GROUP`.
     """
-    if len(own) < COMPANY or not len(others):
+    if len(own) < GROUP or not len(others):
         return None
     found = 0
     for _ in range(TRIALS):
-        company = own[random.permutation(len(own))[:COMPANY]]
-        group = np.vstack([company, others[random.integers(len(others))]])
+        mine = own[random.permutation(len(own))[:GROUP]]
+        group = np.vstack([mine, others[random.integers(len(others))]])
         similarity = group @ group.T
         np.fill_diagonal(similarity, 0)
-        found += int(similarity.sum(1).argmin() == COMPANY)
+        found += int(similarity.sum(1).argmin() == GROUP)
     return found / TRIALS

@@ -55,7 +55,7 @@ def trial(
     Parameters
     ----------
     responses : Responses
-        Of all channels.
+        Responses of all channels.
     column : int
         The channel.
     excluded : ndarray

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from atlas.errors import UserError, one_line
 
 JSON_BYTES = 64 << 20
-"""Of a manifest, evidence or narrative; that of a large atlas has 1 MB."""
+"""Most bytes of a manifest, evidence or narrative; that of a large atlas has 1 MB."""
 
 RECORDS_BYTES = 4 << 30
-"""Of a file of records; 26,560 channels, named by three methods, have 0.3 GB."""
+"""Most bytes of a file of records; 26,560 channels, named by three methods, have 0.3 GB."""
 
 TABLE_BYTES = 512 << 20
 """What any table may take in memory. A larger one may take ..."""
@@ -28,7 +28,7 @@ EXPANSION = 500
 """... so many times its size on the disk; ours take up to 30 times."""
 
 ROWS = 1 << 28
-"""Of a table."""
+"""Most rows of a table."""
 
 WATCHED = ("images", "explanations", "pages", "site", "theme")
 """Directories of an atlas whose own entries are looked at too."""

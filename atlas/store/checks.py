@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 LARGEST = 1e30
-"""Of the size of any number, so that sums and squares of float32 stay numbers in float64."""
+"""Largest size of any number, so that sums and squares of float32 stay numbers in float64."""
 
 LONGEST = 1 << 20
 """Bytes of a text."""

@@ -25,7 +25,7 @@ SCHEMA_VERSION = 1
 
 Mode = Literal["activation", "relevance"]
 MODES: tuple[Mode, Mode] = ("activation", "relevance")
-"""In the order in which they stand in references.parquet."""
+"""The modes in the order in which they stand in references.parquet."""
 
 NAME_BY_METHOD = pa.struct({"method": pa.string(), "name": pa.string()})
 
@@ -137,7 +137,7 @@ FIRST = {
     "images": ("image", "index", "key", "label", "predicted"),
     "classes": ("label", "name", "count", "shares"),
 }  # fmt: skip
-"""Columns that a table has from its beginning ..."""
+"""Columns that a table has from its beginning."""
 
 LATER = {
     "channels": ("neighbours", "neighbour_similarities"),
@@ -145,7 +145,7 @@ LATER = {
     "images": ("width", "height", "path", "sha256"),
     "classes": (),
 }
-"""... and when all stages are done."""
+"""Columns that are there when all stages are done."""
 
 INDEX = "patches.faiss"
 

@@ -22,10 +22,10 @@ VERSION = 1
 T = TypeVar("T")
 
 Id = Annotated[str, Field(pattern=r"^[a-z]+[0-9]*(:[^\x00-\x1f]{1,300})?$")]
-"""Of a part of the evidence."""
+"""Id of a part of the evidence."""
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,80}$")]
-"""Of an explanation, and the name of its directory."""
+"""Id of an explanation, and the name of its directory."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -45,7 +45,7 @@ Order = Literal["relevance", "activation", "reverse", "random"]
 ORDERS: tuple[Order, ...] = ("relevance", "activation", "reverse", "random")
 
 EXPLANATIONS = "explanations"
-"""Their directory in that of the atlas."""
+"""Directory of the explanations in that of the atlas."""
 
 FILE = "evidence.json"
 
@@ -55,14 +55,14 @@ class Picture:
     """The picture that is explained."""
 
     name: str
-    """Of the file."""
+    """Name of the file."""
     sha256: Sha256
-    """Of the file's content."""
+    """Hash of the file's content."""
     width: Annotated[int, Field(ge=1, lt=1 << 31)]
     height: Annotated[int, Field(ge=1, lt=1 << 31)]
     """In pixels, before it became the network's input."""
     side: Side | tuple[Side, Side]
-    """Of the square that the network saw, or the height and width of what was no square."""
+    """Side of the square that the network saw, or the height and width of what was no square."""
 
     @property
     def seen(self) -> tuple[int, int]:
@@ -80,7 +80,7 @@ class Guess:
     label: Count
     name: str
     rank: Count
-    """From 1, the highest logit first."""
+    """Place among the outputs, from 1, the highest logit first."""
     probability: Number
     """Softmax over all outputs."""
     logit: Number
@@ -109,7 +109,7 @@ class LayerEvidence:
     chosen: Count
     """How many channels are explained as concepts."""
     coverage: Number
-    """Their part of `absolute`."""
+    """The explained channels' part of `absolute`."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Standing:
     higher: Count
     """How many pictures of the pre-pass scored higher, as far as its references tell."""
     pictures: Count
-    """Of how many."""
+    """How many pictures of the pre-pass have a score."""
     percentile: Number
     """Share of the pictures that did not score higher, 0 to 100; of scores of 0, which all silent
     pictures have, half of the silent ones count ..."""
@@ -150,7 +150,7 @@ class Concept:
     layer: str
     channel: Count
     rank: Count
-    """By |share| among the layer's channels, from 1."""
+    """Place by |share| among the layer's channels, from 1."""
     name: str | None
     """None: it has no name, and its address stands for it."""
     description: str | None
@@ -160,7 +160,7 @@ class Concept:
     """Whether the relevance for the target is positive."""
     relevance: Number
     share: Number
-    """Of the layer's sum of |relevance|, with its sign."""
+    """Part of the layer's sum of |relevance|, with its sign."""
     usual: Number | None
     """Mean share of this channel over the target class's pictures in the pre-pass."""
     usual_pictures: Count
@@ -199,7 +199,7 @@ class Feed:
     concept: str | None
     """Its id, if it is one of the concepts."""
     share: Number
-    """Of the lower layer's sum of |relevance conditioned on the concept|, with its sign."""
+    """Part of the lower layer's sum of |relevance conditioned on the concept|, with its sign."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ INNER_PRODUCT = 0
 """FAISS's number of the metric."""
 
 LARGEST = 1e30
-"""Of a number in an index."""
+"""Largest size of a number in an index."""
 
 BYTE_PER_DIMENSION = 0
 """FAISS's `QT_8bit`."""

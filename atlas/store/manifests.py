@@ -60,7 +60,7 @@ class PreprocessingRecord(TypedDict):
 
 
 class ScoreRecord(TypedDict):
-    """By which score references were chosen."""
+    """The score by which references were chosen, by activation."""
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
     aggregate: Literal["max", "sum"]
@@ -68,7 +68,7 @@ class ScoreRecord(TypedDict):
 
 
 class RelevanceRecord(ScoreRecord):
-    """The same, by relevance."""
+    """The score by which references were chosen, by relevance."""
 
     target: Literal["label", "predicted"]
     composite: _Text

@@ -63,7 +63,7 @@ class NameRecord:
     sense: Annotated[int, Field(ge=0, lt=1 << 20)] | None = None
     """Number of the sense, by falling share; None: the channel as a whole."""
     share: Number | None = None
-    """Of the references that belong to the sense."""
+    """Share of the references that belong to the sense."""
     revision: str | None = None
     """Commit of the model."""
     prompt: Mapping[str, Any] | None = None
@@ -150,7 +150,7 @@ class Named:
     others: Sequence[NameRecord]
     """What other methods say last, one each."""
     senses: Sequence[NameRecord]
-    """Of the method that counts, by falling share."""
+    """Names of the senses by the method that counts, by falling share."""
 
 
 def current(records: Sequence[NameRecord], preferred: str) -> dict[tuple[str, int], Named]:

@@ -10,7 +10,7 @@ from PIL import Image
 from atlas.errors import UserError, one_line
 
 PIXELS = 1 << 24
-"""Of a stored picture, which has the size of the network's input."""
+"""Most pixels of a stored picture, which has the size of the network's input."""
 
 
 def read_picture(path: Path | str) -> Image.Image:
@@ -30,7 +30,7 @@ def load_picture(file: Path | str | IO[bytes], path: Path | str) -> Image.Image:
     Raises
     ------
     UserError
-        As of `read_picture`.
+        It is missing, damaged or too large.
     """
     try:
         with warnings.catch_warnings():

@@ -30,7 +30,7 @@ from atlas.store import (
 )
 
 PAGE_BYTES = 64 << 20
-"""Of a page that is looked at."""
+"""Most bytes of a page that is looked at."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from atlas.trace.following import Value, mapped
 from atlas.trace.record import Trace, is_computed
 
 DIGITS = 3
-"""Of the sums of what is computed from weights, which differs in its last bits from machine to
-machine."""
+"""Digits that count of the sums of what is computed from weights, whose last bits differ from
+machine to machine."""
 
 
 def course(trace: Trace) -> str:

@@ -97,9 +97,9 @@ class Call:
     """A function about to be called on live tensors."""
 
     number: int
-    """Of the operation, counted from 0 over the run."""
+    """Number of the operation, counted from 0 over the run."""
     name: str
-    """Of the operation: `conv2d`, `add`, whatever way it is called."""
+    """Name of the operation: `conv2d`, `add`, whatever way it is called."""
     function: Callable[..., Any]
     """What computes it without overwriting anything."""
     arguments: Arguments

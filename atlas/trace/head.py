@@ -18,7 +18,7 @@ class Head:
     """The end of a network."""
 
     logits: Value
-    """From where relevance starts."""
+    """The values from which relevance starts."""
     kind: Literal["logits", "softmax", "sigmoid"]
     """What the network makes of its logits itself: nothing, classes that exclude each other
     (also by log-softmax), or classes of which each is there or not."""

@@ -16,7 +16,7 @@ class LayerSelection:
     """The layers that patterns mean."""
 
     names: tuple[str, ...]
-    """In the order of the forward pass."""
+    """Names of the layers, in the order of the forward pass."""
     left_out: tuple[str, ...]
     """Those that would be among them, but that no relevance comes to."""
 
@@ -29,7 +29,7 @@ def choose(
     Parameters
     ----------
     trace : Trace
-        Of the network.
+        Trace of the network.
     patterns : sequence of str
         Names (`features.28`) or globs (`features.*`); none means every convolution. A glob means
         the convolutions that it matches, or what else it matches if there are none; a name

@@ -31,7 +31,7 @@ class Axis:
     count: int
     """Number of positions; 1 where all elements of the tensor see the same."""
     step: int
-    """From one position to the next, in elements of the tensor in reading order. A reshape
+    """The way from one position to the next, in elements of the tensor in reading order. A reshape
     changes nothing here, so that rows and columns flattened into one are found again."""
     whole: bool = False
     """Whether each sees, besides, something of the whole picture: through a gate, a norm."""
@@ -72,7 +72,7 @@ class Axis:
         step : float
             How many positions further the next lies.
         reach : float
-            Of how many positions around it an output is made.
+            From how many positions around it an output is made.
         """
         size = self.size + (reach - 1) * self.stride
         middle = self.start + self.size / 2 + first * self.stride
@@ -126,7 +126,7 @@ class ExecutedOperation:
     seen: Sequence[tuple[Tensor, Sight]]
     """The tensors among the arguments that depend on the picture."""
     shape: Sequence[int]
-    """Of the output."""
+    """Shape of the output."""
 
     def argument(self, place: int, default: T) -> T:
         """Return the argument at `place`, which may have been left out."""
@@ -184,7 +184,7 @@ def _norm(call: ExecutedOperation) -> Sight:
 
 
 def _group_norm(call: ExecutedOperation) -> Sight:
-    """Of each element by itself, by statistics of the picture."""
+    """Normalise each element by itself, by statistics of the picture."""
     return _beyond(_elementwise(call))
 
 

@@ -46,9 +46,9 @@ class Operation:
     inputs: tuple[Value, ...]
     """Those values, in order."""
     shapes: tuple[tuple[int, ...], ...]
-    """Of the inputs; 1 for a dimension along which one number was expanded."""
+    """Shapes of the inputs; 1 for a dimension along which one number was expanded."""
     outputs: tuple[tuple[int, ...], ...]
-    """Their shapes."""
+    """Shapes of the outputs."""
     bounds: tuple[Bounds, ...]
     """Between which numbers the inputs lie, whatever the picture."""
     numbers: tuple[bool, ...]
@@ -84,7 +84,7 @@ class Trace:
 
     operations: tuple[Operation, ...]
     layers: Mapping[str, Layer]
-    """By the modules' names, in the order in which they are done."""
+    """Layers by the modules' names, in the order in which they are done."""
     modules: tuple[str, ...]
     """Names of all modules of the network."""
     output: Value
@@ -310,7 +310,7 @@ class _Recorder(Following):
         return any(axis.count > 1 for axis in sight)
 
     def made_constant(self, result: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-        """See `Following`; what is computed from weights has other last digits elsewhere."""
+        """Mark what is computed from weights: its last digits are others on other machines."""
         given = list(tensors((args, options)))
         of_shape = any(self.value(one) is not None for one in given)
         for one in tensors(result):
@@ -320,11 +320,11 @@ class _Recorder(Following):
                 one._concept_atlas_computed = True  # type: ignore[attr-defined]
 
     def decided(self, call: Call, answer: bool) -> None:
-        """See `Following`."""
+        """Record an answer that the network got from the picture."""
         self.decisions.append(answer)
 
     def rebound(self, tensor: Tensor, result: Tensor) -> None:
-        """See `Following`."""
+        """Learn that a tensor holds other values, with what they see and their bounds."""
         if (sight := self._tracker.sight(result)) is not None:
             self._tracker.learn(tensor, sight)
         self._bounds.learn(tensor, self._bounds.of(result))

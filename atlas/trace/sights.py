@@ -69,7 +69,7 @@ def receptive_field(sight: Sight, shape: Sequence[int], picture: tuple[int, int]
     sight : Sight
         What the map's elements see.
     shape : sequence of int
-        Of the map: (1, channels, height, width) or (1, channels).
+        Shape of the map: (1, channels, height, width) or (1, channels).
     picture : (int, int)
         Height and width of the input in pixels.
     """
@@ -96,7 +96,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Parameters
     ----------
     picture : Tensor
-        Of shape (1, channels, height, width).
+        One picture, (1, channels, height, width).
     """
 
     def __init__(self, picture: Tensor) -> None:

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from atlas.demo.world import ATTRIBUTES, draw
 
 SEED = 5
-"""Of the world that the model learns from; the next one is held out. Nothing else uses them."""
+"""Seed of the world that the model learns from; the next one is held out. Nothing else has them."""
 
 SIDE = 112
-"""Of the pictures, in pixels."""
+"""Side of the pictures, in pixels."""
 
 TILE = 48
-"""Of the patches as the model sees them, in pixels."""
+"""Side of the patches as the model sees them, in pixels."""
 
 SIZES = (14, 16, 20, 24, 32, 40, 48, 56, 68, 80, 88, 96, 112)
 """Sides of the patch boxes, in pixels of the picture."""

@@ -46,7 +46,7 @@ def channels(bank: Bank, features: Tensor, seed: int) -> npt.NDArray[np.int64]:
     features : Tensor
         (n, 36, width), what the tower sees in them.
     seed : int
-        Of all chance.
+        Seed of all chance.
 
     Returns
     -------

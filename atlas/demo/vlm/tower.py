@@ -25,7 +25,7 @@ CONFIG = {
     "patch_size": PATCH,
 }
 MEAN, STD = 0.45, 0.25
-"""Of all colour channels, for the normalisation of pictures."""
+"""Mean and spread of all colour channels, for the normalisation of pictures."""
 
 _PER_TILE = TILE // PATCH
 _FINE = 4  # positions along each side of a token at which the cover is told

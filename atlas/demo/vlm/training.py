@@ -24,7 +24,7 @@ class TrainingRun:
     Attributes
     ----------
     name : str
-        Of the saved state and in the log.
+        Name of the saved state, also in the log.
     parts : nn.Module
         Everything with weights that change.
     loss : callable

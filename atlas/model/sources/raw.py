@@ -27,7 +27,7 @@ class Raw:
     preprocessing: Preprocessor | Mapping[str, Any]
     """What the network brings along: all of it, or some."""
     code_sha256: str = ""
-    """Of a user's own code, with the arguments that it was called with; else empty."""
+    """Hash of a user's own code, with the arguments that it was called with; else empty."""
 
 
 def random_label(seed: int) -> str:
