@@ -1,4 +1,4 @@
-"""What a user can mend, told in one line."""
+"""What a user can mend, said in one line."""
 
 
 class UserError(Exception):

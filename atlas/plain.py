@@ -44,7 +44,7 @@ def slug(name: str) -> str:
 def slugs(names: Iterable[str]) -> dict[str, str]:
     """Return the slugs of names that stand beside each other, also where case makes no difference.
 
-    Capital letters are escaped where two slugs are told apart by nothing else.
+    Capital letters are escaped where nothing else distinguishes two slugs.
     """
     found = {name: slug(name) for name in names}
     alike = Counter(text.lower() for text in found.values())

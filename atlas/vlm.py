@@ -182,7 +182,7 @@ class TransformersVlm:
         ]
 
     def _ended(self, answers: Tensor) -> list[bool]:
-        """Tell which answers ended of themselves: behind the end stand the end or padding."""
+        """Return which answers ended of themselves: behind the end stand the end or padding."""
         if answers.shape[1] < self.decoding["max_tokens"]:
             return [True] * len(answers)
         ends = self._model.generation_config.eos_token_id
@@ -213,7 +213,7 @@ def load(loading: Loading) -> TransformersVlm:
 
     _check_device(loading.device)
     source = _source(loading.name)
-    options: dict[str, Any] = {"trust_remote_code": False}  # unless told, it asks the user
+    options: dict[str, Any] = {"trust_remote_code": False}  # without it, it asks the user
     options |= {"revision": loading.revision} if loading.revision else {}
     try:
         processor = AutoProcessor.from_pretrained(source, **options)

@@ -120,11 +120,11 @@ def score_rows(
         positive = np.array(score["positive"])
         attributes = [pictures[image].attributes.items() for image in score["images"]]
 
-        def told(concept: Concept, attributes: list[Any] = attributes) -> list[float]:
+        def predicted(concept: Concept, attributes: list[Any] = attributes) -> list[float]:
             return [len(concept & set(items)) / max(len(concept), 1) for items in attributes]
 
         true, borrowed = (
-            average_precision_score(positive, told(concept))
+            average_precision_score(positive, predicted(concept))
             for concept in (shared, understood(score["borrowed_name"]))
         )
         row = [

@@ -301,7 +301,7 @@ def test_an_atlas_does_not_lie_in_its_data(project, run):
     assert not out.exists()
 
 
-def test_a_network_without_any_answer_is_told(project, run, tmp_path):
+def test_a_network_without_any_answer_is_reported(project, run, tmp_path):
     (tmp_path / "dead.py").write_text(
         "from torch import nn\n\n\ndef make():\n"
         "    last = nn.Linear(4, 3)\n"
@@ -429,7 +429,7 @@ def test_layers_whose_names_file_systems_do_not_tell_apart(project, run, tmp_pat
     assert run("explain", out, picture, "--trust-code").returncode == 0
 
 
-def test_a_model_that_cannot_be_had_is_told_before_the_pass_and_in_seconds(project, tmp_path):
+def test_a_model_that_cannot_be_had_is_reported_before_the_pass_and_in_seconds(project, tmp_path):
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"}
     environment = {k: v for k, v in environment.items() if not k.startswith("HF_HUB_OFFLINE")}
     command = [

@@ -15,7 +15,7 @@ def test_names_come_before_numbers(asked, label):
     assert classes.find(asked, NUMBERS) == label
 
 
-def test_a_name_that_is_another_number_is_told(capsys):
+def test_a_name_that_is_another_number_is_reported(capsys):
     assert classes.find("1", NUMBERS) == 0
     assert "'1' is taken for the class of this name, number 0; number 1 ('10') is ':1'" in (
         capsys.readouterr().err
@@ -25,7 +25,7 @@ def test_a_name_that_is_another_number_is_told(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_two_classes_of_one_name_are_told_apart_by_number():
+def test_two_classes_of_one_name_are_reported_apart_by_number():
     names = ["crane", "Crane", "crane", "tench"]
     with pytest.raises(UserError, match=r"'crane': give one of :0 \('crane'\), :2 \('crane'\)"):
         classes.find("crane", names)

@@ -1,4 +1,4 @@
-"""Labels and outputs as a user meets them: told, kept, or refused in one line."""
+"""Labels and outputs as a user meets them: reported, kept, or refused in one line."""
 
 import json
 import shutil

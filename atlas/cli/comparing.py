@@ -89,11 +89,11 @@ def _table(console: Any, title: str, head: list[str], rows: list[list[str]]) -> 
     from atlas.plain import plain  # noqa: PLC0415
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    told = [place for place in range(len(head)) if any(row[place] for row in rows)]
-    for place in told:
+    filled = [place for place in range(len(head)) if any(row[place] for row in rows)]
+    for place in filled:
         table.add_column(head[place], no_wrap=head[place] in ("first", "second"), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(plain(row[place])) for place in told))
+        table.add_row(*(Text(plain(row[place])) for place in filled))
     console.print(table)
 
 

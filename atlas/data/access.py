@@ -39,7 +39,7 @@ def offline_if_unreachable() -> Iterator[None]:
     """Within this context do without the network if the Hub does not answer.
 
     Left to themselves, `datasets` and its client retry for half a minute and print every
-    try. Told that they are offline they look into their cache and give up at once.
+    try. Once they know that they are offline they look into their cache and give up at once.
     """
     before = huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     if not _answers():
@@ -128,5 +128,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _is_unreachable(error: BaseException) -> bool:
     if isinstance(error, _HTTPError):
-        return not isinstance(error, HfHubHTTPError)  # which tells what the Hub answered
+        return not isinstance(error, HfHubHTTPError)  # which says what the Hub answered
     return isinstance(error, (OfflineModeIsEnabled, ConnectionError, TimeoutError))

@@ -64,7 +64,7 @@ def label_column(features: Features, wanted: str) -> tuple[str, LabelKind] | Non
         What the recipe says; empty to find it. Columns of type ClassLabel come first, of
         several the one with a usual name (label, labels, cls, class, target); then integers,
         other numbers and truth values, and texts with a usual name; then a single integer
-        column whatever its name, unless it tells a size or a number of the row.
+        column whatever its name, unless it is a size or a number of the row.
 
     Returns
     -------

@@ -85,7 +85,7 @@ class DemoWorld:
 
     def _records(self, indices: Iterable[int]) -> Iterator[Record]:
         for index in indices:
-            # Only the drawing tells the label, so it is kept and not made a second time.
+            # Only the drawing knows the label, so it is kept and not made a second time.
             drawn = world.draw(self.seed, index)
             key = f"world/{self.seed}/{index}"
             yield Record(index, key, drawn.label, partial(Image.fromarray, drawn.image))

@@ -195,7 +195,7 @@ def open_hub(recipe: Data, name: str) -> Hub:
     ------
     UserError
         The data set does not exist, is gated, cannot be reached, has no such split,
-        configuration or column, or has labels whose names only a full pass would tell.
+        configuration or column, or has labels whose names only a full pass would show.
     """
     folder = Path(name).expanduser()
     local = folder.is_dir()
@@ -315,7 +315,7 @@ def _features_of_first(rows: Rows) -> datasets.Features:
 def _every_label(
     rows: Rows, label: tuple[str, LabelKind] | None, files: Sequence[str]
 ) -> list[Any] | None:
-    """Return the different labels that are no classes; None where only a full pass would tell."""
+    """Return the different labels that are no classes; None where that takes a full pass."""
     if label is None or label[1] == "classes":
         return []
     if isinstance(rows, datasets.Dataset):
@@ -345,7 +345,7 @@ def _labels(
         return None, None, tuple(sorted(number for number in whole if number is not None))
     if every is None:
         raise UserError(
-            f"the labels in column {column!r} are texts, and a stream does not tell which there "
+            f"the labels in column {column!r} are texts, and a stream does not show which there "
             "are: read the data whole with --set data.streaming=false, or choose a "
             "column of numbers with --set data.label_column=NAME"
         )

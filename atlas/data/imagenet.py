@@ -19,7 +19,7 @@ TWICE = {
     "n02113186": "Cardigan",
     "n02963159": "cardigan",
 }
-"""ImageNet has two classes of each of these names. Torchvision tells them apart by these texts
+"""ImageNet has two classes of each of these names. Torchvision distinguishes them by these texts
 (and by the case of the last two), other lists hardly or not at all."""
 
 AMBIGUOUS = ("crane", "maillot", "cardigan")
@@ -70,7 +70,7 @@ def add_class_name(text: str) -> str:
 
 
 def _agree(name: str, text: str) -> bool:
-    """Tell whether a name of an output is ImageNet's name of its place."""
+    """Say whether a name of an output is ImageNet's name of its place."""
     if plain(name) == plain(text):
         return True
     mine = {plain(part) for part in text.split(",")}

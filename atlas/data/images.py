@@ -3,7 +3,7 @@
 `decode` gives the picture as a person would see it: the first frame, turned as the camera
 was held, transparent parts over white, deep greyscale scaled down and not clipped. A file
 that cannot be read that way is a `BadImage` and nothing else, so that one bad file among a
-million costs one picture and never the run. Reasons are few: what tells two files apart comes
+million costs one picture and never the run. Reasons are few: what distinguishes two files comes
 behind a colon or in brackets, which `kind_of` cuts off.
 
 JPEGs are decoded at their full size: decoding at a half or less, which libjpeg can, is quicker
@@ -81,7 +81,7 @@ class BadImage(Exception):  # noqa: N818 - it names a thing, as in "the list of 
 
 
 def kind_of(reason: str) -> str:
-    """Return a reason without what tells one file from another: one of a few dozen texts."""
+    """Return a reason without what differs from file to file: one of a few dozen texts."""
     return re.split(r": | \(", reason, maxsplit=1)[0]
 
 

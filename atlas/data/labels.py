@@ -97,7 +97,7 @@ def _meant_twice(outputs: Sequence[str]) -> set[str]:
 
 
 def _contradict(ours: list[str], theirs: list[str]) -> bool:
-    """Tell whether two names have WordNet ids that differ."""
+    """Say whether two names have WordNet ids that differ."""
     return bool(ours and theirs and ours != theirs)
 
 

@@ -1,7 +1,7 @@
 """Which output of the network each label of the data is, or why nobody can know.
 
-Names and WordNet ids tell (`atlas.data.labels`); so does a file of the user's. A label's number
-tells nothing by itself: only where labels and outputs are equally many, and the network does not
+Names and WordNet ids say it (`atlas.data.labels`); so does a file of the user's. A label's number
+says nothing by itself: only where labels and outputs are equally many, and the network does not
 name its outputs, is label n output n. Labels that are bare numbers are numbers of outputs only
 if they begin with the first and end with the last.
 """
@@ -38,7 +38,7 @@ class Matching:
 
     outputs: tuple[int | None, ...]
     """Output for each label of the data; None for one that the network does not know."""
-    told: str
+    summary: str
     """How many labels met an output, in one line that goes on after "labels:"."""
 
 
@@ -155,7 +155,7 @@ def _numbered(numbers: Sequence[int] | None, outputs: int) -> tuple[Sequence[int
     """Match labels that are bare numbers."""
     if numbers is None:
         raise _UnknownError(
-            "the labels are bare numbers, and only reading all pictures would tell which there "
+            "the labels are bare numbers, and only reading all pictures would show which there "
             "are: say whether 0 or 1 is the first output (--set data.labels='from 0'), read the "
             f"data whole (--set data.streaming=false), {_ASK}"
         )

@@ -1,4 +1,4 @@
-"""What a few of the bytes of many files say: other content of the same names and sizes is told.
+"""What a few of the bytes of many files say: other content of the same names and sizes is noticed.
 
 Reading all of ImageNet takes minutes, so that a fingerprint of data is made from the names and
 sizes of all files, and from the bytes of a sample: at most `FILES` files, spread evenly over

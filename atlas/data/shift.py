@@ -22,7 +22,7 @@ than with their own label: one breed that the network takes for the next is no s
 
 
 def shifted(labels: Sequence[int | None], predicted: Sequence[int], outputs: int) -> str | None:
-    """Tell whether labels seem to be shifted by one against the outputs.
+    """Say whether labels seem to be shifted by one against the outputs.
 
     Parameters
     ----------

@@ -83,12 +83,12 @@ class Source(Protocol):
         """Labels that are bare numbers, ascending, those beyond the recipe's limit among them.
 
         Empty where labels have names and where there are none; None where only reading all
-        samples would tell.
+        samples would show it.
         """
 
     @property
     def count(self) -> int | None:
-        """Number of samples; None where only reading them all would tell."""
+        """Number of samples; None where only reading them all would show it."""
 
     @property
     def random_access(self) -> bool:

@@ -2,7 +2,7 @@
 
 `datasets` takes the members of the first samples for those of all: a picture that is a `png`
 where the first were `jpg` is dropped in silence, a sample without a `cls` is an error. Here the
-first samples of several shards tell, and every usual ending of a picture is looked for.
+first samples of several shards decide, and every usual ending of a picture is looked for.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ def is_webdataset(builder: datasets.DatasetBuilder) -> bool:
 
 
 def look(builder: datasets.DatasetBuilder) -> tuple[datasets.Features, tuple[str, ...]]:
-    """Find the members of samples, and tell `datasets`.
+    """Find the members of samples, and make them known to `datasets`.
 
     Parameters
     ----------

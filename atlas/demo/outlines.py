@@ -3,7 +3,7 @@
 Every function takes coordinates `u` (to the right) and `v` (downwards) around the centre of
 the shape, float32 arrays of shape (H, W) in units of the shape's size, and returns the signed
 distance to the outline in the same units, negative inside. The scales give all shapes
-about the same area, so that area does not tell them apart. Only + - * /, square root and
+about the same area, so that area does not distinguish them. Only + - * /, square root and
 comparisons are used: the pixels are then the same on every machine.
 """
 

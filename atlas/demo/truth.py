@@ -1,4 +1,4 @@
-"""What a channel means, told from the planted truth of its references.
+"""What a channel means, read from the planted truth of its references.
 
 A reference shows the attributes of the object only where the object is: a patch that lies
 beside it (on a twig, or a corner of the background) counts for the background alone.

@@ -56,7 +56,7 @@ class Whereabouts:
         while self.layers.pop().module is not module:  # a failure inside that was caught
             pass
 
-    def told(self, error: BaseException) -> str:
+    def describe(self, error: BaseException) -> str:
         """Return where and what `error` is: "layer 'body.1' (net.py:12): ValueError: ..."."""
         inner = self.layers[-1].name if self.layers else ""
         place = f"layer {inner!r}" if inner else "its forward"
@@ -139,17 +139,19 @@ def _refusal(error: Exception, where: Whereabouts, picture: Tensor, name: str) -
             and seen.shape[:2] == picture.shape[:2]
             and wanted not in (None, channels)
         ):
-            told = f"{name}: its first layer {frame.name!r} takes {wanted} channel(s) of a picture"
+            taken = f"{name}: its first layer {frame.name!r} takes {wanted} channel(s) of a picture"
             if wanted in (1, 3):
                 kind = {1: "grey", 3: "coloured"}[wanted]
                 return (
-                    f"{told}, and preprocessing.mean has {channels} number(s): set "
+                    f"{taken}, and preprocessing.mean has {channels} number(s): set "
                     f"preprocessing.mean and std to {wanted} each, for {kind} pictures"
                 )
-            return f"{told}: pictures have 3, or 1 where they are grey; no others can be measured"
-    told = f"{name} does not take a picture of {height} x {width} pixels: {where.told(error)}"
+            return f"{taken}: pictures have 3, or 1 where they are grey; no others can be measured"
+    refusal = (
+        f"{name} does not take a picture of {height} x {width} pixels: {where.describe(error)}"
+    )
     sized = any(word in str(error) for word in ("size", "shape", "dimension"))
-    return f"{told}; see preprocessing.crop" if sized else told
+    return f"{refusal}; see preprocessing.crop" if sized else refusal
 
 
 def _entry(result: object, output: str | int, name: str) -> str | int:

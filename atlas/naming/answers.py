@@ -84,7 +84,7 @@ def parse(raw: str, question: str | None = None) -> Answer:
     raw : str
         The answer as it came, of any length; a `CutOff` if it lacked room.
     question : str, optional
-        What was asked: its form and its examples are no answers. Unless told, the prompt
+        What was asked: its form and its examples are no answers. Unless given, the prompt
         `patches`.
     """
     if question is None:
@@ -250,7 +250,7 @@ def _rest(text: str, read: loose.Objects) -> str:
 
 
 def _repeats(begun: str, known: Sequence[str]) -> bool:
-    """Tell whether an object that was begun is one of the known ones so far."""
+    """Say whether an object that was begun is one of the known ones so far."""
     short = "".join(begun.split())
     return any("".join(one.split()).startswith(short) for one in known)
 
@@ -337,20 +337,20 @@ def _untagged(text: str) -> str:
 class _Examples:
     """What a question says itself."""
 
-    told: frozenset[tuple[str, str]]
+    examples: frozenset[tuple[str, str]]
     """Name and description of each example."""
     sources: tuple[str, ...]
     """Each example as it stands there."""
     forms: tuple[str, ...]
-    """What stands in place of the name where the form of answers is told."""
+    """What stands in place of the name where the form of answers is described."""
 
     def have(self, fields: _Fields) -> bool:
-        """Tell whether an answer repeats an example or the form."""
-        told = fields["name"]
+        """Say whether an answer repeats an example or the form."""
+        given = fields["name"]
         name, description = pair = _pair(fields)
         return (
-            pair in self.told
-            or (isinstance(told, str) and bool(_HOLDER.fullmatch(told.strip())))
+            pair in self.examples
+            or (isinstance(given, str) and bool(_HOLDER.fullmatch(given.strip())))
             or (name in _HOLDERS and description in _HOLDERS)
             or (len(name.split()) > 1 and any(form.startswith(name) for form in self.forms))
         )
@@ -368,5 +368,5 @@ def _examples(question: str) -> _Examples:
 
 def _pair(fields: _Fields) -> tuple[str, str]:
     name = fields["name"]
-    told = "null" if name is None else plain(name)
-    return told.casefold(), plain(fields.get("description")).casefold()
+    given = "null" if name is None else plain(name)
+    return given.casefold(), plain(fields.get("description")).casefold()

@@ -97,23 +97,23 @@ def _ask_all(
 ) -> int:
     """Ask what was not asked before, and write the answers as they come."""
     questions = [_question(references, one, settings) for one in selections]
-    records = names.read(store)
-    done = {record.key for record in records}
+    earlier = names.read(store)
+    done = {record.key for record in earlier}
     open_ = [q for q in questions if _record(q, vlm, answers.Answer("unnamed")).key not in done]
-    written, cut = len(records), 0
+    written, cut = len(earlier), 0
     with tqdm(
         total=len(questions), initial=len(questions) - len(open_), desc=label, unit=" channels"
     ) as progress:
         step = _BATCHES * settings.batch_size
         for start in range(0, len(open_), step):
-            told = _ask(vlm, references, open_[start : start + step], settings)
-            names.append(store, told, written)
-            written += len(told)
+            records = _ask(vlm, references, open_[start : start + step], settings)
+            names.append(store, records, written)
+            written += len(records)
             cut += sum(
                 record.details.get("problem") in (answers.CUT, answers.CUT_THINKING)
-                for record in told
+                for record in records
             )
-            progress.update(len(told))
+            progress.update(len(records))
     if cut:
         _log.warning(
             "%d of %d answers were cut off at naming.max_tokens = %d: give them more",
@@ -150,18 +150,18 @@ def _ask(
         Request(shown, question.prompt.text)
         for shown, question in zip(images, questions, strict=True)
     ]
-    told = list(_answers(vlm, requests))
-    again = [row for row, (_, answer) in enumerate(told) if answer.status == "unnamed"]
+    answered = list(_answers(vlm, requests))
+    again = [row for row, (_, answer) in enumerate(answered) if answer.status == "unnamed"]
     retries = [
         Request(images[row], f"{requests[row].text}\n\n{questions[row].prompt.retry}")
         for row in again
     ]
     for row, second in zip(again, _answers(vlm, retries), strict=True):
         if second[1].status != "unnamed":
-            told[row] = second
+            answered[row] = second
     return [
         _record(question, vlm, answer, raw, retried=row in again)
-        for row, (question, (raw, answer)) in enumerate(zip(questions, told, strict=True))
+        for row, (question, (raw, answer)) in enumerate(zip(questions, answered, strict=True))
     ]
 
 

@@ -171,7 +171,7 @@ class _Transformers:
     def __init__(self, name: str, revision: str) -> None:
         from transformers import AutoModel, AutoProcessor  # noqa: PLC0415 (slow to import)
 
-        options: dict[str, Any] = {"trust_remote_code": False}  # unless told, it asks the user
+        options: dict[str, Any] = {"trust_remote_code": False}  # without it, it asks the user
         options |= {"revision": revision} if revision else {}
         try:
             self._processor = AutoProcessor.from_pretrained(name, **options)

@@ -1,4 +1,4 @@
-"""Names from labels: the combination of labels that a channel tells best, without any model."""
+"""Names from labels, without any model: the combination that a channel distinguishes best."""
 
 import hashlib
 

@@ -1,7 +1,7 @@
 """How many things a channel means: its references' vectors are clustered.
 
-A channel has more than one sense when its references fall into groups that are told apart
-well: mean silhouette (Rousseeuw 1987, cosine distance) of at least `APART`, and no group
+A channel has more than one sense when its references fall into groups that are well
+separated: mean silhouette (Rousseeuw 1987, cosine distance) of at least `APART`, and no group
 of less than `LEAST` of the references, nor of fewer than `FEWEST`.
 """
 

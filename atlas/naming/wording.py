@@ -153,12 +153,12 @@ def plain(value: Any) -> str:
 
 
 def says_nothing(name: str) -> bool:
-    """Tell whether a name is none: no concept, or that none can be told."""
+    """Say whether a name is none: no concept, or that none can be made out."""
     return denies(name) or bool(_CANNOT.fullmatch(_simple(name)))
 
 
 def denies(text: str) -> bool:
-    """Tell whether a text says that there is no clear concept, and nothing else."""
+    """Say whether a text says that there is no clear concept, and nothing else."""
     words = _simple(text)
     if len(words) > LONGEST_DENIAL:
         return False

@@ -37,7 +37,7 @@ def checked(inputs: Inputs) -> list[dict[str, Any]]:
     network = inputs.network
     first = [view for _, view in itertools.islice(_views(inputs, spread=False), LOOKED_AT)]
     if not first:
-        return []  # no picture can be read, which the pass tells
+        return []  # no picture can be read, which the pass reports
     images = network.preprocessing.tensor(first).to(network.device)
     try:
         found = [*check(inputs.instrumented, images, inputs.fields), *_labels(inputs)]

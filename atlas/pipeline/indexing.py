@@ -29,8 +29,8 @@ UNFINISHED = ("where.safetensors", "vectors.safetensors")
 """What is done of the patches, in the atlas directory while they are not finished: boxes and
 masks, and the index."""
 
-TOLD_GB = 1.0
-"""Memory of class sums that is told before a pass."""
+REPORTED_GB = 1.0
+"""Memory of class sums from which on it is reported before a pass."""
 
 PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-cpu", "numpy")
 """Their versions stand in the manifest: they can change the last digits of a score."""
@@ -70,10 +70,10 @@ def index(recipe: Recipe, out: Path) -> Store | None:
             patching = fingerprint([new, asdict(recipe.patches)])
             _begin(store, inputs, new)
             if needed := not done(store, "prepass", new):
-                tqdm.write(f"labels: {inputs.labels.told}", sys.stderr)
+                tqdm.write(f"labels: {inputs.labels.summary}", sys.stderr)
             team.told_by_first([int(needed)])
             if not done(store, "patches", patching):
-                _ = inputs.encoder  # what cannot be had is told before the pass, not after it
+                _ = inputs.encoder  # what cannot be had is reported before the pass, not after it
             stage(store, "prepass", new, lambda: _prepass(store, inputs))
             (store.root / checkpoint.NAME).unlink(missing_ok=True)
             stage(store, "pictures", new, lambda: _pictures(store, inputs))
@@ -146,7 +146,7 @@ def _tell_memory(inputs: Inputs) -> None:
     channels = sum(inputs.network.trace.layers[name].shape[1] for name in inputs.layers)
     classes = inputs.network.outputs
     needed = 8e-9 * classes * channels
-    if needed >= TOLD_GB:
+    if needed >= REPORTED_GB:
         tqdm.write(
             f"memory: the relevance of {channels:,} channels for each of {classes:,} classes "
             f"takes {needed:.1f} GB, and twice that where it is written: if that is too "
@@ -178,7 +178,7 @@ def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
             "reasons": tally.reasons,
             "left_out": inputs.source.left_out.every,
         },
-        "labels": inputs.labels.told,
+        "labels": inputs.labels.summary,
         "checks": checks,
         "conservation": tables.conservation(tally),
     }

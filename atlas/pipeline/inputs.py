@@ -26,7 +26,7 @@ from atlas.relevance.plan import Plan, plan
 from atlas.relevance.tape import Instrumented, instrument
 from atlas.store import Store
 from atlas.trace import layers
-from atlas.trace.course import course
+from atlas.trace.computation import computation_hash
 from atlas.trace.following import RefusedError
 from atlas.trace.sights import ReceptiveField
 
@@ -143,7 +143,7 @@ class Inputs:
                 "weights": self.network.weights,
                 "weights_sha256": self.network.weights_sha256,
                 "code_sha256": self.network.code_sha256,
-                "course_sha256": course(self.network.trace),
+                "course_sha256": computation_hash(self.network.trace),
             },
             "data": dict(self.source.describe()),
             "preprocessing": asdict(self.network.preprocessing),

@@ -1,4 +1,4 @@
-"""Which labels a channel tells: the combination of labels with the best AUC.
+"""Which labels a channel distinguishes: the combination of labels with the best AUC.
 
 In the spirit of INVERT (Bykov et al. 2023): a label is a class, or a word that the names of
 several classes share ("terrier", "striped"), which serves as their superclass. Labels are combined
@@ -50,7 +50,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Formula:
-    """A combination of labels and how well a channel tells it."""
+    """A combination of labels and how well a channel distinguishes it."""
 
     text: str
     """The combination as logic: `red AND star AND NOT dotted`."""
@@ -152,7 +152,7 @@ def p_value(auc: float, positive: int, ranked: Floats) -> float:
 
 
 def best_formula(known: Labels, ranked: Floats, single: Floats) -> Formula | None:
-    """Return the combination of labels that a channel tells best.
+    """Return the combination of labels that a channel distinguishes best.
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ class Naming:
 
     method: Literal["", "vlm", "labels", "clip"] = ""
     """`vlm`: a vision-language model looks at the references. `labels`: the combination of
-    labels that the channel tells best. `clip`: the word of a list that an image-text model finds
-    fitting most. Empty: `atlas build` names nothing, and `atlas name` takes `vlm`."""
+    labels that the channel distinguishes best. `clip`: the word of a list that an image-text model
+    finds fitting most. Empty: `atlas build` names nothing, and `atlas name` takes `vlm`."""
 
     vlm: str = "Qwen/Qwen2.5-VL-7B-Instruct"
     """Any image-text-to-text model of `transformers`: a local folder, a name on the Hub, or

@@ -1,4 +1,4 @@
-"""Clarity: how easily a stranger is told from a channel's references, without any name."""
+"""Clarity: how easily a stranger is distinguished from a channel's references, without any name."""
 
 import numpy as np
 import numpy.typing as npt

@@ -222,7 +222,7 @@ def _clarities(store: Store, references: References, index: Any, seed: int) -> l
 
 
 def _label_aucs(store: Store, responses: Responses) -> list[float | None]:
-    """Return for each channel the AUC of the combination of labels that it tells best."""
+    """Return for each channel the AUC of the combination of labels that it distinguishes best."""
     known = formulas.picture_labels(store, responses.images)
     ranked = formulas.ranks(responses.values)
     single = formulas.aucs(ranked, known.shown)

@@ -119,7 +119,7 @@ class Standing:
     value: Number
     """The channel's score here, by the aggregation and normalisation of the atlas."""
     higher: Count
-    """How many pictures of the pre-pass scored higher, as far as its references tell."""
+    """How many pictures of the pre-pass scored higher, as far as its references show."""
     pictures: Count
     """How many pictures of the pre-pass have a score."""
     percentile: Number
@@ -155,7 +155,7 @@ class Concept:
     """None: it has no name, and its address stands for it."""
     description: str | None
     score: Number | None
-    """How well the name tells the channel's pictures from others (AUPRC), if it was scored."""
+    """How well the name separates the channel's pictures from others (AUPRC), if it was scored."""
     direction: Literal["for", "against"]
     """Whether the relevance for the target is positive."""
     relevance: Number

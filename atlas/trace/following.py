@@ -1,6 +1,6 @@
 """Following a picture through a network, operation by operation.
 
-`torch` tells a `TorchFunctionMode` of every function that is called on tensors, whoever calls it:
+`torch` informs a `TorchFunctionMode` of every function that is called on tensors, whoever calls it:
 layers, functions, operators, other people's blocks. A tensor that is made from the picture is
 *live* and carries a mark that says which operation made it. So the same run of operations is
 found for any batch, and what is not live (weights, however they are computed) is a constant.

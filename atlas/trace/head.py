@@ -27,7 +27,7 @@ class Head:
 
     @property
     def classes(self) -> int:
-        """How many classes there are; a single logit tells two apart."""
+        """How many classes there are; a single logit decides between two."""
         return max(2, self.outputs)
 
     def class_logits(self, logits: Tensor) -> Tensor:

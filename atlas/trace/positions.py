@@ -1,6 +1,6 @@
 """What each of torch's operations does to positions: what its output sees of a picture.
 
-The rules serve `atlas.trace.sights`. A rule is told of one operation that was carried out and
+The rules serve `atlas.trace.sights`. A rule is given one operation that was carried out and
 returns what the elements of its output see, or gives up (`LostError`).
 """
 

@@ -229,7 +229,7 @@ class _Recorder(Following):
         self._handles.append(part.register_forward_hook(functools.partial(self._done, name)))
 
     def run(self, module: nn.Module) -> Any:
-        """Run the network; whatever it raises is told in one line."""
+        """Run the network; whatever it raises is reported in one line."""
         try:
             return module(self.picture)
         except UserError as error:

@@ -1,7 +1,7 @@
 """Receptive fields: which pixels each unit of a layer sees, and where it stands.
 
 They follow from kernel, stride, padding and dilation along every path from the input. Each tensor
-operation that torch carries out on a picture is told how it moves and widens what its output
+operation that torch carries out on a picture has a rule: how it moves and widens what its output
 sees (`Tracker`). So it does not matter how a network is written: what Python decides on the way
 has been decided. Branches that meet are united; a factor or a statistic without positions (a
 squeeze-and-excitation gate, a norm over the picture) leaves a unit where it stands, and is noted.

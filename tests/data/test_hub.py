@@ -462,7 +462,7 @@ def test_every_refusal_says_what_to_do(monkeypatch, error, says):
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_without_a_network_the_user_is_told_at_once(tmp_path, offline):
+def test_without_a_network_the_user_is_reported_at_once(tmp_path, offline):
     # A proxy that refuses every connection is as good as no network, on every machine.
     environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
     environment |= {"HF_HOME": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:9"}
@@ -557,7 +557,7 @@ def test_labels_in_shards_that_are_no_numbers_say_why(tmp_path, streaming):
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_several_labels_of_a_picture_are_told(tmp_path, streaming):
+def test_several_labels_of_a_picture_are_reported(tmp_path, streaming):
     data = table(3).remove_columns("label").add_column("labels", [[0, 2], [], [1]])
     folder = parquet(tmp_path / "d", data, parts=1)
     source = hub(folder, streaming=streaming)
@@ -583,13 +583,13 @@ def test_an_archive_of_class_folders_is_to_be_unpacked(tmp_path, streaming):
         hub(tmp_path / "d" / "photos.zip")
 
 
-def test_a_bracket_in_a_path_is_told(tmp_path):
+def test_a_bracket_in_a_path_is_reported(tmp_path):
     parquet(tmp_path / "d[1]")
     with pytest.raises(UserError, match=r"has '\[' in it, which `datasets` takes for a pattern"):
         hub(tmp_path / "d[1]")
 
 
-def test_the_innermost_cause_is_told():
+def test_the_innermost_cause_is_reported():
     inner = ValueError("Couldn't cast string to int64")
     error = wrapped(RuntimeError("An error occurred while generating the dataset"), inner)
     message = str(unavailable("o/d", error))

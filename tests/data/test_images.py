@@ -266,7 +266,7 @@ def test_of_an_animation_the_first_frame_is_taken(kind):
 
 
 def test_size_is_checked_before_pixels_are_decoded():
-    # There are no pixels in this file: only its header can tell that it is too large.
+    # There are no pixels in this file: only its header can show that it is too large.
     side = int(MAX_PIXELS**0.5)
     for size in ((side + 1, side), (2**31 - 1, 2**31 - 1), (20000, 20000), (9000, 9000)):
         with pytest.raises(BadImage, match="more than the maximum"):

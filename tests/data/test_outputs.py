@@ -21,7 +21,7 @@ IMAGENETTE_OUTPUTS = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)
 
 @dataclass(frozen=True)
 class Labels:
-    """As much of a source as tells its labels."""
+    """As much of a source as has its labels."""
 
     classes: tuple[str, ...] | None = None
     label_numbers: tuple[int, ...] | None = ()
@@ -53,17 +53,17 @@ def refused(*arguments, **options):
 def test_folders_of_ten_wordnet_ids_meet_a_head_of_imagenet():
     found = match(named(*IMAGENETTE), 1000, IMAGENET)
     assert found.outputs == IMAGENETTE_OUTPUTS
-    assert found.told == "10 of 10 met an output of the network, by name or WordNet id"
+    assert found.summary == "10 of 10 met an output of the network, by name or WordNet id"
     assert match(named(*IMAGENETTE), 1000, ids()).outputs == IMAGENETTE_OUTPUTS
 
 
 def test_what_met_no_output_is_named():
     found = match(named("goldfish", "unicorn", "dragon", "tench"), 1000, IMAGENET)
     assert found.outputs == (1, None, None, 0)
-    assert found.told.startswith("2 of 4 met an output of the network")
-    assert found.told.endswith("; not 'unicorn', 'dragon'")
+    assert found.summary.startswith("2 of 4 met an output of the network")
+    assert found.summary.endswith("; not 'unicorn', 'dragon'")
     many = named("tench", *(f"thing {number}" for number in range(9)))
-    assert match(many, 1000, IMAGENET).told.endswith("'thing 4' and 4 more")
+    assert match(many, 1000, IMAGENET).summary.endswith("'thing 4' and 4 more")
 
 
 def test_the_same_names_in_another_order():
@@ -93,8 +93,8 @@ def test_wordnet_ids_and_a_head_of_a_thousand_outputs_without_names_are_refused(
 def test_without_names_order_counts_only_where_both_are_equally_many():
     found = match(named("Hund", "Katze"), 2)
     assert found.outputs == (0, 1)
-    assert "2 of 2" in found.told
-    assert "by their order" in found.told
+    assert "2 of 2" in found.summary
+    assert "by their order" in found.summary
     for count in (1, 3, 1000):
         assert "--set model.classes=FILE" in refused(named("Hund", "Katze"), count)
     assert match(named("Hund", "Katze"), 2, ["", ""]).outputs == (0, 1)
@@ -136,7 +136,7 @@ def test_folders_of_numbers_that_texts_order_in_another_way():
 def test_bare_numbers_are_outputs_if_they_begin_and_end_as_outputs_do():
     found = match(numbered(range(10)), 10)
     assert found.outputs == tuple(range(10))
-    assert found.told == "10 of 10 met an output of the network, as numbers"
+    assert found.summary == "10 of 10 met an output of the network, as numbers"
     assert match(numbered([0, 4, 9]), 10, list("abcdefghij")).outputs == tuple(range(10))
 
 
@@ -151,7 +151,7 @@ def test_bare_numbers_are_outputs_if_they_begin_and_end_as_outputs_do():
         (range(1, 10), 10, "numbers 1 to 9, those of the outputs 0 to 9"),
         ([5], 10, "the label is 5, those of the outputs"),
         ([0, 1], 1, "numbers 0 to 1, those of the outputs 0 to 0"),
-        (None, 10, "only reading all pictures would tell"),
+        (None, 10, "only reading all pictures would show"),
     ],
 )
 def test_other_bare_numbers_are_asked_about(numbers, outputs, says):
@@ -165,7 +165,7 @@ def test_the_recipe_says_what_numbers_mean():
     assert match(numbered(range(9)), 10, asked="from 0").outputs == tuple(range(10))
     found = match(numbered(None), 10, asked="from 0")
     assert found.outputs == tuple(range(10))
-    assert found.told == "they are taken as numbers from 0; others have no output"
+    assert found.summary == "they are taken as numbers from 0; others have no output"
     for numbers, asked, wrong in ((range(11), "from 0", 10), (range(10), "from 1", 0)):
         assert f"the data has the label {wrong}" in refused(numbered(numbers), 10, asked=asked)
     assert "the label 'cat'" in refused(named("0", "cat"), 10, asked="from 0")
@@ -186,7 +186,7 @@ def test_a_file_says_which_output_a_label_is(tmp_path):
     by_csv = write(tmp_path, 'label,output\nKatze,cat\n"Hund", dog\nVogel,2\nFisch,bird\n')
     found = match(data, 3, names, by_csv)
     assert found.outputs == (1, 0, None, 2)
-    assert found.told == "3 of 4 met an output of the network, by labels.csv; not 'Maus'"
+    assert found.summary == "3 of 4 met an output of the network, by labels.csv; not 'Maus'"
     by_json = write(tmp_path, {"katze": 0, "Hund": "Dog", "Maus": "cat", "Vogel": 2}, "l.json")
     assert match(data, 3, names, by_json).outputs == (1, 0, 0, 2)  # two labels may be one output
     assert match(data, 3, None, write(tmp_path, {"Hund": 1, "Vogel": 2})).outputs == (
@@ -194,7 +194,7 @@ def test_a_file_says_which_output_a_label_is(tmp_path):
     )
     numbers = write(tmp_path, {"1": "dog", "7": "cat"})
     assert match(numbered([1, 7, 8]), 3, names, numbers).outputs == (*[None, 1], *[None] * 5, 0)
-    assert "not '8'" in match(numbered([1, 7, 8]), 3, names, numbers).told
+    assert "not '8'" in match(numbered([1, 7, 8]), 3, names, numbers).summary
     imagenet = write(tmp_path, {"Schleie": "tench", "Hund": "n02102040", "Kranich": "crane bird"})
     assert match(named("Hund", "Kranich", "Schleie"), 1000, IMAGENET, imagenet).outputs == (
         *(217, 134, 0),
@@ -244,16 +244,16 @@ def test_a_file_that_is_not_there_and_words_for_numbers(tmp_path):
 def test_data_without_labels():
     found = match(Labels(), 3)
     assert found.outputs == ()
-    assert found.told == ("the data has none, so that relevance starts at the predicted class")
-    assert match(Labels(), 3, needed=False).told == "the data has none"
+    assert found.summary == ("the data has none, so that relevance starts at the predicted class")
+    assert match(Labels(), 3, needed=False).summary == "the data has none"
 
 
 @pytest.mark.parametrize("labels", [named("a", "b"), numbered(range(1, 4)), numbered(None)])
 def test_where_relevance_starts_at_predictions_nothing_is_refused(labels):
     found = match(labels, 3, needed=False)
     assert not any(output is not None for output in found.outputs)
-    assert found.told.startswith("none met an output of the network; the")
-    assert "\n" not in found.told
+    assert found.summary.startswith("none met an output of the network; the")
+    assert "\n" not in found.summary
 
 
 def test_outputs_have_their_names_or_those_of_their_labels():

@@ -22,7 +22,7 @@ def some(outputs, count, seed=1):
     ("outputs", "count", "right"), [(1000, 50, 0.7), (1000, 400, 0.2), (10, 60, 0.8), (4, 80, 0.9)]
 )
 @pytest.mark.parametrize("step", [1, -1])
-def test_a_shift_is_told_with_its_numbers(outputs, count, right, step):
+def test_a_shift_is_reported_with_its_numbers(outputs, count, right, step):
     truth = some(outputs, count)
     predicted = answers(truth, outputs, right)
     labels = [(label - step) % outputs for label in truth]

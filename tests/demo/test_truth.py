@@ -1,4 +1,4 @@
-"""Meanings are told from what lies under the patches."""
+"""Meanings are read from what lies under the patches."""
 
 import numpy as np
 import pytest

@@ -237,7 +237,7 @@ def test_the_model_that_ships_tells_what_a_patch_shows(shipped):
         asked = row % len(colours)
         requests.append(vlm.Request([Image.fromarray(tile)], language.ask_fits(colours[asked])))
         truth.append(int(cut.values[row, 0]) == asked)
-    told = np.array(shipped.yes(requests))
+    reported = np.array(shipped.yes(requests))
     truth = np.array(truth)
-    assert told[truth].mean() > 0.7
-    assert told[~truth].mean() < 0.2
+    assert reported[truth].mean() > 0.7
+    assert reported[~truth].mean() < 0.2

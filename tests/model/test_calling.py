@@ -47,7 +47,7 @@ def outputs(make, output="", view=COLOURED):
     return module, calling.outputs(module, view, CPU, output, "net")
 
 
-def told(make, output="", view=COLOURED):
+def reported(make, output="", view=COLOURED):
     with pytest.raises(UserError) as caught:
         outputs(make, output, view)
     assert "\n" not in str(caught.value)
@@ -100,7 +100,7 @@ def test_whoever_calls_the_network_gets_the_logits(make, output):
     ],
 )
 def test_where_the_logits_are_not_clear_one_line_lists_what_there_is(make, output, message):
-    assert message in told(make, output)
+    assert message in reported(make, output)
 
 
 def test_a_recipe_says_which_output_and_the_atlas_has_it(tmp_path):
@@ -165,7 +165,7 @@ def test_a_failure_that_was_caught_is_not_blamed():
 
 
 def test_a_failure_in_the_forward_itself():
-    message = told(lambda logits, maps: 1 / 0)
+    message = reported(lambda logits, maps: 1 / 0)
     assert "its forward (test_calling.py:" in message
 
 
@@ -196,7 +196,7 @@ def test_grey_pictures_for_a_network_of_one_channel():
 
 
 def test_coloured_pictures_for_a_network_of_three():
-    message = told(lambda logits, maps: logits, view=GREY)
+    message = reported(lambda logits, maps: logits, view=GREY)
     assert "preprocessing.mean has 1 number(s): set preprocessing.mean and std to 3" in message
 
 

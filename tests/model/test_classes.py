@@ -50,7 +50,7 @@ def test_names_in_every_form(tmp_path, text):
     ],
 )
 def test_wordnet_ids_stay_beside_the_names(tmp_path, text):
-    """They tell ImageNet's two cranes apart."""
+    """They keep ImageNet's two cranes apart."""
     assert read(tmp_path, text) == WITH_IDS
 
 
@@ -68,7 +68,7 @@ def test_names_with_numbers_and_commas_are_names(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("0,ant\n1,bee\nwasp\n3,fly", "line 3 (wasp) is not as the others, NUMBER,NAME"),
         ("id,name\n0,ant\n1,bee", "line 1 (id,name) is not as the others"),
@@ -87,15 +87,15 @@ def test_names_with_numbers_and_commas_are_names(tmp_path, text):
         ("{0: " * 3_000, "is not JSON"),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_place(tmp_path, text, told):
+def test_what_does_not_fit_is_reported_with_its_place(tmp_path, text, reported):
     with pytest.raises(UserError) as caught:
         read(tmp_path, text)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
 
-def test_files_that_cannot_be_names_are_told(tmp_path):
+def test_files_that_cannot_be_names_are_reported(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         classes.read(str(tmp_path / "no.txt"))
     (tmp_path / "names").write_bytes(b"\xff\xfe\x00")

@@ -32,7 +32,7 @@ def load(name="torchvision/squeezenet1_1", weights="random", preprocessing=SMALL
 
 
 def message(*args, **kwargs):
-    """Return what the user is told, which is always one line."""
+    """Return what is reported to the user, which is always one line."""
     with pytest.raises(UserError) as caught:
         load(*args, **kwargs)
     assert "\n" not in str(caught.value)
@@ -142,7 +142,7 @@ def test_nothing_is_unpickled(ten, tmp_path, monkeypatch):
     assert not Path("unpickled").exists()
 
 
-def test_damaged_and_foreign_files_are_told(ten, tmp_path):
+def test_damaged_and_foreign_files_are_reported(ten, tmp_path):
     whole = wrapped(ten, tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "half.safetensors").write_bytes(whole[: len(whole) // 2])
     buffer = io.BytesIO()
@@ -158,18 +158,18 @@ def test_damaged_and_foreign_files_are_told(ten, tmp_path):
     assert "holds no state dict" in message(weights=tmp_path / "list.pth")
 
 
-def test_state_dicts_that_do_not_fit_are_told(ten, tmp_path):
+def test_state_dicts_that_do_not_fit_are_reported(ten, tmp_path):
     path = wrapped(ten, tmp_path / "ten.safetensors")
-    told = message(weights=path)
-    assert "'classifier.1.weight' has shape (10, 512, 1, 1), the network's (1000," in told
-    assert "(and 1 more)" in told
-    assert "--set model.num_classes=10" in told
+    reported = message(weights=path)
+    assert "'classifier.1.weight' has shape (10, 512, 1, 1), the network's (1000," in reported
+    assert "(and 1 more)" in reported
+    assert "--set model.num_classes=10" in reported
     missing = {name: value for name, value in ten.items() if name != "features.0.bias"}
-    told = message(weights=wrapped(missing, tmp_path / "m.safetensors"), num_classes=10)
-    assert "'features.0.bias' is missing; " in told
+    reported = message(weights=wrapped(missing, tmp_path / "m.safetensors"), num_classes=10)
+    assert "'features.0.bias' is missing; " in reported
     extra = ten | {"head.bias": torch.zeros(2)}
-    told = message(weights=wrapped(extra, tmp_path / "e.safetensors"), num_classes=10)
-    assert "'head.bias' is not a part of the network; " in told
+    reported = message(weights=wrapped(extra, tmp_path / "e.safetensors"), num_classes=10)
+    assert "'head.bias' is not a part of the network; " in reported
     assert "features.0.weight" in message("torchvision/alexnet", path, num_classes=10)
 
 
@@ -186,14 +186,14 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("weights", ["default", "IMAGENET1K_V1"])
 def test_without_a_network_the_user_learns_what_to_do(offline, capsys, weights):
-    told = message("torchvision/squeezenet1_1", weights)
-    assert "Name or service not known" in told
-    assert "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth" in told
-    assert "--set model.weights=FILE" in told
+    reported = message("torchvision/squeezenet1_1", weights)
+    assert "Name or service not known" in reported
+    assert "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth" in reported
+    assert "--set model.weights=FILE" in reported
     assert capsys.readouterr().out == ""  # stdout belongs to --json
 
 
-def test_a_wrong_hash_and_a_damaged_cache_are_told(offline, monkeypatch):
+def test_a_wrong_hash_and_a_damaged_cache_are_reported(offline, monkeypatch):
     def garbled(url, dst, hash_prefix=None, progress=True):
         raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "00")')
 
@@ -202,9 +202,9 @@ def test_a_wrong_hash_and_a_damaged_cache_are_told(offline, monkeypatch):
     cached = offline / "hub/checkpoints/squeezenet1_1-b8a52dc0.pth"
     cached.parent.mkdir(parents=True, exist_ok=True)
     cached.write_bytes(b"half a file")
-    told = message("torchvision/squeezenet1_1", "default")
-    assert str(cached) in told
-    assert "delete it" in told
+    reported = message("torchvision/squeezenet1_1", "default")
+    assert str(cached) in reported
+    assert "delete it" in reported
 
 
 def test_downloaded_weights_are_named_and_used(offline, monkeypatch):
@@ -224,7 +224,7 @@ def test_downloaded_weights_are_named_and_used(offline, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("torchvision/vgg61", "did you mean vgg1"),
         ("torchvision/fasterrcnn_resnet50_fpn", "does not classify"),
@@ -236,20 +236,20 @@ def test_downloaded_weights_are_named_and_used(offline, monkeypatch):
         ("vgg16", "write torchvision/NAME"),
     ],
 )
-def test_names_that_are_no_cnn_are_told(name, told):
-    assert told in message(name)
+def test_names_that_are_no_cnn_are_reported(name, reported):
+    assert reported in message(name)
 
 
-def test_weights_and_outputs_that_do_not_go_together_are_told():
+def test_weights_and_outputs_that_do_not_go_together_are_reported():
     assert "has no classes" in message("torchvision/vgg16", "IMAGENET1K_FEATURES")
     assert "leave model.num_classes out" in message(
         "torchvision/resnet18", "default", num_classes=7
     )
-    told = message("torchvision/resnet18", "IMAGENET1K_V7")
-    assert "choose default, random, IMAGENET1K_V1, or a file" in told
-    assert "try auto or cpu" in _told_of_device("cuda:99")
-    assert "try auto or cpu" in _told_of_device("toaster")
-    assert "try auto or cpu" in _told_of_device("meta")
+    reported = message("torchvision/resnet18", "IMAGENET1K_V7")
+    assert "choose default, random, IMAGENET1K_V1, or a file" in reported
+    assert "try auto or cpu" in _reported_of_device("cuda:99")
+    assert "try auto or cpu" in _reported_of_device("toaster")
+    assert "try auto or cpu" in _reported_of_device("meta")
 
 
 def test_an_accelerator_without_float64_is_not_taken_by_itself(monkeypatch):
@@ -260,7 +260,7 @@ def test_an_accelerator_without_float64_is_not_taken_by_itself(monkeypatch):
     assert networks.load(model, NOTHING, 0).device == torch.device("cpu")
 
 
-def _told_of_device(device):
+def _reported_of_device(device):
     with pytest.raises(UserError) as caught:
         networks.load(
             recipe.Model(name="torchvision/squeezenet1_1", weights="random", device=device),
@@ -276,8 +276,8 @@ def test_class_names_come_from_the_file(tmp_path):
     for file in ("names.txt", "names.json"):
         network = load(num_classes=3, classes=str(tmp_path / file))
         assert network.classes == ("cat", "dog", "Äffchen")
-    told = message(num_classes=4, classes=str(tmp_path / "names.txt"))
-    assert "has 3 names, but the network 4 outputs" in told
+    reported = message(num_classes=4, classes=str(tmp_path / "names.txt"))
+    assert "has 3 names, but the network 4 outputs" in reported
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
@@ -367,15 +367,15 @@ def test_a_users_own_network_without_preprocessing_needs_the_recipes(factory):
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "reported"),
     [
         ("fails", "fails failed: RuntimeError: the disk is full"),
         ("returns_text", "returned str, expected a torch.nn.Module"),
         ("smal", "has no function 'smal'; did you mean 'small'?"),
     ],
 )
-def test_problems_in_a_users_own_file_are_told(factory, function, told):
-    assert told in message(f"{factory}:{function}", "default")
+def test_problems_in_a_users_own_file_are_reported(factory, function, reported):
+    assert reported in message(f"{factory}:{function}", "default")
 
 
 def test_more_problems_in_a_users_own_file(factory):

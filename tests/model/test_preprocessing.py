@@ -136,7 +136,7 @@ def test_the_recipe_wins_field_by_field():
         ),
     ],
 )
-def test_problems_are_told(asked, default, message):
+def test_problems_are_reported(asked, default, message):
     with pytest.raises(UserError, match=message) as caught:
         complete(asked, default, "net")
     assert "\n" not in str(caught.value)

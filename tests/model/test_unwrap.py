@@ -29,7 +29,7 @@ def plain(module):
     return unwrap.settled(unwrap.unwrapped(module, "net"), "net")
 
 
-def told(module):
+def reported(module):
     with pytest.raises(UserError) as caught:
         plain(module)
     assert "\n" not in str(caught.value)
@@ -166,13 +166,13 @@ def test_every_part_is_in_evaluation_mode():
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 def test_what_cannot_be_looked_into_is_refused():
-    assert "net: it is a TorchScript program" in told(torch.jit.script(small()))
-    assert "its part 'conv' is a TorchScript" in told(small(conv=torch.jit.script(nn.ReLU())))
+    assert "net: it is a TorchScript program" in reported(torch.jit.script(small()))
+    assert "its part 'conv' is a TorchScript" in reported(small(conv=torch.jit.script(nn.ReLU())))
     with torch.device("meta"):
-        assert "'conv.weight' is on the meta device and holds no numbers" in told(small())
-    assert "'head.weight' is lazy and has no shape yet" in told(small(head=nn.LazyLinear(2)))
+        assert "'conv.weight' is on the meta device and holds no numbers" in reported(small())
+    assert "'head.weight' is lazy and has no shape yet" in reported(small(head=nn.LazyLinear(2)))
     exported = torch.export.export(small().eval(), (PICTURE,)).module()
-    assert "cannot be put into evaluation mode" in told(exported)
+    assert "cannot be put into evaluation mode" in reported(exported)
 
 
 def test_a_network_of_another_form_is_the_same_network(tmp_path):

@@ -37,7 +37,7 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in other)
 
 
-def told(content, path, entry=""):
+def reported(content, path, entry=""):
     with pytest.raises(UserError) as caught:
         fill(content, path, entry)
     assert "\n" not in str(caught.value)
@@ -109,7 +109,7 @@ def test_a_running_mean_is_taken_if_asked_for(tmp_path):
     both = {"state_dict": STATE, "state_dict_ema": prefixed("module.", OTHER)}
     assert same(fill(both, path, "state_dict_ema"), OTHER)
     assert same(fill(both, path, "state_dict"), STATE)
-    assert "only the running mean 'ema' fits the network" in told({"ema": STATE, "a": 1}, path)
+    assert "only the running mean 'ema' fits the network" in reported({"ema": STATE, "a": 1}, path)
     inside = prefixed("model.") | prefixed("ema_model.", OTHER)
     assert same(fill(inside, path, "ema_model"), OTHER)
 
@@ -117,16 +117,16 @@ def test_a_running_mean_is_taken_if_asked_for(tmp_path):
 def test_of_several_networks_in_a_file_one_is_chosen(tmp_path, capsys):
     path = tmp_path / "w.pth"
     pair = prefixed("student.") | prefixed("teacher.", OTHER)
-    message = told(pair, path)
+    message = reported(pair, path)
     assert "several parts fit the network and differ ('student', 'teacher')" in message
     assert "--set model.entry=NAME" in message
     assert same(fill(pair, path, "teacher"), OTHER)
     line = capsys.readouterr().err
     assert "9 other names are no part of the network (student.body.0.weight" in line
-    message = told(pair, path, "teechr")
+    message = reported(pair, path, "teechr")
     assert "has no entry 'teechr'; did you mean 'teacher'?" in message
-    assert "it has none" in told(STATE, path, "ema")
-    assert "several parts" in told({"generator": STATE, "critic": OTHER}, path)
+    assert "it has none" in reported(STATE, path, "ema")
+    assert "several parts" in reported({"generator": STATE, "critic": OTHER}, path)
 
 
 def test_what_stands_beside_the_network_is_named(tmp_path, capsys):
@@ -135,27 +135,27 @@ def test_what_stands_beside_the_network_is_named(tmp_path, capsys):
     assert "of 'state_dict.model'; 1 other names" in capsys.readouterr().err
 
 
-def test_what_does_not_fit_is_told_of_the_nearest_reading(tmp_path):
+def test_what_does_not_fit_is_reported_of_the_nearest_reading(tmp_path):
     path = tmp_path / "w.pth"
     ten = network(1, outputs=10).state_dict()
-    message = told({"epoch": 1, "state_dict": prefixed("module.", ten), "ema": ten}, path)
+    message = reported({"epoch": 1, "state_dict": prefixed("module.", ten), "ema": ten}, path)
     assert "'state_dict.module', does not fit the network" in message
     assert "'head.weight' has shape (10, 4), the network's (3, 4) (and 1 more)" in message
     assert "--set model.num_classes=10" in message
     less = {name: value for name, value in prefixed("model.").items() if "head.bias" not in name}
-    assert "'head.bias' is missing; is model.name right?" in told(less, path)
-    assert "'more' is not a part of the network" in told(STATE | {"more": torch.ones(1)}, path)
-    message = told({"fc.weight": torch.ones(2)}, path)
+    assert "'head.bias' is missing; is model.name right?" in reported(less, path)
+    assert "'more' is not a part of the network" in reported(STATE | {"more": torch.ones(1)}, path)
+    message = reported({"fc.weight": torch.ones(2)}, path)
     assert "no name in common (its first is 'fc.weight', the network's 'body.0.weight')" in message
     whole = STATE | {"head.weight": torch.ones(3, 4, dtype=torch.int8)}
-    assert "'head.weight' has whole numbers (int8)" in told(whole, path)
+    assert "'head.weight' has whole numbers (int8)" in reported(whole, path)
 
 
-def test_what_holds_no_weights_is_told(tmp_path):
+def test_what_holds_no_weights_is_reported(tmp_path):
     path = tmp_path / "w.pth"
-    assert "holds no state dict" in told({"epoch": 3, "loss": torch.tensor(1.0)}, path)
-    assert "holds no state dict" in told({}, path)
-    message = told({"state_dict": STATE, "args": argparse.Namespace(lr=1)}, path)
+    assert "holds no state dict" in reported({"epoch": 3, "loss": torch.tensor(1.0)}, path)
+    assert "holds no state dict" in reported({}, path)
+    message = reported({"state_dict": STATE, "args": argparse.Namespace(lr=1)}, path)
     assert "holds more than tensors (argparse.Namespace)" in message
     assert "torch.save(network.state_dict(), FILE)" in message
     with pytest.warns(FutureWarning):

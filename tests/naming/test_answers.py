@@ -68,7 +68,7 @@ def test_what_repeats_itself_until_it_is_cut_off_has_answered():
     assert parse(f'{GOOD}\nNo: {{"name": "zeb').problem == "cut off before its end"
 
 
-def test_a_cut_object_is_told_as_cut_off():
+def test_a_cut_object_is_reported_as_cut_off():
     for text in (GOOD, str(json.loads(GOOD))):
         for end in range(1, len(text)):
             assert parse(text[:end]).problem == "cut off before its end", text[:end]
@@ -117,7 +117,7 @@ def test_a_model_tells_which_answers_lacked_room(llava_folder):
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "meta", ""])
-def test_a_device_that_is_not_there_is_told_in_one_line(device, llava_folder):
-    with pytest.raises(UserError, match=r"naming.device = .* try auto or cpu") as told:
+def test_a_device_that_is_not_there_is_reported_in_one_line(device, llava_folder):
+    with pytest.raises(UserError, match=r"naming.device = .* try auto or cpu") as reported:
         vlm.load(Loading(llava_folder, device=device))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(reported.value)

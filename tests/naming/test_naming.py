@@ -194,7 +194,7 @@ def test_unusable_answers_are_recorded_and_nothing_is_invented(kind, atlas_copy)
     assert counts["unnamed"] == len({(r.layer, r.channel) for r in records})
 
 
-def test_answers_that_lacked_room_are_told(atlas_copy, caplog):
+def test_answers_that_lacked_room_are_reported(atlas_copy, caplog):
     asking.name_channels(atlas_copy, Scripted(['{"name": "red str', "<think>Red or"]), SETTINGS)
     problems = {record.details["problem"] for record in names.read(atlas_copy)}
     assert problems == {"cut off before its end", "cut off while thinking"}

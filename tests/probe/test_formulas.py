@@ -48,7 +48,7 @@ def test_labels_are_classes_and_the_words_they_share():
     assert (red == (pictures() < 3)).all()
 
 
-def told(truth, noise=0.1):
+def reported(truth, noise=0.1):
     random = np.random.default_rng(2)
     known = formulas.labels(CLASSES, pictures().tolist())
     values = truth + noise * random.normal(size=len(truth))
@@ -62,19 +62,19 @@ def test_a_channel_for_one_word_a_class_and_combinations():
     def has(word):
         return np.char.find(names, word) >= 0
 
-    assert told(has("red")).name == "red"
-    assert told(names == "blue disc").name == "blue disc"
-    either = told(has("red") | has("star"))
+    assert reported(has("red")).name == "red"
+    assert reported(names == "blue disc").name == "blue disc"
+    either = reported(has("red") | has("star"))
     assert set(either.text.split(" OR ")) == {"red", "star"}
     assert either.auc > 0.99
-    without = told(has("red") & ~has("star"))
+    without = reported(has("red") & ~has("star"))
     assert without.text in ("red AND NOT star", "red disc OR red cross", "red cross OR red disc")
     assert without.p < 1e-10
 
 
 def test_chance_is_not_significant():
     random = np.random.default_rng(3)
-    formula = told(random.normal(size=900), noise=1)
+    formula = reported(random.normal(size=900), noise=1)
     assert formula.auc < 0.7
     assert formula.p > 0.01
     assert formula.tried > len(CLASSES)

@@ -1,6 +1,6 @@
 """Relevance as zennit has it: the oracle for networks that its canonizers know.
 
-zennit gives rules to modules, and needs to be told of residual sums and of norms block by block
+zennit gives rules to modules, and needs to know of residual sums and of norms block by block
 (`zennit.torchvision`). On such networks it is what engines are judged against.
 """
 
@@ -36,7 +36,7 @@ def composite(name: str, canonizers: Sequence[Canonizer] = ()) -> Composite:
 
 
 def canonizers(module: nn.Module) -> list[Canonizer]:
-    """Return what zennit needs to be told of a network of torchvision."""
+    """Return what zennit needs to know of a network of torchvision."""
     if "ResNet" in type(module).__name__:
         return [ResNetCanonizer()]
     normed = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())

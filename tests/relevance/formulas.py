@@ -287,7 +287,7 @@ ACTIVATIONS: dict[str, float | None] = {
     "prelu": -INFINITE, "hardshrink": -INFINITE, "softshrink": -INFINITE, "tanhshrink": -INFINITE,
     "rrelu": -INFINITE,
 }  # fmt: skip
-# Functions of one number each that are not activations: their bounds serve to tell gates.
+# Functions of one number each that are not activations: their bounds serve to find gates.
 MONOTONE = {"exp", "sqrt", "log", "log1p", "expm1", "atan", "arctan", "erf"}
 FALLING = {"rsqrt", "reciprocal"}
 NORMS = {"layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"}

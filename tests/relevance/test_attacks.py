@@ -375,9 +375,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("body", "says"), REFUSED.values(), ids=REFUSED)
 def test_what_has_no_rule_is_refused_by_name(body, says):
-    with pytest.raises(UserError, match=says) as told:
+    with pytest.raises(UserError, match=says) as reported:
         measured(made(body=body), pictures(3, SIZE))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(reported.value)
 
 
 FAILING = {

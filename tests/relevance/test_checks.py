@@ -143,7 +143,7 @@ def test_less_precision_passes_the_network_checks(dtype):
     [
         (nn.LogSoftmax(1), "ends in a softmax: relevance starts before it"),
         (nn.Sigmoid(), "ends in sigmoids: relevance starts before them"),
-        (nn.Linear(5, 1), "returns one number: it tells two classes apart"),
+        (nn.Linear(5, 1), "returns one number: its sign decides between two classes"),
     ],
 )
 def test_what_comes_out_is_said(end, says):
@@ -268,14 +268,14 @@ CHANCE = {
 @pytest.mark.parametrize("way", CHANCE)
 def test_chance_that_is_left_on(way):
     """Found by its answers, and refused where it is followed."""
-    change, told = CHANCE[way]
+    change, reported = CHANCE[way]
     torch.manual_seed(0)
     network = Network(lambda net, x: net.body[1:](change(net.body[0](x))), body=small()).eval()
     found = checks.same_when_repeated(network, pictures(3, SIZE, 7))
     assert not found.passed
     assert "is something random left on, as dropout?" in found.says
-    if told:
-        with pytest.raises(RefusedError, match=told):
+    if reported:
+        with pytest.raises(RefusedError, match=reported):
             record(network, pictures(1, SIZE))
 
 

@@ -98,7 +98,7 @@ def test_a_trained_network_in_single_precision():
     compare(network.module, torch.randn(3, 3, 128, 128), "epsilon_plus_flat", 1e-4)
 
 
-def test_an_unknown_composite_is_told():
+def test_an_unknown_composite_is_reported():
     module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     trace = record(module.eval(), torch.zeros(1, 3, 8, 8))
     with pytest.raises(

@@ -90,5 +90,5 @@ def test_a_trial_covers_all_lower_quantiles_and_has_hard_negatives():
 
 
 @pytest.mark.parametrize("values", [[1.0] * 100, [0.0] * 95 + [1.0] * 5, list(range(20))])
-def test_no_trial_where_positive_and_lower_patches_cannot_be_told_apart(values):
+def test_no_trial_where_positive_and_lower_patches_cannot_be_separated(values):
     assert trial(responses(values), 0, np.array([]), [], 20, np.random.default_rng(0)) is None

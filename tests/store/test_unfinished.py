@@ -43,7 +43,7 @@ def test_the_index_goes_on_where_it_stopped(built, store, inputs, tmp_path):
 
     (store.root / "patches.faiss").unlink()
     with pytest.raises(KeyboardInterrupt):
-        run(after=4)  # the first tells the dimension
+        run(after=4)  # the first sets the dimension
     calls, said = run(after=None)
     patches = store.table("references").num_rows
     assert len(calls) == 1 + -(-patches // ENCODE_BATCH) - 3

@@ -332,7 +332,7 @@ def with_data(x):
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "reported"),
     [
         (by_numpy, "numpy takes values out"),
         (lambda x: torch.tensor(np.asarray(x)), "array takes values out"),
@@ -346,12 +346,12 @@ def with_data(x):
         (with_data, "is overwritten"),
     ],
 )
-def test_what_cannot_be_followed_is_told_with_its_place(function, told):
+def test_what_cannot_be_followed_is_reported_with_its_place(function, reported):
     class Layer(nn.Module):
         def forward(self, x):
             return function(x)
 
-    with pytest.raises(RefusedError, match=told) as caught:
+    with pytest.raises(RefusedError, match=reported) as caught:
         followed(lambda net, x: net.odd(net.conv(x)).mean((2, 3)), conv=conv(), odd=Layer())
     assert str(caught.value).startswith("layer 'odd' of the network")
     assert "\n" not in str(caught.value)
@@ -363,7 +363,7 @@ def hidden(x):
         return x * 2
 
 
-def test_what_torch_does_not_show_is_told():
+def test_what_torch_does_not_show_is_reported():
     with pytest.raises(RefusedError, match=r"mul reads a tensor that is made from the picture by"):
         followed(lambda net, x: (x * hidden(x)).mean((2, 3)))
     with pytest.raises(RefusedError, match=r"add reads a tensor that is made from the picture by"):
@@ -384,7 +384,7 @@ def test_what_a_network_raises_is_one_line_with_the_layers_name():
     )
 
 
-def test_a_network_that_ignores_the_picture_is_told():
+def test_a_network_that_ignores_the_picture_is_reported():
     for function in (lambda _, x: torch.zeros(1, 3), lambda _, x: (x, x)):
         with pytest.raises(RefusedError, match="what the network returns is not made from"):
             followed(function)
@@ -406,7 +406,7 @@ def test_nothing_is_left_behind():
     assert math.isfinite(float(expected.sum()))
 
 
-def test_layers_are_told_of_as_they_are_done():
+def test_layers_are_reported_of_as_they_are_done():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()

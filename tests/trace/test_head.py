@@ -89,7 +89,7 @@ def test_probabilities_are_what_the_network_says():
         nn.Softmax(dim=1),
     ],
 )
-def test_what_gives_no_row_of_numbers_is_told(module):
+def test_what_gives_no_row_of_numbers_is_reported(module):
     """Also a network that hands the picture back."""
     with pytest.raises(RefusedError, match=r"the network gives|is not made from the picture"):
         find_head(record(module.eval(), torch.randn(1, 3, 6, 6)))

@@ -70,7 +70,7 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "reported"),
     [
         ("usde", "no layer 'usde'; did you mean used"),
         ("features.*", "no layer matches 'features.*'; known: used"),
@@ -80,10 +80,10 @@ class Odd(nn.Module):
         ("tokens", "'tokens' has no maps"),
     ],
 )
-def test_layers_that_cannot_be_catalogued_are_told(pattern, told):
+def test_layers_that_cannot_be_catalogued_are_reported(pattern, reported):
     with pytest.raises(UserError) as caught:
         choose(traced(Odd()), [pattern])
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -109,7 +109,7 @@ class Computed(nn.Module):
         return torch.nn.functional.conv2d(x, self.kernel)
 
 
-def test_convolutions_are_told_by_what_they_do():
+def test_convolutions_are_reported_by_what_they_do():
     module = nn.Sequential(
         Computed(), nn.ReLU(), nn.Sequential(OwnConvolution(4, 4, 3)), nn.Conv2d(4, 3, 1),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(),

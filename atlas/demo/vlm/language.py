@@ -173,7 +173,7 @@ def loss(
     exercises : sequence of Exercise
         With equally many pictures each.
     """
-    logits, goal = _told(llava, words, features, exercises)
+    logits, goal = _predict_answers(llava, words, features, exercises)
     learnt = goal != IGNORED
     return F.cross_entropy(logits[learnt], goal[learnt])
 
@@ -223,12 +223,12 @@ def right(
     tokens: int,
 ) -> list[bool]:
     """Return for each answer whether its first `tokens` tokens are what the model would say."""
-    logits, goal = _told(llava, words, features, exercises)
+    logits, goal = _predict_answers(llava, words, features, exercises)
     counted = (goal != IGNORED) & ((goal != IGNORED).cumsum(1) <= tokens)
     return ((logits.argmax(2) == goal) | ~counted).all(1).tolist()
 
 
-def _told(
+def _predict_answers(
     llava: LlavaForConditionalGeneration,
     words: PreTrainedTokenizerFast,
     features: Tensor,
@@ -241,9 +241,9 @@ def _told(
     texts, goals = [], []
     for exercise in exercises:
         asked = words.encode(f"\n{exercise.question}\n", add_special_tokens=False)
-        told = [*words.encode(exercise.answer, add_special_tokens=False), END]
-        texts.append(torch.tensor(asked + told))
-        goals.append(torch.tensor([IGNORED] * len(asked) + told))
+        answer = [*words.encode(exercise.answer, add_special_tokens=False), END]
+        texts.append(torch.tensor(asked + answer))
+        goals.append(torch.tensor([IGNORED] * len(asked) + answer))
     text = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=PAD)
     goal = torch.nn.utils.rnn.pad_sequence(goals, batch_first=True, padding_value=IGNORED)
     embed = llava.get_input_embeddings()
@@ -251,7 +251,7 @@ def _told(
     hidden = llava.model.language_model(
         inputs_embeds=torch.cat([begin, visual, embed(text)], 1)  # what is padded is at the end
     ).last_hidden_state
-    # The state before each token of the text tells it.
+    # The state before each token of the text predicts it.
     return llava.lm_head(hidden[:, -text.shape[1] - 1 : -1]), goal
 
 

@@ -1,6 +1,6 @@
 """The vision tower of the demo's VLM: a CLIP vision transformer, trained on what patches show.
 
-Real towers are trained on captions. This one learns to tell the attributes of the object in a
+Real towers are trained on captions. This one learns to name the attributes of the object in a
 patch, and, which makes it learn shapes many times sooner, to say for every pixel how much of it
 the object covers. Afterwards only the transformer is kept.
 """
@@ -28,12 +28,12 @@ MEAN, STD = 0.45, 0.25
 """Mean and spread of all colour channels, for the normalisation of pictures."""
 
 _PER_TILE = TILE // PATCH
-_FINE = 4  # positions along each side of a token at which the cover is told
+_FINE = 4  # positions along each side of a token at which the cover is predicted
 _COVER = 3.0  # weight of the covers beside the attributes
 
 
 @dataclass(frozen=True)
-class Told:
+class Predicted:
     """What the heads say about patches: logits."""
 
     values: list[Tensor]  # (n, number of values) for each of KINDS
@@ -65,13 +65,13 @@ class Tower(nn.Module):
         hidden: Tensor = self.vision(pixels, output_hidden_states=True).hidden_states[-1]
         return hidden
 
-    def forward(self, tiles: Tensor) -> Told:
-        """Tell what patches show."""
+    def forward(self, tiles: Tensor) -> Predicted:
+        """Predict what patches show."""
         hidden = self.norm(self._hidden(tiles))
         tokens = hidden[:, 1:]
         pooled = torch.cat([tokens.mean(1), tokens.amax(1)], 1)
         cover = self.cover(tokens).unflatten(1, (_PER_TILE, _PER_TILE)).unflatten(3, (_FINE, _FINE))
-        return Told(
+        return Predicted(
             [head(pooled) for head in self.values],
             cover.transpose(2, 3).flatten(1, 2).flatten(2, 3),
         )
@@ -89,14 +89,14 @@ def visible(crops: Crops, part: float = 0.4) -> Tensor:
 
 def loss(tower: Tower, crops: Crops, part: float = 0.4) -> Tensor:
     """Return the training loss of a batch; `part` is that of `visible`."""
-    told = tower(crops.tiles)
+    predicted = tower(crops.tiles)
     seen = visible(crops, part)
     total = torch.zeros(())
-    for column, logits in enumerate(told.values):
+    for column, logits in enumerate(predicted.values):
         each = F.cross_entropy(logits.float(), crops.values[:, column], reduction="none")
         total = total + (each * seen[:, column]).sum() / len(seen)
     goal = F.avg_pool2d(crops.cover[:, None], PATCH // _FINE)[:, 0]
-    return total + _COVER * F.binary_cross_entropy_with_logits(told.cover.float(), goal)
+    return total + _COVER * F.binary_cross_entropy_with_logits(predicted.cover.float(), goal)
 
 
 def batch(
@@ -110,9 +110,9 @@ def batch(
 
 @torch.inference_mode()
 def accuracy(tower: Tower, crops: Crops) -> dict[str, float]:
-    """Return how often each attribute is told right where it can be seen."""
-    told, seen = tower(crops.tiles), visible(crops)
-    right = torch.stack([logits.argmax(1) for logits in told.values], 1) == crops.values
+    """Return how often each attribute is predicted right where it can be seen."""
+    predicted, seen = tower(crops.tiles), visible(crops)
+    right = torch.stack([logits.argmax(1) for logits in predicted.values], 1) == crops.values
     return {
         kind: float(right[:, column][seen[:, column]].float().mean())
         for column, kind in enumerate(KINDS)

@@ -54,7 +54,7 @@ _MIXES = (
 # Comparing a word with a picture is learnt late, and sooner where there is only one kind of word.
 
 _FEW, _MOST = 4, 9  # patches on a sheet
-_NAME = 9  # tokens in which an answer's name is told
+_NAME = 9  # tokens in which an answer's name is written
 
 SHARPER_STEPS, SHARPER_RATE = 1_000, 7e-4
 _SPARSE = 0.65  # share of patches that are bright in a few spots, as an atlas's are

@@ -1,7 +1,7 @@
-"""A network's course in one number: the same if, and only if, it computes the same way.
+"""A hash of what a network computes: the same if, and only if, it computes the same way.
 
 The weights have a hash of their own. Two networks with the same weights can still compute
-different things; what they do with a picture tells them apart.
+different things; what they do with a picture distinguishes them.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ DIGITS = 3
 machine to machine."""
 
 
-def course(trace: Trace) -> str:
+def computation_hash(trace: Trace) -> str:
     """Return the SHA-256 of a network's operations: 64 hexadecimal digits.
 
     Their names, what each reads, the numbers it is called with and the shapes of its outputs
@@ -26,14 +26,14 @@ def course(trace: Trace) -> str:
     """
     digest = hashlib.sha256()
     for operation in trace.operations:
-        given = mapped(_told, operation.arguments)
+        given = mapped(_described, operation.arguments)
         line = operation.name, operation.inputs, operation.outputs, _plain(given)
         digest.update(repr(line).encode())
     digest.update(repr(trace.output).encode())
     return digest.hexdigest()
 
 
-def _told(one: Tensor) -> tuple[Any, ...]:
+def _described(one: Tensor) -> tuple[Any, ...]:
     if isinstance(one, nn.Parameter):
         content = ""
     elif is_computed(one) and one.is_floating_point():

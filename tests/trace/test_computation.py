@@ -1,4 +1,4 @@
-"""A network's course: other numbers for other computations, the same for other weights."""
+"""A hash of a computation: other numbers for other computations, the same for other weights."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from atlas.trace.course import course
+from atlas.trace.computation import computation_hash
 from atlas.trace.record import record
 from tests.relevance.looking import Network
 
@@ -18,7 +18,7 @@ def of(function, *, seed=0, size=8, count=1, **parts):
     torch.manual_seed(seed)
     made = {name: make() for name, make in parts.items()}
     network = Network(lambda net, x: function(net, x).mean((2, 3)), **made).eval()
-    return course(record(network, torch.randn(count, 3, size, size)))
+    return computation_hash(record(network, torch.randn(count, 3, size, size)))
 
 
 def conv():
@@ -53,7 +53,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("change", CHANGED)
-def test_a_changed_forward_has_another_course(change):
+def test_a_changed_forward_has_another_hash(change):
     others = {of(one, conv=conv) for name, one in CHANGED.items() if name != change}
     assert of(CHANGED[change], conv=conv) not in {of(plain, conv=conv), *others}
 
@@ -78,18 +78,18 @@ def test_names_of_modules_and_ways_of_writing_play_no_part():
 
 SCRIPT = """
 import torch, torchvision
-from atlas.trace.course import course
+from atlas.trace.computation import computation_hash
 from atlas.trace.record import record
 torch.manual_seed({seed})
 module = torchvision.models.{name}().eval()
-print(course(record(module, torch.randn(1, 3, 64, 64))))
+print(computation_hash(record(module, torch.randn(1, 3, 64, 64))))
 """
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small"])
 def test_it_is_the_same_in_another_process(name):
     module = torchvision.models.get_model(name).eval()
-    here = course(record(module, torch.zeros(1, 3, 64, 64)))
+    here = computation_hash(record(module, torch.zeros(1, 3, 64, 64)))
     there = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(name=name, seed=7)],
         capture_output=True, text=True, check=True,
@@ -97,5 +97,5 @@ def test_it_is_the_same_in_another_process(name):
     assert there == here
 
 
-def test_another_size_of_pictures_is_another_course():
+def test_another_size_of_pictures_is_another_hash():
     assert of(plain, conv=conv) != of(plain, conv=conv, size=10)
