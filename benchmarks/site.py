@@ -310,19 +310,19 @@ def report(store: Store, scratch: Path) -> None:
     command = sys.executable, "-m", "atlas", "site", root
     for name in ("pages", "site"):
         shutil.rmtree(root / name, ignore_errors=True)
-    report("everything from nothing", timed(*command))
+    print_row("everything from nothing", timed(*command))
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) / 2**20
     print(f"the site has {size:.0f} MiB", flush=True)
     # Strips of patches are made once; pages whenever names or templates change.
     forget_pages(root)
-    report("all pages, strips of patches there", timed(*command))
+    print_row("all pages, strips of patches there", timed(*command))
     before = tree(site)
     rename(store)
     cost = timed(*command)
     after = tree(site)
     changed = [name for name in after if before.get(name) != after[name]]
-    report(f"after a new name ({len(changed)} files change)", cost)
-    report("after nothing", timed(*command))
+    print_row(f"after a new name ({len(changed)} files change)", cost)
+    print_row("after nothing", timed(*command))
     channels = [path.stat().st_size for path in (site / "channels").rglob("*.html")]
     mean, most = np.mean(channels) / 1000, max(channels) / 1000
     every = len(list(site.rglob("*.html")))
@@ -334,10 +334,10 @@ def report(store: Store, scratch: Path) -> None:
     for count in (200, 400, 800):
         if count <= len(channels):
             cost, size = plain(root, count, scratch / "plain")
-            report(f"plain MkDocs Material, {count} pages of {size:.0f} kB", cost)
+            print_row(f"plain MkDocs Material, {count} pages of {size:.0f} kB", cost)
 
 
-def report(what: str, cost: Cost) -> None:
+def print_row(what: str, cost: Cost) -> None:
     """Print a row."""
     print(f"{what:48} {cost}", flush=True)
 
