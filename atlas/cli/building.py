@@ -32,7 +32,7 @@ def build(recipe: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     store = pipeline.build(parsed, out or _default_out(parsed.name))
     if store is None:  # one of several processes, and not the first
         return
-    _tell(store)
+    _report_left_out(store)
     page = (store.root / "site" / "index.html").resolve()
     click.echo(f"The atlas is in {store.root}. Open {page.as_uri()} in a browser.")
 
@@ -50,11 +50,11 @@ def index(recipe: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     store = pipeline.index(parsed, out or _default_out(parsed.name))
     if store is None:
         return
-    _tell(store)
+    _report_left_out(store)
     click.echo(f"The tables are in {store.root}. `atlas site {store.root}` makes the pages.")
 
 
-def _tell(store: "Store") -> None:
+def _report_left_out(store: "Store") -> None:
     """Say what of the data was not measured."""
     from atlas.data import format_counts  # noqa: PLC0415
 

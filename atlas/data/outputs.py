@@ -90,7 +90,7 @@ def match_outputs(
             raise UserError(f"{error}, {_OR}") from error
         count = len(labels) if labels else 0
         return Matching((None,) * count, f"none met an output of the network; {error}")
-    return Matching(tuple(found), _told(found, labels, numbers, how))
+    return Matching(tuple(found), _summary(found, labels, numbers, how))
 
 
 def output_names(
@@ -272,7 +272,7 @@ def _none(labels: Sequence[str] | None, names: Sequence[str] | None, how: str) -
     return f"none {ours} met an output {how}{theirs}: correct data.labels"
 
 
-def _told(
+def _summary(
     found: Sequence[int | None],
     labels: Sequence[str] | None,
     numbers: Sequence[int] | None,

@@ -13,9 +13,9 @@ from atlas.demo.world import ATTRIBUTES, DrawnPicture, Mask
 Box = tuple[int, int, int, int]
 
 CLEAR_PURITY = 0.8
-"""A channel is clear when at least this share of its references show its meaning..."""
+"""A channel is clear when at least this share of its references show its meaning."""
 CLEAR_LIFT = 3.0
-"""... and this share is at least so many times what chance would give."""
+"""A channel is clear when this share is at least so many times what chance would give."""
 
 _OBJECT_KINDS = ("shape", "texture", "colour", "position")
 

@@ -61,7 +61,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
     with processes.team() as team:
         inputs = Inputs(recipe, team)
         if not team.first:
-            if team.told_by_first([]) != [0]:
+            if team.broadcast_from_first([]) != [0]:
                 _measured(store, inputs)
             return None
         with alone(store):
@@ -71,7 +71,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
             _begin(store, inputs, new)
             if needed := not done(store, "prepass", new):
                 tqdm.write(f"labels: {inputs.labels.summary}", sys.stderr)
-            team.told_by_first([int(needed)])
+            team.broadcast_from_first([int(needed)])
             if not done(store, "patches", patching):
                 _ = inputs.encoder  # what cannot be had is reported before the pass, not after it
             stage(store, "prepass", new, lambda: _prepass(store, inputs))
@@ -139,7 +139,7 @@ def _imported(inputs: Inputs) -> Tally:
     )
 
 
-def _tell_memory(inputs: Inputs) -> None:
+def _report_memory(inputs: Inputs) -> None:
     """Say how much memory the sums of each class need, where that is much."""
     if "relevance" not in inputs.recipe.prepass.modes or inputs.recipe.prepass.results:
         return
@@ -157,7 +157,7 @@ def _tell_memory(inputs: Inputs) -> None:
 
 
 def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
-    _tell_memory(inputs)
+    _report_memory(inputs)
     try:
         checks = checked(inputs)
         tally = _imported(inputs) if inputs.recipe.prepass.results else _measured(store, inputs)

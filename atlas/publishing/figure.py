@@ -43,7 +43,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Strip:
+class PictureRow:
     """One line of pictures under a line of type."""
 
     text: str
@@ -81,13 +81,13 @@ def draw_channels(
         The ending is unknown, matplotlib is not installed, a picture cannot be read, or a
         channel has no references of the mode.
     """
-    strips = []
+    rows = []
     for channel in channels:
         references = channel.references(mode)[: TILES[width]]
         if not references:
             raise UserError(f"{channel.address} has no references by {mode}: take another mode")
-        strips.append(Strip(_title(channel), tuple(r.patch() for r in references)))
-    _save(strips, out, width)
+        rows.append(PictureRow(_title(channel), tuple(r.patch() for r in references)))
+    _save(rows, out, width)
     chosen = {
         "activation": "that activate the channel most",
         "relevance": "in which the channel's share of its layer's relevance is highest (CRP)",
@@ -136,7 +136,7 @@ def draw_explanation(contents: Contents, slug: str, out: Path, width: Width) -> 
         tiles.append(Image.alpha_composite(grey, heat).convert("RGB"))
         below.append(plain(concept.name or concept.address))
     answer = f"“{plain(target.name)}” (probability {target.probability:.3f})"
-    _save([Strip(f"Relevance for {answer}", tuple(tiles), tuple(below))], out, width)
+    _save([PictureRow(f"Relevance for {answer}", tuple(tiles), tuple(below))], out, width)
     shares = "; ".join(
         f"{concept.address}{f' “{plain(concept.name)}”' if concept.name else ''} "
         f"{concept.share:+.1%}"
@@ -159,8 +159,8 @@ def _open(contents: Contents, slug: str, name: str) -> Image.Image:
     return load_picture(path, path)
 
 
-def _save(strips: Sequence[Strip], out: Path, width: Width) -> None:
-    """Draw the strips into a file."""
+def _save(rows: Sequence[PictureRow], out: Path, width: Width) -> None:
+    """Draw the rows into a file."""
     kind = out.suffix.lower()
     if kind not in _METADATA:
         raise UserError(f"{out}: name the figure with one of the endings {', '.join(_METADATA)}")
@@ -179,23 +179,23 @@ def _save(strips: Sequence[Strip], out: Path, width: Width) -> None:
         }
     )
     with style, files.atomic_path(out) as temporary:
-        _drawn(strips, width).savefig(temporary, dpi=DPI, metadata=_METADATA[kind])
+        _drawn(rows, width).savefig(temporary, dpi=DPI, metadata=_METADATA[kind])
 
 
-def _drawn(strips: Sequence[Strip], width: Width) -> "Figure":
+def _drawn(rows: Sequence[PictureRow], width: Width) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     across, count = WIDTHS[width], TILES[width]
     side = (across - (count - 1) * _GAP) / count
-    heights = [_LINE + side + (_LINE if strip.below else 0) + _GAP for strip in strips]
+    heights = [_LINE + side + (_LINE if row.below else 0) + _GAP for row in rows]
     down = sum(heights)
     figure = Figure(figsize=(across, down))
     top = down
-    for strip, height in zip(strips, heights, strict=True):
+    for row, height in zip(rows, heights, strict=True):
         # The right edge clips a long name: the caption has all of it.
-        figure.text(0, (top - 0.75 * _LINE) / down, strip.text, size=_TYPE)
+        figure.text(0, (top - 0.75 * _LINE) / down, row.text, size=_TYPE)
         low = top - _LINE - side
-        for number, (tile, below) in enumerate(_labelled(strip)):
+        for number, (tile, below) in enumerate(_labelled(row)):
             left = number * (side + _GAP)
             place = (left / across, low / down, side / across, side / down)
             axes = figure.add_axes(place)
@@ -212,8 +212,8 @@ def _drawn(strips: Sequence[Strip], width: Width) -> "Figure":
     return figure
 
 
-def _labelled(strip: Strip) -> list[tuple[Image.Image, str]]:
-    return list(zip(strip.tiles, strip.below or [""] * len(strip.tiles), strict=True))
+def _labelled(row: PictureRow) -> list[tuple[Image.Image, str]]:
+    return list(zip(row.tiles, row.below or [""] * len(row.tiles), strict=True))
 
 
 def _square(tile: Image.Image, side: int) -> Image.Image:

@@ -190,10 +190,11 @@ class Prepass:
     to do, and up to 8 beside a GPU."""
 
     checkpoint_images: Positive = 10_000
-    """A checkpoint is written after this many pictures ..."""
+    """A checkpoint is written after this many pictures."""
 
     checkpoint_seconds: Positive = 120
-    """... or this many seconds, whichever comes first; also while patches are made."""
+    """A checkpoint is written after this many seconds, if that comes first; also while patches are
+    made."""
 
     modes: tuple[Literal["activation", "relevance"], ...] = ("activation", "relevance")
     """Scores by which references are chosen; `["activation"]` leaves relevance out, which takes a

@@ -43,11 +43,12 @@ LOOKED_AT = 12
 """Layers, spread over the network, in which it is looked at where units stand."""
 
 INSIDE = 0.99
-"""At least this part of what a unit answers to lies in its receptive field ..."""
+"""At least this part of what a unit answers to lies in its receptive field."""
 
 FOLLOWS = 0.5, 0.05, 2.0
-"""... and moves with it, from one unit to another: at least by the first of these times the way, by
-the second where units see more than half of the picture, and by no more than the last."""
+"""From one unit to another, what it answers to moves with its field: at least by the first of these
+times the way, by the second where units see more than half of the picture, and by no more than the
+last."""
 
 TURNED = 0.1
 """Where all see the whole picture, they may answer to the same, but not move the other way round

@@ -113,10 +113,10 @@ class _Scale:
     """
 
     TOTAL = 1024.0
-    """Initial relevance of a picture ..."""
+    """Initial relevance of a picture."""
 
     STEEPEST = 8192.0
-    """... but at most so many times its logit, by which it is divided in the last layer."""
+    """Most times its logit that it may be: by the logit it is divided in the last layer."""
 
     def __init__(self) -> None:
         self._factors = torch.empty(0)

@@ -22,10 +22,10 @@ RECORDS_BYTES = 4 << 30
 """Most bytes of a file of records; 26,560 channels, named by three methods, have 0.3 GB."""
 
 TABLE_BYTES = 512 << 20
-"""What any table may take in memory. A larger one may take ..."""
+"""What any table may take in memory."""
 
 EXPANSION = 500
-"""... so many times its size on the disk; ours take up to 30 times."""
+"""A larger table may take so many times its size on the disk; ours take up to 30 times."""
 
 ROWS = 1 << 28
 """Most rows of a table."""

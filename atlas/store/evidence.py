@@ -124,9 +124,10 @@ class Standing:
     """How many pictures of the pre-pass have a score."""
     percentile: Number
     """Share of the pictures that did not score higher, 0 to 100; of scores of 0, which all silent
-    pictures have, half of the silent ones count ..."""
+    pictures have, half of the silent ones count."""
     exact: bool
-    """... or the most it can be: below the last reference scores are unknown."""
+    """Whether `percentile` is that share, not the most it can be: below the last reference scores
+    are unknown."""
 
 
 @dataclass(frozen=True)
@@ -221,9 +222,9 @@ class Effect:
     probability: Number
     logit: Number
     answer: Count
-    """The class that the network then gives the highest logit ..."""
+    """The class that the network then gives the highest logit."""
     answer_name: str
-    """... and its name."""
+    """Name of the class `answer`."""
 
 
 @dataclass(frozen=True)

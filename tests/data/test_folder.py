@@ -290,7 +290,7 @@ def test_heic_without_the_extra_says_which_it_is(tmp_path):
     assert "1 .heic (HEIC is read with `pip install 'concept-atlas[heif]'`)" in said
 
 
-def test_a_wrapper_is_taken_off_and_told(tmp_path):
+def test_a_wrapper_is_taken_off_and_reported(tmp_path):
     put(tmp_path, "photos/pets/cat/a.png", "photos/pets/dog/b.png", "__MACOSX/photos/x.png")
     (tmp_path / "README.md").write_text("pets")
     source = folder(tmp_path)

@@ -134,7 +134,7 @@ class Gated(nn.Module):
         return self.last(x * gate).mean((2, 3))
 
 
-def test_what_gets_no_relevance_is_left_out_and_told():
+def test_what_gets_no_relevance_is_left_out_and_reported():
     trace = traced(Gated())
     reached = plan(trace, "epsilon_plus_flat").reached
     chosen = choose(trace, (), reached)

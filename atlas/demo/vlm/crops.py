@@ -149,8 +149,8 @@ def cut(
     whole = cover.mean((1, 2)) * size**2 / area
     maps = _maps(cover, random)
     if sparse:
-        spotted = torch.rand(count, generator=random) < sparse
-        maps = torch.where(spotted[:, None, None], _spots(cover, random), maps)
+        is_sparse = torch.rand(count, generator=random) < sparse
+        maps = torch.where(is_sparse[:, None, None], _sparse_maps(cover, random), maps)
     dimmed = tiles * (DIM + (1 - DIM) * maps[:, None])
     return Crops(dimmed, cover, pictures.values[rows], size, whole)
 
@@ -174,7 +174,7 @@ def _maps(cover: Tensor, random: torch.Generator) -> Tensor:
     return (2 * maps).clamp(0, 1)
 
 
-def _spots(cover: Tensor, random: torch.Generator) -> Tensor:
+def _sparse_maps(cover: Tensor, random: torch.Generator) -> Tensor:
     """Draw maps as they mostly are: strong at few of the layer's units, near the middle."""
     count = len(cover)
     sharp = torch.rand(count, 1, 1, 1, generator=random) * 3 + 0.5
@@ -185,7 +185,7 @@ def _spots(cover: Tensor, random: torch.Generator) -> Tensor:
         for units in _UNITS
     ]
     which = torch.randint(len(_UNITS), (count,), generator=random)
-    spots = torch.stack(fine)[which, torch.arange(count)]
+    peaks = torch.stack(fine)[which, torch.arange(count)]
     soft = F.avg_pool2d(cover[:, None], 11, 1, 5, count_include_pad=False)[:, 0]
     kind = torch.rand(count, generator=random)[:, None, None]
     where = torch.where(kind < 0.4, soft, 4 * soft * (1 - soft))
@@ -194,5 +194,5 @@ def _spots(cover: Tensor, random: torch.Generator) -> Tensor:
     line = torch.linspace(-1, 1, TILE)
     width = torch.rand(count, 1, 1, generator=random) * 1.5 + 0.5
     middle = torch.exp(-(line**2 + line[:, None] ** 2) / width**2)
-    maps = spots * where.clamp(min=0.05) * middle
+    maps = peaks * where.clamp(min=0.05) * middle
     return (2 * maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-6)).clamp(0, 1)
