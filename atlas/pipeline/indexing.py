@@ -61,7 +61,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
     with processes.team() as team:
         inputs = Inputs(recipe, team)
         if not team.first:
-            if team.broadcast_from_first([]) != [0]:
+            if team.from_first([]) != [0]:
                 _measured(store, inputs)
             return None
         with alone(store):
@@ -71,7 +71,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
             _begin(store, inputs, new)
             if needed := not done(store, "prepass", new):
                 tqdm.write(f"labels: {inputs.labels.summary}", sys.stderr)
-            team.broadcast_from_first([int(needed)])
+            team.from_first([int(needed)])
             if not done(store, "patches", patching):
                 _ = inputs.encoder  # what cannot be had is reported before the pass, not after it
             stage(store, "prepass", new, lambda: _prepass(store, inputs))

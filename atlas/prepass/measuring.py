@@ -95,7 +95,7 @@ def measure_channels(
     done, state = dict[int, Read](), Tally(settings.k, classes, settings.modes)
     if checkpoints is not None and team.first:
         done, state = checkpoint.load(checkpoints.path, checkpoints.inputs, device) or (done, state)
-    done = shards.unflat(team.broadcast_from_first(shards.flat(done)))
+    done = shards.unflat(team.from_first(shards.flat(done)))
     workers = settings.workers
     if workers is None:
         workers = 0 if device.type == "cpu" else min(MOST_WORKERS, os.cpu_count() or 1)
@@ -103,7 +103,7 @@ def measure_channels(
     reading = batches(source, preprocessing, size, dict(done), share, workers, pin)
     if team.first:
         _warn(source, done, max(1, workers) * team.size)
-    count, lost = shards.samples(done), team.broadcast_from_first([state.skipped])[0]
+    count, lost = shards.samples(done), team.from_first([state.skipped])[0]
     last_count, last_time = count, time.monotonic()
     title = "pre-pass" if team.size == 1 else f"pre-pass ({team.size} processes)"
     log = Path(settings.progress) if settings.progress else None
