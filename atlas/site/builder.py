@@ -82,9 +82,9 @@ def build(root: Path) -> None:
         raise UserError(f"{root} has no pages: run `atlas site {root}`")
     site, temporary = root / "site", root / TEMPORARY
     configuration = (root / "mkdocs.yml").read_text("utf-8")
-    shell = _digest(configuration, (root / THEME / "main.html").read_text("utf-8"), *_versions())
+    base = _digest(configuration, (root / THEME / "main.html").read_text("utf-8"), *_versions())
     sources, assets = _sources(root / "pages")
-    known = _known(root / CACHE, shell)
+    known = _known(root / CACHE, base)
     present = dict(walk(site))
     ours = present if known else {}  # files that came with an atlas are put anew
     changed = [
@@ -107,7 +107,7 @@ def build(root: Path) -> None:
         prune(site)
         cache = {
             "place": directory_id(root),
-            "shell": shell,
+            "base": base,
             "sources": sources,
             "theme": sorted(theme),
         }
@@ -127,11 +127,11 @@ def _sources(pages: Path) -> tuple[dict[str, str], dict[str, os.DirEntry[str]]]:
     return dict(sorted(sources.items())), assets
 
 
-def _known(cache: Path, shell: str) -> dict[str, Any]:
+def _known(cache: Path, base: str) -> dict[str, Any]:
     """Return what the site was built from; nothing if it was built in another way."""
     try:
         known = bounds.read_json(cache, CACHE_BYTES)
-        if known["place"] == directory_id(cache.parent) and known["shell"] == shell:
+        if known["place"] == directory_id(cache.parent) and known["base"] == base:
             return {**known["sources"], "": known["theme"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -13,7 +13,7 @@ from atlas.store.names import NameRecord
 class Citing:
     """Cites the pages of one atlas.
 
-    Pages do not carry the names of other pages' namers, nor the date of other pages' names: a
+    Pages do not show the names of other pages' namers, nor the date of other pages' names: a
     page must not change when another channel gets its name.
     """
 

@@ -1,4 +1,4 @@
-"""Which classes are similar to the network, by which channels, and the map of a class's pictures."""
+"""Which classes are similar to the network, by which channels; the map of the pictures of one."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from atlas.site import charts, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry, LayerEntry, ReferenceEntry, by_relevance
 from atlas.site.output import BuildCache, Tree
-from atlas.site.sprites import THUMB, SpriteSheets, StripRequest, thumb_size
+from atlas.site.sprites import THUMB, SpriteSheets, ThumbnailStrip, thumb_size
 from atlas.site.terminology import Terminology
 from atlas.store import MODES, Mode
 
@@ -81,8 +81,8 @@ class ReferenceImages:
                 missing.append(channel)
         pool = ThreadPoolExecutor(os.cpu_count())
         try:  # Pillow scales and encodes outside Python's lock, so threads fill the processors.
-            strips = self._thumbnail_strips(missing, pool)
-            made = pool.map(self._make, missing, strips)
+            thumbnails = self._thumbnail_strips(missing, pool)
+            made = pool.map(self._make, missing, thumbnails)
             for _ in tqdm(made, "patches", len(missing), unit=" channels", disable=not missing):
                 pass
         finally:
@@ -178,25 +178,25 @@ class ReferenceImages:
         representatives = [self._representative(channel) for channel in channels]
         if self._images == "none":
             return [
-                self._sheets.mask_strip(f"{_base(channel)}s", references) if references else ""
+                self._sheets.mask_thumbnails(f"{_base(channel)}s", references) if references else ""
                 for channel, references in zip(channels, representatives, strict=True)
             ]
         pairs = zip(channels, representatives, strict=True)
         wanted = [
-            StripRequest(f"{_base(channel)}s", references)
+            ThumbnailStrip(f"{_base(channel)}s", references)
             for channel, references in pairs
             if references
         ]
         made = self._sheets.thumbnail_strips(wanted, pool)
         return [next(made) if references else "" for references in representatives]
 
-    def _make(self, channel: ChannelEntry, strip: str) -> None:
+    def _make(self, channel: ChannelEntry, thumbnails: str) -> None:
         """Put what belongs to one channel, beside its thumbnail strip."""
         found = self._shown(channel)
         made: list[str] = []
         if found:
             every = [reference for references in found.values() for reference in references]
-            made = [strip, self._sheets.mask_overlays(f"{_base(channel)}v", every)]
+            made = [thumbnails, self._sheets.mask_overlays(f"{_base(channel)}v", every)]
             if self._images == "thumbs":
                 made += [
                     self._sheets.patches(f"{_base(channel)}{mode[0]}", references, THUMB)

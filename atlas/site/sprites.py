@@ -30,8 +30,8 @@ THUMB = 64
 """Side of the largest picture of the data where only thumbnails are published. A multiple of 16:
 WebP's blocks then end where patches end, and no colour leaks from one to the next."""
 
-STRIP_PATCHES = 4
-STRIP_TILE = 64
+THUMBNAIL_PATCHES = 4
+THUMBNAIL_TILE = 64
 """Patches on a thumbnail strip, by which other pages show a channel, and their side in pixels."""
 
 LONGEST = 16000
@@ -43,18 +43,23 @@ MASK_TILE = 18
 OVERLAY_DARKEST = 0.82
 """Opacity of a mask overlay where the concept is not."""
 
-STRIPS_AT_ONCE = 4096
+DRAWN_AT_ONCE = 4096
 """Thumbnail strips that are drawn at once, so that a picture is decoded once for all: 200 MB."""
 
 
 @dataclass(frozen=True)
-class StripRequest:
-    """A thumbnail strip that a channel needs."""
+class ThumbnailStrip:
+    """A thumbnail strip that is to be drawn."""
 
     base: str
     """The name of its file, without the digest."""
     references: Sequence[ReferenceEntry]
-    """The references of the channel: the strip shows the first `STRIP_PATCHES` patches."""
+    """The references of the channel, best first."""
+
+    @property
+    def shown(self) -> Sequence[ReferenceEntry]:
+        """The references whose patches are on the strip."""
+        return self.references[:THUMBNAIL_PATCHES]
 
 
 class SpriteSheets:
@@ -76,16 +81,13 @@ class SpriteSheets:
             self._tree.write(name, _webp(sheet, quality=78))
         return name
 
-    def thumbnail_strips(self, wanted: Sequence[StripRequest], pool: Executor) -> Iterator[str]:
+    def thumbnail_strips(self, wanted: Sequence[ThumbnailStrip], pool: Executor) -> Iterator[str]:
         """Put thumbnail strips, first patches side by side, and yield their names in order."""
-        for start in range(0, len(wanted), STRIPS_AT_ONCE):
-            some = wanted[start : start + STRIPS_AT_ONCE]
-            names = [
-                f"{one.base}-{self._digest(one.references[:STRIP_PATCHES], STRIP_TILE)}.webp"
-                for one in some
-            ]
+        for start in range(0, len(wanted), DRAWN_AT_ONCE):
+            some = wanted[start : start + DRAWN_AT_ONCE]
+            names = [f"{one.base}-{self._digest(one.shown, THUMBNAIL_TILE)}.webp" for one in some]
             missing = [n for n, name in enumerate(names) if not self._tree.has_webp(name)]
-            shown = [some[n].references[:STRIP_PATCHES] for n in missing]
+            shown = [some[n].shown for n in missing]
             drawn = self._draw(shown, pool)
             written = pool.map(
                 self._write_thumbnail_strip, (names[n] for n in missing), drawn, shown
@@ -97,19 +99,21 @@ class SpriteSheets:
     def _draw(
         self, shown: Sequence[Sequence[ReferenceEntry]], pool: Executor
     ) -> npt.NDArray[np.uint8]:
-        """Draw thumbnail strips, picture by picture; return (strips, height, width, 3)."""
-        drawn = np.zeros((len(shown), STRIP_TILE, STRIP_PATCHES * STRIP_TILE, 3), np.uint8)
+        """Draw thumbnail strips, picture by picture; return (count, height, width, 3)."""
+        drawn = np.zeros(
+            (len(shown), THUMBNAIL_TILE, THUMBNAIL_PATCHES * THUMBNAIL_TILE, 3), np.uint8
+        )
         places: dict[int, list[tuple[int, int, ReferenceEntry]]] = {}
-        for strip, references in enumerate(shown):
+        for number, references in enumerate(shown):
             for place, reference in enumerate(references):
-                places.setdefault(reference.image, []).append((strip, place, reference))
+                places.setdefault(reference.image, []).append((number, place, reference))
 
         def draw(image: int) -> None:
             picture = read_picture(self._path(image))
-            for strip, place, reference in places[image]:
-                left = place * STRIP_TILE
-                patch = _cut(picture, reference.box, STRIP_TILE)
-                drawn[strip, :, left : left + STRIP_TILE] = np.asarray(patch)
+            for number, place, reference in places[image]:
+                left = place * THUMBNAIL_TILE
+                patch = _cut(picture, reference.box, THUMBNAIL_TILE)
+                drawn[number, :, left : left + THUMBNAIL_TILE] = np.asarray(patch)
 
         for _ in pool.map(draw, places):
             pass
@@ -118,24 +122,24 @@ class SpriteSheets:
     def _write_thumbnail_strip(
         self, name: str, pixels: npt.NDArray[np.uint8], references: Sequence[ReferenceEntry]
     ) -> None:
-        strip = Image.fromarray(pixels)
-        if len(references) < STRIP_PATCHES:  # transparent where there is no patch
-            mask = Image.new("L", strip.size)
-            mask.paste(255, (0, 0, len(references) * STRIP_TILE, STRIP_TILE))
-            strip.putalpha(mask)
-        self._tree.write(name, _webp(strip, quality=72))
+        thumbnails = Image.fromarray(pixels)
+        if len(references) < THUMBNAIL_PATCHES:  # transparent where there is no patch
+            mask = Image.new("L", thumbnails.size)
+            mask.paste(255, (0, 0, len(references) * THUMBNAIL_TILE, THUMBNAIL_TILE))
+            thumbnails.putalpha(mask)
+        self._tree.write(name, _webp(thumbnails, quality=72))
 
-    def mask_strip(self, base: str, references: Sequence[ReferenceEntry]) -> str:
+    def mask_thumbnails(self, base: str, references: Sequence[ReferenceEntry]) -> str:
         """Put the masks of the first patches side by side, without a pixel of the data."""
-        rows = [reference.row for reference in references[:STRIP_PATCHES]]
+        rows = [reference.row for reference in references[:THUMBNAIL_PATCHES]]
         masks = np.asarray(self._catalogue.masks[rows])
         name = f"{base}-{hashlib.sha256(masks.tobytes()).hexdigest()[:8]}.webp"
         if not self._tree.has_webp(name):
-            strip = np.full((16, 17 * STRIP_PATCHES - 1, 4), 120, np.uint8)
-            strip[..., 3] = 0
+            thumbnails = np.full((16, 17 * THUMBNAIL_PATCHES - 1, 4), 120, np.uint8)
+            thumbnails[..., 3] = 0
             for place, mask in enumerate(masks):
-                strip[:, 17 * place : 17 * place + 16, 3] = mask
-            self._tree.write(name, _webp(Image.fromarray(strip, "RGBA"), lossless=True))
+                thumbnails[:, 17 * place : 17 * place + 16, 3] = mask
+            self._tree.write(name, _webp(Image.fromarray(thumbnails, "RGBA"), lossless=True))
         return name
 
     def small_picture(self, name: str, image: int) -> None:
