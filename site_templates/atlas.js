@@ -1,4 +1,4 @@
-// Comfort that pages do without: remembered switches, keys, filters, copying, random channels.
+// What pages work without: remembered switches, keys, filters, copying, random channels.
 "use strict";
 
 const root = new URL("..", document.currentScript.src);
@@ -36,19 +36,19 @@ document.addEventListener("keydown", (event) => {
   if (link) link.click();
 });
 
-// Citing: a button that copies, and a word about citations of another version.
+// Citing: a button that copies, and a note on citations of another version.
 
 for (const button of document.querySelectorAll(".copy")) {
   const entry = button.parentElement.querySelector("pre");
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const said = button.nextElementSibling;
+    const status = button.nextElementSibling;
     try {
       await navigator.clipboard.writeText(entry.textContent);
-      said.textContent = "Copied.";
+      status.textContent = "Copied.";
     } catch {
       getSelection().selectAllChildren(entry);
-      said.textContent = document.execCommand("copy") ? "Copied." : "Selected: press Ctrl+C.";
+      status.textContent = document.execCommand("copy") ? "Copied." : "Selected: press Ctrl+C.";
     }
   });
 }
@@ -71,19 +71,19 @@ if (cited && page && cited !== page.dataset.version) {
   page.prepend(note);
 }
 
-// Layer pages: filter and order of the wall.
+// Layer pages: filter and order of the channel grid.
 
-const sieve = document.querySelector(".sieve");
-if (sieve) {
-  const wall = document.querySelector(".wall");
-  const faces = [...wall.children].map((face, place) => ({
-    face,
+const filter = document.querySelector(".channel-filter");
+if (filter) {
+  const grid = document.querySelector(".channel-grid");
+  const cards = [...grid.children].map((card, place) => ({
+    card,
     place,
-    text: `${face.textContent} ${face.dataset.c}`.toLowerCase(),
-    name: face.querySelector(".name")?.textContent ?? "\uffff",
-    values: { r: +face.dataset.r, d: +face.dataset.d, s: +face.dataset.s },
+    text: `${card.textContent} ${card.dataset.c}`.toLowerCase(),
+    name: card.querySelector(".name")?.textContent ?? "\uffff",
+    values: { r: +card.dataset.r, d: +card.dataset.d, s: +card.dataset.s },
   }));
-  const { word, score, sort } = sieve.elements;
+  const { word, score, sort } = filter.elements;
   const orders = { a: (x, y) => x.place - y.place, n: (x, y) => x.name.localeCompare(y.name) };
   let order = "a";
 
@@ -93,23 +93,23 @@ if (sieve) {
     if (sort.value !== order) {
       order = sort.value;
       const by = orders[order] ?? ((x, y) => y.values[order] - x.values[order]);
-      wall.append(...[...faces].sort((x, y) => by(x, y) || x.place - y.place).map((f) => f.face));
+      grid.append(...[...cards].sort((x, y) => by(x, y) || x.place - y.place).map(({ card }) => card));
     }
     let shown = 0;
-    for (const { face, text, values } of faces) {
-      face.hidden = values.s < least || !words.every((w) => text.includes(w));
-      shown += !face.hidden;
+    for (const { card, text, values } of cards) {
+      card.hidden = values.s < least || !words.every((w) => text.includes(w));
+      shown += !card.hidden;
     }
-    sieve.querySelector("output").textContent = `${shown} of ${faces.length} channels`;
+    filter.querySelector("output").textContent = `${shown} of ${cards.length} channels`;
   };
 
-  sieve.hidden = false;
-  sieve.addEventListener("input", apply);
-  sieve.addEventListener("submit", (event) => event.preventDefault());
-  sieve.querySelector(".random").addEventListener("click", (event) => {
+  filter.hidden = false;
+  filter.addEventListener("input", apply);
+  filter.addEventListener("submit", (event) => event.preventDefault());
+  filter.querySelector(".random").addEventListener("click", (event) => {
     event.preventDefault();
-    const shown = faces.filter(({ face }) => !face.hidden);
-    if (shown.length) shown[Math.floor(Math.random() * shown.length)].face.click();
+    const shown = cards.filter(({ card }) => !card.hidden);
+    if (shown.length) shown[Math.floor(Math.random() * shown.length)].card.click();
   });
   apply();
 }

@@ -1,22 +1,22 @@
-// Concepts light their heat maps while the mouse is on them or the keyboard has reached them.
+// Concepts show their heat maps while the mouse is on them or the keyboard has reached them.
 "use strict";
 
 const maps = document.querySelector(".atlas .maps");
 
-function light(id) {
-  for (const lit of maps.querySelectorAll(".lit")) lit.classList.remove("lit");
+function highlight(id) {
+  for (const shown of maps.querySelectorAll(".highlighted")) shown.classList.remove("highlighted");
   const input = id && maps.querySelector(`input[value="${CSS.escape(id)}"]`);
-  const veil = input && input.nextElementSibling;
-  maps.toggleAttribute("data-lit", Boolean(veil));
-  if (veil) veil.classList.add("lit");
+  const heatmap = input && input.nextElementSibling;
+  maps.toggleAttribute("data-highlighted", Boolean(heatmap));
+  if (heatmap) heatmap.classList.add("highlighted");
 }
 
 if (maps) {
   for (const concept of document.querySelectorAll(".atlas [data-map]")) {
     const id = concept.dataset.map;
-    concept.addEventListener("pointerenter", () => light(id));
-    concept.addEventListener("pointerleave", () => light(null));
-    concept.addEventListener("focusin", () => light(id));
-    concept.addEventListener("focusout", () => light(null));
+    concept.addEventListener("pointerenter", () => highlight(id));
+    concept.addEventListener("pointerleave", () => highlight(null));
+    concept.addEventListener("focusin", () => highlight(id));
+    concept.addEventListener("focusout", () => highlight(null));
   }
 }

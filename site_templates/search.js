@@ -157,7 +157,7 @@
   };
 
   const item = (channel, words) => {
-    const link = make("a", "face");
+    const link = make("a", "channel-card");
     link.href = channel.link;
     link.style.setProperty("--d", channel.depth);
     if (channel.strip) {

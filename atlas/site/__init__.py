@@ -11,13 +11,13 @@ from atlas.resources import shipped
 from atlas.site import builder, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
-from atlas.site.output import Ledger, Tree, begin
+from atlas.site.output import BuildCache, Tree, begin
 from atlas.site.pages import Pages
-from atlas.site.plates import Plates
-from atlas.site.words import Words
+from atlas.site.reference_images import ReferenceImages
+from atlas.site.terminology import Terminology
 from atlas.store import Store
 
-LEDGER = ".pages.json"
+CACHE = ".pages.json"
 
 
 def render(store: Store, settings: Site | None = None) -> None:
@@ -45,14 +45,16 @@ def render(store: Store, settings: Site | None = None) -> None:
     citing = Citing(store)
     base = [catalogue.measured, title, description, settings.images, citing.basis, _makers()]
     digest = hashlib.sha256(json.dumps(base, sort_keys=True).encode()).hexdigest()
-    begin(store.root / LEDGER, store.root / "pages")
-    ledger = Ledger(store.root / LEDGER, digest, catalogue.named)
+    begin(store.root / CACHE, store.root / "pages")
+    cache = BuildCache(store.root / CACHE, digest, catalogue.named)
     tree = Tree(store.root / "pages")
-    plates = Plates(catalogue, tree, ledger, Words(catalogue), settings.images)
-    plates.make()
-    Pages(catalogue, tree, ledger, plates, citing, title, description).write()
+    reference_images = ReferenceImages(
+        catalogue, tree, cache, Terminology(catalogue), settings.images
+    )
+    reference_images.make()
+    Pages(catalogue, tree, cache, reference_images, citing, title, description).write()
     tree.close()
-    ledger.close()
+    cache.close()
     builder.configure(store.root, title, description, str(manifest.get("id", "")))
 
 
@@ -73,7 +75,7 @@ def _title(manifest: dict[str, Any], given: Site) -> tuple[str, str]:
     data = text.plain(manifest["data"]["source"])
     title = text.plain(given.title) or cite.default_title(model)
     description = text.plain(given.description)
-    return title, description or f"What each channel of {model} answers to, measured on {data}."
+    return title, description or f"What each channel of {model} responds to, measured on {data}."
 
 
 def _makers() -> str:

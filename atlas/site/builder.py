@@ -4,7 +4,7 @@ A page outside the navigation depends on its own Markdown and the configuration 
 the other pages. So MkDocs is given only what changed, together with the few pages of the
 navigation, and the work is divided among processes. Nor need it read what it would not change:
 the body of a page is one block of HTML (`text.body`), which Markdown passes through. MkDocs gets
-a mark in its place and spends a third of the time. A test compares the result with that of one
+a placeholder instead and spends a third of the time. A test compares the result with that of one
 plain run of MkDocs over everything.
 """
 
@@ -27,24 +27,24 @@ from tqdm import tqdm
 from atlas.errors import UserError
 from atlas.resources import shipped
 from atlas.site import text
-from atlas.site.output import LEDGER_BYTES, Tree, link, place, prune, put, same, walk
+from atlas.site.output import CACHE_BYTES, Tree, directory_id, link, prune, put, same, walk
 from atlas.store import bounds, files
 
 TEMPORARY = ".site.partial"
-LEDGER = ".site.json"
+CACHE = ".site.json"
 THEME = "theme"
-ENOUGH = 200
+PAGES_PER_PROCESS = 200
 """Pages for which it is not worth starting one more process: that takes a second."""
 
-PARTS = 4000
-"""Pages that one process builds: MkDocs keeps them all in memory."""
+MOST_PAGES_PER_PROCESS = 4000
+"""Pages that one process builds at most: MkDocs keeps them all in memory."""
 
-MARK = '<div id="atlas-body"><h1></h1></div>'
+BODY_PLACEHOLDER = '<div id="atlas-body"><h1></h1></div>'
 """Stands for the body of a page while MkDocs builds it; Material adds a heading if it has none."""
 
 UNWANTED = ("404.html", "sitemap.xml", "sitemap.xml.gz")
-"""Of MkDocs' own files: its page for unknown addresses has absolute links, which are wrong from the
-file system and below a path of a host, and a sitemap needs to know the host."""
+"""Files of MkDocs that are left out: its page for unknown addresses has absolute links, which are
+wrong from the file system and below a path of a host, and a sitemap needs to know the host."""
 
 
 def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
@@ -82,9 +82,9 @@ def build(root: Path) -> None:
         raise UserError(f"{root} has no pages: run `atlas site {root}`")
     site, temporary = root / "site", root / TEMPORARY
     configuration = (root / "mkdocs.yml").read_text("utf-8")
-    shell = _digest(configuration, (root / THEME / "main.html").read_text("utf-8"), *_versions())
+    base = _digest(configuration, (root / THEME / "main.html").read_text("utf-8"), *_versions())
     sources, assets = _sources(root / "pages")
-    known = _known(root / LEDGER, shell)
+    known = _known(root / CACHE, base)
     present = dict(walk(site))
     ours = present if known else {}  # files that came with an atlas are put anew
     changed = [
@@ -95,9 +95,9 @@ def build(root: Path) -> None:
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         made = _mkdocs(root, temporary, changed, _navigation(configuration)) if changed else {}
-        (root / LEDGER).unlink(missing_ok=True)  # until the site is whole again
+        (root / CACHE).unlink(missing_ok=True)  # until the site is whole again
         for name, path in made.items():
-            _take(site / name, path, root / "pages" / f"{name.removesuffix('.html')}.md")
+            _move_into_site(site / name, path, root / "pages" / f"{name.removesuffix('.html')}.md")
         for name, entry in assets.items():
             if name not in ours or not same(entry.stat(), ours[name].stat()):
                 link(site / name, Path(entry.path))
@@ -105,8 +105,13 @@ def build(root: Path) -> None:
         for name in present.keys() - assets.keys() - {_html(name) for name in sources} - theme:
             (site / name).unlink()
         prune(site)
-        ledger = {"place": place(root), "shell": shell, "sources": sources, "theme": sorted(theme)}
-        files.write_text(root / LEDGER, json.dumps(ledger, separators=(",", ":")))
+        cache = {
+            "place": directory_id(root),
+            "base": base,
+            "sources": sources,
+            "theme": sorted(theme),
+        }
+        files.write_text(root / CACHE, json.dumps(cache, separators=(",", ":")))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -122,11 +127,11 @@ def _sources(pages: Path) -> tuple[dict[str, str], dict[str, os.DirEntry[str]]]:
     return dict(sorted(sources.items())), assets
 
 
-def _known(ledger: Path, shell: str) -> dict[str, Any]:
+def _known(cache: Path, base: str) -> dict[str, Any]:
     """Return what the site was built from; nothing if it was built in another way."""
     try:
-        known = bounds.read_json(ledger, LEDGER_BYTES)
-        if known["place"] == place(ledger.parent) and known["shell"] == shell:
+        known = bounds.read_json(cache, CACHE_BYTES)
+        if known["place"] == directory_id(cache.parent) and known["base"] == base:
             return {**known["sources"], "": known["theme"]}
     except (OSError, ValueError, KeyError, TypeError):
         pass
@@ -142,30 +147,32 @@ def _html(source: str) -> str:
     return source.removesuffix(".md") + ".html"
 
 
-def _take(target: Path, made: Path, source: Path) -> None:
+def _move_into_site(target: Path, made: Path, source: Path) -> None:
     """Move a file into the site unless the same is there."""
     data = made.read_bytes()
     if made.suffix == ".html":
-        data = _tight(data).replace(MARK.encode(), _parted(source.read_text("utf-8"))[1].encode())
+        data = _without_blanks(data).replace(
+            BODY_PLACEHOLDER.encode(), _split_body(source.read_text("utf-8"))[1].encode()
+        )
     if not target.is_file() or target.read_bytes() != data:
         put(target, data)
 
 
-def _parted(page: str) -> tuple[str, str]:
+def _split_body(page: str) -> tuple[str, str]:
     """Return the Markdown of a page without its body, and the body.
 
     Only what Markdown passes through is taken for the body: one block of HTML whose lines all
-    begin with a tag. Of other pages, which somebody changed by hand, it is empty.
+    begin with a tag. The body of any other page, which somebody changed by hand, is empty.
     """
     head, end, body = page.partition("\n---\n")
     lines = body.strip().split("\n")
     whole = lines[0].startswith('<div class="atlas ') and lines[-1] == "</div>"
     if not whole or not all(line.startswith("<") for line in lines):
         return page, ""
-    return f"{head}{end}\n{MARK}\n", "\n".join(lines)
+    return f"{head}{end}\n{BODY_PLACEHOLDER}\n", "\n".join(lines)
 
 
-def _tight(html: bytes) -> bytes:
+def _without_blanks(html: bytes) -> bytes:
     """Take out indentation and blank lines, half of what the theme adds to each page."""
     return re.sub(rb"\s*\n\s*", b"\n", html).strip() + b"\n"
 
@@ -180,12 +187,12 @@ def _mkdocs(
     root: Path, temporary: Path, changed: Sequence[str], navigation: Sequence[str]
 ) -> dict[str, Path]:
     """Build some pages; return the files that are made, by their name in the site."""
-    workers = min(os.cpu_count() or 1, len(changed) // ENOUGH + 1)
-    count = max(workers, -(-len(changed) // PARTS))
+    workers = min(os.cpu_count() or 1, len(changed) // PAGES_PER_PROCESS + 1)
+    count = max(workers, -(-len(changed) // MOST_PAGES_PER_PROCESS))
     parts = [temporary / str(number) for number in range(count)]
     for number, part in enumerate(parts):
         for name in {*changed[number::count], *navigation}:
-            page = _parted((root / "pages" / name).read_text("utf-8"))[0]
+            page = _split_body((root / "pages" / name).read_text("utf-8"))[0]
             put(part / "pages" / name, page.encode())
         shutil.copytree(root / THEME, part / THEME)
         shutil.copyfile(root / "mkdocs.yml", part / "mkdocs.yml")

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from atlas.errors import UserError
 from atlas.site import text
-from atlas.site.entries import Channel, Label, Layer, Reference
+from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
 from atlas.store import MEASURED, NAMED, Mode, Store, files, names
 from atlas.store.names import NameRecord
 
@@ -74,7 +74,7 @@ class Catalogue:
         return digests
 
     @cached_property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[LayerEntry]:
         """The measured layers in the order of the forward pass."""
         rows: dict[str, list[int]] = {}
         for row, name in enumerate(self._channel_table["layer"].to_pylist()):
@@ -84,27 +84,30 @@ class Catalogue:
         last = max(len(order) - 1, 1)
         slugs = text.slugs(order)
         return [
-            Layer(name, n, n / last, tuple(rows[name]), slugs[name]) for n, name in enumerate(order)
+            LayerEntry(name, n, n / last, tuple(rows[name]), slugs[name])
+            for n, name in enumerate(order)
         ]
 
     @cached_property
-    def channels(self) -> list[Channel]:
+    def channels(self) -> list[ChannelEntry]:
         """The channels in the order of their rows."""
         layer = {layer.name: layer for layer in self.layers}
         return [
-            Channel(row, layer[values["layer"]], values["channel"], values)
+            ChannelEntry(row, layer[values["layer"]], values["channel"], values)
             for row, values in enumerate(self._channel_table.to_pylist())
         ]
 
     @cached_property
-    def labels(self) -> dict[int, Label]:
+    def labels(self) -> dict[int, ClassEntry]:
         """The network's classes by their number."""
         table = self._class_table.select(["label", "name", "count"]).to_pydict()
         rows = zip(table["label"], table["name"], table["count"], strict=True)
-        return {label: Label(label, text.plain(name), count or 0) for label, name, count in rows}
+        return {
+            label: ClassEntry(label, text.plain(name), count or 0) for label, name, count in rows
+        }
 
     @property
-    def seen(self) -> list[Label]:
+    def seen(self) -> list[ClassEntry]:
         """The classes that have pages."""
         return [label for label in self.labels.values() if label.count]
 
@@ -156,14 +159,14 @@ class Catalogue:
         """Read what `references` and `masks` give, so that several threads can use them."""
         _ = self._columns, self._spans, self.masks, self.images, self.channels
 
-    def references(self, channel: Channel, mode: Mode) -> list[Reference]:
+    def references(self, channel: ChannelEntry, mode: Mode) -> list[ReferenceEntry]:
         """Return the references of a channel, best first."""
         start, stop = self._spans.get((channel.row, mode == "relevance"), (0, 0))
         rows = self._order[start:stop]
         part = {name: column[rows].tolist() for name, column in self._columns.items()}
         boxes = zip(part["x0"], part["y0"], part["x1"], part["y1"], strict=True)
         return [
-            Reference(
+            ReferenceEntry(
                 row=row,
                 rank=part["rank"][n] + 1,
                 score=part["score"][n],
@@ -176,11 +179,11 @@ class Catalogue:
             for n, (row, box) in enumerate(zip(rows.tolist(), boxes, strict=True))
         ]
 
-    def name(self, label: int | None) -> Label | None:
+    def name(self, label: int | None) -> ClassEntry | None:
         """Return a class, or nothing where none is known."""
         return None if label is None else self.labels.get(label)
 
-    def by_layer(self, values: Shares, count: int) -> list[tuple[Layer, list[Channel]]]:
+    def by_layer(self, values: Shares, count: int) -> list[tuple[LayerEntry, list[ChannelEntry]]]:
         """Return for each layer the channels with the `count` highest `values`, highest first.
 
         Those with values of 0 and below are left out, and so are layers that have no others.
@@ -194,7 +197,7 @@ class Catalogue:
                 chosen.append((layer, channels))
         return chosen
 
-    def record(self, channel: Channel) -> NameRecord | None:
+    def record(self, channel: ChannelEntry) -> NameRecord | None:
         """Return the naming that counts for a channel, with question and answer."""
         return self._records.get((channel.layer.name, channel.channel))
 

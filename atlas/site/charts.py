@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEIGHT = 30
-"""Of a drawing; its width is 100."""
+"""Height of a drawing; its width is 100."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Histogram:
     """Where the first bin begins and the last one ends."""
     most: tuple[float, float]
     """The bin with most pictures."""
-    silent: float
+    inactive: float
     """Share of the pictures without a positive output: they are in no bin."""
     mark: float | None
     """Where the last reference stands, from 0 to 100; None if that is in no bin."""
@@ -53,7 +53,7 @@ def histogram(
         low=edges[0],
         high=edges[-1],
         most=(edges[best], edges[best + 1]),
-        silent=1 - sum(counts) / pictures,
+        inactive=1 - sum(counts) / pictures,
         mark=None if mark is None else round(mark, 1),
     )
 

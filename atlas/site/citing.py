@@ -5,7 +5,7 @@ from dataclasses import replace
 from atlas.api.contents import Contents
 from atlas.publishing import cite
 from atlas.site import deposit, text
-from atlas.site.entries import Channel
+from atlas.site.entries import ChannelEntry
 from atlas.store import Store
 from atlas.store.names import NameRecord
 
@@ -13,7 +13,7 @@ from atlas.store.names import NameRecord
 class Citing:
     """Cites the pages of one atlas.
 
-    Pages do not carry the names of other pages' namers, nor the date of other pages' names: a
+    Pages do not show the names of other pages' namers, nor the date of other pages' names: a
     page must not change when another channel gets its name.
     """
 
@@ -94,7 +94,7 @@ class Citing:
         )
 
 
-def heading(channel: Channel) -> str:
+def heading(channel: ChannelEntry) -> str:
     """Return what a citation calls a channel."""
     name = f" “{channel.called}”" if channel.name else ""
     return f"Channel {channel.address}{name}"

@@ -1,4 +1,4 @@
-"""What archives read: CITATION.cff (Citation File Format 1.2.0) and .zenodo.json of the atlas."""
+"""Metadata for archives: CITATION.cff (Citation File Format 1.2.0) and .zenodo.json."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def cff(citation: Citation, abstract: str, terms: str) -> str:
     Parameters
     ----------
     citation : Citation
-        Of the whole atlas.
+        The entry for the whole atlas.
     abstract : str
         What it is.
     terms : str

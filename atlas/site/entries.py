@@ -1,4 +1,8 @@
-"""What the pages speak of: layers, channels, classes, references."""
+"""Rows of the tables as pages show them: layers, channels, senses, classes, references.
+
+`atlas.api.contents` has the types that Python users see; these have what only a site needs, such
+as addresses of pages and names that are cut to the width of a list.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,8 +14,8 @@ from atlas.site import text
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A layer and the rows of its channels."""
+class LayerEntry:
+    """What pages show of a layer, and the rows of its channels."""
 
     name: str
     position: int  # in the forward pass, from 0
@@ -36,8 +40,8 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Sense:
-    """One of several meanings of a channel."""
+class SenseEntry:
+    """What pages show of one of several meanings of a channel."""
 
     number: int
     name: str
@@ -52,11 +56,11 @@ class Sense:
 
 
 @dataclass(frozen=True)
-class Channel:
-    """A row of channels; what was not measured or named is None."""
+class ChannelEntry:
+    """What pages show of a channel, a row of channels; what was not measured or named is None."""
 
     row: int
-    layer: Layer
+    layer: LayerEntry
     channel: int
     values: Mapping[str, Any]
 
@@ -97,23 +101,24 @@ class Channel:
 
     @property
     def score(self) -> float | None:
-        """How well the name tells where the channel answers: AUPRC on held-out patches."""
+        """How well the name predicts where the channel is active: AUPRC on held-out patches."""
         return self.number("score_detection")
 
     @property
-    def untold(self) -> bool:
-        """Whether another channel's name tells as well where the channel answers, as far as known.
+    def no_better_than_borrowed(self) -> bool:
+        """Whether another channel's name predicts as well where the channel is active.
 
-        It is when the interval of the name's score reaches down to the other name's score.
+        It does if the interval of the name's score reaches down to the other name's score; False
+        where one of them was not measured.
         """
         low, borrowed = self.number("score_detection_low"), self.number("score_borrowed")
         return low is not None and borrowed is not None and low <= borrowed
 
     @property
-    def senses(self) -> list[Sense]:
+    def senses(self) -> list[SenseEntry]:
         """The channel's meanings where it has several."""
         return [
-            Sense(
+            SenseEntry(
                 number,
                 text.plain(sense["name"] or ""),
                 text.plain(sense["description"] or ""),
@@ -139,7 +144,7 @@ class Channel:
 
     @property
     def together(self) -> list[tuple[int, float]]:
-        """Rows of the channels of its layer that fire together with it, and the correlation."""
+        """Rows of the channels of its layer that are active together with it; the correlation."""
         return self._pairs("together", "together_correlations")
 
     @property
@@ -162,19 +167,19 @@ class Channel:
         return None if value is None or math.isnan(value) else value
 
 
-def by_weight(channels: Sequence[Channel]) -> list[Channel]:
+def by_relevance(channels: Sequence[ChannelEntry]) -> list[ChannelEntry]:
     """Return channels by falling mean relevance share, or by activation where that is unknown."""
 
-    def weight(channel: Channel) -> tuple[float, float]:
+    def order(channel: ChannelEntry) -> tuple[float, float]:
         share, highest = channel.number("rel_mean"), channel.number("act_max")
         return (-math.inf if share is None else share, -math.inf if highest is None else highest)
 
-    return sorted(channels, key=weight, reverse=True)
+    return sorted(channels, key=order, reverse=True)
 
 
 @dataclass(frozen=True)
-class Label:
-    """A row of classes: an output of the network."""
+class ClassEntry:
+    """What pages show of a class, a row of classes: an output of the network."""
 
     label: int
     name: str  # whole, on one line
@@ -192,8 +197,8 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A row of references."""
+class ReferenceEntry:
+    """What pages show of a reference, a row of references."""
 
     row: int
     rank: int  # from 1

@@ -14,9 +14,9 @@ from atlas.resources import shipped
 from atlas.site import graphs, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
-from atlas.site.entries import Channel
-from atlas.site.output import Ledger, Tree
-from atlas.site.plates import Plates
+from atlas.site.entries import ChannelEntry
+from atlas.site.output import BuildCache, Tree
+from atlas.site.reference_images import ReferenceImages
 from atlas.site.writer import Writer
 from atlas.store import Store, evidence, narrative
 from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
@@ -38,7 +38,7 @@ class Explanation:
     folder: Path
     found: Evidence
     narratives: tuple[Narrative, ...]
-    channels: Mapping[tuple[str, int], Channel]
+    channels: Mapping[tuple[str, int], ChannelEntry]
 
     @property
     def link(self) -> str:
@@ -57,7 +57,7 @@ class Explanation:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """The name of the picture's file, as a page shows it."""
         return text.clip(text.plain(self.found.picture.name))
 
     @property
@@ -74,7 +74,7 @@ class Explanation:
         digest.update("\0".join(beside).encode())
         return f"{self.link} {digest.hexdigest()[:16]}"
 
-    def channel(self, layer: str, channel: int) -> Channel:
+    def channel(self, layer: str, channel: int) -> ChannelEntry:
         """Return a channel of the atlas."""
         return self.channels[layer, channel]
 
@@ -83,7 +83,7 @@ class Explanation:
         return text.plain(one.name) if one.name else one.address
 
     @cached_property
-    def by_layer(self) -> list[tuple[evidence.LayerEvidence, Channel, list[Concept]]]:
+    def by_layer(self) -> list[tuple[evidence.LayerEvidence, ChannelEntry, list[Concept]]]:
         """The concepts of each layer, the last layer first."""
         groups = []
         for layer in reversed(self.found.layers):
@@ -106,10 +106,10 @@ class Explanation:
 
     @cached_property
     def graph(self) -> graphs.Graph | None:
-        """What feeds what."""
+        """The flow of relevance between concepts, as a drawing."""
         return graphs.graph(self.found)
 
-    def node(self, node: graphs.Node) -> Channel:
+    def node(self, node: graphs.Node) -> ChannelEntry:
         """Return the channel of a node of the graph."""
         layer, _, number = node.address.rpartition(":")
         return self.channel(layer, int(number))
@@ -129,11 +129,11 @@ class Explanation:
         """Return what a vision-language model says of a concept."""
         return next((said for said in self.found.context if said.concept == one.id), None)
 
-    def paragraphs(self, told: Narrative) -> list[list[Sentence]]:
+    def paragraphs(self, narrated: Narrative) -> list[list[Sentence]]:
         """Return the sentences of a narrative by subject: the answer, each layer, the tests."""
         groups: list[list[Sentence]] = []
         before = ""
-        for sentence in told.sentences:
+        for sentence in narrated.sentences:
             subject = sentence.evidence[0].partition(":")[0] if sentence.evidence else ""
             begins = subject == "layer" or (subject in ("curve", "doubt") and subject != before)
             if begins or not groups:
@@ -143,7 +143,7 @@ class Explanation:
         return groups
 
     def marked(self, sentence: Sentence, up: str) -> Markup:
-        """Return a sentence as HTML in which concepts are links that light their heat maps."""
+        """Return a sentence as HTML in which concepts are links that show their heat maps."""
         cited = [one for one in self.found.concepts if self._cites(sentence, one)]
         addresses = {one.address: one for one in cited}
         names = {text.plain(one.name).lower(): one for one in reversed(cited) if one.name}
@@ -191,9 +191,9 @@ def write(
     found: Sequence[Explanation],
     catalogue: Catalogue,
     tree: Tree,
-    ledger: Ledger,
+    cache: BuildCache,
     writer: Writer,
-    plates: Plates,
+    reference_images: ReferenceImages,
     citing: Citing,
 ) -> None:
     """Write the pages of all explanations and one that lists them, if there are any.
@@ -202,7 +202,7 @@ def write(
     ----------
     found : sequence of Explanation
         What `read` returned.
-    catalogue, tree, ledger, writer, plates, citing
+    catalogue, tree, cache, writer, reference_images, citing
         As the other pages have them.
     """
     if not found:
@@ -217,7 +217,7 @@ def write(
         before = found[place - 1] if place else None
         after = found[place + 1] if place + 1 < len(found) else None
         source = one.source(before, after)
-        known = ledger.files(source)
+        known = cache.files(source)
         if known is not None and tree.keep(known):
             continue
         what = f"Explanation of {one.name}"
@@ -231,12 +231,12 @@ def write(
             it=one,
             e=one.found,
             label=catalogue.name(one.found.target.label),
-            plates=plates,
+            reference_images=reference_images,
             bibtex=citing.bibtex(what, one.link),
             previous=before,
             next=after,
         )
-        ledger.add(source, one.rows, tree.sizes([page]))
+        cache.add(source, one.rows, tree.sizes([page]))
     writer.page(
         INDEX,
         "explanations.html",
@@ -247,7 +247,7 @@ def write(
 
 
 def _all(
-    store: Store, channels: Mapping[tuple[str, int], Channel], atlas: str
+    store: Store, channels: Mapping[tuple[str, int], ChannelEntry], atlas: str
 ) -> Iterator[Explanation]:
     """Yield the explanations by this atlas; those of an earlier state of it are passed over."""
     for one in _folders(store.root / EXPLANATIONS):

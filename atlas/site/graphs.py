@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from atlas.store.evidence import Curve, Evidence
 
 WIDTH, HEIGHT = 240.0, 110.0
-"""Of a curve's plot, in units of its drawing."""
+"""Size of a curve's plot, in units of its drawing."""
 
 COLUMN, ROW = 260.0, 44.0
-"""Of the flow graph: from layer to layer, and from channel to channel."""
+"""Distances in the flow graph: from layer to layer, and from channel to channel."""
 
 NODE = 150.0
 """Width of a channel in the flow graph."""
@@ -17,7 +17,7 @@ NODE = 150.0
 
 @dataclass(frozen=True)
 class Line:
-    """One course of an intervention."""
+    """The logit after each step of an intervention, in one order of the channels."""
 
     order: str
     points: str
@@ -50,7 +50,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """What passes from a lower channel to a concept."""
+    """The relevance that passes between a concept and a channel of a lower layer."""
 
     path: str
     width: float
@@ -94,7 +94,7 @@ def _points(values: Sequence[float], low: float, high: float) -> str:
 
 
 def graph(evidence: Evidence) -> Graph | None:
-    """Return what feeds what; None where nothing does."""
+    """Return the flow of relevance between concepts; None where none was measured."""
     if not any(flow.feeds for flow in evidence.flow):
         return None
     ids = {one.address: one.id for one in evidence.concepts}

@@ -1,7 +1,7 @@
-"""The tree of generated files, and the ledger of what each was made from.
+"""The tree of generated files, and the build cache: what each of them was made from.
 
-A file is written when its content changed; files that nothing claims any more are removed. The
-ledger goes further: a page whose sources are those of the last time is not even made.
+A file is written when its content changed; files that no page uses any more are removed. The
+cache goes further: a page whose sources are those of the last time is not even made.
 """
 
 import hashlib
@@ -14,34 +14,34 @@ from typing import Any
 from atlas.errors import UserError
 from atlas.store import bounds, files
 
-LEDGER_BYTES = 1 << 30
-"""Of a ledger; that of 26,560 channels has 60 MB."""
+CACHE_BYTES = 1 << 30
+"""Largest size of a cache that is read; that of 26,560 channels has 60 MB."""
 
 
-def place(root: Path) -> int:
-    """Return what tells this directory from a copy of it, on this machine or another.
+def directory_id(root: Path) -> int:
+    """Return what distinguishes this directory from a copy of it, on this machine or another.
 
-    By it a ledger that came with an atlas is told from one that was written here: what the other
+    A cache that came with an atlas has another number than one that was written here: what it
     says of files is not believed, and they are made anew.
     """
     return root.stat().st_ino
 
 
-def begin(ledger: Path, root: Path) -> None:
-    """Clear `root` of files that came with an atlas, unless `ledger` was written here."""
+def begin(cache: Path, root: Path) -> None:
+    """Clear `root` of files that came with an atlas, unless `cache` was written here."""
     try:
-        if bounds.read_json(ledger, LEDGER_BYTES)["place"] == place(ledger.parent):
+        if bounds.read_json(cache, CACHE_BYTES)["place"] == directory_id(cache.parent):
             return
     except (OSError, ValueError, KeyError, TypeError):
         pass
     for _, entry in walk(root):
         Path(entry.path).unlink()
     prune(root)
-    _write_ledger(ledger, "", {})
+    _write_cache(cache, "", {})
 
 
-def _write_ledger(path: Path, base: str, pages: Mapping[str, Any]) -> None:
-    value = {"place": place(path.parent), "base": base, "pages": pages}
+def _write_cache(path: Path, base: str, pages: Mapping[str, Any]) -> None:
+    value = {"place": directory_id(path.parent), "base": base, "pages": pages}
     files.write_text(path, json.dumps(value, separators=(",", ":")))
 
 
@@ -99,7 +99,7 @@ def same(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 class Tree:
-    """A directory that holds what this rendering put there, and nothing else in the end."""
+    """A directory that holds what this rendering put there, and after `close` nothing else."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -134,7 +134,7 @@ class Tree:
         return {name: self._present[name] for name in names}
 
     def has_webp(self, name: str) -> bool:
-        """Keep the picture `name` if it is there and whole; its name must tell its content."""
+        """Keep the picture `name` if it is there and whole; its name must have a digest of it."""
         if name not in self._present:
             return False
         with (self.root / name).open("rb") as file:
@@ -177,7 +177,7 @@ def prune(root: Path) -> None:
             here.rmdir()
 
 
-class Ledger:
+class BuildCache:
     """What the pages of the last rendering were made from.
 
     Parameters
@@ -197,7 +197,7 @@ class Ledger:
         self._old: dict[str, Any] = {}
         self._new: dict[str, Any] = {}
         try:
-            known = bounds.read_json(path, LEDGER_BYTES)
+            known = bounds.read_json(path, CACHE_BYTES)
             if known["base"] == base:
                 self._old = known["pages"]
         except (OSError, ValueError, KeyError, TypeError):  # none, or not ours: all is made anew
@@ -218,8 +218,8 @@ class Ledger:
         self._new[page] = {"made": self._digest(used), "rows": used, "files": sizes}
 
     def close(self) -> None:
-        """Write the ledger for the next time."""
-        _write_ledger(self._path, self._base, self._new)
+        """Write the cache for the next time."""
+        _write_cache(self._path, self._base, self._new)
 
     def _digest(self, rows: Sequence[int]) -> str:
         text = " ".join(self._rows[row] for row in rows)

@@ -5,27 +5,27 @@ from collections.abc import Iterable, Sequence
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import charts, explanations, search, striking
+from atlas.site import charts, explanations, featured, search
+from atlas.site.api_files import ApiFiles
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
-from atlas.site.entries import Channel, Label, Layer, by_weight
+from atlas.site.class_similarity import ClassSimilarity, SimilarClass
+from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, by_relevance
 from atlas.site.explanations import Explanation
-from atlas.site.kinship import Kin, Kinship
-from atlas.site.machine import Machine
-from atlas.site.output import Ledger, Tree
-from atlas.site.plates import Plates
-from atlas.site.words import Words
+from atlas.site.output import BuildCache, Tree
+from atlas.site.reference_images import ReferenceImages
+from atlas.site.terminology import Terminology
 from atlas.site.writer import Writer
 from atlas.store import MODES
 
 NEIGHBOURS = 6
-"""Similar channels on a channel's page, and as many that fire together."""
+"""Similar channels on a channel's page, and as many that are active together with it."""
 
-PASSING = 4
+ADJACENT_LAYER_CHANNELS = 4
 """Channels of the layer before, and of the layer after, on a channel's page."""
 
-COMPANY = 0.1
-"""Correlation from which on a channel's page calls another one company."""
+LEAST_CORRELATION = 0.1
+"""Correlation from which on a channel's page shows another channel as correlated."""
 
 CLASS_CHANNELS = 6
 """Channels of each layer on a class's page."""
@@ -33,19 +33,19 @@ CLASS_CHANNELS = 6
 CONFUSABLE = 5
 """Other classes on a class's page."""
 
-LAYER_FACES = 4
+LAYER_CHANNELS = 4
 """Channels of each layer on the page of all layers."""
 
 CLASS_PICTURES = 48
 """Pictures on a class's page."""
 
-SPINE = 33
-"""Layers in the picture of the network on pages of channels; of deeper networks a part."""
+NAVIGATION_LAYERS = 33
+"""Layers in the layer navigation of a channel's page; those nearest to it in a deeper network."""
 
-SMALL = 96
-"""Up to this many channels the faces on a layer's page are large."""
+SMALL_LAYER = 96
+"""Up to this many channels the thumbnail strips on a layer's page are large."""
 
-STYLES = ("base", "walls", "facts", "search", "home", "channel", "plates", "class")
+STYLES = ("base", "grids", "facts", "search", "home", "channel", "references", "class")
 """Parts of the one style sheet, in this order: a page should need few files."""
 
 ASSETS = ("atlas.js", "search.js", "logo.svg")
@@ -58,21 +58,21 @@ class Pages:
         self,
         catalogue: Catalogue,
         tree: Tree,
-        ledger: Ledger,
-        plates: Plates,
+        cache: BuildCache,
+        reference_images: ReferenceImages,
         citing: Citing,
         title: str,
         description: str,
     ) -> None:
         self._catalogue = catalogue
         self._tree = tree
-        self._ledger = ledger
-        self._plates = plates
+        self._cache = cache
+        self._reference_images = reference_images
         self._title = title
         self._description = description
         self._citing = citing
-        self._kinship = Kinship(catalogue)
-        self._machine = Machine(catalogue, tree, self._citing)
+        self._class_similarity = ClassSimilarity(catalogue)
+        self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = Writer(
             tree,
             {
@@ -82,8 +82,8 @@ class Pages:
                 "site_title": title,
                 "site_description": description,
                 "layers": catalogue.layers,
-                "plates": plates,
-                "words": Words(catalogue),
+                "reference_images": reference_images,
+                "terms": Terminology(catalogue),
                 "citing": self._citing,
                 "named": any(channel.name for channel in catalogue.channels),
                 "modes": MODES[::-1],
@@ -91,7 +91,7 @@ class Pages:
         )
 
     def write(self) -> None:
-        """Write every page and every file for machines."""
+        """Write every page and every file of the JSON API."""
         templates = shipped("site_templates")
         # GitHub Pages leaves out what begins with "_", as layers may, unless this file says no.
         self._tree.write(".nojekyll", "")
@@ -114,80 +114,86 @@ class Pages:
             if not self._unchanged(f"classes/{label.label}.html"):
                 before = seen[place - 1] if place else None
                 after = seen[place + 1] if place + 1 < len(seen) else None
-                self._label(label, before, after, pictures.get(label.label, []))
+                self._class(label, before, after, pictures.get(label.label, []))
         explained = explanations.read(catalogue)
         self._overviews(pictures, explained)
         explanations.write(
             explained,
             catalogue,
             self._tree,
-            self._ledger,
+            self._cache,
             self._writer,
-            self._plates,
+            self._reference_images,
             self._citing,
         )
-        self._machine.whole(self._title, self._description)
+        self._api.write_index(self._title, self._description)
 
     def _unchanged(self, link: str) -> bool:
         """Keep the files of a page if all that they show is as it was."""
-        known = self._ledger.files(link)
+        known = self._cache.files(link)
         return known is not None and self._tree.keep(known)
 
-    def _channel(self, channel: Channel) -> None:
+    def _channel(self, channel: ChannelEntry) -> None:
         catalogue = self._catalogue
         channels = catalogue.channels
-        near = self._seen(channel, channel.neighbours)[:NEIGHBOURS]
-        together = self._company(channel, channel.together)[:NEIGHBOURS]
-        lower = self._company(channel, channel.lower)[:PASSING]
-        upper = self._company(channel, channel.upper)[:PASSING]
+        near = self._with_references(channel, channel.neighbours)[:NEIGHBOURS]
+        together = self._correlated(channel, channel.together)[:NEIGHBOURS]
+        lower = self._correlated(channel, channel.lower)[:ADJACENT_LAYER_CHANNELS]
+        upper = self._correlated(channel, channel.upper)[:ADJACENT_LAYER_CHANNELS]
         before, after = channel.row - 1, channel.row + 1
-        json = self._machine.channel(channel)
+        json = self._api.write_channel(channel)
         record = catalogue.record(channel)
         page = self._writer.page(
             channel.link,
             "channel.html",
             f"{channel.called} ({channel.address})" if channel.name else channel.address,
             channel.description
-            or f"What {channel.address} answers to: reference patches, classes, nearest channels.",
+            or f"What {channel.address} responds to: reference patches, classes, nearest channels.",
             meta=self._citing.meta(heading(channel), channel.link, record),
             json=json,
             channel=channel,
             layer=channel.layer,
-            spine=self._spine(channel.layer),
+            navigation=self._navigation(channel.layer),
             place=channel.layer.rows.index(channel.row) + 1,
-            sets=self._plates.sets(channel),
+            sets=self._reference_images.sets(channel),
             classes=[(catalogue.labels[label], share) for label, share in channel.classes],
             neighbours=near,
             together=together,
             lower=lower,
             upper=upper,
             histogram=self._histogram(channel),
-            company=COMPANY,
+            least_correlation=LEAST_CORRELATION,
             record=record,
             bibtex=self._citing.bibtex(heading(channel), channel.link, record),
             previous=channels[before] if before >= 0 else None,
             next=channels[after] if after < len(channels) else None,
         )
         others = (other.row for other, _ in (*near, *together, *lower, *upper))
-        self._ledger.add(channel.link, [channel.row, *others], self._tree.sizes([page, json]))
+        self._cache.add(channel.link, [channel.row, *others], self._tree.sizes([page, json]))
 
-    def _seen(
-        self, channel: Channel, pairs: Iterable[tuple[int, float]]
-    ) -> list[tuple[Channel, float]]:
-        """Return the channels of some rows that have something to show; none for a silent one."""
+    def _with_references(
+        self, channel: ChannelEntry, pairs: Iterable[tuple[int, float]]
+    ) -> list[tuple[ChannelEntry, float]]:
+        """Return the channels of some rows that have references; nothing if `channel` has none."""
         channels = self._catalogue.channels
-        if not self._plates.strip(channel):
+        if not self._reference_images.thumbnail_strip(channel):
             return []
         found = ((channels[row], value) for row, value in pairs)
-        return [(other, value) for other, value in found if self._plates.strip(other)]
+        return [
+            (other, value)
+            for other, value in found
+            if self._reference_images.thumbnail_strip(other)
+        ]
 
-    def _company(
-        self, channel: Channel, pairs: Iterable[tuple[int, float]]
-    ) -> list[tuple[Channel, float]]:
-        """Return the channels whose correlation says something."""
-        return self._seen(channel, (pair for pair in pairs if pair[1] >= COMPANY))
+    def _correlated(
+        self, channel: ChannelEntry, pairs: Iterable[tuple[int, float]]
+    ) -> list[tuple[ChannelEntry, float]]:
+        """Return the channels that have references and a correlation that is high enough."""
+        return self._with_references(
+            channel, (pair for pair in pairs if pair[1] >= LEAST_CORRELATION)
+        )
 
-    def _histogram(self, channel: Channel) -> charts.Histogram | None:
+    def _histogram(self, channel: ChannelEntry) -> charts.Histogram | None:
         """Return the drawing of a channel's activation, with its last reference if that fits."""
         rule = self._catalogue.manifest["activation"]
         plain = rule["aggregate"] == "max" and not rule["normalize"]
@@ -199,7 +205,7 @@ class Pages:
             found[-1].score if found else None,
         )
 
-    def _layer(self, layer: Layer) -> None:
+    def _layer(self, layer: LayerEntry) -> None:
         layers = self._catalogue.layers
         channels = [self._catalogue.channels[row] for row in layer.rows]
         page = self._writer.page(
@@ -209,55 +215,61 @@ class Pages:
             f"The {len(channels)} channels of layer {layer.shown} with their best patches.",
             meta=self._citing.meta(f"Layer {layer.shown}", layer.link),
             layer=layer,
-            spine=layers,
+            navigation=layers,
             channels=channels,
-            small=len(channels) <= SMALL,
-            silent=sum(1 for c in channels if c.number("act_density") == 0),
+            small=len(channels) <= SMALL_LAYER,
+            never_active=sum(1 for c in channels if c.number("act_density") == 0),
             previous=layers[layer.position - 1] if layer.position else None,
             next=layers[layer.position + 1] if layer.position + 1 < len(layers) else None,
         )
-        self._ledger.add(layer.link, layer.rows, self._tree.sizes([page]))
+        self._cache.add(layer.link, layer.rows, self._tree.sizes([page]))
 
-    def _label(
-        self, label: Label, previous: Label | None, following: Label | None, pictures: list[int]
+    def _class(
+        self,
+        label: ClassEntry,
+        previous: ClassEntry | None,
+        following: ClassEntry | None,
+        pictures: list[int],
     ) -> None:
         link = f"classes/{label.label}.html"
         shares = self._catalogue.shares.get(label.label)
-        carriers = [] if shares is None else self._catalogue.by_layer(shares, CLASS_CHANNELS)
-        spots = self._kinship.map(pictures)
-        kin = self._kinship.confusable(label, CONFUSABLE)
+        top_channels = [] if shares is None else self._catalogue.by_layer(shares, CLASS_CHANNELS)
+        map_points = self._class_similarity.picture_map(pictures)
+        similar = self._class_similarity.confusable(label, CONFUSABLE)
         what = f"Class “{label.shown}”"
-        json = self._machine.label(label, carriers, kin)
+        json = self._api.write_class(label, top_channels, similar)
         page = self._writer.page(
             link,
             "class.html",
             f"{label.shown} (class {label.label})",
-            f"The channels that carry class {label.label}, {label.shown}, and its pictures.",
+            f"The channels most relevant for class {label.label}, {label.shown}, and its pictures.",
             meta=self._citing.meta(what, link),
             json=json,
             label=label,
-            carriers=carriers[::-1],
+            top_channels=top_channels[::-1],
             shares=shares,
-            spots=spots,
-            kin=kin,
+            map_points=map_points,
+            similar=similar,
             pictures=pictures[:CLASS_PICTURES],
             count=len(pictures),
             bibtex=self._citing.bibtex(what, link),
             previous=previous,
             next=following,
         )
-        shown = {channel.row for _, channels in carriers for channel in channels}
-        shown |= {spot.channel.row for spot in spots} | _rows(kin)
-        self._ledger.add(link, shown, self._tree.sizes([page, json]))
+        shown = {channel.row for _, channels in top_channels for channel in channels}
+        shown |= {point.channel.row for point in map_points} | _rows(similar)
+        self._cache.add(link, shown, self._tree.sizes([page, json]))
 
     def _overviews(self, pictures: dict[int, list[int]], explained: Sequence[Explanation]) -> None:
         catalogue, title = self._catalogue, self._title
-        columns = [(layer, self._plates.column(layer)) for layer in catalogue.layers]
+        columns = [
+            (layer, self._reference_images.layer_column(layer)) for layer in catalogue.layers
+        ]
         by_layer = [
-            (layer, by_weight([catalogue.channels[row] for row in layer.rows])[:LAYER_FACES])
+            (layer, by_relevance([catalogue.channels[row] for row in layer.rows])[:LAYER_CHANNELS])
             for layer in catalogue.layers
         ]
-        data = search.script(catalogue, self._plates.strip, explained)
+        data = search.script(catalogue, self._reference_images.thumbnail_strip, explained)
         self._tree.write("assets/search-data.js", data)
         write = self._writer.page
         write(
@@ -267,7 +279,7 @@ class Pages:
             self._description,
             meta=self._citing.meta("Home", "index.html"),
             columns=columns,
-            striking=striking.choose(catalogue),
+            featured=featured.choose(catalogue),
             seen=catalogue.seen,
         )
         write(
@@ -283,7 +295,7 @@ class Pages:
             "Classes",
             f"The {len(catalogue.seen)} classes of which {title} has pictures.",
             seen=catalogue.seen,
-            faces={label: images[0] for label, images in pictures.items()},
+            examples={label: images[0] for label, images in pictures.items()},
         )
         write(
             "search.html",
@@ -318,12 +330,14 @@ class Pages:
                 found.setdefault(label, []).append(image)
         return found
 
-    def _spine(self, layer: Layer) -> list[Layer]:
-        """Return the layers around `layer` that a page of a channel shows."""
+    def _navigation(self, layer: LayerEntry) -> list[LayerEntry]:
+        """Return the layers around `layer` for the layer navigation of a channel's page."""
         layers = self._catalogue.layers
-        first = max(0, min(layer.position - SPINE // 2, len(layers) - SPINE))
-        return layers[first : first + SPINE]
+        first = max(
+            0, min(layer.position - NAVIGATION_LAYERS // 2, len(layers) - NAVIGATION_LAYERS)
+        )
+        return layers[first : first + NAVIGATION_LAYERS]
 
 
-def _rows(kin: Iterable[Kin]) -> set[int]:
-    return {channel.row for other in kin for channel in other.shared}
+def _rows(similar: Iterable[SimilarClass]) -> set[int]:
+    return {channel.row for other in similar for channel in other.shared}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from atlas.site import text
 from atlas.site.catalogue import Catalogue
-from atlas.site.entries import Channel
+from atlas.site.entries import ChannelEntry
 from atlas.site.explanations import Explanation
 
 CLASSES = 3
@@ -19,7 +19,7 @@ CLASSES = 3
 
 def script(
     catalogue: Catalogue,
-    strip: Callable[[Channel], str | None],
+    strip: Callable[[ChannelEntry], str | None],
     explanations: Sequence[Explanation],
 ) -> str:
     """Return the script that gives the search its data."""
@@ -68,7 +68,7 @@ def _explanation(one: Explanation, places: Mapping[int, int]) -> list[object]:
     return [one.found.id, text.clip(text.plain(one.found.target.name)), one.name, spoken_of]
 
 
-def _status(channel: Channel) -> int:
+def _status(channel: ChannelEntry) -> int:
     """0: not asked, 1: named, 2: no clear concept, 3: an unusable answer, 4: by a person."""
     if channel.values.get("named_by") == "person" and channel.name:
         return 4

@@ -1,7 +1,7 @@
-"""Sheets of patches: one picture file for many patches, so that a page needs few files.
+"""Sprite sheets: one picture file for many patches, so that a page needs few files.
 
 Where whole pictures are published, a channel's own page cuts its patches out of these and needs
-a sheet of veils alone; pages on which many channels stand have a strip for each.
+a sheet of mask overlays alone; pages that show many channels have a thumbnail strip for each.
 
 The name of a sheet holds a digest of what it shows. A sheet that is there is not made again,
 and a browser never shows an old one.
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from atlas.site.catalogue import Catalogue
-from atlas.site.entries import Reference
+from atlas.site.entries import ReferenceEntry
 from atlas.site.output import Tree
 from atlas.store.pictures import open_picture, read_picture
 
@@ -30,41 +30,46 @@ THUMB = 64
 """Side of the largest picture of the data where only thumbnails are published. A multiple of 16:
 WebP's blocks then end where patches end, and no colour leaks from one to the next."""
 
-STRIP_TILE = 64
-STRIP = 4
-"""Patches on a strip, the face of a channel on other pages."""
+THUMBNAIL_PATCHES = 4
+THUMBNAIL_TILE = 64
+"""Patches on a thumbnail strip, by which other pages show a channel, and their side in pixels."""
 
 LONGEST = 16000
 """Pixels; WebP ends at 16,383."""
 
-VEIL_TILE = 18
+MASK_TILE = 18
 """Masks have 16 rows; one more on each side keeps neighbours apart when it is scaled up."""
 
-VEIL_DARKEST = 0.82
-"""Opacity of the veil where the concept is not."""
+OVERLAY_DARKEST = 0.82
+"""Opacity of a mask overlay where the concept is not."""
 
-STRIPS = 4096
-"""Strips that are drawn at once, so that each picture is decoded once for all of them: 200 MB."""
+DRAWN_AT_ONCE = 4096
+"""Thumbnail strips that are drawn at once, so that a picture is decoded once for all: 200 MB."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A strip that a channel needs."""
+class ThumbnailStrip:
+    """A thumbnail strip that is to be drawn."""
 
     base: str
-    """Its name, but for the digest."""
-    references: Sequence[Reference]
-    """Whose first `STRIP` patches it shows."""
+    """The name of its file, without the digest."""
+    references: Sequence[ReferenceEntry]
+    """The references of the channel, best first."""
+
+    @property
+    def shown(self) -> Sequence[ReferenceEntry]:
+        """The references whose patches are on the strip."""
+        return self.references[:THUMBNAIL_PATCHES]
 
 
-class Sheets:
-    """Makes sheets of one atlas and puts them into the tree."""
+class SpriteSheets:
+    """Makes the sprite sheets of one atlas and puts them into the tree."""
 
     def __init__(self, catalogue: Catalogue, tree: Tree) -> None:
         self._catalogue = catalogue
         self._tree = tree
 
-    def patches(self, base: str, references: Sequence[Reference], tile: int) -> str:
+    def patches(self, base: str, references: Sequence[ReferenceEntry], tile: int) -> str:
         """Put a column of patches, best on top, and return its name."""
         tile = min(tile, LONGEST // len(references))
         name = f"{base}-{self._digest(references, tile)}.webp"
@@ -76,84 +81,88 @@ class Sheets:
             self._tree.write(name, _webp(sheet, quality=78))
         return name
 
-    def strips(self, wanted: Sequence[Wanted], pool: Executor) -> Iterator[str]:
-        """Put strips, the first patches of each side by side, and yield their names in order."""
-        for start in range(0, len(wanted), STRIPS):
-            some = wanted[start : start + STRIPS]
-            names = [
-                f"{w.base}-{self._digest(w.references[:STRIP], STRIP_TILE)}.webp" for w in some
-            ]
+    def thumbnail_strips(self, wanted: Sequence[ThumbnailStrip], pool: Executor) -> Iterator[str]:
+        """Put thumbnail strips, first patches side by side, and yield their names in order."""
+        for start in range(0, len(wanted), DRAWN_AT_ONCE):
+            some = wanted[start : start + DRAWN_AT_ONCE]
+            names = [f"{one.base}-{self._digest(one.shown, THUMBNAIL_TILE)}.webp" for one in some]
             missing = [n for n, name in enumerate(names) if not self._tree.has_webp(name)]
-            shown = [some[n].references[:STRIP] for n in missing]
+            shown = [some[n].shown for n in missing]
             drawn = self._draw(shown, pool)
-            written = pool.map(self._write_strip, (names[n] for n in missing), drawn, shown)
+            written = pool.map(
+                self._write_thumbnail_strip, (names[n] for n in missing), drawn, shown
+            )
             for _ in written:
                 pass
             yield from names
 
-    def _draw(self, shown: Sequence[Sequence[Reference]], pool: Executor) -> npt.NDArray[np.uint8]:
-        """Draw strips, picture by picture; return (strips, height, width, 3)."""
-        drawn = np.zeros((len(shown), STRIP_TILE, STRIP * STRIP_TILE, 3), np.uint8)
-        places: dict[int, list[tuple[int, int, Reference]]] = {}
-        for strip, references in enumerate(shown):
+    def _draw(
+        self, shown: Sequence[Sequence[ReferenceEntry]], pool: Executor
+    ) -> npt.NDArray[np.uint8]:
+        """Draw thumbnail strips, picture by picture; return (count, height, width, 3)."""
+        drawn = np.zeros(
+            (len(shown), THUMBNAIL_TILE, THUMBNAIL_PATCHES * THUMBNAIL_TILE, 3), np.uint8
+        )
+        places: dict[int, list[tuple[int, int, ReferenceEntry]]] = {}
+        for number, references in enumerate(shown):
             for place, reference in enumerate(references):
-                places.setdefault(reference.image, []).append((strip, place, reference))
+                places.setdefault(reference.image, []).append((number, place, reference))
 
         def draw(image: int) -> None:
             picture = read_picture(self._path(image))
-            for strip, place, reference in places[image]:
-                left = place * STRIP_TILE
-                patch = _cut(picture, reference.box, STRIP_TILE)
-                drawn[strip, :, left : left + STRIP_TILE] = np.asarray(patch)
+            for number, place, reference in places[image]:
+                left = place * THUMBNAIL_TILE
+                patch = _cut(picture, reference.box, THUMBNAIL_TILE)
+                drawn[number, :, left : left + THUMBNAIL_TILE] = np.asarray(patch)
 
         for _ in pool.map(draw, places):
             pass
         return drawn
 
-    def _write_strip(
-        self, name: str, pixels: npt.NDArray[np.uint8], references: Sequence[Reference]
+    def _write_thumbnail_strip(
+        self, name: str, pixels: npt.NDArray[np.uint8], references: Sequence[ReferenceEntry]
     ) -> None:
-        strip = Image.fromarray(pixels)
-        if len(references) < STRIP:  # nothing is seen where there is no patch
-            mask = Image.new("L", strip.size)
-            mask.paste(255, (0, 0, len(references) * STRIP_TILE, STRIP_TILE))
-            strip.putalpha(mask)
-        self._tree.write(name, _webp(strip, quality=72))
+        thumbnails = Image.fromarray(pixels)
+        if len(references) < THUMBNAIL_PATCHES:  # transparent where there is no patch
+            mask = Image.new("L", thumbnails.size)
+            mask.paste(255, (0, 0, len(references) * THUMBNAIL_TILE, THUMBNAIL_TILE))
+            thumbnails.putalpha(mask)
+        self._tree.write(name, _webp(thumbnails, quality=72))
 
-    def shapes(self, base: str, references: Sequence[Reference]) -> str:
-        """Put the maps of the first patches side by side, without a pixel of the data."""
-        rows = [reference.row for reference in references[:STRIP]]
+    def mask_thumbnails(self, base: str, references: Sequence[ReferenceEntry]) -> str:
+        """Put the masks of the first patches side by side, without a pixel of the data."""
+        rows = [reference.row for reference in references[:THUMBNAIL_PATCHES]]
         masks = np.asarray(self._catalogue.masks[rows])
         name = f"{base}-{hashlib.sha256(masks.tobytes()).hexdigest()[:8]}.webp"
         if not self._tree.has_webp(name):
-            strip = np.full((16, 17 * STRIP - 1, 4), 120, np.uint8)
-            strip[..., 3] = 0
+            thumbnails = np.full((16, 17 * THUMBNAIL_PATCHES - 1, 4), 120, np.uint8)
+            thumbnails[..., 3] = 0
             for place, mask in enumerate(masks):
-                strip[:, 17 * place : 17 * place + 16, 3] = mask
-            self._tree.write(name, _webp(Image.fromarray(strip, "RGBA"), lossless=True))
+                thumbnails[:, 17 * place : 17 * place + 16, 3] = mask
+            self._tree.write(name, _webp(Image.fromarray(thumbnails, "RGBA"), lossless=True))
         return name
 
-    def thumb(self, name: str, image: int) -> None:
+    def small_picture(self, name: str, image: int) -> None:
         """Put a small whole picture."""
         if not self._tree.has_webp(name):
             picture = open_picture(self._path(image))
             self._tree.write(name, _webp(picture.resize(thumb_size(*picture.size)), quality=72))
 
-    def veils(self, base: str, references: Sequence[Reference]) -> str:
-        """Put what covers the parts of each patch outside the concept; return its name."""
+    def mask_overlays(self, base: str, references: Sequence[ReferenceEntry]) -> str:
+        """Put a column of overlays that darken patches outside the concept; return its name."""
         rows = [reference.row for reference in references]
         masks = np.asarray(self._catalogue.masks[rows])
         digest = hashlib.sha256(masks.tobytes() + VERSION.encode()).hexdigest()[:8]
         name = f"{base}-{digest}.webp"
         if not self._tree.has_webp(name):
-            self._tree.write(name, _webp(veil_column(masks), quality=20, lossless=True))
+            self._tree.write(name, _webp(overlay_column(masks), quality=20, lossless=True))
         return name
 
     def _path(self, image: int) -> Path:
         path: str = self._catalogue.images["path"][image]
         return self._catalogue.store.inside(path)
 
-    def _digest(self, references: Sequence[Reference], tile: int) -> str:
+    def _digest(self, references: Sequence[ReferenceEntry], tile: int) -> str:
         digests = self._catalogue.images["sha256"]
         shown = [(digests[r.image], *r.box) for r in references]
         return hashlib.sha256(f"{VERSION} {tile} {shown}".encode()).hexdigest()[:8]
@@ -170,16 +179,16 @@ def _cut(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> Ima
     return picture.resize((side, side), Image.Resampling.LANCZOS, box=box)
 
 
-def veil_column(masks: npt.NDArray[np.uint8]) -> Image.Image:
-    """Return black of varying opacity for a column of masks: none where the concept is strong."""
+def overlay_column(masks: npt.NDArray[np.uint8]) -> Image.Image:
+    """Return mask overlays below each other: black, transparent where the concept is strong."""
     strength = np.pad(masks, ((0, 0), (1, 1), (1, 1)), mode="edge").astype(np.float32) / 255
     # Weak rims of a map say little and would blur the picture of what matters: soft threshold.
     seen = np.clip((strength - 0.08) / 0.4, 0, 1)
     seen = seen * seen * (3 - 2 * seen)
-    alpha = (1 - seen) * VEIL_DARKEST * 255
+    alpha = (1 - seen) * OVERLAY_DARKEST * 255
     alpha = np.round(alpha / 8) * 8  # fewer levels make a third of the file, unseen when scaled
-    column = np.zeros((len(masks) * VEIL_TILE, VEIL_TILE, 4), np.uint8)
-    column[..., 3] = alpha.reshape(-1, VEIL_TILE)
+    column = np.zeros((len(masks) * MASK_TILE, MASK_TILE, 4), np.uint8)
+    column[..., 3] = alpha.reshape(-1, MASK_TILE)
     return Image.fromarray(column, "RGBA")
 
 

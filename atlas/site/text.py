@@ -1,4 +1,4 @@
-"""Text at the border: what comes from data becomes harmless before it reaches a page.
+"""Escaping: what comes from data becomes harmless text before it reaches a page.
 
 Names of classes, layers and pictures are anything that anybody wrote. On a page they pass
 three readers: YAML (front matter), Markdown, and the browser. Bodies of pages are one block

@@ -9,9 +9,9 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
-SHOWN = """() => [...document.querySelectorAll('.maps .veil')]
-    .filter(veil => getComputedStyle(veil).visibility === 'visible')
-    .map(veil => veil.previousElementSibling.value)"""
+SHOWN = """() => [...document.querySelectorAll('.maps .heatmap')]
+    .filter(heatmap => getComputedStyle(heatmap).visibility === 'visible')
+    .map(heatmap => heatmap.previousElementSibling.value)"""
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,8 @@ NAMES = [
 ]
 
 
-def company(channels: list[tuple[str, int]], rng: np.random.Generator) -> dict[str, list]:
-    """Histograms, and every channel of the layer and of those beside it as company."""
+def correlated(channels: list[tuple[str, int]], rng: np.random.Generator) -> dict[str, list]:
+    """Histograms, and every channel of the layer and of those beside it as correlated with it."""
     layers = list(LAYERS)
 
     def rows(place: int) -> list[int]:
@@ -100,7 +100,7 @@ def make_atlas(root: Path) -> Store:
             "rel_abs_mean": rng.random(len(channels)) / 100,
             "top_classes": top.tolist(),
             "top_class_shares": [shares[rows, c].tolist() for c, rows in enumerate(top)],
-            **company(channels, rng),
+            **correlated(channels, rng),
             "neighbours": nearest,
             "neighbour_similarities": [
                 sorted(rng.random(len(rows)), reverse=True) for rows in nearest

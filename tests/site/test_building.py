@@ -32,7 +32,7 @@ def rename(out: Path, name: str) -> None:
 
 @pytest.fixture
 def copy(planted, tmp_path) -> Path:
-    """A copy that keeps times, by which the site tells what is old."""
+    """A copy that keeps times, by which the site knows what is old."""
     return shutil.copytree(planted, tmp_path / "atlas")
 
 
@@ -117,7 +117,7 @@ def test_without_pictures_only_shapes_are_published(copy, run):
     assert run("site", copy, "--set", "site.images=none").returncode == 0
     site = copy / "site"
     assert not (site / "i").exists()
-    for path in published(site):  # strips of shapes: grey, and told by their opacity
+    for path in published(site):  # thumbnail strips of shapes: grey, and seen by their opacity
         with Image.open(path) as strip:
             assert path.name.split("-")[0].endswith("s")
             colours = strip.convert("RGBA").getcolors(10**6)

@@ -54,9 +54,9 @@ def test_search_finds_as_one_types(page, site):
     box = page.locator("#q")
     box.type("strip")
     assert "striped thing 4" in page.locator(".hits.channels").inner_text()
-    assert page.locator(".found").inner_text().startswith(str(shown(page, ".hits .face")))
+    assert page.locator(".found").inner_text().startswith(str(shown(page, ".hits .channel-card")))
     box.type("ed thing 4")
-    assert "striped thing 4" in page.locator(".hits .face").first.inner_text()
+    assert "striped thing 4" in page.locator(".hits .channel-card").first.inner_text()
     box.fill("striped things")  # one word in the plural
     assert "striped thing 4" in page.locator(".hits.channels").inner_text()
     box.fill("left half")  # a sense
@@ -77,18 +77,18 @@ def test_an_address_jumps(page, site):
 def test_facets_narrow_the_search(page, site):
     page.goto(site + "search.html")
     page.get_by_label("Layer").select_option(label="6")
-    assert shown(page, ".hits .face") == 7
+    assert shown(page, ".hits .channel-card") == 7
     page.get_by_label("Layer").select_option("")
     page.get_by_label("Name").select_option(label="named by a person")
     assert "seen by Ada" in page.locator(".hits.channels").inner_text()
-    assert shown(page, ".hits .face") == 1
+    assert shown(page, ".hits .channel-card") == 1
 
 
 def test_explanations_are_found_by_what_they_speak_of(page, explained):
     page.goto((explained / "site" / "search.html").resolve().as_uri())
     page.get_by_label("Find").select_option("explanations")
     every = shown(page, ".hits .label")
-    assert every >= 1 and shown(page, ".hits .face") == 0
+    assert every >= 1 and shown(page, ".hits .channel-card") == 0
     assert page.locator(".found").inner_text().startswith(str(every))
     said = page.locator(".hits .label bdi").first.inner_text()
     page.get_by_label("Find").select_option("")
@@ -108,47 +108,47 @@ def test_hostile_names_are_text_in_the_search(page, site, hostile):
     assert "<script>alert(1)</script>" in page.locator(".hits.channels").inner_text()
 
 
-def test_the_wall_is_filtered_and_sorted_without_a_reload(page, site):
+def test_the_channel_grid_is_filtered_and_sorted_without_a_reload(page, site):
     page.goto(site + "layers/0.html")
     page.evaluate("window.same = true")
-    assert shown(page, ".wall .face") == 6
+    assert shown(page, ".channel-grid .channel-card") == 6
     page.get_by_label("Word").fill("seen by")
-    assert shown(page, ".wall .face") == 1
-    assert "1 of 6" in page.locator(".sieve output").inner_text()
+    assert shown(page, ".channel-grid .channel-card") == 1
+    assert "1 of 6" in page.locator(".channel-filter output").inner_text()
     page.get_by_label("Word").fill("")
     page.get_by_label("Detection at least").fill("0.35")
-    assert shown(page, ".wall .face") == 1
+    assert shown(page, ".channel-grid .channel-card") == 1
     page.get_by_label("Detection at least").fill("")
     page.get_by_label("Sort by").select_option("d")
-    density = [float(face.get_attribute("data-d")) for face in page.locator(".face").all()]
+    density = [float(card.get_attribute("data-d")) for card in page.locator(".channel-card").all()]
     assert density == sorted(density, reverse=True)
     assert len({*density}) > 1
     page.get_by_label("Sort by").select_option("a")
-    assert page.locator(".face").first.get_attribute("href").endswith("0/0.html")
+    assert page.locator(".channel-card").first.get_attribute("href").endswith("0/0.html")
     assert page.evaluate("window.same")
 
 
 def test_switches_show_other_references_and_views(page, site):
     page.goto(site + "channels/0/2.html")
-    assert shown(page, ".plate.relevance") == 1
-    assert shown(page, ".plate.activation") == 0
+    assert shown(page, ".references.relevance") == 1
+    assert shown(page, ".references.activation") == 0
     page.get_by_text("activation", exact=True).click()
-    assert shown(page, ".plate.activation") == 1
-    assert shown(page, ".plate.relevance") == 0
-    picture = page.locator(".plate.activation li b img").first
+    assert shown(page, ".references.activation") == 1
+    assert shown(page, ".references.relevance") == 0
+    picture = page.locator(".references.activation li b img").first
     size = "e => e.clientWidth / e.parentElement.clientWidth"
     assert picture.evaluate(size) > 1
     page.get_by_text("whole picture").click()
     assert picture.evaluate(size) == 1
     page.reload()  # switches are remembered, also from the file system
-    assert shown(page, ".plate.activation") == 1
+    assert shown(page, ".references.activation") == 1
     page.get_by_text("relevance", exact=True).click()
-    every = shown(page, ".plate.relevance li")
+    every = shown(page, ".references.relevance li")
     page.locator("label[for=sense-0]").click()
-    left = shown(page, ".plate.relevance li")
+    left = shown(page, ".references.relevance li")
     page.locator("label[for=sense-1]").click()
     assert 0 < left < every
-    assert left + shown(page, ".plate.relevance li") == every
+    assert left + shown(page, ".references.relevance li") == every
 
 
 def test_the_keyboard_reaches_everything(page, site):
@@ -162,7 +162,7 @@ def test_the_keyboard_reaches_everything(page, site):
     page.keyboard.type("striped")
     page.keyboard.press("ArrowDown")
     focused = page.evaluate("document.activeElement.className")
-    assert focused.startswith("face")
+    assert focused.startswith("channel-card")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
     page.keyboard.press("Enter")
@@ -209,7 +209,7 @@ def test_a_citation_is_copied(browser, planted):
     assert "striped thing 4" in copied
 
 
-def test_a_citation_of_another_version_is_told(page, site):
+def test_a_citation_of_another_version_is_noted(page, site):
     page.goto(site + "channels/0/4.html?v=01234567")
     assert "version 01234567" in page.locator(".other-version").inner_text()
     version = page.locator(".atlas").get_attribute("data-version")

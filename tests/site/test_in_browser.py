@@ -70,14 +70,14 @@ def shown(page, selector: str) -> int:
 
 def background(page, pseudo: str) -> str:
     script = f"e => getComputedStyle(e, '{pseudo}').content"
-    return page.locator(".plate.relevance li > b").first.evaluate(script)
+    return page.locator(".references.relevance li > b").first.evaluate(script)
 
 
 def pictures(page) -> list[float]:
     """Return how much wider than its frame each picture is, once all of them have come."""
     return page.evaluate(
         """async () => {
-            const shown = [...document.querySelectorAll(".plate.relevance li > b > img")];
+            const shown = [...document.querySelectorAll(".references.relevance li > b > img")];
             await Promise.all(shown.map((image) => image.decode()));
             return shown.map((image) => image.clientWidth / image.parentElement.clientWidth);
         }"""
@@ -86,19 +86,19 @@ def pictures(page) -> list[float]:
 
 def test_the_switches_choose_what_is_shown_by_mouse_and_by_keyboard(page, toy_atlas, toy):
     page.goto(address(toy_atlas, "channels/features.28/1.html"))
-    assert shown(page, ".plate.relevance li") == toy.k
-    assert shown(page, ".plate.activation li") == 0
+    assert shown(page, ".references.relevance li") == toy.k
+    assert shown(page, ".references.activation li") == 0
     page.get_by_text("activation", exact=True).click()
-    assert shown(page, ".plate.relevance li") == 0
-    assert shown(page, ".plate.activation li") == toy.k
+    assert shown(page, ".references.relevance li") == 0
+    assert shown(page, ".references.activation li") == toy.k
     page.keyboard.press("ArrowLeft")  # radio buttons: the switch, not the previous page
-    assert shown(page, ".plate.relevance li") == toy.k
+    assert shown(page, ".references.relevance li") == toy.k
     assert page.url.endswith("channels/features.28/1.html")
 
     assert pictures(page) == pytest.approx([48 / 12] * toy.k, rel=0.02)  # patches of 12 pixels
     assert background(page, "::after") == "none"
     page.get_by_text("concept only").click()
-    assert background(page, "::after") == '""'  # the veil
+    assert background(page, "::after") == '""'  # the overlay
     page.get_by_text("whole picture").click()
     assert pictures(page) == [1] * toy.k
 
@@ -115,10 +115,10 @@ def small(picture: Image.Image) -> np.ndarray:
 @pytest.mark.parametrize("mode", ["relevance", "activation"])
 @pytest.mark.parametrize("view", ["patch", "concept only"])
 def test_patches_show_their_own_part_of_their_pictures(browser, toy_atlas, toy, mode, view):
-    context = browser.new_context(color_scheme="dark")  # the veil is black, as in its file
+    context = browser.new_context(color_scheme="dark")  # the mask overlay is black, as in its file
     page = context.new_page()
     page.goto(address(toy_atlas, "channels/features.28/1.html"))
-    page.add_style_tag(content=".atlas .plate li::before { display: none }")
+    page.add_style_tag(content=".atlas .references li::before { display: none }")
     page.get_by_text(mode, exact=True).click()
     page.get_by_text(view, exact=True).click()
 
@@ -131,14 +131,16 @@ def test_patches_show_their_own_part_of_their_pictures(browser, toy_atlas, toy, 
             with Image.open(toy_atlas.root / paths[row["image"]]) as picture:
                 tile = picture.convert("RGB").resize((120, 120), Image.Resampling.BICUBIC, box=box)
             tiles.append(np.asarray(tile, np.float32))
-    with Image.open(next(folder.glob("1v-*.webp"))) as veils:  # relevance, then activation
-        covers = np.asarray(veils)[:, :, 3].reshape(2, toy.k, 18, 18)[int(mode == "activation")]
+    with Image.open(next(folder.glob("1v-*.webp"))) as overlays:  # relevance, then activation
+        covers = np.asarray(overlays)[:, :, 3].reshape(2, toy.k, 18, 18)[int(mode == "activation")]
     expected = []
     for tile, cover in zip(tiles, covers, strict=True):
-        veil = Image.fromarray(cover[1:17, 1:17]).resize(tile.shape[:2], Image.Resampling.BILINEAR)
-        seen = 1 - np.asarray(veil, np.float32)[:, :, None] / 255 if view != "patch" else 1
+        overlay = Image.fromarray(cover[1:17, 1:17]).resize(
+            tile.shape[:2], Image.Resampling.BILINEAR
+        )
+        seen = 1 - np.asarray(overlay, np.float32)[:, :, None] / 255 if view != "patch" else 1
         expected.append(small(Image.fromarray((tile * seen).astype(np.uint8))))
-    patches = page.locator(f".plate.{mode} li > b")
+    patches = page.locator(f".references.{mode} li > b")
     for place in range(toy.k):
         shot = small(Image.open(BytesIO(patches.nth(place).screenshot())))
         distances = [np.abs(shot - picture).mean() for picture in expected]
@@ -172,5 +174,5 @@ def test_without_scripts_the_switches_work_too(browser, toy_atlas, toy):
     page = context.new_page()
     page.goto(address(toy_atlas, "channels/features.28/1.html"))
     page.get_by_text("activation", exact=True).click()
-    assert shown(page, ".plate.activation li") == toy.k
+    assert shown(page, ".references.activation li") == toy.k
     context.close()

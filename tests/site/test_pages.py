@@ -182,8 +182,8 @@ def test_a_name_no_better_than_a_borrowed_one_is_said_to_be_so(planted, pages):
     for row in open_store(planted).table("channels").select(columns).to_pylist():
         low, borrowed = row["score_detection_low"], row["score_borrowed"]
         said = pages[f"channels/{row['layer']}/{row['channel']}.html"].said
-        told = "The test does not show that this name tells" in said
-        assert told == (low is not None and low <= borrowed), row
+        found = "The test does not show that this name describes" in said
+        assert found == (low is not None and low <= borrowed), row
     text = pages["channels/0/0.html"].said
     assert "(references by relevance) and what activates it may differ" in text
 
@@ -199,8 +199,8 @@ def test_pages_can_be_cited(planted, pages):
     assert "@misc{" in text and f"channels/0/4.html?v={version}" in text
     assert text.count("{", text.index("@misc")) == text.count("}", text.index("@misc"))
     assert "Address within the site channels/0/4.html" in text  # nobody knows where that is
-    told = "who made the atlas and where it is on the web: cite.authors and cite.url"
-    assert told in pages["cite.html"].said
+    found = "who made the atlas and where it is on the web: cite.authors and cite.url"
+    assert found in pages["cite.html"].said
 
 
 def test_an_atlas_by_activation_alone_has_all_of_its_pages(project, run, tmp_path):
@@ -214,7 +214,7 @@ def test_an_atlas_by_activation_alone_has_all_of_its_pages(project, run, tmp_pat
     text = page.said
     assert "None" not in text and "nan" not in text.split()
     assert "Mean relevance share" not in text
-    assert "Channels that carry it" not in Page(out / "site/classes/0.html").said
+    assert "Top channels" not in Page(out / "site/classes/0.html").said
 
 
 def test_relevance_that_was_not_measured_is_a_dash(built, run, tmp_path):

@@ -119,13 +119,13 @@ def test_a_channel_page_shows_both_sets_with_ranks_scores_and_texts(toy_atlas, c
     assert relations["prev"] == "../../channels/features.28/0.html"
     assert relations["next"] == "../../channels/features.28/2.html"
     assert relations["up"] == "../../layers/features.28.html"
-    silent = crawl.parse(toy_atlas.root / "site" / "channels" / "features.28" / "3.html")
-    assert "no references" in silent.text
+    inactive = crawl.parse(toy_atlas.root / "site" / "channels" / "features.28" / "3.html")
+    assert "no references" in inactive.text
 
 
-def test_a_channel_page_shows_its_company_and_its_histogram(toy_atlas, crawl):
+def test_a_channel_page_shows_its_correlated_channels_and_its_histogram(toy_atlas, crawl):
     page = crawl.parse(toy_atlas.root / "site" / "channels" / "features.28" / "1.html")
-    names = [a["href"] for a in page.all("a") if a.get("class") == "face"]
+    names = [a["href"] for a in page.all("a") if a.get("class") == "channel-card"]
     lower = [name for name in names if "/features.0/" in name]
     assert len(lower) >= 3 and any("we" in name for name in names)
     assert "features.0, the layer before" in page.text
@@ -136,7 +136,7 @@ def test_a_channel_page_shows_its_company_and_its_histogram(toy_atlas, crawl):
     assert marks == []  # the last reference, at 0.0042, is in no bin
 
 
-def test_a_channel_without_relevance_claims_no_class_and_no_company(tmp_path, toy):
+def test_a_channel_without_relevance_claims_no_class_and_no_correlated_channel(tmp_path, toy):
     store = toy.make(tmp_path / "atlas")
     channels = store.table("channels").to_pydict()
     classes = store.table("classes").to_pydict()
@@ -155,12 +155,12 @@ def test_a_channel_without_relevance_claims_no_class_and_no_company(tmp_path, to
     page = store.root.joinpath("pages/channels/features.0/0.md").read_text()
     assert "Never active" in page and "Never relevant" in page
     assert "<h2>Classes</h2>" not in page and "Mean |share|" not in page
-    together = page.partition("<h2>Channels that fire together</h2>")[2].partition("<h2>")[0]
+    together = page.partition("<h2>Channels that are active together</h2>")[2].partition("<h2>")[0]
     first, second = (channels["channel"][row] for row in channels["together"][0])
     assert f"features.0/{first}.html" in together and f"features.0/{second}.html" not in together
     for path in store.root.glob("pages/classes/[0-9]*.md"):
-        carriers = path.read_text().partition("<h2>Channels that carry it</h2>")[2]
-        assert "features.0/1.html" in carriers and "features.0/0.html" not in carriers
+        top_channels = path.read_text().partition("<h2>Top channels</h2>")[2]
+        assert "features.0/1.html" in top_channels and "features.0/0.html" not in top_channels
     other = store.root.joinpath("pages/channels/features.0/1.md").read_text()
     assert "Never" not in other and "<h2>Classes</h2>" in other and "Mean |share|" in other
 
@@ -171,13 +171,13 @@ def test_a_histogram_is_drawn_to_scale():
     drawn = charts.histogram([1, 1.25, 1.5, 1.75, 2], [5, 10, 0, 1], 32, 1.625)
     assert drawn.path == "M0 30V15.0h25.00V0.0h25.00V30.0h25.00V27.0h25.00V30z"
     assert (drawn.low, drawn.high, drawn.most) == (1, 2, (1.25, 1.5))
-    assert drawn.silent == 0.5
+    assert drawn.inactive == 0.5
     assert drawn.mark == 62.5
     assert charts.histogram([1, 2], [3], 3, 2.0).mark == 100
     assert charts.histogram([], [], 3, None) is None
 
 
-def test_strips_show_the_first_patches(toy_atlas):
+def test_thumbnail_strips_show_the_first_patches(toy_atlas):
     store = toy_atlas
     strip = next((store.root / "pages/channels/features.0").glob("0s-*.webp"))
     with Image.open(strip) as opened:
@@ -201,7 +201,7 @@ def test_strips_show_the_first_patches(toy_atlas):
         assert sum(differences) / len(differences) < 8, one["rank"]
 
 
-def test_a_strip_of_few_patches_shows_nothing_beside_them(tmp_path, toy):
+def test_a_thumbnail_strip_of_few_patches_shows_nothing_beside_them(tmp_path, toy):
     store = toy.make(tmp_path / "atlas")
     table, masks = store.table("references"), store.array("masks.npy")
     kept = table.filter(table["rank"].to_numpy() < 2)

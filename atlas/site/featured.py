@@ -1,12 +1,12 @@
-"""A few channels for the home page, by a rule that the page states."""
+"""The channels that the home page shows, chosen by a rule that the page states."""
 
 from atlas.site.catalogue import Catalogue
-from atlas.site.entries import Channel
+from atlas.site.entries import ChannelEntry
 
 COUNT = 8
 
 
-def choose(catalogue: Catalogue) -> list[Channel]:
+def choose(catalogue: Catalogue) -> list[ChannelEntry]:
     """Return channels of the last third of the layers with the highest share for one class.
 
     No two of them share that class or are each other's nearest channels, and no layer has more
@@ -17,7 +17,7 @@ def choose(catalogue: Catalogue) -> list[Channel]:
     candidates = [c for c in candidates if c.classes and c.classes[0][1] > 0]
     candidates.sort(key=lambda c: (-c.classes[0][1], c.row))
     most = -(-COUNT // max(len(late), 1))  # of one layer
-    chosen: list[Channel] = []
+    chosen: list[ChannelEntry] = []
     classes: set[int] = set()
     near: set[int] = set()
     for channel in candidates:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from atlas.site.kinship import Kinship
+from atlas.site.class_similarity import ClassSimilarity
 
 
 def catalogue(images, channels, scores):
@@ -21,9 +21,9 @@ def catalogue(images, channels, scores):
 
 @pytest.mark.parametrize("channels", [[2, 2, 2], [0, 1, 2], [1, 1, 3]])
 def test_a_map_has_every_picture_however_few_channels_they_rest_on(channels):
-    kinship = Kinship(catalogue([5, 6, 7], channels, [0.5, 0.25, 0.125]))
-    spots = kinship.map([5, 6, 7])
-    assert [spot.image for spot in spots] == [5, 6, 7]
-    assert all(0 <= at <= 100 for spot in spots for at in (spot.x, spot.y))
-    assert len({(spot.x, spot.y) for spot in spots}) == 3
-    assert [spot.channel.row for spot in spots] == channels
+    similarity = ClassSimilarity(catalogue([5, 6, 7], channels, [0.5, 0.25, 0.125]))
+    points = similarity.picture_map([5, 6, 7])
+    assert [point.image for point in points] == [5, 6, 7]
+    assert all(0 <= at <= 100 for point in points for at in (point.x, point.y))
+    assert len({(point.x, point.y) for point in points}) == 3
+    assert [point.channel.row for point in points] == channels

@@ -1,4 +1,4 @@
-"""What pages show of references: pictures, and the words that say what is seen."""
+"""The reference images that pages show, with their captions."""
 
 import os
 import posixpath
@@ -12,13 +12,13 @@ from atlas.errors import UserError
 from atlas.recipe.publishing import Images
 from atlas.site import charts, text
 from atlas.site.catalogue import Catalogue
-from atlas.site.entries import Channel, Layer, Reference, by_weight
-from atlas.site.output import Ledger, Tree
-from atlas.site.sprites import THUMB, Sheets, Wanted, thumb_size
-from atlas.site.words import Words
+from atlas.site.entries import ChannelEntry, LayerEntry, ReferenceEntry, by_relevance
+from atlas.site.output import BuildCache, Tree
+from atlas.site.sprites import THUMB, SpriteSheets, ThumbnailStrip, thumb_size
+from atlas.site.terminology import Terminology
 from atlas.store import MODES, Mode
 
-MOST = 24
+SHOWN_REFERENCES = 24
 """References of each mode on a channel's page; the JSON has all of them."""
 
 COLUMN = 6
@@ -27,15 +27,15 @@ COLUMN_TILE = 96
 
 
 @dataclass(frozen=True)
-class Plate:
-    """The references of a channel in one mode, with the sheets that show them."""
+class ReferenceSet:
+    """The references of a channel in one mode, with the sprite sheets that show them."""
 
     mode: Mode
-    veil: str  # file name beside the page
-    sheet: str | None  # another, where only thumbnails are published
-    bare: bool  # whether no pixels are published
-    offset: int  # of the first reference on the veil, which serves both modes
-    veiled: int  # tiles on the veil
+    overlays: str  # the sheet of mask overlays, which serves both modes: its name beside the page
+    patches: str | None  # the sheet of patches, where only thumbnails are published
+    shapes_only: bool  # whether masks are shown alone, because no pixels are published
+    offset: int  # the tile of the first reference on the sheet of mask overlays
+    tiles: int  # all tiles on the sheet of mask overlays
     count: int
     all: int  # references, with those that are not shown
     items: Markup  # a list item for each reference
@@ -43,24 +43,29 @@ class Plate:
     senses: bool  # whether some references are known to show one of several senses
     first: str  # the score of the best and of the last reference
     last: str
-    curve: str  # points of the scores by rank, for a drawing 100 wide and 30 high
+    rank_curve: str  # points of the scores by rank, for a drawing 100 wide and 30 high
     ratio: float  # of width to height of the pictures
 
 
-class Plates:
-    """Makes the pictures of all pages and keeps their names."""
+class ReferenceImages:
+    """Makes the reference images of all pages and keeps their names."""
 
     def __init__(
-        self, catalogue: Catalogue, tree: Tree, ledger: Ledger, words: Words, images: Images
+        self,
+        catalogue: Catalogue,
+        tree: Tree,
+        cache: BuildCache,
+        terms: Terminology,
+        images: Images,
     ) -> None:
         self._catalogue = catalogue
         self._tree = tree
-        self._ledger = ledger
-        self._words = words
+        self._cache = cache
+        self._terms = terms
         self._images = images
-        self._sheets = Sheets(catalogue, tree)
+        self._sheets = SpriteSheets(catalogue, tree)
         self._labels: dict[int | None, tuple[str, str]] = {}
-        self._made: dict[int, list[str]] = {}  # strip, veil, and a sheet for each mode
+        self._made: dict[int, list[str]] = {}  # thumbnail strip, overlays, and patches of each mode
 
     def make(self) -> None:
         """Put every picture that pages show, as far as it is not there."""
@@ -69,15 +74,15 @@ class Plates:
         self._whole_pictures()
         missing = []
         for channel in catalogue.channels:
-            known = self._ledger.files(_key(channel))
+            known = self._cache.files(_key(channel))
             if known is not None and self._tree.keep(known):
                 self._made[channel.row] = [*known]
             else:
                 missing.append(channel)
         pool = ThreadPoolExecutor(os.cpu_count())
         try:  # Pillow scales and encodes outside Python's lock, so threads fill the processors.
-            strips = self._strips(missing, pool)
-            made = pool.map(self._make, missing, strips)
+            thumbnails = self._thumbnail_strips(missing, pool)
+            made = pool.map(self._make, missing, thumbnails)
             for _ in tqdm(made, "patches", len(missing), unit=" channels", disable=not missing):
                 pass
         finally:
@@ -97,49 +102,49 @@ class Plates:
         images = self._catalogue.images
         return round(float(images["width"][image] / images["height"][image]), 4)
 
-    def strip(self, channel: Channel) -> str | None:
-        """Return the address of a channel's strip; silent channels have none."""
+    def thumbnail_strip(self, channel: ChannelEntry) -> str | None:
+        """Return the address of a channel's thumbnail strip; None for one without references."""
         made = self._made[channel.row]
         return made[0] if made else None
 
-    def sets(self, channel: Channel) -> list[Plate]:
-        """Return the plates of a channel, by relevance first."""
-        offset, plates = 0, []
-        found = self._found(channel)
+    def sets(self, channel: ChannelEntry) -> list[ReferenceSet]:
+        """Return the references of a channel in each mode, by relevance first."""
+        offset, sets = 0, []
+        found = self._shown(channel)
         total = sum(map(len, found.values()))
         if not found:
             return []
-        _, veil, *sheets = self._made[channel.row]
+        _, overlays, *sheets = self._made[channel.row]
         for place, (mode, references) in enumerate(found.items()):
             scores = [reference.score for reference in references]
-            plates.append(
-                Plate(
+            sets.append(
+                ReferenceSet(
                     mode=mode,
-                    veil=posixpath.basename(veil),
-                    sheet=posixpath.basename(sheets[place]) if sheets else None,
-                    bare=self._images == "none",
+                    overlays=posixpath.basename(overlays),
+                    patches=posixpath.basename(sheets[place]) if sheets else None,
+                    shapes_only=self._images == "none",
                     offset=offset,
-                    veiled=total,
+                    tiles=total,
                     count=len(references),
                     all=len(self._catalogue.references(channel, mode)),
                     items=self._items(channel, mode, references),
                     differs=any(r.label not in (None, r.predicted) for r in references),
                     senses=any(r.sense is not None for r in references),
-                    first=self._words.score(mode, scores[0]),
-                    last=self._words.score(mode, scores[-1]),
-                    curve=charts.curve(scores),
+                    first=self._terms.score(mode, scores[0]),
+                    last=self._terms.score(mode, scores[-1]),
+                    rank_curve=charts.curve(scores),
                     ratio=self._ratio(references[0].image),
                 )
             )
             offset += len(references)
-        return plates
+        return sets
 
-    def column(self, layer: Layer) -> str | None:
+    def layer_column(self, layer: LayerEntry) -> str | None:
         """Put the best patch of each of a layer's most relevant channels; return its address."""
         if self._images == "none":
             return None
-        channels = by_weight([self._catalogue.channels[row] for row in layer.rows])
-        best = [self._faces(channel)[:1] for channel in channels[: 3 * COLUMN]]
+        channels = by_relevance([self._catalogue.channels[row] for row in layer.rows])
+        best = [self._representative(channel)[:1] for channel in channels[: 3 * COLUMN]]
         references = [found[0] for found in best if found][:COLUMN]
         side = THUMB if self._images == "thumbs" else COLUMN_TILE
         return self._sheets.patches(f"layers/{layer.slug}", references, side) if best else None
@@ -148,16 +153,16 @@ class Plates:
         images = self._catalogue.images
         if self._images == "none":
             return
-        known = self._ledger.files("pictures")
+        known = self._cache.files("pictures")
         if known is None or not self._tree.keep(known):
             names = [_picture(image) for image in images["image"]]
             if self._images == "thumbs":
                 for image, name in zip(images["image"], names, strict=True):
-                    self._sheets.thumb(name, image)
+                    self._sheets.small_picture(name, image)
             else:
                 self._link(names)
             known = self._tree.sizes(names)
-        self._ledger.add("pictures", (), known)
+        self._cache.add("pictures", (), known)
 
     def _link(self, names: list[str]) -> None:
         for name, source in zip(names, self._catalogue.store.pictures(), strict=True):
@@ -168,67 +173,71 @@ class Plates:
                 )
             self._tree.link(name, source)
 
-    def _strips(self, channels: list[Channel], pool: Executor) -> list[str]:
-        """Put the strips of channels; return their addresses, empty for silent channels."""
-        faces = [self._faces(channel) for channel in channels]
+    def _thumbnail_strips(self, channels: list[ChannelEntry], pool: Executor) -> list[str]:
+        """Put thumbnail strips; return their addresses, empty for channels without references."""
+        representatives = [self._representative(channel) for channel in channels]
         if self._images == "none":
             return [
-                self._sheets.shapes(f"{_base(channel)}s", face) if face else ""
-                for channel, face in zip(channels, faces, strict=True)
+                self._sheets.mask_thumbnails(f"{_base(channel)}s", references) if references else ""
+                for channel, references in zip(channels, representatives, strict=True)
             ]
-        pairs = zip(channels, faces, strict=True)
-        wanted = [Wanted(f"{_base(channel)}s", face) for channel, face in pairs if face]
-        made = self._sheets.strips(wanted, pool)
-        return [next(made) if face else "" for face in faces]
+        pairs = zip(channels, representatives, strict=True)
+        wanted = [
+            ThumbnailStrip(f"{_base(channel)}s", references)
+            for channel, references in pairs
+            if references
+        ]
+        made = self._sheets.thumbnail_strips(wanted, pool)
+        return [next(made) if references else "" for references in representatives]
 
-    def _make(self, channel: Channel, strip: str) -> None:
-        """Put what belongs to one channel, beside its strip."""
-        found = self._found(channel)
+    def _make(self, channel: ChannelEntry, thumbnails: str) -> None:
+        """Put what belongs to one channel, beside its thumbnail strip."""
+        found = self._shown(channel)
         made: list[str] = []
         if found:
             every = [reference for references in found.values() for reference in references]
-            made = [strip, self._sheets.veils(f"{_base(channel)}v", every)]
+            made = [thumbnails, self._sheets.mask_overlays(f"{_base(channel)}v", every)]
             if self._images == "thumbs":
                 made += [
                     self._sheets.patches(f"{_base(channel)}{mode[0]}", references, THUMB)
                     for mode, references in found.items()
                 ]
         self._made[channel.row] = made
-        self._ledger.add(_key(channel), (), self._tree.sizes(made))
+        self._cache.add(_key(channel), (), self._tree.sizes(made))
 
-    def _found(self, channel: Channel) -> dict[Mode, list[Reference]]:
+    def _shown(self, channel: ChannelEntry) -> dict[Mode, list[ReferenceEntry]]:
         references = self._catalogue.references
-        found = {mode: references(channel, mode)[:MOST] for mode in MODES[::-1]}
+        found = {mode: references(channel, mode)[:SHOWN_REFERENCES] for mode in MODES[::-1]}
         return {mode: references for mode, references in found.items() if references}
 
-    def _faces(self, channel: Channel) -> list[Reference]:
-        """Return the references that stand for a channel on other pages."""
-        return next(iter(self._found(channel).values()), [])
+    def _representative(self, channel: ChannelEntry) -> list[ReferenceEntry]:
+        """Return the references whose patches represent a channel on other pages."""
+        return next(iter(self._shown(channel).values()), [])
 
-    def _items(self, channel: Channel, mode: Mode, references: list[Reference]) -> Markup:
-        """Return the list items of a plate.
+    def _items(self, channel: ChannelEntry, mode: Mode, references: list[ReferenceEntry]) -> Markup:
+        """Return the references of one mode as list items.
 
         There may be a hundred on a page: few tags, no quotes where none are needed, and put
         together here, because a template takes ten times as long.
         """
-        images, bare = self._catalogue.images, self._images == "none"
+        images, shapes_only = self._catalogue.images, self._images == "none"
         name = escape(f"{channel.address}")
-        score_name = self._words.score_name(mode)
+        score_name = self._terms.score_name(mode)
         items = []
         for place, r in enumerate(references):
-            score = self._words.score(mode, r.score)
+            score = self._terms.score(mode, r.score)
             label = r.predicted if r.label is None else r.label
             said, link = self._label(label)
             if r.label not in (None, r.predicted):
                 link += f" <i>→ {self._label(r.predicted)[0]}</i>"
-            if bare:
+            if shapes_only:
                 link += f" <i>{escape(_short(text.plain(images['key'][r.image])))}</i>"
             sense = "" if r.sense is None else f" data-s={r.sense}"
             named = f", class {said}" if said else ""
             alt = f"patch {r.rank} of {name}{named}, {score_name} {score}"
             alt = alt.replace(text.NO_BREAK, " ")
             place_in_picture = self._place(r)
-            if bare:
+            if shapes_only:
                 patch = f'role=img aria-label="{alt}" style="--i:{place};{place_in_picture}">'
             else:
                 width, height = self.side(r.image)
@@ -239,7 +248,7 @@ class Plates:
             items.append(f"<li{sense}><b {patch}</b>{score} {link}</li>")
         return Markup("\n".join(items))  # noqa: S704 (names are escaped)
 
-    def _place(self, reference: Reference) -> str:
+    def _place(self, reference: ReferenceEntry) -> str:
         """Return where a patch is in its picture, by the picture's sides, for a style."""
         images, image = self._catalogue.images, reference.image
         width, height = images["width"][image], images["height"][image]
@@ -260,7 +269,7 @@ class Plates:
         return self._labels[number]
 
 
-def _base(channel: Channel) -> str:
+def _base(channel: ChannelEntry) -> str:
     """Return how the names of a channel's pictures begin."""
     return f"channels/{channel.layer.slug}/{channel.channel}"
 
@@ -271,12 +280,12 @@ def _fraction(value: float) -> str:
 
 
 def _short(key: str) -> str:
-    """Return the key of a picture as a page shows it: its end tells most."""
+    """Return the key of a picture as a page shows it: its end says most."""
     return key if len(key) <= 40 else "…" + key[-39:]
 
 
-def _key(channel: Channel) -> str:
-    return f"plates {channel.row}"
+def _key(channel: ChannelEntry) -> str:
+    return f"references {channel.row}"
 
 
 def _picture(image: int) -> str:

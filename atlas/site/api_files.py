@@ -1,4 +1,4 @@
-"""The atlas for programs: api/v1 with a JSON file for each channel and class, and the tables.
+"""The static JSON API of a site: api/v1 with a file for each channel and class, and the tables.
 
 The schemas of these files stand beside them. Fields are only ever added within v1.
 """
@@ -14,8 +14,8 @@ from atlas.plain import cell
 from atlas.resources import shipped
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
-from atlas.site.entries import Channel, Label, Layer
-from atlas.site.kinship import Kin
+from atlas.site.class_similarity import SimilarClass
+from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry
 from atlas.site.output import Tree
 from atlas.store import MODES, evidence
 
@@ -23,20 +23,20 @@ ROOT = "api/v1"
 
 SCHEMAS = ("index", "channel", "class")
 
-STATISTICS = ("images", "act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
+STATISTIC_FIELDS = ("images", "act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
 
-SCORES = ("detection", "detection_low", "detection_high", "pearson", "borrowed", "clarity")
+SCORE_FIELDS = ("detection", "detection_low", "detection_high", "pearson", "borrowed", "clarity")
 
 
-class Machine:
-    """Writes the files of one atlas that programs read."""
+class ApiFiles:
+    """Writes the files of one atlas below `api/v1`, which programs read."""
 
     def __init__(self, catalogue: Catalogue, tree: Tree, citing: Citing) -> None:
         self._catalogue = catalogue
         self._tree = tree
         self._citing = citing
 
-    def channel(self, channel: Channel) -> str:
+    def write_channel(self, channel: ChannelEntry) -> str:
         """Write the JSON of a channel and return its address."""
         record = self._catalogue.record(channel)
         values = channel.values
@@ -58,8 +58,8 @@ class Machine:
                 "other_names": values.get("other_names") or [],
                 "agreement": channel.number("name_agreement"),
                 "senses": values.get("senses") or [],
-                "scores": {name: channel.number(f"score_{name}") for name in SCORES},
-                "statistics": {name: channel.number(name) for name in STATISTICS},
+                "scores": {name: channel.number(f"score_{name}") for name in SCORE_FIELDS},
+                "statistics": {name: channel.number(name) for name in STATISTIC_FIELDS},
                 "classes": [{"class": label, "share": share} for label, share in channel.classes],
                 "histogram": {
                     "edges": values.get("act_edges") or [],
@@ -83,11 +83,11 @@ class Machine:
             },
         )
 
-    def label(
+    def write_class(
         self,
-        label: Label,
-        carriers: Sequence[tuple[Layer, Sequence[Channel]]],
-        kin: Sequence[Kin],
+        label: ClassEntry,
+        top_channels: Sequence[tuple[LayerEntry, Sequence[ChannelEntry]]],
+        similar: Sequence[SimilarClass],
     ) -> str:
         """Write the JSON of a class and return its address."""
         shares = self._catalogue.shares.get(label.label)
@@ -101,7 +101,7 @@ class Machine:
                 "page": f"classes/{label.label}.html",
                 "channels": [
                     {"address": _address(c), "share": float(shares[c.row])}
-                    for _, channels in carriers
+                    for _, channels in top_channels
                     for c in channels
                     if shares is not None
                 ],
@@ -112,12 +112,12 @@ class Machine:
                         "taken": other.taken,
                         "shared": [_address(channel) for channel in other.shared],
                     }
-                    for other in kin
+                    for other in similar
                 ],
             },
         )
 
-    def whole(self, title: str, description: str) -> None:
+    def write_index(self, title: str, description: str) -> None:
         """Write index, schemas and tables."""
         catalogue = self._catalogue
         self._write(
@@ -178,7 +178,7 @@ class Machine:
         channels = self._catalogue.channels
         return [{"address": _address(channels[row]), what: value} for row, value in pairs]
 
-    def _references(self, channel: Channel, mode: Any) -> list[dict[str, Any]]:
+    def _references(self, channel: ChannelEntry, mode: Any) -> list[dict[str, Any]]:
         keys = self._catalogue.images["key"]
         return [
             {
@@ -201,7 +201,7 @@ class Machine:
         return address
 
 
-def _address(channel: Channel) -> str:
+def _address(channel: ChannelEntry) -> str:
     return f"{channel.layer.name}:{channel.channel}"
 
 

@@ -1,4 +1,4 @@
-"""Which classes are alike to the network, by what, and how the pictures of a class differ."""
+"""Which classes are similar to the network, by which channels; the map of the pictures of one."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,66 +8,68 @@ import numpy as np
 import numpy.typing as npt
 
 from atlas.site.catalogue import Catalogue, Integers, Shares
-from atlas.site.entries import Channel, Label
+from atlas.site.entries import ChannelEntry, ClassEntry
 
-CONCEPTS = 4
-"""Channels that are shown for two classes."""
+SHARED_CHANNELS = 4
+"""Channels that are shown for a pair of classes."""
 
-SPOTS = 48
-"""Pictures in a map: more would hide each other."""
+MAP_PICTURES = 48
+"""Pictures on a map: more would hide each other."""
 
 
 @dataclass(frozen=True)
-class Kin:
-    """A class that the network has much in common with another."""
+class SimilarClass:
+    """A class that is similar to another one, as the network sees them."""
 
-    label: Label
-    similarity: float | None  # cosine of the shares above the mean of all classes
+    label: ClassEntry
+    similarity: float | None  # cosine of the mean relevance shares, less the mean of all classes
     taken: int  # stored pictures of one that the network takes for the other
-    shared: list[Channel]
+    shared: list[ChannelEntry]  # with the highest shares for both
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A picture in the map of a class."""
+class MapPoint:
+    """Where a picture is on the map of its class."""
 
     image: int
     x: float  # 0 to 100
     y: float
-    channel: Channel  # the one that it rests on most
+    channel: ChannelEntry  # the one with the highest relevance share in the picture
 
 
-class Kinship:
-    """Compares classes, and pictures of a class, by the channels that carry them."""
+class ClassSimilarity:
+    """Compares classes, and pictures of a class, by the relevance shares of channels."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
-    def confusable(self, label: Label, count: int) -> list[Kin]:
+    def confusable(self, label: ClassEntry, count: int) -> list[SimilarClass]:
         """Return the classes that the network is most likely to take this one for.
 
-        First those for which it did take a stored picture, then those that rest on the same
-        channels: by the cosine of the two rows of mean relevance shares, each less the mean
+        First those for which it did take a stored picture, then those for which the same channels
+        are relevant: by the cosine of the two rows of mean relevance shares, each less the mean
         over all classes.
         """
-        taken = {other: n for (one, other), n in self._taken.items() if one == label.label and n}
-        alike = self._alike(label)
+        taken = {other: n for (one, other), n in self._confused.items() if one == label.label and n}
+        similarities = self._similarities(label)
         seen = {other.label: other for other in self._catalogue.seen if other != label}
-        order = sorted(seen, key=lambda o: (-taken.get(o, 0), -alike.get(o, -1.0), o))
-        close = [o for o in order if taken.get(o, 0) or alike.get(o, 0.0) > 0]
+        order = sorted(seen, key=lambda o: (-taken.get(o, 0), -similarities.get(o, -1.0), o))
+        close = [o for o in order if taken.get(o, 0) or similarities.get(o, 0.0) > 0]
         return [
-            Kin(seen[o], alike.get(o), taken.get(o, 0), self._shared(label.label, o))
+            SimilarClass(
+                seen[o], similarities.get(o), taken.get(o, 0), self._shared(label.label, o)
+            )
             for o in close[:count]
         ]
 
-    def map(self, images: list[int]) -> list[Spot]:
-        """Lay pictures of a class out by the channels of the upper half that they rest on.
+    def picture_map(self, images: list[int]) -> list[MapPoint]:
+        """Lay pictures of a class out by the relevance of the channels of the upper half.
 
         Each picture is the row of its relevance shares, as far as it is a reference, scaled to
         length 1; the map shows the two directions in which the rows differ most (PCA).
         """
         found = [(image, self._upper[image]) for image in images if image in self._upper]
-        found = found[:SPOTS]
+        found = found[:MAP_PICTURES]
         if len(found) < 3:
             return []
         columns = {row: n for n, row in enumerate(sorted({r for _, u in found for r in u}))}
@@ -78,12 +80,12 @@ class Kinship:
         matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
         matrix -= matrix.mean(axis=0)
         left, sizes, _ = np.linalg.svd(matrix, full_matrices=False)
-        # Where all rest on one channel there is one direction, and no second.
+        # If one channel alone is relevant there is one direction, and no second.
         along = np.zeros((len(found), 2))
         along[:, : len(sizes[:2])] = left[:, :2] * sizes[:2]
         places = np.stack([_spread(along[:, n]) for n in range(2)], axis=1)
         return [
-            Spot(
+            MapPoint(
                 image,
                 round(float(x), 1),
                 round(float(y), 1),
@@ -110,22 +112,22 @@ class Kinship:
     def _places(self) -> dict[int, int]:
         return {label: place for place, label in enumerate(self._profiles[0])}
 
-    def _alike(self, label: Label) -> dict[int, float]:
+    def _similarities(self, label: ClassEntry) -> dict[int, float]:
         place = self._places.get(label.label)
         if place is None:
             return {}
         return dict(zip(self._profiles[0], self._cosines[place].tolist(), strict=True))
 
-    def _shared(self, one: int, other: int) -> list[Channel]:
+    def _shared(self, one: int, other: int) -> list[ChannelEntry]:
         if one not in self._places or other not in self._places:
             return []
         matrix = self._profiles[1]
         both = np.minimum(matrix[self._places[one]], matrix[self._places[other]])
-        best = np.argsort(-both, kind="stable")[:CONCEPTS]
+        best = np.argsort(-both, kind="stable")[:SHARED_CHANNELS]
         return [self._catalogue.channels[row] for row in best.tolist() if both[row] > 0]
 
     @cached_property
-    def _taken(self) -> Counter[tuple[int, int]]:
+    def _confused(self) -> Counter[tuple[int, int]]:
         images = self._catalogue.images
         pairs = zip(images["label"], images["predicted"], strict=True)
         return Counter((a, b) for a, b in pairs if a is not None and b is not None and a != b)

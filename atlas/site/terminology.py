@@ -1,8 +1,8 @@
-"""How the numbers and names of an atlas are called and written."""
+"""What the pages of an atlas call its scores, its namers and the states of its names."""
 
 from atlas.site import text
 from atlas.site.catalogue import Catalogue
-from atlas.site.entries import Channel, Layer
+from atlas.site.entries import ChannelEntry, LayerEntry
 from atlas.store import MODES, Mode
 
 METHODS = {
@@ -13,8 +13,8 @@ METHODS = {
 }
 
 
-class Words:
-    """What pages of one atlas say."""
+class Terminology:
+    """The terms that depend on how one atlas was made: its modes, labels and namers."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._shares = {mode: bool(catalogue.manifest[mode]["normalize"]) for mode in MODES}
@@ -34,7 +34,7 @@ class Words:
         """Return a reference's score as it is written."""
         return text.percent(value) if self._shares[mode] else text.number(value)
 
-    def score_meaning(self, mode: Mode, layer: Layer) -> str:
+    def score_meaning(self, mode: Mode, layer: LayerEntry) -> str:
         """Return what a score is, with its denominator."""
         over = {"max": "the maximum", "sum": "the sum"}[self._aggregates[mode]]
         what = {
@@ -48,7 +48,7 @@ class Words:
             f"{layer.shown} in that picture."
         )
 
-    def named_by(self, channel: Channel) -> str:
+    def named_by(self, channel: ChannelEntry) -> str:
         """Return who gave a channel its name."""
         method = channel.values.get("named_by")
         if method is None:
@@ -57,7 +57,7 @@ class Words:
         who = METHODS.get(method, text.plain(method))
         return f"{who} ({namer})" if namer else who
 
-    def status(self, channel: Channel) -> str:
+    def status(self, channel: ChannelEntry) -> str:
         """Return why a channel has no name."""
         return {
             "no clear concept": "no clear concept: the patches show nothing in common",

@@ -37,20 +37,20 @@ def test_a_channel_is_what_the_tables_say(planted, api):
     store = open_store(planted)
     keys = store.table("images")["key"].to_pylist()
     for row in store.table("channels").to_pylist():
-        told = read(api / "channels" / row["layer"] / f"{row['channel']}.json")
-        assert told["address"] == f"{row['layer']}:{row['channel']}"
-        assert told["name"] == (row["name"] and " ".join(row["name"].split()))
-        assert told["scores"]["detection"] == row["score_detection"]
-        assert told["statistics"]["rel_mean"] == row["rel_mean"]
+        found = read(api / "channels" / row["layer"] / f"{row['channel']}.json")
+        assert found["address"] == f"{row['layer']}:{row['channel']}"
+        assert found["name"] == (row["name"] and " ".join(row["name"].split()))
+        assert found["scores"]["detection"] == row["score_detection"]
+        assert found["statistics"]["rel_mean"] == row["rel_mean"]
         shares = zip(row["top_classes"], row["top_class_shares"], strict=True)
-        assert [c["class"] for c in told["classes"]] == [label for label, s in shares if s > 0]
+        assert [c["class"] for c in found["classes"]] == [label for label, s in shares if s > 0]
         mine = [
             r for r in store.table("references").to_pylist()
             if (r["layer"], r["channel"]) == (row["layer"], row["channel"])
         ]  # fmt: skip
         for mode in ("activation", "relevance"):
             expected = [(r["score"], keys[r["image"]]) for r in mine if r["mode"] == mode]
-            assert [(r["score"], r["key"]) for r in told["references"][mode]] == expected
+            assert [(r["score"], r["key"]) for r in found["references"][mode]] == expected
 
 
 def test_every_file_of_the_index_is_there(planted, api):
