@@ -1,23 +1,42 @@
-"""Which labels a channel tells: the combination of labels with the best AUC.
+"""Which labels a channel tells: the combination of labels with the best AUC, honestly tested.
 
-In the spirit of INVERT (Bykov et al. 2023): a label is a class, or a word that the names of
-several classes share ("terrier", "striped"), which serves as their superclass. Labels are combined
-by AND, OR and AND NOT as long as that makes the AUC clearly better. The p value is that of
-Mann and Whitney's test, times the number of combinations tried (Bonferroni).
+A label is a class, a superclass, or a word that the names of several classes share ("striped").
+Combinations are those of INVERT (Bykov et al. 2023) and of compositional explanations (Mu and
+Andreas 2020): a label or its opposite, made longer by AND, OR and AND NOT in a beam search, as long
+as that makes the AUC clearly better.
+
+The best of thousands of combinations looks good by chance alone. So the search sees half of the
+pictures, and what it finds is tested on the other half, by Mann and Whitney's test. The search
+proposes one combination of each length, and the other half decides between them: p values are
+multiplied by their number. As every channel is tested, names are given by the false discovery rate
+over channels (Benjamini and Hochberg 1995).
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
+from atlas.probe.significance import (
+    Booleans,
+    Floats,
+    auc_of,
+    aucs,
+    false_discovery,
+    halves,
+    p_value,
+    ranks,
+)
 from atlas.store import Store
 
 FEWEST = 5
-"""A label counts with at least this many pictures, and as many without it."""
+"""A label counts with at least this many pictures in each half, and as many without it."""
+
+MOST = 0.5
+"""A class may be more frequent than this share, and nothing else: "not a bird" is no concept."""
 
 GAIN = 0.02
 """A longer combination must be better by this much AUC."""
@@ -25,11 +44,16 @@ GAIN = 0.02
 LONGEST = 3
 """Labels in a combination."""
 
-_BEAM = 5  # combinations that are made longer
-_PARTNERS = 40  # labels that they are combined with
+SURE = 0.85
+"""Smallest AUC of a name, on the pictures that did not choose it."""
 
-Booleans = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+LEVEL = 0.05
+"""Largest false discovery rate of names."""
+
+_BEAM = 5  # combinations that are made longer
+_SIGNS = ("AND", "OR", "AND NOT")
+
+_Parts = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -42,10 +66,15 @@ class Labels:
         Of the labels.
     shown : ndarray
         bool (labels, pictures): which picture has which label.
+    choosing, testing : ndarray
+        bool (pictures,): the half that combinations are chosen on, and the other. Pictures
+        without a class are in neither.
     """
 
     names: Sequence[str]
     shown: Booleans
+    choosing: Booleans
+    testing: Booleans
 
 
 @dataclass(frozen=True)
@@ -53,20 +82,43 @@ class Formula:
     """A combination of labels and how well a channel tells it."""
 
     text: str
-    """As logic: `red AND star AND NOT dotted`."""
+    """As logic: `(red OR blue) AND NOT star`."""
     name: str
-    """In words: `red star, not dotted`."""
+    """In words: `red or blue, not star`."""
     auc: float
-    """Area under the ROC curve of the channel's activation for pictures with it, 0 to 1."""
+    """Area under the ROC curve of the channel's activation for pictures with it, 0 to 1, on the
+    testing half."""
+    chosen_auc: float
+    """The same on the choosing half, which flatters it."""
     p: float
-    """That the activations are no higher there, corrected for `tried`."""
+    """That the activations are no higher there, corrected for what the testing half decided."""
+    q: float
+    """False discovery rate at which the channel would just get this name: that of p over all
+    channels, where an AUC below `SURE` counts as p = 1."""
     tried: int
+    """Combinations that it is the best of."""
     pictures: int
     """How many have it."""
+    positive: int
+    """How many of the testing half have it ..."""
+    tested: int
+    """... of so many."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether it is the channel's name."""
+        return self.auc >= SURE and self.q <= LEVEL
 
 
-def labels(classes: Sequence[str], of_pictures: Sequence[int | None]) -> Labels:
-    """Return the labels of pictures: their classes, and words that several classes share.
+def labels(
+    classes: Sequence[str],
+    of_pictures: Sequence[int | None],
+    superclasses: Mapping[str, frozenset[int]] | None = None,
+) -> Labels:
+    """Return the labels of pictures: classes, superclasses, and words that several classes share.
+
+    Of labels that the same pictures have, one is kept: a class before a superclass, of these the
+    one with the fewest classes, and a word last.
 
     Parameters
     ----------
@@ -74,10 +126,16 @@ def labels(classes: Sequence[str], of_pictures: Sequence[int | None]) -> Labels:
         Names of the classes.
     of_pictures : sequence of int or None
         The class of each picture; None is no class.
+    superclasses : mapping, optional
+        Name -> numbers of its classes.
     """
     having: dict[str, set[int]] = {}
     for number, name in enumerate(classes):
         having.setdefault(name, set()).add(number)
+    for name, below in sorted((superclasses or {}).items(), key=lambda item: len(item[1])):
+        # A class may stand above others; another class may have the name of a superclass.
+        own = having.get(name, set()) <= below
+        having[name if own else f"{name} (superclass)"] = set(below)
     words: dict[str, set[int]] = {}
     for number, name in enumerate(classes):
         for word in name.replace(",", " ").replace("_", " ").split():
@@ -87,144 +145,200 @@ def labels(classes: Sequence[str], of_pictures: Sequence[int | None]) -> Labels:
         for word, numbers in words.items()
         if len(numbers) > 1 and len(word) > 2 and word not in having
     }
-    known = np.array([-1 if label is None else label for label in of_pictures])
-    shown = np.array([np.isin(known, sorted(numbers)) for numbers in having.values()])
-    enough = (shown.sum(1) >= FEWEST) & ((~shown).sum(1) >= FEWEST)
-    names = [name for name, kept in zip(having, enough, strict=True) if kept]
-    return Labels(names, shown[enough])
+    known = np.array([-1 if label is None else label for label in of_pictures], np.int64)
+    choosing, testing = halves(known)
+    kept: dict[bytes, tuple[str, Booleans]] = {}
+    for name, numbers in having.items():
+        row = np.isin(known, sorted(numbers))
+        sides = [row[half] for half in (choosing, testing)]
+        common = all(FEWEST <= side.sum() <= len(side) - FEWEST for side in sides)
+        if common and (len(numbers) == 1 or sides[0].mean() <= MOST):
+            kept.setdefault(row.tobytes(), (name, row))
+    shown = np.array([row for _, row in kept.values()], np.bool_).reshape(len(kept), len(known))
+    return Labels([name for name, _ in kept.values()], shown, choosing, testing)
 
 
-def of_pictures(store: Store, images: npt.NDArray[np.int64]) -> Labels:
+def of_pictures(
+    store: Store,
+    images: npt.NDArray[np.int64],
+    superclasses: Mapping[str, frozenset[int]] | None = None,
+) -> Labels:
     """Return the labels of stored pictures, given by their rows of images.parquet."""
     labelled = store.table("images")["label"].to_pylist()
+    return labels(class_names(store), [labelled[row] for row in images], superclasses)
+
+
+def class_names(store: Store) -> list[str]:
+    """Return the names of the classes by number."""
     classes = store.table("classes").select(["label", "name"]).to_pydict()
     names = dict(zip(classes["label"], classes["name"], strict=True))
-    every = range(max(names, default=-1) + 1)
-    return labels(
-        [names.get(label, f"class {label}") for label in every], [labelled[row] for row in images]
-    )
+    return [names.get(label, f"class {label}") for label in range(max(names, default=-1) + 1)]
 
 
-def ranks(values: npt.NDArray[Any]) -> Floats:
-    """Return the ranks, from 1, of the rows in each column; ties share their mean rank."""
-    result = np.empty(values.shape)
-    for column, each in enumerate(values.T):
-        _, place, counts = np.unique(each, return_inverse=True, return_counts=True)
-        last = np.cumsum(counts)
-        result[:, column] = (last - (counts - 1) / 2)[place]
-    return result
-
-
-def aucs(ranked: Floats, shown: Booleans) -> Floats:
-    """Return the AUC of every label for every channel.
-
-    Parameters
-    ----------
-    ranked : ndarray
-        (pictures, channels), from `ranks`.
-    shown : ndarray
-        bool (labels, pictures).
-
-    Returns
-    -------
-    ndarray
-        (labels, channels).
-    """
-    positive = shown.sum(1, keepdims=True).astype(np.float64)
-    negative = shown.shape[1] - positive
-    above = shown.astype(np.float64) @ ranked - positive * (positive + 1) / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        result: Floats = above / (positive * negative)
-    return result
-
-
-def p_value(auc: float, positive: int, ranked: Floats) -> float:
-    """Return Mann and Whitney's one-sided p value, with the normal approximation and ties."""
-    count = len(ranked)
-    negative = count - positive
-    ties = np.unique(ranked, return_counts=True)[1].astype(np.float64)
-    tied = (ties**3 - ties).sum() / (count * (count - 1))
-    spread = math.sqrt(positive * negative / 12 * (count + 1 - tied))
-    if spread == 0:
-        return 1.0
-    z = (auc - 0.5) * positive * negative / spread
-    return 0.5 * math.erfc(z / math.sqrt(2))
-
-
-def best_formula(known: Labels, ranked: Floats, single: Floats) -> Formula | None:
-    """Return the combination of labels that a channel tells best.
+def best(known: Labels, values: npt.NDArray[Any]) -> list[Formula | None]:
+    """Return for each channel the combination of labels that it tells best, and how well.
 
     Parameters
     ----------
     known : Labels
         Of the pictures.
-    ranked : ndarray
-        (pictures,), ranks of the channel's activations.
-    single : ndarray
-        (labels,), the AUC of each label for this channel.
+    values : ndarray
+        (pictures, channels), activations.
 
     Returns
     -------
-    Formula or None
-        None where there are no labels.
+    list of Formula or None
+        None where there are no labels, or a channel has the same value everywhere.
     """
+    count = values.shape[1]
     if not len(known.names):
-        return None
-    order = np.argsort(-single, kind="stable")
-    partners = order[:_PARTNERS]
-    beam = [_Term((int(row),), (), known.shown[row], float(single[row])) for row in order[:_BEAM]]
-    best, tried = beam[0], len(known.names)
-    for _ in range(LONGEST - 1):
-        longer = [new for term in beam for new in _longer(term, known, partners)]
-        if not longer:
-            break
-        values = aucs(ranked[:, None], np.array([term.shown for term in longer]))[:, 0]
-        tried += len(longer)
-        rising = np.argsort(-values, kind="stable")[:_BEAM]
-        beam = [
-            _Term(longer[i].parts, longer[i].signs, longer[i].shown, float(values[i]))
-            for i in rising
-        ]
-        if beam[0].auc < best.auc + GAIN:
-            break
-        best = beam[0]
-    positive = int(best.shown.sum())
-    p = min(1.0, p_value(best.auc, positive, ranked) * tried)
-    return Formula(*_texts(best, known), best.auc, p, tried, positive)
+        return [None] * count
+    first, second = ranks(values[known.choosing]), ranks(values[known.testing])
+    search = _Search(known)
+    found: list[Formula | None] = []
+    for column in tqdm(range(count), desc="labels", unit=" channels"):
+        chain = search.chain(first[:, column])
+        decided = _decided(known, chain, second[:, column], search.tried) if chain else None
+        found.append(decided)
+    counting = [one.p if one is not None and one.auc >= SURE else 1.0 for one in found]
+    rates = false_discovery(counting)
+    return [
+        one if one is None else replace(one, q=float(rate))
+        for one, rate in zip(found, rates, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
 class _Term:
-    parts: tuple[int, ...]
-    signs: tuple[str, ...]  # between them
-    shown: Booleans
-    auc: float
+    """A combination: labels with what joins each to those before it (NOT or nothing at first)."""
+
+    parts: _Parts
+    auc: float  # on the choosing half
+
+    def where(self, shown: Booleans) -> Booleans:
+        """Return which pictures have it, given which have each label."""
+        (sign, row), *others = self.parts
+        mask: Booleans = ~shown[row] if sign else shown[row]
+        for sign, row in others:
+            if sign == "OR":
+                mask = mask | shown[row]
+            else:
+                mask = mask & (shown[row] if sign == "AND" else ~shown[row])
+        return mask
 
 
-def _longer(term: _Term, known: Labels, partners: npt.NDArray[np.int64]) -> list[_Term]:
-    """Return the combinations with one label more that say something else and are not rare."""
-    result = []
-    for row in partners.tolist():
-        if row in term.parts:
-            continue
-        other = known.shown[row]
-        for sign, shown in (
-            ("AND", term.shown & other),
-            ("OR", term.shown | other),
-            ("AND NOT", term.shown & ~other),
-        ):
-            count = int(shown.sum())
-            common = FEWEST <= count <= len(shown) - FEWEST
-            if common and not (shown == term.shown).all() and not (shown == other).all():
-                result.append(_Term((*term.parts, row), (*term.signs, sign), shown, 0.0))
-    return result
+class _Search:
+    """A beam search through combinations of labels on the choosing half of the pictures."""
+
+    def __init__(self, known: Labels) -> None:
+        self._shown = known.shown[:, known.choosing]
+        self._others = known.shown[:, known.testing]
+        self._weights = self._shown.astype(np.float64)
+        self._counts = self._weights.sum(1)
+        self.tried = 0
+        """Combinations that the last search has looked at."""
+
+    def chain(self, ranked: Floats) -> list[_Term]:
+        """Return the best combination of each length, each clearly better than the one before.
+
+        Parameters
+        ----------
+        ranked : ndarray
+            (pictures of the choosing half,), ranks of a channel's activations.
+        """
+        if ranked.max() == ranked.min():
+            return []
+        sums = self._weights @ ranked
+        single = auc_of(sums, self._counts, len(ranked))
+        opposite = np.where(self._counts >= (1 - MOST) * len(ranked), 1 - single, -1)
+        count = len(single)
+        self.tried = count + int((opposite >= 0).sum())
+        beam = self._top(
+            np.concatenate([single, opposite]),
+            lambda at: (("" if at < count else "NOT", at % count),),
+        )
+        chain = beam[:1]
+        for _ in range(LONGEST - 1):
+            beam = self._longer(beam, ranked, sums)
+            if not beam or beam[0].auc < chain[-1].auc + GAIN:
+                break
+            chain.append(beam[0])
+        return chain
+
+    def _longer(self, beam: Sequence[_Term], ranked: Floats, sums: Floats) -> list[_Term]:
+        """Return the best combinations with one label more that say something else."""
+        pictures = len(ranked)
+        masks = np.array([term.where(self._shown) for term in beam], np.float64)
+        # Counts and sums of ranks of AND, OR and AND NOT follow from those of AND: each is
+        # (signs, beam, labels).
+        both, own = (self._weights @ masks.T).T, masks.sum(1)[:, None]
+        n = np.stack([both, own + self._counts - both, own - both])
+        both, own_sums = (self._weights @ (masks * ranked).T).T, (masks @ ranked)[:, None]
+        values = auc_of(np.stack([both, own_sums + sums - both, own_sums - both]), n, pictures)
+        common = (n >= FEWEST) & (n <= MOST * pictures)
+        common &= n != own  # else the new label adds nothing ...
+        common[:2] &= n[:2] != self._counts  # ... or is all there is
+        self.tried += int(common.sum())
+        values[~common] = -1
+
+        def joined(at: int) -> _Parts:
+            sign, term, row = np.unravel_index(at, values.shape)
+            return (*beam[int(term)].parts, (_SIGNS[int(sign)], int(row)))
+
+        return self._top(values.ravel(), joined)
+
+    def _top(self, values: Floats, parts: Callable[[int], _Parts]) -> list[_Term]:
+        """Return the best combinations that differ, and are not rare in the testing half."""
+        result: dict[bytes, _Term] = {}
+        for at in np.argsort(-values, kind="stable").tolist():
+            if values[at] < 0 or len(result) == _BEAM:
+                break
+            term = _Term(parts(at), float(values[at]))
+            there = term.where(self._others)
+            if FEWEST <= there.sum() <= len(there) - FEWEST:
+                result.setdefault(term.where(self._shown).tobytes(), term)
+        return list(result.values())
 
 
-def _texts(term: _Term, known: Labels) -> tuple[str, str]:
-    """Return a combination as logic, read from the left, and in words."""
-    text = name = known.names[term.parts[0]]
-    plain = {"AND": " ", "OR": " or ", "AND NOT": ", not "}
-    for sign, row in zip(term.signs, term.parts[1:], strict=True):
-        text = f"{text} {sign} {known.names[row]}"
-        name = f"{name}{plain[sign]}{known.names[row]}"
+def _decided(known: Labels, chain: Sequence[_Term], ranked: Floats, tried: int) -> Formula:
+    """Return the combination of a chain that the testing half holds for best."""
+    masks = np.array([term.where(known.shown) for term in chain])
+    found = aucs(ranked[:, None], masks[:, known.testing])[:, 0]
+    chosen = 0
+    for longer in range(1, len(chain)):
+        if found[longer] >= found[chosen] + GAIN:
+            chosen = longer
+    there = masks[chosen][known.testing]
+    text, name = _texts(chain[chosen], known.names)
+    return Formula(
+        text=text,
+        name=name,
+        auc=float(found[chosen]),
+        chosen_auc=chain[chosen].auc,
+        p=min(1.0, p_value(ranked, there) * len(chain)),
+        q=1.0,
+        tried=tried,
+        pictures=int(masks[chosen][known.choosing | known.testing].sum()),
+        positive=int(there.sum()),
+        tested=len(there),
+    )
+
+
+def _texts(term: _Term, names: Sequence[str]) -> tuple[str, str]:
+    """Return a combination as logic and in words."""
+    (sign, row), *others = term.parts
+    text = f"NOT {names[row]}" if sign else names[row]
+    name = f"not {names[row]}" if sign else names[row]
+    before = ""
+    for sign, row in others:
+        other = names[row]
+        mixed = bool(before) and (before == "OR") != (sign == "OR")
+        text = f"({text}) {sign} {other}" if mixed else f"{text} {sign} {other}"
+        if sign == "OR":
+            name = f"{name}; or {other}" if mixed or term.parts[0][0] else f"{name} or {other}"
+        elif sign == "AND":
+            name = f"{other}, {name}" if term.parts[0][0] else f"{name} {other}"
+        else:
+            name = f"{name}, not {other}"
+        before = sign
     return text, name
