@@ -1,4 +1,4 @@
-"""Names from labels: the combination of labels that a channel tells best, without any model."""
+"""Names from labels, without any model: the combination that a channel distinguishes best."""
 
 import hashlib
 from collections.abc import Mapping
@@ -30,14 +30,14 @@ def run(
     store : Store
         With pictures and classes.
     responses : Responses
-        Of every channel to labelled pictures.
+        Responses of every channel to labelled pictures.
     source : str
         What the data are called in the records.
     superclasses : mapping, optional
         Name -> numbers of its classes.
     """
     table = store.table("channels").select(["layer", "channel"]).to_pydict()
-    known = formulas.of_pictures(store, responses.images, superclasses)
+    known = formulas.picture_labels(store, responses.images, superclasses)
     digest = hashlib.sha256(responses.images.tobytes() + responses.values.tobytes())
     digest.update("\n".join(known.names).encode() + known.shown.tobytes())
     found = formulas.best(known, responses.values)
@@ -82,7 +82,7 @@ def _said(formula: formulas.Formula | None) -> str:
     """Return what was found, or what was tried where nothing was."""
     if formula is None:
         return (
-            "no label tells it: the channel is the same everywhere, or no label has at least "
+            "no label fits it: the channel is the same everywhere, or no label has at least "
             f"{2 * formulas.FEWEST} pictures"
         )
     found = (
@@ -90,4 +90,4 @@ def _said(formula: formulas.Formula | None) -> str:
         f"{formula.q:.2g} ({formula.positive} of {formula.tested} pictures have it; best of "
         f"{formula.tried} combinations on others)"
     )
-    return found if formula.passes else f"no label tells it; best: {found}"
+    return found if formula.passes else f"no label fits it; best: {found}"

@@ -1,9 +1,11 @@
-"""Which labels a channel tells: the combination of labels with the best AUC, honestly tested.
+"""Which labels a channel distinguishes: the combination with the best AUC, honestly tested.
 
 A label is a class, a superclass, or a word that the names of several classes share ("striped").
 Combinations are those of INVERT (Bykov et al. 2023) and of compositional explanations (Mu and
 Andreas 2020): a label or its opposite, made longer by AND, OR and AND NOT in a beam search, as long
-as that makes the AUC clearly better.
+as that fits clearly better. INVERT takes the best AUC, which prefers labels that are too narrow:
+all pugs are among the best pictures of a channel for dogs. Here, of those whose AUC is that of a
+name, the correlation of ranks with the label decides, which loses by what is left out too.
 
 The best of thousands of combinations looks good by chance alone. So the search sees half of the
 pictures, and what it finds is tested on the other half, by Mann and Whitney's test. The search
@@ -23,8 +25,7 @@ from tqdm import tqdm
 from atlas.probe.significance import (
     Booleans,
     Floats,
-    auc_of,
-    aucs,
+    auc,
     false_discovery,
     halves,
     p_value,
@@ -35,11 +36,11 @@ from atlas.store import Store
 FEWEST = 5
 """A label counts with at least this many pictures in each half, and as many without it."""
 
-MOST = 0.5
+MOST = 0.6
 """A class may be more frequent than this share, and nothing else: "not a bird" is no concept."""
 
-GAIN = 0.02
-"""A longer combination must be better by this much AUC."""
+GAIN = 0.05
+"""A longer combination must have a correlation that is higher by this share."""
 
 LONGEST = 3
 """Labels in a combination."""
@@ -50,6 +51,8 @@ SURE = 0.85
 LEVEL = 0.05
 """Largest false discovery rate of names."""
 
+_NONE = -2.0  # fit of what is no combination
+_SURELY = 2.0
 _BEAM = 5  # combinations that are made longer
 _SIGNS = ("AND", "OR", "AND NOT")
 
@@ -63,7 +66,7 @@ class Labels:
     Attributes
     ----------
     names : sequence of str
-        Of the labels.
+        Names of the labels.
     shown : ndarray
         bool (labels, pictures): which picture has which label.
     choosing, testing : ndarray
@@ -79,12 +82,12 @@ class Labels:
 
 @dataclass(frozen=True)
 class Formula:
-    """A combination of labels and how well a channel tells it."""
+    """A combination of labels and how well a channel distinguishes it."""
 
     text: str
-    """As logic: `(red OR blue) AND NOT star`."""
+    """The combination as logic: `(red OR blue) AND NOT star`."""
     name: str
-    """In words: `red or blue, not star`."""
+    """The combination in words: `red or blue, not star`."""
     auc: float
     """Area under the ROC curve of the channel's activation for pictures with it, 0 to 1, on the
     testing half."""
@@ -112,7 +115,7 @@ class Formula:
 
 def labels(
     classes: Sequence[str],
-    of_pictures: Sequence[int | None],
+    assigned: Sequence[int | None],
     superclasses: Mapping[str, frozenset[int]] | None = None,
 ) -> Labels:
     """Return the labels of pictures: classes, superclasses, and words that several classes share.
@@ -124,7 +127,7 @@ def labels(
     ----------
     classes : sequence of str
         Names of the classes.
-    of_pictures : sequence of int or None
+    assigned : sequence of int or None
         The class of each picture; None is no class.
     superclasses : mapping, optional
         Name -> numbers of its classes.
@@ -145,20 +148,20 @@ def labels(
         for word, numbers in words.items()
         if len(numbers) > 1 and len(word) > 2 and word not in having
     }
-    known = np.array([-1 if label is None else label for label in of_pictures], np.int64)
+    known = np.array([-1 if label is None else label for label in assigned], np.int64)
     choosing, testing = halves(known)
     kept: dict[bytes, tuple[str, Booleans]] = {}
     for name, numbers in having.items():
         row = np.isin(known, sorted(numbers))
         sides = [row[half] for half in (choosing, testing)]
         common = all(FEWEST <= side.sum() <= len(side) - FEWEST for side in sides)
-        if common and (len(numbers) == 1 or sides[0].mean() <= MOST):
+        if common and (len(numbers) == 1 or row.sum() <= MOST * (known >= 0).sum()):
             kept.setdefault(row.tobytes(), (name, row))
     shown = np.array([row for _, row in kept.values()], np.bool_).reshape(len(kept), len(known))
     return Labels([name for name, _ in kept.values()], shown, choosing, testing)
 
 
-def of_pictures(
+def picture_labels(
     store: Store,
     images: npt.NDArray[np.int64],
     superclasses: Mapping[str, frozenset[int]] | None = None,
@@ -176,12 +179,12 @@ def class_names(store: Store) -> list[str]:
 
 
 def best(known: Labels, values: npt.NDArray[Any]) -> list[Formula | None]:
-    """Return for each channel the combination of labels that it tells best, and how well.
+    """Return for each channel the combination of labels that it distinguishes best, and how well.
 
     Parameters
     ----------
     known : Labels
-        Of the pictures.
+        Labels of the pictures.
     values : ndarray
         (pictures, channels), activations.
 
@@ -198,7 +201,11 @@ def best(known: Labels, values: npt.NDArray[Any]) -> list[Formula | None]:
     found: list[Formula | None] = []
     for column in tqdm(range(count), desc="labels", unit=" channels"):
         chain = search.chain(first[:, column])
-        decided = _decided(known, chain, second[:, column], search.tried) if chain else None
+        decided = (
+            _decided(known, chain, first[:, column], second[:, column], search.tried)
+            if chain
+            else None
+        )
         found.append(decided)
     counting = [one.p if one is not None and one.auc >= SURE else 1.0 for one in found]
     rates = false_discovery(counting)
@@ -209,11 +216,11 @@ def best(known: Labels, values: npt.NDArray[Any]) -> list[Formula | None]:
 
 
 @dataclass(frozen=True)
-class _Term:
+class _Combination:
     """A combination: labels with what joins each to those before it (NOT or nothing at first)."""
 
     parts: _Parts
-    auc: float  # on the choosing half
+    fit: float  # on the choosing half
 
     def where(self, shown: Booleans) -> Booleans:
         """Return which pictures have it, given which have each label."""
@@ -238,7 +245,7 @@ class _Search:
         self.tried = 0
         """Combinations that the last search has looked at."""
 
-    def chain(self, ranked: Floats) -> list[_Term]:
+    def chain(self, ranked: Floats) -> list[_Combination]:
         """Return the best combination of each length, each clearly better than the one before.
 
         Parameters
@@ -249,10 +256,11 @@ class _Search:
         if ranked.max() == ranked.min():
             return []
         sums = self._weights @ ranked
-        single = auc_of(sums, self._counts, len(ranked))
-        opposite = np.where(self._counts >= (1 - MOST) * len(ranked), 1 - single, -1)
-        count = len(single)
-        self.tried = count + int((opposite >= 0).sum())
+        count, pictures = len(sums), len(ranked)
+        single = _fit(sums, self._counts, pictures)
+        opposite = _fit(ranked.sum() - sums, pictures - self._counts, pictures)
+        opposite[self._counts < (1 - MOST) * pictures] = _NONE
+        self.tried = count + int((opposite > _NONE).sum())
         beam = self._top(
             np.concatenate([single, opposite]),
             lambda at: (("" if at < count else "NOT", at % count),),
@@ -260,12 +268,14 @@ class _Search:
         chain = beam[:1]
         for _ in range(LONGEST - 1):
             beam = self._longer(beam, ranked, sums)
-            if not beam or beam[0].auc < chain[-1].auc + GAIN:
+            if not beam or not _better(beam[0].fit, chain[-1].fit):
                 break
             chain.append(beam[0])
         return chain
 
-    def _longer(self, beam: Sequence[_Term], ranked: Floats, sums: Floats) -> list[_Term]:
+    def _longer(
+        self, beam: Sequence[_Combination], ranked: Floats, sums: Floats
+    ) -> list[_Combination]:
         """Return the best combinations with one label more that say something else."""
         pictures = len(ranked)
         masks = np.array([term.where(self._shown) for term in beam], np.float64)
@@ -274,12 +284,12 @@ class _Search:
         both, own = (self._weights @ masks.T).T, masks.sum(1)[:, None]
         n = np.stack([both, own + self._counts - both, own - both])
         both, own_sums = (self._weights @ (masks * ranked).T).T, (masks @ ranked)[:, None]
-        values = auc_of(np.stack([both, own_sums + sums - both, own_sums - both]), n, pictures)
+        values = _fit(np.stack([both, own_sums + sums - both, own_sums - both]), n, pictures)
         common = (n >= FEWEST) & (n <= MOST * pictures)
         common &= n != own  # else the new label adds nothing ...
         common[:2] &= n[:2] != self._counts  # ... or is all there is
         self.tried += int(common.sum())
-        values[~common] = -1
+        values[~common] = _NONE
 
         def joined(at: int) -> _Parts:
             sign, term, row = np.unravel_index(at, values.shape)
@@ -287,34 +297,59 @@ class _Search:
 
         return self._top(values.ravel(), joined)
 
-    def _top(self, values: Floats, parts: Callable[[int], _Parts]) -> list[_Term]:
+    def _top(self, values: Floats, parts: Callable[[int], _Parts]) -> list[_Combination]:
         """Return the best combinations that differ, and are not rare in the testing half."""
-        result: dict[bytes, _Term] = {}
+        result: dict[bytes, _Combination] = {}
         for at in np.argsort(-values, kind="stable").tolist():
-            if values[at] < 0 or len(result) == _BEAM:
+            if values[at] == _NONE or len(result) == _BEAM:
                 break
-            term = _Term(parts(at), float(values[at]))
+            term = _Combination(parts(at), float(values[at]))
             there = term.where(self._others)
             if FEWEST <= there.sum() <= len(there) - FEWEST:
                 result.setdefault(term.where(self._shown).tobytes(), term)
         return list(result.values())
 
 
-def _decided(known: Labels, chain: Sequence[_Term], ranked: Floats, tried: int) -> Formula:
-    """Return the combination of a chain that the testing half holds for best."""
+def _fit(sums: Floats, positive: Floats, pictures: int) -> Floats:
+    """Return how well labels fit a channel, from sums of its ranks over so many pictures.
+
+    It is the correlation of ranks with labels (of untied ranks: ties change it by a factor that all
+    labels of a channel share), and `_SURELY` more where the AUC is that of a name.
+    """
+    share = positive / pictures
+    with np.errstate(invalid="ignore", divide="ignore"):
+        above = sums / positive - (pictures + 1) / 2  # of the mean rank
+        result: Floats = above * np.sqrt(12 * share / (1 - share)) / pictures
+        result[above / (pictures - positive) + 0.5 >= SURE] += _SURELY
+    return result
+
+
+def _better(fit: float, before: float) -> bool:
+    """Say whether a longer combination is worth its length."""
+    if (fit > 1) != (before > 1):
+        return fit > 1
+    correlation = before - _SURELY if before > 1 else before
+    return fit > before + GAIN * abs(correlation)
+
+
+def _decided(
+    known: Labels, chain: Sequence[_Combination], first: Floats, ranked: Floats, tried: int
+) -> Formula:
+    """Return the combination of a chain that the testing half, `ranked`, holds for best."""
     masks = np.array([term.where(known.shown) for term in chain])
-    found = aucs(ranked[:, None], masks[:, known.testing])[:, 0]
+    here = masks[:, known.testing]
+    fits = _fit(here @ ranked, here.sum(1).astype(np.float64), len(ranked))
     chosen = 0
     for longer in range(1, len(chain)):
-        if found[longer] >= found[chosen] + GAIN:
+        if _better(float(fits[longer]), float(fits[chosen])):
             chosen = longer
-    there = masks[chosen][known.testing]
+    there = here[chosen]
     text, name = _texts(chain[chosen], known.names)
     return Formula(
         text=text,
         name=name,
-        auc=float(found[chosen]),
-        chosen_auc=chain[chosen].auc,
+        auc=auc(ranked, there),
+        chosen_auc=auc(first, masks[chosen][known.choosing]),
         p=min(1.0, p_value(ranked, there) * len(chain)),
         q=1.0,
         tried=tried,
@@ -324,7 +359,7 @@ def _decided(known: Labels, chain: Sequence[_Term], ranked: Floats, tried: int) 
     )
 
 
-def _texts(term: _Term, names: Sequence[str]) -> tuple[str, str]:
+def _texts(term: _Combination, names: Sequence[str]) -> tuple[str, str]:
     """Return a combination as logic and in words."""
     (sign, row), *others = term.parts
     text = f"NOT {names[row]}" if sign else names[row]

@@ -49,30 +49,19 @@ def ranks(values: npt.NDArray[np.floating]) -> Floats:
     return result
 
 
-def aucs(ranked: Floats, shown: Booleans) -> Floats:
-    """Return the AUC of every label for every channel.
+def auc(ranked: Floats, shown: Booleans) -> float:
+    """Return the area under the ROC curve: how often a picture that has a label ranks higher.
 
     Parameters
     ----------
     ranked : ndarray
-        (pictures, channels), from `ranks`.
+        (pictures,), from `ranks`.
     shown : ndarray
-        bool (labels, pictures).
-
-    Returns
-    -------
-    ndarray
-        (labels, channels).
+        bool (pictures,), some and not all.
     """
-    positive = shown.sum(1, keepdims=True).astype(np.float64)
-    return auc_of(shown.astype(np.float64) @ ranked, positive, shown.shape[1])
-
-
-def auc_of(sums: Floats, positive: Floats, pictures: int) -> Floats:
-    """Return AUCs from sums of ranks over so many of the pictures; NaN for none or all of them."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        result: Floats = (sums / positive - (positive + 1) / 2) / (pictures - positive)
-    return result
+    positive = int(shown.sum())
+    above = ranked[shown].sum() / positive - (positive + 1) / 2
+    return float(above / (len(shown) - positive))
 
 
 def p_value(values: npt.NDArray[np.floating], shown: Booleans) -> float:

@@ -234,7 +234,7 @@ def _clarities(store: Store, references: References, index: Any, seed: int) -> l
 def _label_aucs(
     store: Store, responses: Responses, superclasses: Mapping[str, frozenset[int]]
 ) -> list[float | None]:
-    """Return for each channel the AUC of the combination of labels that it tells best."""
-    known = formulas.of_pictures(store, responses.images, superclasses)
+    """Return for each channel the AUC of the combination of labels that it distinguishes best."""
+    known = formulas.picture_labels(store, responses.images, superclasses)
     found = formulas.best(known, responses.values)
     return [None if formula is None else formula.auc for formula in found]
