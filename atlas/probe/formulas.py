@@ -220,7 +220,7 @@ class _Combination:
     """A combination: labels with what joins each to those before it (NOT or nothing at first)."""
 
     parts: _Parts
-    fit: float  # on the choosing half
+    worth: float  # on the choosing half
 
     def where(self, shown: Booleans) -> Booleans:
         """Return which pictures have it, given which have each label."""
@@ -248,6 +248,9 @@ class _Search:
     def chain(self, ranked: Floats) -> list[_Combination]:
         """Return the best combination of each length, each clearly better than the one before.
 
+        The best is the one that fits best of those whose AUC is that of a name, or of all if
+        there is none; what is made longer are those that fit best, whatever their AUC.
+
         Parameters
         ----------
         ranked : ndarray
@@ -255,81 +258,95 @@ class _Search:
         """
         if ranked.max() == ranked.min():
             return []
+        count, pictures = len(self._counts), len(ranked)
         sums = self._weights @ ranked
-        count, pictures = len(sums), len(ranked)
-        single = _fit(sums, self._counts, pictures)
-        opposite = _fit(ranked.sum() - sums, pictures - self._counts, pictures)
-        opposite[self._counts < (1 - MOST) * pictures] = _NONE
-        self.tried = count + int((opposite > _NONE).sum())
-        beam = self._top(
-            np.concatenate([single, opposite]),
-            lambda at: (("" if at < count else "NOT", at % count),),
-        )
-        chain = beam[:1]
+        n = np.concatenate([self._counts, pictures - self._counts])
+        fits = _fit(np.concatenate([sums, ranked.sum() - sums]), n, pictures)
+        fits[count:][n[count:] > MOST * pictures] = _NONE
+        self.tried = 0
+        beam, best = self._top(fits, n, lambda at: (("" if at < count else "NOT", at % count),))
+        chain = [best] if best else []
         for _ in range(LONGEST - 1):
-            beam = self._longer(beam, ranked, sums)
-            if not beam or not _better(beam[0].fit, chain[-1].fit):
-                break
-            chain.append(beam[0])
+            beam, best = self._longer(beam, ranked, sums)
+            if best and _better(best.worth, chain[-1].worth):
+                chain.append(best)
         return chain
 
     def _longer(
         self, beam: Sequence[_Combination], ranked: Floats, sums: Floats
-    ) -> list[_Combination]:
+    ) -> tuple[list[_Combination], _Combination | None]:
         """Return the best combinations with one label more that say something else."""
+        if not beam:
+            return [], None
         pictures = len(ranked)
-        masks = np.array([term.where(self._shown) for term in beam], np.float64)
+        masks = np.array([one.where(self._shown) for one in beam], np.float64)
         # Counts and sums of ranks of AND, OR and AND NOT follow from those of AND: each is
         # (signs, beam, labels).
         both, own = (self._weights @ masks.T).T, masks.sum(1)[:, None]
         n = np.stack([both, own + self._counts - both, own - both])
         both, own_sums = (self._weights @ (masks * ranked).T).T, (masks @ ranked)[:, None]
-        values = _fit(np.stack([both, own_sums + sums - both, own_sums - both]), n, pictures)
+        fits = _fit(np.stack([both, own_sums + sums - both, own_sums - both]), n, pictures)
         common = (n >= FEWEST) & (n <= MOST * pictures)
         common &= n != own  # else the new label adds nothing ...
         common[:2] &= n[:2] != self._counts  # ... or is all there is
-        self.tried += int(common.sum())
-        values[~common] = _NONE
+        fits[~common] = _NONE
 
         def joined(at: int) -> _Parts:
-            sign, term, row = np.unravel_index(at, values.shape)
-            return (*beam[int(term)].parts, (_SIGNS[int(sign)], int(row)))
+            sign, one, row = np.unravel_index(at, fits.shape)
+            return (*beam[int(one)].parts, (_SIGNS[int(sign)], int(row)))
 
-        return self._top(values.ravel(), joined)
+        return self._top(fits.ravel(), n.ravel(), joined)
 
-    def _top(self, values: Floats, parts: Callable[[int], _Parts]) -> list[_Combination]:
-        """Return the best combinations that differ, and are not rare in the testing half."""
+    def _top(
+        self, fits: Floats, n: Floats, parts: Callable[[int], _Parts]
+    ) -> tuple[list[_Combination], _Combination | None]:
+        """Return those that fit best and differ, and the best; none is rare in the testing half."""
+        self.tried += int((fits > _NONE).sum())
+        worth = _worth(fits, n, self._shown.shape[1])
+        beam = self._allowed(fits, worth, parts, _BEAM)
+        best = self._allowed(worth, worth, parts, 1)
+        return beam, best[0] if best else None
+
+    def _allowed(
+        self, by: Floats, worth: Floats, parts: Callable[[int], _Parts], most: int
+    ) -> list[_Combination]:
         result: dict[bytes, _Combination] = {}
-        for at in np.argsort(-values, kind="stable").tolist():
-            if values[at] == _NONE or len(result) == _BEAM:
+        for at in np.argsort(-by, kind="stable").tolist():
+            if by[at] == _NONE or len(result) == most:
                 break
-            term = _Combination(parts(at), float(values[at]))
-            there = term.where(self._others)
+            one = _Combination(parts(at), float(worth[at]))
+            there = one.where(self._others)
             if FEWEST <= there.sum() <= len(there) - FEWEST:
-                result.setdefault(term.where(self._shown).tobytes(), term)
+                result.setdefault(one.where(self._shown).tobytes(), one)
         return list(result.values())
 
 
 def _fit(sums: Floats, positive: Floats, pictures: int) -> Floats:
-    """Return how well labels fit a channel, from sums of its ranks over so many pictures.
+    """Return the correlation of ranks with labels, from sums of ranks over so many pictures.
 
-    It is the correlation of ranks with labels (of untied ranks: ties change it by a factor that all
-    labels of a channel share), and `_SURELY` more where the AUC is that of a name.
+    It is that of untied ranks: ties change it by a factor that all labels of a channel share.
     """
     share = positive / pictures
     with np.errstate(invalid="ignore", divide="ignore"):
         above = sums / positive - (pictures + 1) / 2  # of the mean rank
         result: Floats = above * np.sqrt(12 * share / (1 - share)) / pictures
-        result[above / (pictures - positive) + 0.5 >= SURE] += _SURELY
     return result
 
 
-def _better(fit: float, before: float) -> bool:
+def _worth(fits: Floats, positive: Floats, pictures: int) -> Floats:
+    """Return by what the best is chosen: the fit, and `_SURELY` more with the AUC of a name."""
+    share = positive / pictures
+    # The correlation that this AUC has for so many pictures with the label.
+    least = (SURE - 0.5) * np.sqrt(12 * share * (1 - share))
+    return np.where((fits > _NONE) & (fits >= least), fits + _SURELY, fits)
+
+
+def _better(worth: float, before: float) -> bool:
     """Say whether a longer combination is worth its length."""
-    if (fit > 1) != (before > 1):
-        return fit > 1
-    correlation = before - _SURELY if before > 1 else before
-    return fit > before + GAIN * abs(correlation)
+    if (worth > 1) != (before > 1):
+        return worth > 1
+    fit = before - _SURELY if before > 1 else before
+    return worth > before + GAIN * abs(fit)
 
 
 def _decided(
@@ -338,10 +355,11 @@ def _decided(
     """Return the combination of a chain that the testing half, `ranked`, holds for best."""
     masks = np.array([term.where(known.shown) for term in chain])
     here = masks[:, known.testing]
-    fits = _fit(here @ ranked, here.sum(1).astype(np.float64), len(ranked))
+    n = here.sum(1).astype(np.float64)
+    worth = _worth(_fit(here @ ranked, n, len(ranked)), n, len(ranked))
     chosen = 0
     for longer in range(1, len(chain)):
-        if _better(float(fits[longer]), float(fits[chosen])):
+        if _better(float(worth[longer]), float(worth[chosen])):
             chosen = longer
     there = here[chosen]
     text, name = _texts(chain[chosen], known.names)

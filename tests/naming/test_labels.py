@@ -60,7 +60,7 @@ def test_values_are_named_and_grounds_are_not(copy, tmp_path):
         one = record.details
         assert (record.status == "named") == (one["q"] <= 0.05 and one["auc"] >= 0.85)
         assert 5 <= one["positive"] < one["pictures"]
-        assert one["tested"] == open_store(copy).table("images").num_rows // 2
+        assert abs(2 * one["tested"] - open_store(copy).table("images").num_rows) <= 1
     clouds = records["background:clouds"]
     assert clouds.status == "no clear concept"
     assert clouds.raw.startswith(f"no label fits it; best: {clouds.details['formula']}, AUC 0.")
