@@ -1,14 +1,20 @@
 """What is said about a finished atlas: names and their scores, kept in its tables."""
 
+import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from tqdm import tqdm
+
 from atlas import addresses, vlm
+from atlas.data.hierarchy import superclasses
 from atlas.errors import UserError
 from atlas.naming import asking, clip, labels
 from atlas.pipeline.inputs import Inputs
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import NETWORK, OWN, Border
+from atlas.probe import formulas
 from atlas.probe.probe import Probe, measure_responses
 from atlas.recipe import Naming, Recipe
 from atlas.scoring import testing
@@ -43,9 +49,10 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
     with alone(store):
         _finished(store)
         if settings.method == "labels":
+            above = _superclasses(store, recipe, border)
             inputs = Inputs(recipe, border=border)
             responses = measure_responses(store, _probe(inputs), settings.pictures, recipe.seed)
-            labels.run(store, responses, f"labels of {inputs.source.name}")
+            labels.run(store, responses, f"labels of {inputs.source.name}", above)
         elif settings.method == "clip":
             border.check(recipe, "naming.words", "naming.clip", *NETWORK)
             phrases = clip.read_phrases(settings.words)
@@ -91,7 +98,8 @@ def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
         probe = _probe(Inputs(recipe, border=border))
         model = _load(naming_)
         shown = Shown(naming_.view, naming_.side)
-        asked = testing.score_names(store, model, probe, settings, shown)
+        above = _superclasses(store, recipe, border)
+        asked = testing.score_names(store, model, probe, settings, shown, above)
         _record_checksums(store)
         return asked
 
@@ -150,6 +158,15 @@ def _reaching(model: str) -> AbstractContextManager[None]:
 def _probe(inputs: Inputs) -> Probe:
     network = inputs.network
     return Probe(inputs.activations, network.preprocessing, inputs.fields, network.device)
+
+
+def _superclasses(store: Store, recipe: Recipe, border: Border) -> Mapping[str, frozenset[int]]:
+    """Return which classes are below what, as the recipe's hierarchy or WordNet has it."""
+    border.check(recipe, "data.hierarchy")
+    found = superclasses(recipe.data.hierarchy, formulas.class_names(store))
+    if found.remark:
+        tqdm.write(f"hierarchy: {found.remark}", sys.stderr)
+    return found.classes
 
 
 def _finished(store: Store) -> None:

@@ -96,6 +96,11 @@ class Data:
     name or number) or CSV (`label,output`); or, where labels are numbers, `from 0` or `from 1`, the
     label of the first output. Empty: found by names, WordNet ids, or equal numbers of both."""
 
+    hierarchy: str = ""
+    """Superclasses of the classes, for names from labels: a file, JSON
+    (`{"animal": {"dog": ["pug", "beagle"]}}`) or a table with the columns child and parent.
+    Empty: WordNet's for ImageNet's classes."""
+
     limit: Positive | None = None
     """At most this many pictures, from the start."""
 

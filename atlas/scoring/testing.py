@@ -47,7 +47,14 @@ class _Case:
     key: str
 
 
-def score_names(store: Store, vlm: Vlm, probe: Probe, settings: Scoring, shown: Shown) -> int:
+def score_names(
+    store: Store,
+    vlm: Vlm,
+    probe: Probe,
+    settings: Scoring,
+    shown: Shown,
+    superclasses: Mapping[str, frozenset[int]],
+) -> int:
     """Test every name that this model has not tested on the same patches.
 
     Parameters
@@ -62,6 +69,8 @@ def score_names(store: Store, vlm: Vlm, probe: Probe, settings: Scoring, shown: 
         How many patches and pictures.
     shown : Shown
         How patches are shown.
+    superclasses : mapping
+        Name -> numbers of its classes.
 
     Returns
     -------
@@ -101,7 +110,7 @@ def score_names(store: Store, vlm: Vlm, probe: Probe, settings: Scoring, shown: 
                 ],
             )
             progress.update(len(part))
-    _write(store, cases, references, index, responses, settings)
+    _write(store, cases, references, index, responses, settings, superclasses)
     return len(open_)
 
 
@@ -192,6 +201,7 @@ def _write(
     index: Any,
     responses: Responses,
     settings: Scoring,
+    superclasses: Mapping[str, frozenset[int]],
 ) -> None:
     """Put the scores into channels.parquet."""
     table = store.table("channels").select(["layer", "channel"])
@@ -204,7 +214,7 @@ def _write(
         for name in ("detection", "detection_low", "detection_high", "pearson", "borrowed")
     }
     columns["score_clarity"] = _clarities(store, references, index, settings.seed)
-    columns["score_label_auc"] = _label_aucs(store, responses)
+    columns["score_label_auc"] = _label_aucs(store, responses, superclasses)
     store.extend_table("channels", columns)
 
 
@@ -221,13 +231,10 @@ def _clarities(store: Store, references: References, index: Any, seed: int) -> l
     return values
 
 
-def _label_aucs(store: Store, responses: Responses) -> list[float | None]:
+def _label_aucs(
+    store: Store, responses: Responses, superclasses: Mapping[str, frozenset[int]]
+) -> list[float | None]:
     """Return for each channel the AUC of the combination of labels that it distinguishes best."""
-    known = formulas.picture_labels(store, responses.images)
-    ranked = formulas.ranks(responses.values)
-    single = formulas.aucs(ranked, known.shown)
-    found = [
-        formulas.best_formula(known, ranked[:, column], single[:, column])
-        for column in range(ranked.shape[1])
-    ]
+    known = formulas.picture_labels(store, responses.images, superclasses)
+    found = formulas.best(known, responses.values)
     return [None if formula is None else formula.auc for formula in found]

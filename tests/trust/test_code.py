@@ -92,6 +92,7 @@ FILES = {
     "weights": ("model", "weights", "secret.safetensors"),
     "classes": ("model", "classes", "secret.txt"),
     "source": ("data", "source", "folder:{outside}/folder"),
+    "hierarchy": ("data", "hierarchy", "secret.txt"),
     "words": ("naming", "words", "secret.txt"),
     "prompt": ("naming", "prompt", "secret.txt"),
     "vlm": ("naming", "vlm", "folder"),
@@ -104,7 +105,7 @@ FILES = {
 
 BY = {
     "weights": "explain", "classes": "explain", "source": "labels", "words": "clip",
-    "prompt": "name", "vlm": "own vlm", "clip": "clip", "fits": "score",
+    "hierarchy": "labels", "prompt": "name", "vlm": "own vlm", "clip": "clip", "fits": "score",
     "explain.vlm": "explain", "writer": "explain", "encoder": "lookup",
 }  # fmt: skip
 
