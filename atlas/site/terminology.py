@@ -59,6 +59,8 @@ class Terminology:
 
     def status(self, channel: ChannelEntry) -> str:
         """Return why a channel has no name."""
+        if channel.status == "no clear concept" and channel.values.get("named_by") == "labels":
+            return "no clear concept: no combination of labels fits it beyond chance"
         return {
             "no clear concept": "no clear concept: the patches show nothing in common",
             "unnamed": "asked, but the answer could not be used",
