@@ -27,4 +27,6 @@ def test_the_last_layer_that_is_used_and_not_the_last_that_is_there():
     view = Preprocessing(32, 32, (0.5,) * 3, (0.5,) * 3)
     trace = record(module.eval(), torch.randn(1, 3, 32, 32))
     encoder = network_encoder(module, "", trace, view, torch.device("cpu"))
-    assert encoder.name == "input of 0 at 32 px"
+    assert encoder.name == "last map before 0"
+    expected = module[0](view.tensor([Image.new("RGB", (32, 32))]))  # before it is none
+    torch.testing.assert_close(encoder.maps([Image.new("RGB", (32, 32))]), expected)
