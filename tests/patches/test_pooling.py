@@ -25,14 +25,13 @@ def cases(draw):
 @given(cases())
 @settings(deadline=None, max_examples=40)
 def test_against_a_sum_over_many_small_pieces_of_the_picture(case):
-    """Each piece of a 12th of a pixel has the strength of its cell and the vector of its place."""
+    """Each piece has the strength of its cell and the vector of its place."""
     maps, boxes, masks, (height, width) = case
     found = pooled(*(torch.from_numpy(one) for one in (maps, boxes, masks)), (height, width))
     for (x0, y0, x1, y1), mask, vector in zip(boxes.tolist(), masks, found.numpy(), strict=True):
-        y = (np.arange(12 * (y1 - y0)) + 0.5) / 12
-        x = (np.arange(12 * (x1 - x0)) + 0.5) / 12
-        cells = (16 * y / (y1 - y0)).astype(int), (16 * x / (x1 - x0)).astype(int)
-        strengths = mask[cells[0]][:, cells[1]].astype(float)
+        steps = (np.arange(16 * 32) + 0.5) / (16 * 32)
+        y, x = (y1 - y0) * steps, (x1 - x0) * steps
+        strengths = np.kron(mask.astype(float), np.ones((32, 32)))
         rows = ((y + y0) * maps.shape[2] / height).astype(int)
         columns = ((x + x0) * maps.shape[3] / width).astype(int)
         expected = (maps[0][:, rows][:, :, columns] * strengths).sum((1, 2)) / strengths.sum()
