@@ -1,31 +1,38 @@
-"""Crop a patch from every reference, say where in it the concept lies, and index its vector."""
-
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+"""Say where in its reference each patch lies and where in it the concept, and index its vector."""
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from atlas.errors import UserError
+from atlas.indexing.ondisk import Rows, open_rows
 from atlas.model.preprocessing import Preprocessor
 from atlas.patches import localise, vectors
 from atlas.patches.encoders import Encoder
+from atlas.patches.pooling import pooled
 from atlas.relevance.engine import PREDICTED, Engine, measure
 from atlas.store import INDEX, Mode, Store
 from atlas.store.pictures import open_picture
 from atlas.store.unfinished import Unfinished
 from atlas.trace.sights import ReceptiveField
 
-ENCODE_BATCH = 32
-"""Patches encoded at once; always this many, so that no vector depends on its neighbours."""
+ENCODE_BATCH = 16
+"""Pictures encoded at once; always this many, so that no vector depends on its neighbours."""
+
+ADDED = 4096
+"""Vectors that are added to the index at once."""
+
+COMPARED = 512
+"""Channels that are compared with all others at once."""
 
 NEIGHBOURS = 12
 """Similar channels that channels.parquet lists for each channel."""
+
+VECTORS = "vectors.f32"
+"""The vectors while the index is not finished."""
 
 Integers = npt.NDArray[np.int64]
 
@@ -63,7 +70,7 @@ def localise_patches(
     unfinished : Unfinished
         Where boxes and masks are kept meanwhile.
     """
-    rows = _Rows(store)
+    rows = _References(store)
     images = store.table("images").to_pydict()
     known = [PREDICTED if label is None else label for label in images["label"]]
     targets = torch.tensor(known if target == "label" else [PREDICTED] * len(known))
@@ -102,60 +109,72 @@ def localise_patches(
 def index_patches(
     store: Store, encoder: Encoder, unfinished: Unfinished
 ) -> dict[str, str | int | float]:
-    """Encode every patch, write the FAISS index and each channel's nearest channels.
+    """Give every patch its vector, write the FAISS index and each channel's nearest channels.
+
+    Every stored picture is encoded once, whatever the number of its patches. Meanwhile the vectors
+    lie in `VECTORS`, in the order of references.parquet.
 
     Parameters
     ----------
     store : Store
-        With patch boxes and stored pictures.
+        With patch boxes, masks and stored pictures.
     encoder : Encoder
-        From patches to vectors.
+        From pictures to maps.
     unfinished : Unfinished
-        Where the index is kept while it grows.
+        Where it is kept how many pictures are done.
 
     Returns
     -------
     dict
         What the manifest says about the index.
     """
-    references = store.table("references")
+    references = store.table("references", ["image", "x0", "y0", "x1", "y1"])
     count = references.num_rows
     if not count:
         raise UserError("no channel answers to any picture: look at model.weights and model.layers")
-    columns = [references[name].to_numpy() for name in ("image", "x0", "y0", "x1", "y1")]
-    where = np.stack(columns, axis=1)
-    channel_of = _channel_rows(store)
-    paths = [str(path) for path in store.pictures()]
-
-    dimension = next(_encode(encoder, paths, where[:1], "first")).shape[1]
-    if begun := unfinished.load():
-        growing = vectors.unpack(vectors.factory(count, dimension), begun)
-        sums = begun["sums"]
-    else:
-        sampled = np.linspace(0, count - 1, vectors.sample_size(count, dimension)).astype(np.int64)
-        sample = [np.zeros((0, dimension), np.float32)]
-        sample += _encode(encoder, paths, where[sampled], "sample") if len(sampled) else []
-        growing = vectors.begin(np.concatenate(sample), count, dimension)
-        sums = np.zeros((store.table("channels").num_rows, dimension))
-
-    for chunk in _encode(encoder, paths, where, "patches", growing.index.ntotal):
-        done = growing.index.ntotal
-        np.add.at(sums, channel_of[done : done + len(chunk)], chunk)
-        vectors.add(growing, chunk)
-        if unfinished.due():
-            unfinished.save({"sums": sums, **vectors.pack(growing)})
+    with open_rows(store.root / VECTORS, count, unfinished) as kept:
+        _encode(store, references, encoder, kept)
+        sampled = np.linspace(0, count - 1, vectors.sample_size(count, kept.dimension))
+        growing = vectors.begin(kept.read(sampled.astype(np.int64)), count, kept.dimension)
+        channel_of = _channel_rows(store)
+        sums = np.zeros((store.rows("channels"), kept.dimension))
+        for start in tqdm(range(0, count, ADDED), desc="index", unit=" chunks"):
+            chunk = kept.read(np.arange(start, min(start + ADDED, count)))
+            np.add.at(sums, channel_of[start : start + len(chunk)], chunk)
+            vectors.add(growing, chunk)
     vectors.save(growing.index, store.root / INDEX)
     nearest, similarity = _nearest(sums)
     store.extend_table("channels", {"neighbours": nearest, "neighbour_similarities": similarity})
     return {
         "encoder": encoder.name,
-        "dimension": dimension,
+        "dimension": kept.dimension,
         "factory": growing.factory,
         "recall_at_10": round(vectors.recall(growing), 4),
     }
 
 
-class _Rows:
+def _encode(store: Store, references: pa.Table, encoder: Encoder, kept: Rows) -> None:
+    """Encode the pictures that are not done, and keep the vectors of their patches."""
+    image, *sides = (references[name].to_numpy() for name in references.column_names)
+    boxes, masks = np.stack(sides, axis=1), store.array("masks.npy")
+    by_image = np.argsort(image, kind="stable")
+    paths = store.pictures()
+    firsts = np.searchsorted(image[by_image], np.arange(len(paths) + 1))
+    with tqdm(total=len(paths), initial=kept.done, desc="vectors", unit=" pictures") as progress:
+        for start in range(kept.done, len(paths), ENCODE_BATCH):
+            views = [open_picture(path) for path in paths[start : start + ENCODE_BATCH]]
+            maps = encoder.maps(views + views[-1:] * (ENCODE_BATCH - len(views)))
+            for number in range(len(views)):
+                mine = by_image[firsts[start + number] : firsts[start + number + 1]]
+                if len(mine):
+                    where = torch.from_numpy(boxes[mine]), torch.from_numpy(masks[mine])
+                    made = pooled(maps[number : number + 1], *where, encoder.size)
+                    kept.write(mine, made.numpy())
+            kept.finished(start + len(views), last=start + len(views) == len(paths))
+            progress.update(len(views))
+
+
+class _References:
     """Rows of references.parquet, found by layer, mode and a range of pictures."""
 
     def __init__(self, store: Store) -> None:
@@ -191,30 +210,6 @@ def _channel_rows(store: Store) -> Integers:
     return np.array([row[pair] for pair in wanted])
 
 
-def _encode(
-    encoder: Encoder, paths: Sequence[str], where: Integers, label: str, done: int = 0
-) -> Iterator[vectors.Vectors]:
-    """Yield the vectors of the patches (image, x0, y0, x1, y1) in chunks, in their order.
-
-    Those before `done`, a multiple of `ENCODE_BATCH`, are left out.
-    """
-
-    def crop(row: Sequence[int]) -> Image.Image:
-        x0, y0, x1, y1 = row[1:]
-        return open_picture(paths[row[0]]).crop((x0, y0, x1, y1))
-
-    with (
-        tqdm(total=len(where), initial=done, desc=label, unit=" patches") as progress,
-        ThreadPoolExecutor(os.cpu_count()) as threads,
-    ):
-        for start in range(done, len(where), ENCODE_BATCH):
-            rows = where[start : start + ENCODE_BATCH].tolist()
-            crops = [*threads.map(crop, rows)]
-            crops += crops[-1:] * (ENCODE_BATCH - len(crops))
-            yield encoder.encode(crops)[: len(rows)]
-            progress.update(len(rows))
-
-
 def _nearest(
     sums: npt.NDArray[np.float64],
 ) -> tuple[list[npt.NDArray[np.int32]], list[npt.NDArray[np.float32]]]:
@@ -223,11 +218,27 @@ def _nearest(
     Channels without references have no vector; they are nobody's neighbour and have none.
     """
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    unit = sums / np.where(lengths == 0, 1, lengths)
-    similarity = (unit @ unit.T).astype(np.float32)
+    unit = (sums / np.where(lengths == 0, 1, lengths)).astype(np.float32)
     silent = lengths[:, 0] == 0
-    similarity[silent] = similarity[:, silent] = -np.inf
-    np.fill_diagonal(similarity, -np.inf)
-    nearest = np.argsort(-similarity, axis=1, kind="stable").astype(np.int32)[:, :NEIGHBOURS]
-    known = [row[similarity[channel, row] > -np.inf] for channel, row in enumerate(nearest)]
-    return known, [similarity[channel, row] for channel, row in enumerate(known)]
+    nearest: list[npt.NDArray[np.int32]] = []
+    similarities: list[npt.NDArray[np.float32]] = []
+    for start in range(0, len(unit), COMPARED):
+        block = unit[start : start + COMPARED] @ unit.T
+        block[:, silent] = block[silent[start : start + COMPARED]] = -np.inf
+        np.fill_diagonal(block[:, start:], -np.inf)
+        for row in block:
+            best = _highest(row, NEIGHBOURS)
+            best = best[row[best] > -np.inf]
+            nearest.append(best.astype(np.int32))
+            similarities.append(row[best])
+    return nearest, similarities
+
+
+def _highest(values: npt.NDArray[np.float32], count: int) -> Integers:
+    """Return the places of the `count` highest values, the highest first, then the earliest."""
+    if count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        places = np.flatnonzero(values >= least)
+    else:
+        places = np.arange(len(values))
+    return places[np.argsort(-values[places], kind="stable")[:count]]

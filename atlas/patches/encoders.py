@@ -1,106 +1,125 @@
-"""From patches to vectors in one space that all layers share."""
+"""From pictures to maps of features in one space that all layers share.
 
-from collections.abc import Callable, Sequence
+A picture is encoded once, as a whole; the vectors of its patches are means of the map over where
+they lie (`atlas.patches.pooling`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from atlas.errors import UserError, one_line
 from atlas.model.preprocessing import Preprocessor
+from atlas.patches.pooling import Vectors, pooled
+from atlas.relevance.plan import plan
+from atlas.relevance.tape import Instrumented, follow
+from atlas.trace.following import Value
 from atlas.trace.kinds import KINDS
 from atlas.trace.record import Trace
 
-Vectors = npt.NDArray[np.float32]
-
-SMALL_INPUT = 128
-"""Networks with a larger input see patches at half its side: patches are blown up anyway,
-and it costs a quarter."""
+Pictures = Sequence[Image.Image]
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Turns patches into vectors.
+    """Turns pictures into maps of features.
 
     Attributes
     ----------
     name : str
         What it is, for the manifest.
-    encode : callable
-        From a sequence of RGB pictures of any size to float32 (pictures, dimension), each
-        row of length one.
+    size : (int, int)
+        Height and width of the pictures that it takes: those of the stored ones.
+    maps : callable
+        From RGB pictures of `size` to float32 (pictures, dimension, rows, columns) on the CPU,
+        whose places lie evenly over the picture.
     """
 
     name: str
-    encode: Callable[[Sequence[Image.Image]], Vectors]
+    size: tuple[int, int]
+    maps: Callable[[Pictures], Tensor]
+
+    def encode(self, pictures: Pictures) -> Vectors:
+        """Return the vectors of pictures that come from elsewhere, to compare patches with.
+
+        A picture smaller than the stored ones is taken as a piece cut out of one: it lies, at its
+        own scale, in the middle of a canvas of its mean colour. A larger one is scaled to fit.
+
+        Parameters
+        ----------
+        pictures : sequence of PIL.Image.Image
+            RGB, of any size.
+
+        Returns
+        -------
+        array
+            float32 (pictures, dimension), rows of length one.
+        """
+        placed = [_on_canvas(picture, self.size) for picture in pictures]
+        maps = self.maps([canvas for canvas, _ in placed])
+        found = [
+            pooled(maps[number : number + 1], torch.tensor([box]), torch.ones(1, 1, 1), self.size)
+            for number, (_, box) in enumerate(placed)
+        ]
+        vectors: Vectors = torch.cat(found).numpy()
+        return vectors
 
 
 def network_encoder(
     module: nn.Module, layer: str, trace: Trace, preprocessing: Preprocessor, device: torch.device
 ) -> Encoder:
-    """Return the network's own representation: what goes into `layer`, averaged over positions.
+    """Return the network's own representation: the last map on the way to what `layer` reads.
 
     Parameters
     ----------
     module : nn.Module
-        The network.
+        The network, in float32.
     layer : str
-        A layer's name; empty means the last one with weights, so that the vector is the
-        penultimate representation.
+        A layer's name; empty means the last one with weights.
     trace : Trace
         What the network does with a picture.
     preprocessing : Preprocessor
         Of the network's input.
     device : torch.device
         Where the network is.
+
+    Raises
+    ------
+    UserError
+        The network has no such layer, or no map before it.
     """
     name = layer or last_weighted(trace)
-    try:
-        target = module.get_submodule(name)
-    except AttributeError as error:
-        raise UserError(f"patches.layer = {layer!r}: the network has no such layer") from error
-    height, width = _size(module, preprocessing, device)
+    value = _last_map(trace, name)
+    instrumented = Instrumented(module, plan(trace, None), {name: value})
 
-    def encode(pictures: Sequence[Image.Image]) -> Vectors:
-        resized = [
-            picture.resize((width, height), Image.Resampling.BICUBIC) for picture in pictures
-        ]
-        captured: list[Tensor] = []
+    def maps(pictures: Pictures) -> Tensor:
+        seen: list[Tensor] = []
+        keep: Callable[[str, Tensor], None] = lambda _, made: seen.append(made.clone())  # noqa: E731
+        follow(instrumented, preprocessing.tensor(pictures).to(device), frozenset(), keep)
+        return seen[0].float().cpu()
 
-        def keep(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-            given = (one for one in (*inputs, *named.values()) if isinstance(one, Tensor))
-            captured.extend(one.clone() for one in given)  # it may be overwritten later
-
-        handle = target.register_forward_pre_hook(keep, with_kwargs=True)
-        try:
-            with torch.inference_mode():
-                module(preprocessing.tensor(resized).to(device))
-        finally:
-            handle.remove()
-        if not captured:
-            raise UserError(
-                f"patches.layer = {name!r}: the network gives it no tensor; choose another layer"
-            )
-        vectors = captured[0].flatten(2).mean(dim=2) if captured[0].ndim == 4 else captured[0]
-        return _unit(vectors.flatten(1))
-
-    size = f"{height}" if height == width else f"{height} x {width}"
-    return Encoder(f"input of {name} at {size} px", encode)
+    return Encoder(f"last map before {name}", preprocessing.size, maps)
 
 
-def transformers_encoder(name: str, revision: str, device: torch.device) -> Encoder:
-    """Return an image encoder of `transformers`: CLIP, SigLIP, DINOv2, ViT and the like.
+def transformers_encoder(
+    name: str, revision: str, size: tuple[int, int], device: torch.device
+) -> Encoder:
+    """Return an image encoder of `transformers`: CLIP, SigLIP, DINOv2, ViT, ConvNeXt and the like.
+
+    Its map has the last hidden state of each piece (token) of the picture.
 
     Parameters
     ----------
     name, revision : str
         A local folder, or a name on the Hub with its revision.
+    size : (int, int)
+        Height and width of the stored pictures. They are scaled to the encoder's own input.
     device : torch.device
         Where it runs.
 
@@ -120,23 +139,24 @@ def transformers_encoder(name: str, revision: str, device: torch.device) -> Enco
         with nullcontext() if local else offline_if_unreachable():
             processor = AutoImageProcessor.from_pretrained(name, **options)
             model = AutoModel.from_pretrained(name, use_safetensors=True, **options)
+        height, width = _input(processor)
     except Exception as error:  # it raises anything on what it does not understand
         raise UserError(
             f"patches.encoder = {name!r} cannot be loaded ({one_line(error)[:200]}): give a local "
             "folder or a name on the Hub that can be reached, or encoder = 'model'"
         ) from error
-    model.eval().to(device)
+    tower = getattr(model, "vision_model", model)  # of CLIP and SigLIP
+    tower.eval().to(device)
 
-    def encode(pictures: Sequence[Image.Image]) -> Vectors:
-        inputs = processor(images=list(pictures), return_tensors="pt").to(device)
+    def maps(pictures: Pictures) -> Tensor:
+        scaled = [picture.resize((width, height), Image.Resampling.BICUBIC) for picture in pictures]
+        inputs = processor(
+            images=scaled, return_tensors="pt", do_resize=False, do_center_crop=False
+        ).to(device)
         with torch.inference_mode():
-            if hasattr(model, "get_image_features"):
-                output = model.get_image_features(**inputs)
-            else:
-                output = model(**inputs)
-        return _unit(_pooled(output))
+            return _placed(tower(**inputs).last_hidden_state, tower.config, name, height, width)
 
-    return Encoder(f"{name}@{revision}" if revision else name, encode)
+    return Encoder(f"map of {name}{f'@{revision}' if revision else ''}", size, maps)
 
 
 def last_weighted(trace: Trace) -> str:
@@ -151,37 +171,78 @@ def last_weighted(trace: Trace) -> str:
     return names[-1]
 
 
-def _size(module: nn.Module, preprocessing: Preprocessor, device: torch.device) -> tuple[int, int]:
-    """Return height and width at which patches go in.
+def _last_map(trace: Trace, layer: str) -> Value:
+    """Return the last value with several places on the way to what a layer reads.
 
-    Patches are squares. So is this where the network takes a square of its shorter side, and
-    half of that if it is large; else it is the usual size of the input.
+    Where there is none, it is the layer's own output.
     """
-    channels, *usual = preprocessing.shape
-    side = min(usual)
-    for tried in (side // 2, side) if side > SMALL_INPUT else (side,):
-        if usual == [tried, tried]:
-            break
-        try:
-            with torch.inference_mode():
-                module(torch.zeros(2, channels, tried, tried, device=device))
-        except RuntimeError:  # a fully connected layer that fits one size only
-            continue
-        return tried, tried
-    return preprocessing.size
+    reads = [one for one in trace.operations if one.place == layer and one.inputs]
+    if not reads:
+        known = layer in trace.modules
+        raise UserError(
+            f"patches.layer = {layer!r}: the network "
+            + ("gives it no tensor; choose another layer" if known else "has no such layer")
+        )
+    before: set[Value] = set()
+    new = set(reads[0].inputs)
+    while new:
+        before |= new
+        makers = [trace.of(value) for value in new if value.operation >= 0]
+        new = {value for one in makers for value in one.inputs} - before
+    # Modules' outputs are known to have rows and columns last; so have values of their shape.
+    maps = {
+        known.value: known.shape
+        for known in trace.layers.values()
+        if known.value is not None and known.shape[2:] > (1, 1)
+    }
+    earlier = before & maps.keys()
+    own = trace.layers[layer].value
+    if not earlier and own in maps:
+        return own
+    if not earlier:
+        raise UserError(
+            f"patches.layer = {layer!r}: no map of several places comes before it; choose a later "
+            "layer, or an encoder of transformers (patches.encoder)"
+        )
+    shape = maps[max(earlier)]
+    made = {value for value in before if value.operation >= 0}
+    return max(value for value in made if trace.of(value).outputs[value.output] == shape)
 
 
-def _pooled(output: Any) -> Tensor:
-    """Find the one vector for each picture in what a transformers model returns."""
-    if isinstance(output, Tensor):
-        return output
-    pooled: Tensor | None = getattr(output, "pooler_output", None)
-    if pooled is not None:
-        return pooled.flatten(1)
-    first: Tensor = output.last_hidden_state[:, 0]
-    return first
+def _input(processor: Any) -> tuple[int, int]:
+    """Return height and width of what an encoder takes."""
+    cut = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", 0) else None
+    size: Mapping[str, int] = dict(cut or processor.size)
+    if "shortest_edge" in size:
+        return size["shortest_edge"], size["shortest_edge"]
+    return size["height"], size["width"]
 
 
-def _unit(vectors: Tensor) -> Vectors:
-    unit = torch.nn.functional.normalize(vectors.float(), dim=1)
-    return np.ascontiguousarray(unit.cpu().numpy())
+def _placed(hidden: Tensor, config: Any, name: str, height: int, width: int) -> Tensor:
+    """Return hidden states as maps: those of tokens without the ones that have no place."""
+    if hidden.ndim == 4:  # of a convolutional encoder
+        return hidden.float().cpu()
+    piece = getattr(config, "patch_size", None)
+    rows, columns = (height // piece, width // piece) if isinstance(piece, int) else (0, 0)
+    if not 0 < rows * columns <= hidden.shape[1]:
+        raise UserError(
+            f"patches.encoder = {name!r} has no vectors for the places of a picture: choose "
+            "another, such as one of CLIP, SigLIP or DINOv2, or encoder = 'model'"
+        )
+    tokens = hidden[:, hidden.shape[1] - rows * columns :].transpose(1, 2)
+    return tokens.reshape(*tokens.shape[:2], rows, columns).float().cpu()
+
+
+def _on_canvas(
+    picture: Image.Image, size: tuple[int, int]
+) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """Lay a picture on a canvas of `size`; return that and where it lies (x0, y0, x1, y1)."""
+    height, width = size
+    scale = min(height / picture.height, width / picture.width, 1.0)
+    across, down = (max(round(side * scale), 1) for side in picture.size)
+    scaled = picture.resize((across, down), Image.Resampling.BICUBIC)
+    mean = scaled.resize((1, 1), Image.Resampling.BOX)
+    canvas = mean.resize((width, height), Image.Resampling.NEAREST)
+    left, top = (width - across) // 2, (height - down) // 2
+    canvas.paste(scaled, (left, top))
+    return canvas, (left, top, left + across, top + down)

@@ -1,6 +1,5 @@
 """The FAISS index over all patches: exact for small atlases, compressed for large ones."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,22 +113,6 @@ def recall(growing: Growing) -> float:
     if not len(growing.queries):  # it compares with every row
         return 1.0
     return _overlap(growing.index.search(growing.queries, NEIGHBOURS)[1], growing.rows)
-
-
-def pack(growing: Growing) -> dict[str, npt.NDArray[Any]]:
-    """Return all of a growing index but its kind as arrays."""
-    index = faiss.serialize_index(growing.index)
-    return {name: getattr(growing, name) for name in _ARRAYS} | {"index": index}
-
-
-def unpack(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Growing:
-    """Return the growing index that `pack` made the arrays of."""
-    indexfile.check(arrays["index"])
-    index = faiss.deserialize_index(arrays["index"])
-    return Growing(kind, index, *(arrays[name] for name in _ARRAYS))
-
-
-_ARRAYS = ("queries", "similarity", "rows")
 
 
 def _overlap(found: npt.NDArray[np.int64], true: npt.NDArray[np.int64]) -> float:

@@ -13,7 +13,7 @@ import atlas
 from atlas.data import holds, output_names
 from atlas.errors import UserError
 from atlas.indexing import pictures
-from atlas.indexing.build import index_patches, localise_patches
+from atlas.indexing.build import VECTORS, index_patches, localise_patches
 from atlas.pipeline.checking import checked
 from atlas.pipeline.inputs import Inputs, fingerprint
 from atlas.pipeline.stages import alone, done, stage
@@ -27,7 +27,11 @@ from atlas.trace.following import RefusedError
 
 UNFINISHED = ("where.safetensors", "vectors.safetensors")
 """What is done of the patches, in the atlas directory while they are not finished: boxes and
-masks, and the index."""
+masks, and how many pictures have their vectors."""
+
+PATCHES = 2
+"""Raised when patches are made in another way, so that `atlas build` makes those of older atlases
+anew. What was measured stays."""
 
 REPORTED_GB = 1.0
 """Memory of class sums from which on it is reported before a pass."""
@@ -67,7 +71,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
         with alone(store):
             store.remove_partial()
             new = inputs.atlas_id()
-            patching = fingerprint([new, asdict(recipe.patches)])
+            patching = fingerprint([new, asdict(recipe.patches), PATCHES])
             _begin(store, inputs, new)
             if needed := not done(store, "prepass", new):
                 tqdm.write(f"labels: {inputs.labels.summary}", sys.stderr)
@@ -78,7 +82,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
             (store.root / checkpoint.NAME).unlink(missing_ok=True)
             stage(store, "pictures", new, lambda: _pictures(store, inputs))
             stage(store, "patches", patching, lambda: _patches(store, inputs, patching))
-            for name in UNFINISHED:
+            for name in (*UNFINISHED, VECTORS):
                 (store.root / name).unlink(missing_ok=True)
     return store
 

@@ -132,7 +132,8 @@ class Inputs:
             return encoders.network_encoder(
                 network.module, chosen.layer, network.trace, network.preprocessing, network.device
             )
-        return encoders.transformers_encoder(chosen.encoder, chosen.revision, network.device)
+        size = network.preprocessing.size
+        return encoders.transformers_encoder(chosen.encoder, chosen.revision, size, network.device)
 
     def measured(self) -> dict[str, Any]:
         """Return everything that decides the result of the pre-pass."""

@@ -232,15 +232,16 @@ class Prepass:
 
 @dataclass(frozen=True, config=STRICT)
 class Patches:
-    """`[patches]`: crops of the references and their vectors."""
+    """`[patches]`: where in their pictures the references lie, and their vectors."""
 
     encoder: str = "model"
-    """`model` (the network's own penultimate representation), or a `transformers` image
-    encoder: a local folder or a name on the Hub."""
+    """Whose map of a whole picture gives its patches their vectors: `model` (the network's own
+    last map), or a `transformers` image encoder (DINOv2, SigLIP, CLIP, ViT, ConvNeXt): a local
+    folder or a name on the Hub."""
 
     layer: str = ""
-    """With `encoder = "model"`: the layer whose input is the vector; empty means the last
-    layer with weights."""
+    """With `encoder = "model"`: the layer before which the map is taken, the last one on the way
+    to it; empty means the last layer with weights."""
 
     revision: str = ""
     """Which revision of an encoder on the Hub."""

@@ -35,9 +35,7 @@ def build(data: np.ndarray) -> vectors.Growing:
     size = vectors.sample_size(*data.shape)
     sample = data[np.linspace(0, len(data) - 1, size).astype(int)]
     growing = vectors.begin(sample, *data.shape)
-    for part, chunk in enumerate(np.array_split(data, 7)):
-        if part == 4:  # as if interrupted here
-            growing = vectors.unpack(growing.factory, vectors.pack(growing))
+    for chunk in np.array_split(data, 7):
         vectors.add(growing, chunk)
     return growing
 
@@ -74,30 +72,55 @@ def test_wide_vectors_are_reduced():
     assert vectors.factory(50_000, 512) == "Flat"
 
 
-def patches() -> list[Image.Image]:
+def pictures(count: int = 3, side: int = 32) -> list[Image.Image]:
     random = np.random.default_rng(0)
-    return [
-        Image.fromarray(random.integers(0, 256, (size, size, 3), dtype=np.uint8))
-        for size in (5, 30, 64)
-    ]
+    drawn = random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    return [Image.fromarray(one) for one in drawn]
 
 
-def test_the_networks_own_vector_is_what_its_last_layer_sees():
+@pytest.fixture(scope="module")
+def network():
+    """A network whose last weighted layer reads means, and its encoder."""
     torch.manual_seed(0)
     module = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
-        torch.nn.Linear(4, 2),
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(inplace=True), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(), torch.nn.Linear(4, 2),
     ).eval()  # fmt: skip
     half = (0.5, 0.5, 0.5)
     view = Preprocessor(32, 32, half, half)
     trace = record(module, torch.randn(1, 3, 32, 32))
-    encoder = encoders.network_encoder(module, "", trace, view, torch.device("cpu"))
-    assert encoder.name == "input of 3 at 32 px"
-    resized = [patch.resize((32, 32), Image.Resampling.BICUBIC) for patch in patches()]
+    return module, view, encoders.network_encoder(module, "", trace, view, torch.device("cpu"))
+
+
+def test_the_networks_own_map_is_the_last_before_its_last_layer(network):
+    module, view, encoder = network
+    assert encoder.name == "last map before 4"
     with torch.no_grad():
-        expected = module[:3](view.tensor(resized)).numpy()
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(encoder.encode(patches()), expected, rtol=1e-5)
+        expected = module[:2](view.tensor(pictures()))
+    torch.testing.assert_close(encoder.maps(pictures()), expected)
+    vectors_ = expected.mean((2, 3)).numpy()
+    vectors_ /= np.linalg.norm(vectors_, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.encode(pictures()), vectors_, rtol=1e-5)
+
+
+def test_a_small_picture_is_a_piece_of_one_at_its_own_scale(network):
+    """The same object is more alike the small it was drawn than blown up."""
+    module, view, encoder = network
+    whole = pictures(1)[0].resize((8, 8)).resize((32, 32), Image.Resampling.BICUBIC)
+    piece = whole.crop((8, 4, 24, 28))  # 16 x 24
+    with torch.no_grad():
+        canvas = Image.new(
+            "RGB", (32, 32), piece.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+        )
+        canvas.paste(piece, (8, 4))
+        maps = module[:2](view.tensor([canvas]))
+    from atlas.patches.pooling import pooled
+
+    everywhere = torch.ones(1, 1, 1)
+    expected = pooled(maps, torch.tensor([[8, 4, 24, 28]]), everywhere, (32, 32)).numpy()
+    np.testing.assert_allclose(encoder.encode([piece]), expected, rtol=1e-4)
+    large = piece.resize((160, 240), Image.Resampling.BICUBIC)
+    assert encoder.encode([large]).shape == (1, 4)
 
 
 def tiny(kind: str, folder: str) -> None:
@@ -122,17 +145,23 @@ def tiny(kind: str, folder: str) -> None:
     ViTImageProcessor(size={"height": 28, "width": 28}).save_pretrained(folder)
 
 
-@pytest.mark.parametrize(("kind", "dimension"), [("clip", 12), ("vit", 16), ("dinov2", 16)])
-def test_encoders_of_transformers(kind, dimension, tmp_path):
+@pytest.mark.parametrize("kind", ["clip", "vit", "dinov2"])
+def test_encoders_of_transformers_give_each_place_its_own_vector(kind, tmp_path):
+    """Of a picture with one half grey, the tokens of the other half alone change with it."""
     tiny(kind, str(tmp_path))
-    encoder = encoders.transformers_encoder(str(tmp_path), "", torch.device("cpu"))
-    encoded = encoder.encode(patches())
-    assert encoded.shape == (3, dimension)
-    np.testing.assert_allclose(np.linalg.norm(encoded, axis=1), 1, rtol=1e-5)
-    assert not np.allclose(encoded[0], encoded[1])
+    encoder = encoders.transformers_encoder(str(tmp_path), "", (56, 56), torch.device("cpu"))
+    given = pictures(3, 56)
+    maps = encoder.maps(given)
+    assert maps.shape == (3, 16, 2, 2)
+    torch.testing.assert_close(encoder.maps(given[:1]), maps[:1])
+    changed = given[0].copy()
+    changed.paste((128, 128, 128), (0, 0, 28, 28))
+    moved = (encoder.maps([changed]) - maps[:1]).norm(dim=1)[0]
+    assert moved.argmax() == 0  # the upper left place
+    assert encoder.encode(given).shape == (3, 16)
 
 
 def test_an_encoder_that_cannot_be_had_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"patches\.encoder") as caught:
-        encoders.transformers_encoder(str(tmp_path / "none"), "", torch.device("cpu"))
+        encoders.transformers_encoder(str(tmp_path / "none"), "", (56, 56), torch.device("cpu"))
     assert "\n" not in str(caught.value)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from atlas.indexing.build import ENCODE_BATCH, index_patches, localise_patches
+from atlas.indexing.build import ENCODE_BATCH, VECTORS, index_patches, localise_patches
 from atlas.pipeline.inputs import Inputs
 from atlas.recipe import load
 from atlas.store import open_store
@@ -37,19 +37,31 @@ def store(built, tmp_path):
 
 def test_the_index_goes_on_where_it_stopped(built, store, inputs, tmp_path):
     def run(after):
-        encode, calls = stopping(inputs.encoder.encode, after)
-        encoder = replace(inputs.encoder, encode=encode)
+        maps, calls = stopping(inputs.encoder.maps, after)
+        encoder = replace(inputs.encoder, maps=maps)
         return calls, index_patches(store, encoder, Unfinished(tmp_path / "kept", "these", 0))
 
     (store.root / "patches.faiss").unlink()
     with pytest.raises(KeyboardInterrupt):
-        run(after=4)  # the first sets the dimension
+        run(after=1)
     calls, said = run(after=None)
-    patches = store.table("references").num_rows
-    assert len(calls) == 1 + -(-patches // ENCODE_BATCH) - 3
+    assert len(calls) == -(-store.rows("images") // ENCODE_BATCH) - 1  # none is encoded twice
     assert said == open_store(built).manifest()["index"]
     for name in ("patches.faiss", "channels.parquet"):
         assert (store.root / name).read_bytes() == (built / name).read_bytes()
+
+
+def test_vectors_of_something_else_are_not_gone_on_with(built, store, inputs, tmp_path):
+    """Neither those of other inputs, nor a file that is not as long as it should be."""
+    kept = Unfinished(tmp_path / "kept", "these", 0)
+    index_patches(store, inputs.encoder, kept)
+    right = (store.root / "patches.faiss").read_bytes()
+    (store.root / VECTORS).write_bytes(b"\0" * 40)
+    index_patches(store, inputs.encoder, kept)
+    assert (store.root / "patches.faiss").read_bytes() == right
+    (store.root / VECTORS).write_bytes(b"\0" * (store.root / VECTORS).stat().st_size)
+    index_patches(store, inputs.encoder, Unfinished(tmp_path / "kept", "those", 0))
+    assert (store.root / "patches.faiss").read_bytes() == right
 
 
 def test_so_do_boxes_and_masks(built, store, inputs, tmp_path):
