@@ -38,10 +38,10 @@ from atlas.data import imagenet
 from atlas.data.hierarchy import superclasses
 from atlas.demo.network import MEAN, PLANTED, SIZE, STD, DemoNetwork, load
 from atlas.demo.world import ATTRIBUTES, CLASSES
-from atlas.pipeline.annotating import _gauge
+from atlas.pipeline.annotating import _probe
 from atlas.pipeline.inputs import Inputs
 from atlas.probe import formulas
-from atlas.probe.probe import respond
+from atlas.probe.probe import measure_responses
 from atlas.recipe import load as load_recipe
 from atlas.recipe import recorded
 from atlas.store import Store, names, open_store
@@ -143,7 +143,9 @@ def shuffled(
         found with the labels as they are.
     """
     recipe = recorded(store.manifest())
-    responses = respond(store, _gauge(Inputs(recipe)), recipe.naming.pictures, recipe.seed)
+    responses = measure_responses(
+        store, _probe(Inputs(recipe)), recipe.naming.pictures, recipe.seed
+    )
     classes = formulas.class_names(store)
     above = superclasses(hierarchy, classes).classes
     labelled = np.array(store.table("images")["label"].to_pylist())[responses.images]

@@ -16,10 +16,10 @@ from atlas.data.imagenet import WORDNET_ID, plain
 from atlas.errors import UserError, one_line
 
 FEW = 5
-"""Names that a line has ..."""
+"""Names that a line shows."""
 
 LONGEST = 40
-"""... and so many characters of each."""
+"""Characters of each name that a line shows."""
 
 Pair = tuple[str, str]
 

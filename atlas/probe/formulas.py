@@ -103,9 +103,9 @@ class Formula:
     pictures: int
     """How many have it."""
     positive: int
-    """How many of the testing half have it ..."""
+    """How many pictures of the testing half have it."""
     tested: int
-    """... of so many."""
+    """How many pictures the testing half has."""
 
     @property
     def passes(self) -> bool:
