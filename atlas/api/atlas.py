@@ -25,7 +25,7 @@ from PIL import Image
 from atlas import classes
 from atlas.api.contents import Contents
 from atlas.errors import UserError
-from atlas.lookup import Choice, Hit, Words
+from atlas.lookup import Conditions, Hit, WordSearch
 from atlas.publishing import cite
 from atlas.publishing.cite import Format
 from atlas.store import Mode, evidence, open_store
@@ -105,13 +105,13 @@ class Atlas(Contents):
         ...     print(hit.channel.address, hit.channel.name, hit.kind)
         planted:7 striped near
         """
-        choice = Choice(layer, label, min_score)
-        hits = self._words.search(query, n, choice)
+        conditions = Conditions(layer, label, min_score)
+        hits = self._words.search(query, n, conditions)
         if encoder is None or (hits and hits[0].kind == "address"):
             return hits
         hits = [hit for hit in hits if hit.kind in ("name", "words")]
         found = {hit.channel.row for hit in hits}
-        others = self._meaning(Path(encoder)).search(query, n + len(found), choice)
+        others = self._meaning(Path(encoder)).search(query, n + len(found), conditions)
         return (hits + [hit for hit in others if hit.channel.row not in found])[:n]
 
     def search_picture(
@@ -148,10 +148,10 @@ class Atlas(Contents):
         """
         from atlas.lookup import picture as by_picture  # noqa: PLC0415 (needs faiss)
 
-        choice = Choice(layer, label, min_score)
+        conditions = Conditions(layer, label, min_score)
         shown = picture if isinstance(picture, Image.Image) else by_picture.read(Path(picture))
         return by_picture.search(
-            self, self._index, self._encoder.encode, shown.convert("RGB"), n, choice
+            self, self._index, self._encoder.encode, shown.convert("RGB"), n, conditions
         )
 
     def explain(self, picture: str | Path, target: str | None = None) -> "Evidence":
@@ -304,8 +304,8 @@ class Atlas(Contents):
         return figures.of_channels(self, channels, Path(out), width, mode)
 
     @cached_property
-    def _words(self) -> Words:
-        return Words(self)
+    def _words(self) -> WordSearch:
+        return WordSearch(self)
 
     def _meaning(self, folder: Path) -> "Meaning":
         from atlas.lookup.meaning import Meaning  # noqa: PLC0415 (an extra, and slow)

@@ -48,7 +48,7 @@ SMALL = 96
 STYLES = ("base", "walls", "facts", "search", "home", "channel", "plates", "class")
 """Parts of the one style sheet, in this order: a page should need few files."""
 
-ASSETS = ("atlas.js", "search.js", "logo.svg")
+ASSETS = ("atlas.js", "find.js", "search.js", "logo.svg")
 
 
 class Pages:
