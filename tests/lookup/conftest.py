@@ -1,6 +1,7 @@
 """Small atlases of tables alone, for searching: the worlds of `queries`."""
 
 import csv
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -15,15 +16,12 @@ SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 
 
 def write(root: Path, channels: list[dict], classes: list[str]) -> Path:
-    """Write an atlas that can be searched; columns that a channel lacks are empty."""
+    """Write an atlas that can be searched."""
     store = Store(root)
-    columns = {
-        name: [channel.get(name) for channel in channels]
-        for name in ("layer", "channel", "name", "senses", "description", "top_classes",
-                     "top_class_shares", "score_detection", "rel_mean")
-    }  # fmt: skip
+    columns = {name: [one[name] for one in channels] for name in channels[0]}
     store.write_table("channels", columns)
-    store.write_table("references", {name: [] for name in MEASURED["references"]})
+    for table in ("references", "images"):
+        store.write_table(table, {name: [] for name in MEASURED[table]})
     store.write_table(
         "classes",
         {
@@ -35,29 +33,49 @@ def write(root: Path, channels: list[dict], classes: list[str]) -> Path:
     )
     layers = list(dict.fromkeys(channel["layer"] for channel in channels))
     stages = dict.fromkeys(("prepass", "pictures", "patches"), "done")
-    store.write_manifest({"id": "world-00000000", "layers": layers, "stages": stages})
+    store.write_manifest(
+        {
+            "id": "world-00000000", "layers": layers, "stages": stages, "k": 1, "versions": {},
+            "model": {"name": "none", "weights": "none", "weights_sha256": "0" * 64},
+            "data": {"source": "none"}, "conservation": {},
+            "preprocessing": {"resize": 8, "crop": 8, "mean": [0.5], "std": [0.5],
+                              "interpolation": "bilinear"},
+            "images": {"seen": 1, "labelled": 1, "correct": 1, "skipped": 0, "skips": []},
+            "activation": {"aggregate": "max", "normalize": False},
+            "relevance": {"aggregate": "sum", "normalize": True, "target": "label",
+                          "composite": "epsilon_plus_flat"},
+            "receptive_fields": dict.fromkeys(layers, {"size": [1, 1], "stride": [1, 1], "start": [0, 0]}),
+            "maps": dict.fromkeys(layers, [1, 1]), "recipe": {"name": "none"},
+            "index": {"encoder": "none", "dimension": 1, "factory": "Flat", "recall_at_10": 1.0},
+        }
+    )  # fmt: skip
     return root
 
 
-def channel(layer: str, number: int, name: str, labels: list[int], **rest: object) -> dict:
-    shares = [1 / (place + 2) for place in range(len(labels))]
-    values = {"layer": layer, "channel": number, "name": name or None, "senses": []}
-    return {**values, "top_classes": labels, "top_class_shares": shares, "rel_mean": 0.1, **rest}
-
-
-def sense(name: str) -> dict:
-    return {"name": name, "description": None, "confidence": None, "share": None}
+def channel(
+    layer: str, number: int, name: str, labels: list[int], senses: Sequence[str] = (),
+    score: float | None = None, share: float = 0.1, description: str | None = None,
+) -> dict:  # fmt: skip
+    """Return the row of a channel that has a few classes."""
+    empty = {"description": None, "confidence": None, "share": None}
+    return {
+        "layer": layer, "channel": number, "images": 1, "act_mean": 0.0, "act_max": 0.0,
+        "act_density": 0.0, "rel_mean": share, "rel_abs_mean": share, "top_classes": labels,
+        "top_class_shares": [1 / (place + 2) for place in range(len(labels))],
+        "neighbours": [], "neighbour_similarities": [], "name": name or None,
+        "description": description, "score_detection": score,
+        "senses": [{"name": sense, **empty} for sense in senses],
+    }  # fmt: skip
 
 
 def demo(root: Path) -> Path:
     """The demo's channels with the names, classes and scores that it has, from `demo.tsv`."""
-    rows = csv.reader(Path(__file__).with_name("demo.tsv").open("utf-8"), delimiter="\t")
+    rows = csv.reader(Path(__file__).with_name("demo.tsv").open(encoding="utf-8"), delimiter="\t")
     channels = [
         channel(
             layer, int(number), name, list(map(int, labels.split())),
-            senses=[sense(one) for one in senses.split(" | ") if one],
-            description=f"Most patches show this: {name}" if name else None,
-            score_detection=float(score) if score else None, rel_mean=float(share),
+            [one for one in senses.split(" | ") if one], float(score) if score else None,
+            float(share), f"Most patches show this: {name}" if name else None,
         )
         for layer, number, name, senses, labels, score, share in rows
     ]  # fmt: skip

@@ -165,7 +165,7 @@ TABLE = [
     imagenet("crane", "crane", order="crane > crane bird"),
     imagenet("wolf red", "red wolf"),
     imagenet("great white", "great white shark"),
-    imagenet("big cats", must="tiger cat", says="“big”"),
+    imagenet("big cats", must="tiger cat", says="no channel has all"),
     # Plurals, also irregular ones.
     imagenet("buses", "school bus", never="bustard"),
     imagenet("mice", "mouse", never="mousetrap"),

@@ -78,3 +78,95 @@ def wrong(row: Query, hits: list[atlas.Hit], said: str) -> list[str]:
 @pytest.mark.parametrize("row", CHOSEN, ids=lambda row: f"{row.world} {row.text[:20]}")
 def test_what_is_asked_is_found(atlases, row):
     assert wrong(row, *asked(atlases[row.world], row.text)) == []
+
+
+FIND = """(queries) => queries.map((query) => {
+    const answer = window.finder.search(query);
+    return {
+        rows: answer.channels.map(({ at }) => at),
+        labels: answer.channels.map(({ label }) =>
+            label === null || label === undefined ? null : window.finder.index.texts[label]),
+        nearest: Object.fromEntries(answer.nearest),
+        classes: answer.classes,
+        problem: answer.problem,
+    };
+})"""
+
+
+def in_page(pages, rows: list[Query]) -> list[dict]:
+    """Return what the script of the site finds for each row of the table."""
+    found = {}
+    for world, page in pages.items():
+        queries = [row.text for row in rows if row.world == world]
+        answers = page.evaluate(FIND, queries)
+        found |= {(world, query): one for query, one in zip(queries, answers, strict=True)}
+    return [found[row.world, row.text] for row in rows]
+
+
+def test_the_page_finds_the_same_in_the_same_order(atlases, pages):
+    rows = CHOSEN
+    for row, answer in zip(rows, in_page(pages, rows), strict=True):
+        hits, said = asked(atlases[row.world], row.text)
+        assert answer["rows"] == [hit.channel.row for hit in hits], row
+        assert answer["labels"] == [hit.label for hit in hits], row
+        if hits:
+            assert answer["nearest"] == {w: list(near) for w, near in hits[0].nearest.items()}, row
+        elif row.text.strip():
+            assert bool(answer["problem"]) == bool(said), row
+            assert row.says in answer["problem"] or row.says == "", row
+
+
+def test_classes_are_ranked_as_channels_are(atlases, pages):
+    """Where each channel is called as its class, and no name is there twice."""
+    a = atlases["imagenet"]
+    names = [channel.name for channel in a]
+    rows = [row for row in CHOSEN if row.world == "imagenet" and ":" not in row.first]
+    compared = 0
+    for row, answer in zip(rows, in_page(pages, rows), strict=True):
+        hits, _ = asked(a, row.text)
+        if hits and not hits[0].lacking and all("name" in hit.found for hit in hits):
+            assert answer["classes"] == [hit.channel.row for hit in hits], row
+            assert len({names[row] for row in answer["classes"]}) == len(answer["classes"])
+            compared += 1
+    assert compared >= 30
+
+
+def letters(draw: random.Random) -> str:
+    """Draw a text of characters that this Python knows, from one part of Unicode."""
+    first = draw.choice([0, 0, 0x80, 0x300, 0x370, 0x590, 0x900, 0xE00, 0x1E00, 0x2000, 0x3000,
+                         0x4E00, 0xAC00, 0xFF00, 0x1F300, 0x20000])  # fmt: skip
+    drawn = [chr(first + draw.randrange(0x180)) for _ in range(draw.randrange(1, 12))]
+    return "".join(one for one in drawn if unicodedata.category(one) not in ("Cn", "Cs"))
+
+
+def test_the_page_finds_the_words_of_any_text(pages):
+    draw = random.Random(0)
+    texts = [letters(draw) + draw.choice(["", " ", "-", "s"]) + letters(draw) for _ in range(3000)]
+    split = "(texts) => texts.map((text) => window.finder.analyser.words(text))"
+    for text, found in zip(texts, pages["demo"].evaluate(split, texts), strict=True):
+        assert found == words(text), ascii(text)
+
+
+@pytest.mark.parametrize("world", ["demo", "imagenet"])
+def test_the_page_finds_the_same_for_any_query(atlases, pages, world):
+    """Words of names and of the table, cut, joined, misspelt and mixed."""
+    draw = random.Random(1)
+    names = [channel.name for channel in atlases[world] if channel.name]
+    known = [word for text in (*names, *(row.text[:50] for row in TABLE)) for word in text.split()]
+
+    def changed(word: str) -> str:
+        at = draw.randrange(len(word))
+        return draw.choice(
+            [word, word, word[: at + 1], word[:at] + word[at + 1 :], word + "s", word.upper(),
+             word[:at] + draw.choice("aeinrst") + word[at:], word[at:], word + draw.choice(known)]
+        )  # fmt: skip
+
+    asked_for = [
+        draw.choice([" ", " ", "-", ""]).join(changed(draw.choice(known)) for _ in range(count))
+        for count in draw.choices((1, 2, 3), k=150)
+    ]
+    rows = [Query(world, text) for text in asked_for]
+    for row, answer in zip(rows, in_page({world: pages[world]}, rows), strict=True):
+        hits, _ = asked(atlases[world], row.text)
+        assert answer["rows"] == [hit.channel.row for hit in hits], row.text
+        assert answer["labels"] == [hit.label for hit in hits], row.text
