@@ -310,7 +310,7 @@ window.ConceptFinder = (() => {
       entries.forEach((entry, at) => {
         if (!allowed(at)) return;
         const fits = rank(entry, terms, index.lengths);
-        if (fits && !(found.get(at)?.key <= fits.key)) found.set(at, { at, ...fits });
+        if (fits && !(found.get(at)?.key <= fits.key)) found.set(at, { at, terms, ...fits });
       });
     }
     const every = [...found.values()];
@@ -367,7 +367,7 @@ window.ConceptFinder = (() => {
     search(query, allowed = () => true) {
       const text = query.trim();
       const result = { channels: [], layers: [], classes: [], nearest: new Map(), problem: "" };
-      const rows = (list) => list.filter(allowed).map((at) => ({ at, texts: [] }));
+      const rows = (list) => list.filter(allowed).map((at) => ({ at, label: null, texts: [] }));
       const own = this.rows.get(text);
       const direct = own === undefined ? this.addresses.channels(text) : [own];
       if (direct.length) return { ...result, channels: rows(direct) };
@@ -391,6 +391,16 @@ window.ConceptFinder = (() => {
         classes: complete(find(this.classes, every, order)),
         nearest: readings[0].nearest,
       };
+    }
+
+    // What of a hit the words stand in: a class, or a sentence. Also a class that has them without
+    // need, since names are seen anyway; nothing where there is neither.
+    shows({ at, label, terms = [], texts }) {
+      const { labels, texts: places } = this.channels[at];
+      const has = (text) => terms.length && terms.every((term) => term[text] !== NONE);
+      const sentence = texts.find((text) => places.get(text) === DESCRIPTION);
+      const text = label ?? sentence ?? [...labels.keys()].find(has);
+      return text === undefined ? "" : this.index.texts[text];
     }
 
     // Explanations by target and picture, with `concepts` also by the names of their channels.

@@ -109,7 +109,7 @@
     const every = (list) => [...list.keys()];
     const answer = query ? finder.search(query, allowed) : {
       ...nothing,
-      channels: finder.best.filter(allowed).map((at) => ({ at, texts: [] })),
+      channels: finder.best.filter(allowed).map((at) => ({ at, label: null, texts: [] })),
       layers: every(layers),
       classes: every(classes),
     };
@@ -127,14 +127,6 @@
       classes: wanted("classes", answer.classes).map((n) => classes[n]),
       explained: wanted("explanations", explained).map((n) => explanations[n]),
     };
-  };
-
-  // What the words stand in, if neither the name nor an address shows it: a class, a sentence.
-  const about = (at, { label, texts }) => {
-    if (label !== null && label !== undefined) return finder.index.texts[label];
-    const said = data.descriptions[at];
-    if (said && texts.some((text) => finder.index.texts[text] === said)) return said;
-    return channels[at].sense || channels[at].label;
   };
 
   const item = (hit) => {
@@ -162,10 +154,10 @@
       score.title = "detection of its name";
       link.append(score, " ");
     }
-    const line = about(hit.at, hit);
-    if (line) {
-      const shown = make("bdi", "about", line);
-      shown.title = line;
+    const about = finder.shows(hit) || channel.sense || channel.label;
+    if (about) {
+      const shown = make("bdi", "about", about);
+      shown.title = about;
       link.append(shown);
     }
     return link;

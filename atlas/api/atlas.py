@@ -71,9 +71,11 @@ class Atlas(Contents):
         Parameters
         ----------
         query : str
-            An address (`features.28:79`), or words: of names, senses, descriptions, top classes.
-            Plurals, word forms and misspellings are understood. An atlas without names is
-            searched by its top classes.
+            An address in any form (`features.28:79`, `features.28/79`, `channel 79`, `layer 13`),
+            or words: of names, senses, descriptions, the five top classes and layers. Whole words
+            go before beginnings and those before what stands inside of words; plurals, word forms
+            and misspellings are understood. The search of the site finds the same. An atlas
+            without names is searched by its top classes.
         n : int
             How many to return at most.
         layer : str, optional
@@ -91,7 +93,8 @@ class Atlas(Contents):
         Returns
         -------
         list of Hit
-            Best first; empty if nothing was found.
+            Best first; empty if nothing was found. `Hit.remark` says what was taken for words
+            that stand nowhere.
 
         Raises
         ------

@@ -6,12 +6,10 @@ from typing import Any, Literal
 
 from atlas.api.contents import Channel, Reference
 
-Kind = Literal[
-    "address", "layer", "name", "words", "letters", "near", "some", "meaning", "picture"
-]
-"""Why a channel is found: what was asked for is its address; its layer; its name or that of one of
-its senses; words of it; letters of its words; words nearest in spelling; some of the words, since no
-channel has all; the same meaning; the same look."""
+Kind = Literal["address", "layer", "name", "words", "letters", "near", "some", "meaning", "picture"]
+"""Why a channel is found. What was asked for is its address; its layer; its name or that of one of
+its senses; words of it; letters of its words; words nearest in spelling; only some of the words,
+since no channel has all; the same meaning; the same look."""
 
 Field = Literal["name", "senses", "description", "classes", "layer"]
 """Where words are looked for."""
@@ -28,7 +26,7 @@ class Hit:
     found: tuple[Field, ...] = ()
     """Where the words stand."""
     label: str | None = None
-    """Of the classes the one that has words of the query, if the channel is found by it."""
+    """Name of the top class that has words of the query, if the channel is found by it."""
     lacking: int = 0
     """Words of the query that it lacks, if no channel has all of those that stand somewhere."""
     nearest: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

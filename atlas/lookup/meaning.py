@@ -66,8 +66,8 @@ class Meaning:
         """
         cosines = self._vectors @ self._encode([query])[0]
         nearest = np.array([max(cosines[some], default=-1.0) for some in self._places])
-        told = np.array([bool(some) for some in self._places]) & conditions.allowed(self._contents)
-        best = [row for row in np.argsort(-nearest, kind="stable").tolist() if told[row]]
+        known = np.array([bool(some) for some in self._places]) & conditions.allowed(self._contents)
+        best = [row for row in np.argsort(-nearest, kind="stable").tolist() if known[row]]
         return [
             Hit(
                 self._contents.channel(row),

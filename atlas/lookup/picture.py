@@ -28,7 +28,12 @@ Encode = Callable[[Sequence[Image.Image]], npt.NDArray[np.float32]]
 
 
 def search(
-    contents: Contents, index: Any, encode: Encode, picture: Image.Image, n: int, conditions: Conditions
+    contents: Contents,
+    index: Any,
+    encode: Encode,
+    picture: Image.Image,
+    n: int,
+    conditions: Conditions,
 ) -> list[Hit]:
     """Find the channels whose patches look like a picture.
 

@@ -26,9 +26,9 @@ class Entry:
     """The texts of a channel by their numbers, each with its place."""
 
     texts: Mapping[int, int]
-    """Of its names, description and layer."""
+    """Its names, its description and its layer."""
     labels: Mapping[int, int]
-    """Of its classes."""
+    """Its classes."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,7 +40,7 @@ class Rank:
     otherwise: bool
     """Whether it is called otherwise."""
     fit: int
-    """Of the word that fits worst."""
+    """How the word fits that fits worst."""
     place: int
     """The places of all words, added up."""
     length: int
@@ -74,13 +74,13 @@ def rank(entry: Entry, terms: Sequence[Term], lengths: Sequence[int]) -> Rank | 
         for text, place in entry.texts.items()
     )
     ranks = []
-    for label, words in options:
+    for named, words in options:
         there = [word for word in words if word]
         if there:
             fits, places, texts = zip(*there, strict=True)
             length = sum(lengths[text] for text in set(texts))
             lacking = len(words) - len(there)
-            ranks.append(Rank(lacking, not called, max(fits), sum(places), length, label))
+            ranks.append(Rank(lacking, not called, max(fits), sum(places), length, named))
     return min(ranks, default=None)
 
 

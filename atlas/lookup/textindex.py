@@ -138,13 +138,12 @@ class TextIndex:
         from rapidfuzz import process  # noqa: PLC0415 (only mistakes need it)
         from rapidfuzz.distance import OSA  # noqa: PLC0415
 
-        allowed = max((most for length, most in RULES["mistakes"] if len(word) >= length), default=0)
-        found = process.extract(
-            word, list(self._texts), scorer=OSA.distance, score_cutoff=allowed, limit=None
-        )
+        allowed = (most for length, most in RULES["mistakes"] if len(word) >= length)
+        most, known = max(allowed, default=0), list(self._texts)
+        found = process.extract(word, known, scorer=OSA.distance, score_cutoff=most, limit=None)
         least = min((distance for _, distance, _ in found), default=0)
         near = sorted(at for _, distance, at in found if distance == least)
-        return tuple(list(self._texts)[at] for at in near[: RULES["most_nearest"]])
+        return tuple(known[at] for at in near[: RULES["most_nearest"]])
 
 
 def _best(terms: Iterable[Term]) -> Term:

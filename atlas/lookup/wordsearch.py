@@ -73,7 +73,8 @@ class WordSearch:
         allowed = set(np.flatnonzero(conditions.allowed(self._contents)).tolist())
         for kind, rows in self._addressed(text):
             if rows:
-                return [Hit(self._contents.channel(row), kind) for row in rows if row in allowed][:n]
+                kept = [row for row in rows if row in allowed]
+                return [Hit(self._contents.channel(row), kind) for row in kept[:n]]
         if addresses.looks_like_one(text):
             raise addresses.unknown(text, list(self._contents.rows), self._contents.id)
         if len(text) > RULES["longest_query"] or not words(text):
@@ -87,8 +88,8 @@ class WordSearch:
                 if row not in found or fits < found[row][0]:
                     found[row] = fits, reading
         least = min((fits.lacking for fits, _ in found.values()), default=0)
-        kept = (row for row, (fits, _) in found.items() if fits.lacking == least)
-        best = sorted(kept, key=lambda row: (found[row][0], self._standing[row]))
+        left = (row for row, (fits, _) in found.items() if fits.lacking == least)
+        best = sorted(left, key=lambda row: (found[row][0], self._standing[row]))
         return [self._hit(row, *found[row]) for row in best[:n]]
 
     def _addressed(self, query: str) -> Iterator[tuple[Kind, list[int]]]:

@@ -53,7 +53,7 @@ def forms(word: str) -> tuple[str, ...]:
     """Return a word and what it may be a form of; two words are the same if they share one.
 
     Irregular plurals are looked up, otherwise the longest ending that fits decides: `buses` is
-    `bus` or `buse`, `dotted` is `dot`. A form that is no word does no harm, since it stands nowhere.
+    `bus` or `buse`, `dotted` is `dot`. A form that is no word does no harm: it stands nowhere.
     """
     if word in RULES["irregular"]:
         return (word, *RULES["irregular"][word])

@@ -9,6 +9,11 @@ import pyarrow as pa
 from atlas.plain import plain
 from atlas.searching.analyser import RULES
 
+_COLUMNS = (
+    *("layer", "channel", "name", "senses", "description", "top_classes", "top_class_shares"),
+    *("score_detection", "rel_mean"),
+)
+
 
 @dataclass(frozen=True)
 class ChannelTexts:
@@ -21,7 +26,7 @@ class ChannelTexts:
     senses: tuple[str, ...]
     description: str
     labels: tuple[int, ...]
-    """Numbers of the classes for which it is most relevant, the first most; of `RULES` so many."""
+    """Numbers of the classes for which it is most relevant, at most `classes` of `RULES`."""
     score: int
     """Detection score of the name in per cent; -1 without one."""
     share: float
@@ -30,9 +35,7 @@ class ChannelTexts:
 
 def channels(table: pa.Table) -> Iterator[ChannelTexts]:
     """Yield what is searched of each row of channels.parquet."""
-    names = ("layer", "channel", "name", "senses", "description", "top_classes")
-    names += ("top_class_shares", "score_detection", "rel_mean")
-    rows = table.select([name for name in names if name in table.column_names]).to_pylist()
+    rows = table.select([name for name in _COLUMNS if name in table.column_names]).to_pylist()
     for row in rows:
         pairs = zip(row["top_classes"], row["top_class_shares"], strict=True)
         labels = [label for label, share in pairs if share > 0]

@@ -289,7 +289,9 @@ class Pages:
             "search.html",
             "search.html",
             "Search",
-            f"Find channels, classes and explanations of {title}.",
+            f"Find channels, layers, classes and explanations of {title}.",
+            scored=any(channel.score is not None for channel in catalogue.channels),
+            several=any(channel.senses for channel in catalogue.channels),
         )
         example = catalogue.channels[0] if catalogue.channels else None
         for name, heading_, about in (

@@ -32,6 +32,7 @@ def write(root: Path, channels: list[dict], classes: list[str]) -> Path:
         },
     )
     layers = list(dict.fromkeys(channel["layer"] for channel in channels))
+    field = {"size": [1, 1], "stride": [1, 1], "start": [0, 0]}
     stages = dict.fromkeys(("prepass", "pictures", "patches"), "done")
     store.write_manifest(
         {
@@ -44,8 +45,8 @@ def write(root: Path, channels: list[dict], classes: list[str]) -> Path:
             "activation": {"aggregate": "max", "normalize": False},
             "relevance": {"aggregate": "sum", "normalize": True, "target": "label",
                           "composite": "epsilon_plus_flat"},
-            "receptive_fields": dict.fromkeys(layers, {"size": [1, 1], "stride": [1, 1], "start": [0, 0]}),
-            "maps": dict.fromkeys(layers, [1, 1]), "recipe": {"name": "none"},
+            "receptive_fields": dict.fromkeys(layers, field),
+            "maps": {layer: [1, 1] for layer in layers}, "recipe": {"name": "none"},
             "index": {"encoder": "none", "dimension": 1, "factory": "Flat", "recall_at_10": 1.0},
         }
     )  # fmt: skip

@@ -284,11 +284,31 @@ TABLE = [
 CHOSEN = [row for row in TABLE if not row.held_out]
 HELD_OUT = [row for row in TABLE if row.held_out]
 
-NAMES = (
-    "红色星星|小猫|狗|猫の目|ネコの耳|แมวลาย|ลายจุด|красная звезда|чёрный кот|κόκκινο αστέρι|σκύλος|"
-    "हिन्दी|שלום|고양이 귀|Straße|smørrebrød|café|İstanbul|ılık su|Łódź|ｆｕｌｌ－ｗｉｄｔｈ|Kätzchen|"
-    "encyclopædia|🐱 face|❤️|mice in a field|wolves at night|knife|autumn leaves|foot|teeth|"
-    "woman's hat|man|child|axe|box|glasses|house|shoe|potato|cookie|running dog|tube|bathtub|"
-    "T-shirt|five o'clock"
-).split("|")
-"""Of the channels in the world of scripts."""
+NAMES = [
+    *(
+        "红色星星",
+        "小猫",
+        "狗",
+        "猫の目",
+        "ネコの耳",
+        "แมวลาย",
+        "ลายจุด",
+        "красная звезда",
+        "чёрный кот",
+    ),
+    *("κόκκινο αστέρι", "σκύλος", "हिन्दी", "שלום", "고양이 귀", "Straße", "smørrebrød", "café"),
+    *(
+        "İstanbul",
+        "ılık su",
+        "Łódź",
+        "ｆｕｌｌ－ｗｉｄｔｈ",
+        "Kätzchen",
+        "encyclopædia",
+        "🐱 face",
+        "❤️",
+    ),
+    *("mice in a field", "wolves at night", "knife", "autumn leaves", "foot", "teeth"),
+    *("woman's hat", "man", "child", "axe", "box", "glasses", "house", "shoe", "potato", "cookie"),
+    *("running dog", "tube", "bathtub", "T-shirt", "five o'clock"),
+]
+"""What the channels are called in the world of scripts."""
