@@ -5,7 +5,7 @@
 
 window.ConceptFinder = (() => {
   const LEAST = 3; // letters of a form, and of what may stand inside a word
-  const [SAME, FORM, BEGINNING, INSIDE, NONE] = [0, 1, 2, 3, 9];
+  const [SAME, FORM, BEGINNING, INSIDE, NEAR, NONE] = [0, 1, 2, 3, 4, 9];
   const [NAME, SENSE, DESCRIPTION, FIRST_CLASS] = [0, 1, 2, 3];
   const COMPOUND = 3;
   const LONGEST_ADDRESS = 200;
@@ -133,7 +133,8 @@ window.ConceptFinder = (() => {
         else {
           const near = this.nearest(word);
           nearest.set(word, near);
-          if (near.length) terms.push(near.reduce((fits, one) => this.whole(fits, one), this.empty()));
+          const fits = near.reduce((some, one) => this.whole(some, one), this.empty());
+          if (near.length) terms.push(fits.map((fit) => (fit === NONE ? NONE : NEAR + fit)));
         }
       }
       return { terms, nearest };
@@ -205,6 +206,7 @@ window.ConceptFinder = (() => {
     }
     return found;
   };
+  const isWhole = (fit) => fit <= FORM || (fit >= NEAR && fit !== NONE);
   const better = (one, other) =>
     !other || one.fit < other.fit || (one.fit === other.fit && one.place < other.place);
 
@@ -229,24 +231,17 @@ window.ConceptFinder = (() => {
       const texts = unique(there.map((one) => one.text));
       const length = texts.reduce((sum, text) => sum + lengths[text], 0);
       const lacking = words.length - there.length;
-      const key = (8 * lacking + fit) * 1e8 + place * 1e4 + length;
+      const key = (16 * lacking + fit) * 1e8 + place * 1e4 + length;
       if (!least || key < least.key) least = { key, lacking, label, texts };
     }
     if (!least) return null;
-    const called = [...entry.texts].some(([text, place]) =>
-      place <= SENSE && lengths[text] <= terms.length && terms.every((term) => term[text] <= FORM));
-    return { ...least, key: least.key + (called ? 0 : 4e8) }; // being called so goes before the fit
+    const called = entry.texts.some(([text, place]) =>
+      place <= SENSE && lengths[text] <= terms.length && terms.every((term) => isWhole(term[text])));
+    return { ...least, key: least.key + (called ? 0 : 8e8) }; // being called so goes before the fit
   };
 
   const entry = (index, texts, labels = []) => {
-    const numbered = (list) => {
-      const numbers = new Map();
-      for (const [text, place] of list) {
-        const number = index.add(text);
-        if (!numbers.has(number)) numbers.set(number, place);
-      }
-      return numbers;
-    };
+    const numbered = (list) => list.map(([text, place]) => [index.add(text), place]);
     return { texts: numbered(texts), labels: numbered(labels) };
   };
 
@@ -254,9 +249,11 @@ window.ConceptFinder = (() => {
     constructor(layers, words) {
       this.layers = layers; // [name, rows by number] in the order of the forward pass
       const one = words.join("|");
-      this.number = new RegExp(`^(?:${one})\\s*#?\\s*([0-9]{1,9})$`);
+      this.number = new RegExp(
+        `^(?:(?:${one})\\s*#?|#)\\s*([0-9]{1,9})(?:,?\\s+(?:of|in)\\s+(layer\\s*)?(\\S.*))?$`,
+      );
       this.address = new RegExp(
-        `^(layer\\s+)?(\\S.*?)\\s*(?:[:/#[]|[\\s,]+(?:(?:${one})\\b)?\\s*#?)\\s*([0-9]{1,9})\\s*\\]?$`,
+        `^(layer\\s*)?(\\S.*?)\\s*(?:[:/#[]|[\\s,]+(?:(?:${one})\\b)?\\s*#?)\\s*([0-9]{1,9})\\s*\\]?$`,
       );
     }
 
@@ -267,28 +264,30 @@ window.ConceptFinder = (() => {
 
     channels(query) {
       const text = this.small(query);
-      const [, number] = this.number.exec(text) ?? [];
-      if (number) return this.at(this.layers, +number);
-      const [, said, name, own] = this.address.exec(text) ?? [];
-      return name ? this.at(this.called(name, Boolean(said)), +own) : [];
+      let [found, number, said, name] = this.number.exec(text) ?? [];
+      if (!found) [found, said, name, number] = this.address.exec(text) ?? [];
+      if (!found) return [];
+      const layers = name ? this.called(name, Boolean(said)) : this.layers;
+      return layers.map(([, rows]) => rows.get(+number)).filter((row) => row !== undefined);
     }
 
     layersOf(query) {
-      const [, name] = /^layer\s+(\S.*)$/.exec(this.small(query)) ?? [];
+      const [, name] = /^layer\s*(\S.*)$/.exec(this.small(query)) ?? [];
       return name ? this.called(name, true) : [];
-    }
-
-    at(layers, number) {
-      return layers.map(([, rows]) => rows.get(number)).filter((row) => row !== undefined);
     }
 
     called(name, said) {
       const names = said ? [name, `layer${name}`] : [name];
-      const low = (layer) => layer[0].toLowerCase();
-      let found = this.layers.filter((layer) => names.includes(low(layer)));
-      if (!found.length) found = this.layers.filter((layer) => low(layer).endsWith(`.${name}`));
-      if (said && /^[0-9]{1,9}$/.test(name)) found.push(...this.layers.slice(Math.max(0, name - 1), +name));
-      return unique(found);
+      const low = ([layer]) => layer.toLowerCase();
+      const plain = (text) => text.replace(/[^a-z0-9]+/g, "");
+      const bare = names.map(plain).filter(Boolean);
+      const same = this.layers.filter((layer) => names.includes(low(layer)));
+      const alike = this.layers.filter((layer) => bare.includes(plain(low(layer))));
+      if (same.length || alike.length) return same.length ? same : alike;
+      const ends = this.layers.filter((layer) => low(layer).endsWith(`.${name}`));
+      const counted = said && /^[0-9]{1,9}$/.test(name)
+        ? this.layers.slice(Math.max(0, name - 1), +name) : [];
+      return unique([...ends, ...counted]);
     }
 
     // What is wrong with an address in its own form that no channel has; nothing for other texts.
@@ -396,10 +395,10 @@ window.ConceptFinder = (() => {
     // What of a hit the words stand in: a class, or a sentence. Also a class that has them without
     // need, since names are seen anyway; nothing where there is neither.
     shows({ at, label, terms = [], texts }) {
-      const { labels, texts: places } = this.channels[at];
+      const { labels, texts: own } = this.channels[at];
       const has = (text) => terms.length && terms.every((term) => term[text] !== NONE);
-      const sentence = texts.find((text) => places.get(text) === DESCRIPTION);
-      const text = label ?? sentence ?? [...labels.keys()].find(has);
+      const [sentence] = own.find(([text, place]) => place === DESCRIPTION && texts.includes(text)) ?? [];
+      const text = label ?? sentence ?? labels.map(([text]) => text).find(has);
       return text === undefined ? "" : this.index.texts[text];
     }
 

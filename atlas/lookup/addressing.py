@@ -9,11 +9,14 @@ LONGEST = 200
 """Characters; what is longer is no address."""
 
 _CHANNEL = "|".join(RULES["channel"])
-_NUMBER = re.compile(rf"(?:{_CHANNEL})\s*#?\s*([0-9]{{1,9}})")
-_LAYER = re.compile(r"layer\s+(\S.*)")
-_ADDRESS = re.compile(
-    rf"(layer\s+)?(\S.*?)\s*(?:[:/#\[]|[\s,]+(?:(?:{_CHANNEL})\b)?\s*#?)\s*([0-9]{{1,9}})\s*\]?"
+_NUMBER = re.compile(
+    rf"(?:(?:{_CHANNEL})\s*#?|#)\s*([0-9]{{1,9}})(?:,?\s+(?:of|in)\s+(layer\s*)?(\S.*))?"
 )
+_LAYER = re.compile(r"layer\s*(\S.*)")
+_ADDRESS = re.compile(
+    rf"(layer\s*)?(\S.*?)\s*(?:[:/#\[]|[\s,]+(?:(?:{_CHANNEL})\b)?\s*#?)\s*([0-9]{{1,9}})\s*\]?"
+)
+_BETWEEN = re.compile("[^a-z0-9]+")
 
 
 class Addresses:
@@ -31,37 +34,45 @@ class Addresses:
     def channels(self, query: str) -> list[int]:
         """Return the rows of the channels that a query addresses.
 
-        `features.40:49`, `features.40/49`, `features.40 channel 49` and the like are one channel;
-        `40:49` is number 49 of every layer whose name ends so, `channel 49` that of every layer.
+        `features.40:49`, `features.40/49`, `channel 49 of features.40` and the like are one
+        channel; `40:49` is number 49 of every layer whose name ends so, `channel 49` that of every
+        layer.
         """
         text = _small(query)
         if found := _NUMBER.fullmatch(text):
-            return self._at(self._layers, int(found[1]))
-        if found := _ADDRESS.fullmatch(text):
-            return self._at(self._called(found[2], said=bool(found[1])), int(found[3]))
-        return []
+            number, said, name = found.groups()
+            layers = self._called(name, said=bool(said)) if name else self._layers
+        elif found := _ADDRESS.fullmatch(text):
+            said, name, number = found.groups()
+            layers = self._called(name, said=bool(said))
+        else:
+            return []
+        rows = (self._layers[layer].get(int(number)) for layer in layers)
+        return [row for row in rows if row is not None]
 
     def layers(self, query: str) -> list[str]:
         """Return the layers that `layer NAME` or `layer NUMBER` means."""
         found = _LAYER.fullmatch(_small(query))
-        return self._called(found[1], said=True) if found else []
+        return list(self._called(found[1], said=True)) if found else []
 
-    def _at(self, layers: Iterable[str], number: int) -> list[int]:
-        rows = (self._layers[layer].get(number) for layer in layers)
-        return [row for row in rows if row is not None]
+    def _called(self, name: str, *, said: bool) -> Iterable[str]:
+        """Return the layers of a name: called just so, or so but for dots and the like.
 
-    def _called(self, name: str, *, said: bool) -> list[str]:
-        """Return the layers that have a name, otherwise those whose name ends so after a dot.
-
-        If "layer" was `said`, `layer4` is called 4, and 4 is also the fourth of all, as on pages.
+        Otherwise those whose name ends so after a dot, and where "layer" was `said` the one of this
+        number in the forward pass, from 1 as on the pages. `layer4` is also called "layer 4".
         """
         names = {name, f"layer{name}"} if said else {name}
-        layers = list(self._layers)
-        found = [layer for layer in layers if layer.lower() in names]
-        found = found or [layer for layer in layers if layer.lower().endswith(f".{name}")]
+        bare = {_BETWEEN.sub("", each) for each in names} - {""}
+        for called in (
+            [layer for layer in self._layers if layer.lower() in names],
+            [layer for layer in self._layers if _BETWEEN.sub("", layer.lower()) in bare],
+        ):
+            if called:
+                return called
+        found = [layer for layer in self._layers if layer.lower().endswith(f".{name}")]
         if said and re.fullmatch("[0-9]{1,9}", name):
-            found += layers[max(0, int(name) - 1) : int(name)]
-        return list(dict.fromkeys(found))
+            found += list(self._layers)[max(0, int(name) - 1) : int(name)]
+        return dict.fromkeys(found)
 
 
 def _small(query: str) -> str:

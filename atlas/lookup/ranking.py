@@ -5,15 +5,15 @@ would find channels of red hearts and blue stars. Of two channels the better is 
 
 1. lacks fewer words (where no channel has all of them);
 2. is called just so, by its name or that of a sense;
-3. has the words as such rather than in other forms, as beginnings, or inside of words;
+3. has the words as such rather than in other forms, as beginnings, inside of words, or nearly so;
 4. has them in better places: name, sense, description, first class, ..., last class, layer;
 5. has them in shorter texts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from atlas.lookup.textindex import FORM, INSIDE, Term
+from atlas.lookup.textindex import FORM, INSIDE, NEAR, Term
 
 NAME, SENSE, DESCRIPTION, FIRST_CLASS = range(4)
 """Where a text stands; further classes follow the first, and then comes the layer."""
@@ -25,9 +25,9 @@ _Found = tuple[int, int, int]  # how a text fits, where it stands, its number
 class Entry:
     """The texts of a channel by their numbers, each with its place."""
 
-    texts: Mapping[int, int]
+    texts: Sequence[tuple[int, int]]
     """Its names, its description and its layer."""
-    labels: Mapping[int, int]
+    labels: Sequence[tuple[int, int]]
     """Its classes."""
 
 
@@ -63,15 +63,15 @@ def rank(entry: Entry, terms: Sequence[Term], lengths: Sequence[int]) -> Rank | 
     """
     found = [_best(entry.texts, term) for term in terms]
     options: list[tuple[int | None, list[_Found | None]]] = [(None, found)]
-    for label, place in entry.labels.items():
+    for label, place in entry.labels:
         if any(label in term for term in terms):
-            with_it = [_best({label: place}, term) for term in terms]
+            with_it = [_best([(label, place)], term) for term in terms]
             options.append((label, list(map(_better, found, with_it))))
     called = any(
         place <= SENSE
         and lengths[text] <= len(terms)
-        and all(term.get(text, INSIDE) <= FORM for term in terms)
-        for text, place in entry.texts.items()
+        and all(_whole(term.get(text, INSIDE)) for term in terms)
+        for text, place in entry.texts
     )
     ranks = []
     for named, words in options:
@@ -84,8 +84,12 @@ def rank(entry: Entry, terms: Sequence[Term], lengths: Sequence[int]) -> Rank | 
     return min(ranks, default=None)
 
 
-def _best(texts: Mapping[int, int], term: Term) -> _Found | None:
-    found = ((term[text], place, text) for text, place in texts.items() if text in term)
+def _whole(fit: int) -> bool:
+    return fit <= FORM or fit >= NEAR
+
+
+def _best(texts: Sequence[tuple[int, int]], term: Term) -> _Found | None:
+    found = ((term[text], place, text) for text, place in texts if text in term)
     return min(found, key=lambda one: one[:2], default=None)
 
 

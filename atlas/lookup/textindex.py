@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from atlas.searching.analyser import LEAST, RULES, forms, telling, unspaced, words
 
-SAME, FORM, BEGINNING, INSIDE = range(4)
-"""How a word of a text fits one of a query: it is that word, another form of it, begins so, or has
-it inside. Less is better."""
+SAME, FORM, BEGINNING, INSIDE, NEAR, NEAR_FORM = range(6)
+"""How a word of a text fits one of a query: it is that word, another form of it, begins so, has it
+inside, is the nearest in spelling, or another form of that. Less is better."""
 
 COMPOUND = 3
 """So many words of a text in a row may be one of a query, written together."""
@@ -90,7 +90,8 @@ class TextIndex:
             else:
                 nearest[word] = self._nearest(word)
                 if nearest[word]:
-                    terms.append(_best(map(self._whole, nearest[word])))
+                    near = _best(map(self._whole, nearest[word]))
+                    terms.append({text: NEAR + fit for text, fit in near.items()})
         return Reading(tuple(terms), nearest)
 
     def _term(self, word: str) -> Term:

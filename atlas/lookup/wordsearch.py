@@ -4,7 +4,7 @@ The search of the site (`find.js`) finds the same in the same order.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class WordSearch:
             self._index.add(name)
         self._rows: dict[int, list[int]] = defaultdict(list)
         for row, entry in enumerate(self._entries):
-            for text in {**entry.texts, **entry.labels}:
+            for text, _ in (*entry.texts, *entry.labels):
                 self._rows[text].append(row)
 
     def search(self, query: str, n: int, conditions: Conditions) -> list[Hit]:
@@ -120,7 +120,7 @@ class WordSearch:
 
     def _hit(self, row: int, fits: Rank, reading: Reading) -> Hit:
         entry = self._entries[row]
-        places = (*entry.texts.items(), *entry.labels.items())
+        places = (*entry.texts, *entry.labels)
         having = {place for text, place in places if any(text in term for term in reading.terms)}
         return Hit(
             self._contents.channel(row),
@@ -134,18 +134,12 @@ class WordSearch:
     def _entry(self, channel: ChannelTexts) -> Entry:
         senses = [(sense, SENSE) for sense in channel.senses]
         others = [(channel.description, DESCRIPTION), (channel.layer, LAYER)]
+        named = [(channel.name, NAME), *senses, *others]
         classes = enumerate((self._labels[label] for label in channel.labels), FIRST_CLASS)
         return Entry(
-            self._numbered([(channel.name, NAME), *senses, *others]),
-            self._numbered((name, place) for place, name in classes),
+            [(self._index.add(text), place) for text, place in named],
+            [(self._index.add(name), place) for place, name in classes],
         )
-
-    def _numbered(self, texts: Iterable[tuple[str, int]]) -> dict[int, int]:
-        """Return the number of each text with its place; the first counts of equal ones."""
-        numbered: dict[int, int] = {}
-        for text, place in texts:
-            numbered.setdefault(self._index.add(text), place)
-        return numbered
 
 
 _FIELDS: dict[Field, Sequence[int]] = {

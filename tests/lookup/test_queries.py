@@ -13,7 +13,7 @@ from atlas.searching.analyser import words
 from atlas.site import search
 from atlas.site.catalogue import Catalogue
 from atlas.store import open_store
-from tests.lookup.queries import CHOSEN, HELD_OUT, TABLE, Query
+from tests.lookup.queries import TABLE, Query
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TEMPLATES = Path(__file__).parents[2] / "site_templates"
@@ -75,9 +75,33 @@ def wrong(row: Query, hits: list[atlas.Hit], said: str) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("row", CHOSEN, ids=lambda row: f"{row.world} {row.text[:20]}")
+def called(row: Query) -> str:
+    return f"{row.world} {row.text[:20]}{' (held back)' * row.held_out}"
+
+
+@pytest.mark.parametrize("row", TABLE, ids=called)
 def test_what_is_asked_is_found(atlases, row):
     assert wrong(row, *asked(atlases[row.world], row.text)) == []
+
+
+@pytest.mark.parametrize("query", ["red star", "blue heart", "zigzag triangle", "rain red"])
+def test_all_words_stand_in_the_names_and_one_class(atlases, query):
+    hits, _ = asked(atlases["demo"], query)
+    assert len(hits) > 3
+    names = 0
+    for hit in hits:
+        channel = hit.channel
+        own = [channel.name or "", *(sense.name for sense in channel.senses)]
+        texts = " ".join([*own, channel.description or "", channel.layer])
+        classes = [name for name, share in channel.top_classes[:5]]
+        assert any(
+            all(word in f"{texts} {one}" for word in query.split()) for one in ("", *classes)
+        )
+        if hit.label:
+            assert hit.label in classes
+            assert all(word in f"{texts} {hit.label}" for word in query.split())
+            names += 1
+    assert names or query == "rain red"
 
 
 FIND = """(queries) => queries.map((query) => {
@@ -104,8 +128,7 @@ def in_page(pages, rows: list[Query]) -> list[dict]:
 
 
 def test_the_page_finds_the_same_in_the_same_order(atlases, pages):
-    rows = CHOSEN
-    for row, answer in zip(rows, in_page(pages, rows), strict=True):
+    for row, answer in zip(TABLE, in_page(pages, TABLE), strict=True):
         hits, said = asked(atlases[row.world], row.text)
         assert answer["rows"] == [hit.channel.row for hit in hits], row
         assert answer["labels"] == [hit.label for hit in hits], row
@@ -116,11 +139,19 @@ def test_the_page_finds_the_same_in_the_same_order(atlases, pages):
             assert row.says in answer["problem"] or row.says == "", row
 
 
+def test_the_page_finds_the_same_in_one_layer(atlases, pages):
+    find = """(query) => window.finder.search(
+        query, (at) => conceptAtlas.numbers.length - at <= 25).channels.map(({ at }) => at)"""
+    for query in ("red star", "star", "blue zigzag heart", "channel 3", "layer 13"):
+        hits = atlases["demo"].search(query, n=500, layer="planted")
+        assert pages["demo"].evaluate(find, query) == [hit.channel.row for hit in hits], query
+
+
 def test_classes_are_ranked_as_channels_are(atlases, pages):
     """Where each channel is called as its class, and no name is there twice."""
     a = atlases["imagenet"]
     names = [channel.name for channel in a]
-    rows = [row for row in CHOSEN if row.world == "imagenet" and ":" not in row.first]
+    rows = [row for row in TABLE if row.world == "imagenet" and ":" not in row.first]
     compared = 0
     for row, answer in zip(rows, in_page(pages, rows), strict=True):
         hits, _ = asked(a, row.text)
