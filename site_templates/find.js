@@ -78,7 +78,7 @@ window.ConceptFinder = (() => {
       this.numbers = new Map();
       this.textsOf = new Map(); // by word
       this.wordsOf = new Map(); // by form
-      this.compounds = new Map();
+      this.split = []; // the words of each text
     }
 
     add(text) {
@@ -96,13 +96,7 @@ window.ConceptFinder = (() => {
         }
         this.textsOf.get(word).push(number);
       }
-      for (let count = 2; count <= COMPOUND; count++) {
-        for (let at = 0; at + count <= every.length; at++) {
-          const several = every.slice(at, at + count);
-          const one = several.join("");
-          if (!this.compounds.has(one)) this.compounds.set(one, several);
-        }
-      }
+      this.split.push(every);
       this.lengths.push(this.analyser.telling(every).length);
       return number;
     }
@@ -169,6 +163,23 @@ window.ConceptFinder = (() => {
 
     known(word) {
       return this.analyser.forms(word).some((form) => this.wordsOf.has(form));
+    }
+
+    // The words that stand in a row somewhere, by what they are written together.
+    get compounds() {
+      if (this.madeCompounds) return this.madeCompounds;
+      const compounds = new Map();
+      for (const every of this.split) {
+        for (let count = 2; count <= COMPOUND; count++) {
+          for (let at = 0; at + count <= every.length; at++) {
+            const several = every.slice(at, at + count);
+            const one = several.join("");
+            if (!compounds.has(one)) compounds.set(one, several);
+          }
+        }
+      }
+      this.madeCompounds = compounds;
+      return compounds;
     }
 
     parts(word) {

@@ -17,7 +17,8 @@
   const CLIP = 40; // characters of a name in a list
   const STATUS = ["not asked", "named", "no clear concept", "unusable answer", "named by a person"];
 
-  const finder = new window.ConceptFinder(data);
+  let made;
+  const finder = () => (made ??= new window.ConceptFinder(data)); // takes longer than a page should
   const clip = (text) => {
     const letters = [...text];
     return letters.length > CLIP ? `${letters.slice(0, CLIP - 1).join("").trimEnd()}…` : text;
@@ -107,15 +108,15 @@
         (!least?.value || channel.score >= +least.value);
     };
     const every = (list) => [...list.keys()];
-    const answer = query ? finder.search(query, allowed) : {
+    const answer = query ? finder().search(query, allowed) : {
       ...nothing,
-      channels: finder.best.filter(allowed).map((at) => ({ at, label: null, texts: [] })),
+      channels: finder().best.filter(allowed).map((at) => ({ at, label: null, texts: [] })),
       layers: every(layers),
       classes: every(classes),
     };
     // Every other explanation speaks of a common concept: only who asks for them gets them all.
     const explained = query
-      ? finder.searchExplanations(query, kind.value === "explanations")
+      ? finder().searchExplanations(query, kind.value === "explanations")
       : every(explanations);
     const wanted = (name, list) =>
       (kind.value ? kind.value === name : name === "channels" || query) &&
@@ -154,7 +155,7 @@
       score.title = "detection of its name";
       link.append(score, " ");
     }
-    const about = finder.shows(hit) || channel.sense || channel.label;
+    const about = finder().shows(hit) || channel.sense || channel.label;
     if (about) {
       const shown = make("bdi", "about", about);
       shown.title = about;
@@ -254,6 +255,7 @@
     }
   };
 
+  box.addEventListener("focus", finder, { once: true });
   box.addEventListener("input", show);
   facets.addEventListener("change", show);
   form.addEventListener("submit", (event) => {

@@ -54,6 +54,7 @@ class Hit:
             "kind": self.kind,
             "found": list(self.found),
             "label": self.label,
+            "lacking": self.lacking,
             "nearest": {word: list(near) for word, near in self.nearest.items()},
             "similarity": self.similarity,
             "references": [reference.as_dict() for reference in self.references],

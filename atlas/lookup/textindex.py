@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from atlas.searching.analyser import LEAST, RULES, forms, telling, unspaced, words
 
@@ -37,7 +38,7 @@ class TextIndex:
         self._numbers: dict[str, int] = {}
         self._texts: dict[str, list[int]] = {}  # by word
         self._words: dict[str, list[str]] = {}  # by form
-        self._compounds: dict[str, list[str]] = {}
+        self._split: list[list[str]] = []  # the words of each text
 
     def add(self, text: str) -> int:
         """Take in a text and return its number; the same text has the same one."""
@@ -52,10 +53,7 @@ class TextIndex:
                 for form in forms(word):
                     self._words.setdefault(form, []).append(word)
             self._texts[word].append(number)
-        for count in range(2, COMPOUND + 1):
-            for at in range(len(every) - count + 1):
-                several = every[at : at + count]
-                self._compounds.setdefault("".join(several), several)
+        self._split.append(every)
         self.lengths.append(len(telling(every)))
         return number
 
@@ -116,6 +114,17 @@ class TextIndex:
 
     def _known(self, word: str) -> bool:
         return any(form in self._words for form in forms(word))
+
+    @cached_property
+    def _compounds(self) -> dict[str, list[str]]:
+        """The words that stand in a row somewhere, by what they are written together."""
+        compounds: dict[str, list[str]] = {}
+        for every in self._split:
+            for count in range(2, COMPOUND + 1):
+                for at in range(len(every) - count + 1):
+                    several = every[at : at + count]
+                    compounds.setdefault("".join(several), several)
+        return compounds
 
     def _parts(self, word: str) -> Sequence[str]:
         """Return the words of which one is made that stands nowhere: they stand in a row somewhere.

@@ -8,6 +8,7 @@ characters as a word, as in Lucene's CJKAnalyzer. The site's `find.js` does the 
 
 import functools
 import json
+import re
 import unicodedata
 from importlib import resources
 from itertools import groupby
@@ -22,13 +23,20 @@ LEAST = 3
 """Letters of a form of a word: shorter ones are chance, as `s` in `sing`."""
 
 _FOLDED = str.maketrans(RULES["folded"])
+_DROPPED = dict.fromkeys(
+    code for first, last in RULES["dropped"] for code in range(ord(first), ord(last) + 1)
+)
+_ASCII = re.compile("[a-z0-9]+")
 _LITTLE = frozenset(RULES["little"])
 
 
 def words(text: str) -> list[str]:
     """Return the words of a text in its order, folded."""
+    folded = _folded(text)
+    if folded.isascii():  # many times as fast
+        return _ASCII.findall(folded)
     found = []
-    for kind, run in groupby(_folded(text), key=_kind):
+    for kind, run in groupby(folded, key=_kind):
         letters = "".join(run)
         if kind == "unspaced" and len(letters) > 1:
             found += [letters[at : at + 2] for at in range(len(letters) - 1)]
@@ -67,14 +75,13 @@ def forms(word: str) -> tuple[str, ...]:
 
 def unspaced(letter: str) -> bool:
     """Say whether a letter is of a script that is written without spaces."""
-    return _within(letter, "unspaced")
+    return any(first <= letter <= last for first, last in RULES["unspaced"])
 
 
 def _folded(text: str) -> str:
     plain = unicodedata.normalize("NFKC", text).lower().translate(_FOLDED)
-    letters = unicodedata.normalize("NFD", plain)
-    kept = "".join(letter for letter in letters if not _within(letter, "dropped"))
-    return unicodedata.normalize("NFC", kept)
+    letters = unicodedata.normalize("NFD", plain).translate(_DROPPED)
+    return unicodedata.normalize("NFC", letters)
 
 
 @functools.lru_cache(10_000)
@@ -84,8 +91,3 @@ def _kind(letter: str) -> str:
         return "unspaced"
     category = unicodedata.category(letter)
     return "letter" if category[0] in "LMN" else "symbol" if category == "So" else ""
-
-
-@functools.lru_cache(10_000)
-def _within(letter: str, table: str) -> bool:
-    return any(first <= letter <= last for first, last in RULES[table])

@@ -196,6 +196,13 @@ def test_the_page_finds_the_same_for_any_query(atlases, pages, world):
         draw.choice([" ", " ", "-", ""]).join(changed(draw.choice(known)) for _ in range(count))
         for count in draw.choices((1, 2, 3), k=150)
     ]
+    layers = [*atlases[world].layers, "40", "4", "13", "conv2", "features", "ebene"]
+    asked_for += [
+        draw.choice(["", "layer", "Layer "]) + draw.choice(layers)
+        + draw.choice([":", "/", " #", "[", " ", ", ", " channel ", " unit", ""])
+        + str(draw.randrange(120)) + draw.choice(["", "", "]", " of layer 3"])
+        for _ in range(100)
+    ]  # fmt: skip
     rows = [Query(world, text) for text in asked_for]
     for row, answer in zip(rows, in_page({world: pages[world]}, rows), strict=True):
         hits, _ = asked(atlases[world], row.text)

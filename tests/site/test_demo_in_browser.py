@@ -88,7 +88,7 @@ def test_layers_and_numbers_of_channels_are_found(page, site, query):
         assert cards == []
     else:
         assert {hit.split("/")[-2] for hit in hits[:8]} == {"3"}
-        assert [card.split() for card in cards][0] == ["Layer", "3"]
+        assert cards[0].split() == ["Layer", "3"]
         page.locator(".hits.pages .label").first.click()
         page.wait_for_url("**/layers/3.html")
 
