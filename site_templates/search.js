@@ -1,5 +1,5 @@
-// The search: everything stands in window.conceptAtlas (search-data.js), so that it works without
-// a server. Text reaches the page as text only.
+// The page of the search: what find.js finds in window.conceptAtlas (search-data.js), which works
+// without a server. Text reaches the page as text only.
 "use strict";
 
 (() => {
@@ -14,41 +14,45 @@
   const found = form.querySelector(".found");
   const facets = form.querySelector(".facets");
   const MOST = 24; // shown at once: more would take longer than a keystroke may
+  const CLIP = 40; // characters of a name in a list
   const STATUS = ["not asked", "named", "no clear concept", "unusable answer", "named by a person"];
+
+  let made;
+  const finder = () => (made ??= new window.ConceptFinder(data)); // takes longer than a page should
+  const clip = (text) => {
+    const letters = [...text];
+    return letters.length > CLIP ? `${letters.slice(0, CLIP - 1).join("").trimEnd()}…` : text;
+  };
 
   const channels = [];
   data.layers.forEach(([layer, slug, depth, count], position) => {
     for (let n = 0; n < count; n++) {
       const at = channels.length;
       const number = data.numbers[at];
-      const address = `${layer}:${number}`;
-      const senses = data.senses[at] ?? [];
-      const labels = data.classes[at].map((label) => data.labels[label] ?? "");
       channels.push({
-        at, position, slug, depth, number, address, labels,
-        name: data.names[at],
+        position, slug, depth, number,
+        address: `${clip(layer)}:${number}`,
+        name: clip(data.names[at]),
         status: data.status[at],
         score: data.scores[at],
-        share: data.shares[at],
-        strip: data.strips[at],
-        sense: senses.join(" · "),
-        title: `${data.names[at]} ${senses.join(" ")}`.toLowerCase(),
-        rest: `${labels.join(" ")} ${address}`.toLowerCase(),
+        thumbnail: data.thumbnails[at],
+        sense: (data.senses[at] ?? []).map(clip).join(" · "),
+        label: data.labels[data.classes[at][0]] ?? "",
         link: `${up}channels/${encodeURIComponent(slug)}/${number}.html`,
       });
     }
   });
-  const byShare = [...channels].sort((x, y) => y.share - x.share);
+  const layers = data.layers.map(([name, slug]) => ({
+    name: clip(name),
+    link: `${up}layers/${encodeURIComponent(slug)}.html`,
+  }));
   const classes = data.seen.map((label) => ({
-    name: data.labels[label],
-    text: data.labels[label].toLowerCase(),
+    name: clip(data.labels[label]),
     link: `${up}classes/${label}.html`,
   }));
-  const explanations = data.explanations.map(([id, target, picture, concepts]) => ({
-    target,
+  const explanations = data.explanations.map(([id, target, picture]) => ({
+    name: clip(target),
     picture,
-    text: `${target} ${picture}`.toLowerCase(),
-    concepts: concepts.map((at) => channels[at].title).join(" "),
     link: `${up}explanations/${id}.html`,
     image: `${up}explanations/${id}/picture.webp`,
   }));
@@ -76,10 +80,10 @@
     return input;
   };
   const kind = select("Find", [
-    ["", "everything"], ["channels", "channels"], ["classes", "classes"],
+    ["", "everything"], ["channels", "channels"], ["layers", "layers"], ["classes", "classes"],
     ...(explanations.length ? [["explanations", "explanations"]] : []),
   ]);
-  const layer = select("Layer", [["", "all"], ...data.layers.map(([name], n) => [n, name])]);
+  const layer = select("Layer", [["", "all"], ...data.layers.map(([name]) => [name, clip(name)])]);
   const states = [...new Set(data.status)].sort();
   const state = states.length > 1
     ? select("Name", [["", "any"], ...states.map((s) => [s, STATUS[s]])])
@@ -91,78 +95,49 @@
     ? select("Detection", [["", "any"], [50, "0.5 or more"], [70, "0.7 or more"], [90, "0.9 or more"]])
     : null;
 
-  // `12:7`: channel 7 of each layer whose name is 12 or ends in .12
-  const jump = (query) => {
-    const [, name, number] = /^(.+):(\d+)$/.exec(query.trim()) ?? [];
-    if (!name) return [];
-    return channels.filter((c) => {
-      const own = data.layers[c.position][0].toLowerCase();
-      return c.number === +number && (own === name || own.endsWith(`.${name}`));
-    });
-  };
-
-  // 0: not found; higher is better. Words at the start of a word of the name count most.
-  const rank = (channel, words, query) => {
-    let sum = 0;
-    for (const word of words) {
-      const place = channel.title.indexOf(word);
-      if (place === 0 || (place > 0 && channel.title[place - 1] === " ")) sum += 3;
-      else if (place > 0) sum += 2;
-      else if (channel.rest.includes(word)) sum += 1;
-      else return 0;
-    }
-    return words.length > 1 && channel.title.includes(query) ? sum + 2 : sum;
-  };
-
-  // Parts of words are found as well, so that without the plural's ending both forms are.
-  const singular = (word) =>
-    word.length < 4 ? word : word
-      .replace(/(ss|sh|ch|x|z)es$/, "$1")
-      .replace(/ies$/, "y")
-      .replace(/([^su])s$/, "$1");
-
   const search = () => {
-    const query = box.value.toLowerCase().trim();
-    const words = query.split(/\s+/).filter(Boolean).map(singular);
-    const direct = jump(query);
-    const filtered = layer.value || state?.value || several?.value || least?.value;
-    if (!words.length && !filtered && !kind.value) {
-      return { words, direct, list: [], labels: [], explained: [], idle: true };
-    }
-    const allowed = (c) =>
-      (!layer.value || c.position === +layer.value) &&
-      (!state?.value || c.status === +state.value) &&
-      (!several?.value || c.sense) &&
-      (!least?.value || c.score >= +least.value);
-    const wanted = (name) => !kind.value || kind.value === name;
-    const ranks = []; // of each rank the channels, by falling share
-    for (const channel of !wanted("channels") ? [] : direct.length ? direct : byShare) {
-      if (!allowed(channel)) continue;
-      const sum = direct.length || !words.length ? 1 : rank(channel, words, query);
-      if (sum) (ranks[sum] ??= []).push(channel);
-    }
+    const query = box.value.trim();
+    const filtered = Boolean(layer.value || state?.value || several?.value || least?.value);
+    const nothing = { channels: [], layers: [], classes: [], explained: [], nearest: new Map() };
+    if (!query && !filtered && !kind.value) return { ...nothing, idle: true };
+    const allowed = (at) => {
+      const channel = channels[at];
+      return (!layer.value || data.layers[channel.position][0] === layer.value) &&
+        (!state?.value || channel.status === +state.value) &&
+        (!several?.value || channel.sense) &&
+        (!least?.value || channel.score >= +least.value);
+    };
+    const every = (list) => [...list.keys()];
+    const answer = query ? finder().search(query, allowed) : {
+      ...nothing,
+      channels: finder().best.filter(allowed).map((at) => ({ at, label: null, texts: [] })),
+      layers: every(layers),
+      classes: every(classes),
+    };
     // Every other explanation speaks of a common concept: only who asks for them gets them all.
-    const said = kind.value ? ({ text, concepts = "" }) => `${text} ${concepts}` : ({ text }) => text;
-    const others = (name, list) =>
-      wanted(name) && !direct.length && !filtered && (words.length || kind.value)
-        ? list.filter((page) => words.every((word) => said(page).includes(word)))
-        : [];
+    const explained = query
+      ? finder().searchExplanations(query, kind.value === "explanations")
+      : every(explanations);
+    const wanted = (name, list) =>
+      (kind.value ? kind.value === name : name === "channels" || query) &&
+      (name === "channels" || !filtered) ? list : [];
     return {
-      words,
-      direct,
-      list: ranks.reverse().flat(),
-      labels: others("classes", classes),
-      explained: others("explanations", explanations),
+      ...answer,
+      channels: wanted("channels", answer.channels),
+      layers: wanted("layers", answer.layers).map((n) => layers[n]),
+      classes: wanted("classes", answer.classes).map((n) => classes[n]),
+      explained: wanted("explanations", explained).map((n) => explanations[n]),
     };
   };
 
-  const item = (channel, words) => {
+  const item = (hit) => {
+    const channel = channels[hit.at];
     const link = make("a", "channel-card");
     link.href = channel.link;
     link.style.setProperty("--d", channel.depth);
-    if (channel.strip) {
+    if (channel.thumbnail) {
       const image = make("img");
-      image.src = `${up}channels/${encodeURIComponent(channel.slug)}/${channel.number}s-${channel.strip}.webp`;
+      image.src = `${up}channels/${encodeURIComponent(channel.slug)}/${channel.number}s-${channel.thumbnail}.webp`;
       image.width = 256;
       image.height = 64;
       image.loading = "lazy";
@@ -180,9 +155,12 @@
       score.title = "detection of its name";
       link.append(score, " ");
     }
-    const meant = (label) => words.some((word) => label.toLowerCase().includes(word));
-    const about = channel.sense || (channel.labels.find(meant) ?? channel.labels[0]);
-    if (about) link.append(make("bdi", "about", about));
+    const about = finder().shows(hit) || channel.sense || channel.label;
+    if (about) {
+      const shown = make("bdi", "about", about);
+      shown.title = about;
+      link.append(shown);
+    }
     return link;
   };
 
@@ -202,8 +180,8 @@
     holder.append(make("span", "", what), " ", make("bdi", "", name));
     return holder;
   };
-  const explanation = ({ target, picture, link, image }) => {
-    const holder = card("Explanation", target, link);
+  const explanation = ({ name, picture, link, image }) => {
+    const holder = card("Explanation", name, link);
     const shown = make("img");
     Object.assign(shown, { src: image, width: 64, height: 64, loading: "lazy", alt: "" });
     holder.prepend(shown);
@@ -222,17 +200,28 @@
     return button;
   };
 
+  // Words that stand nowhere, and what was taken for them.
+  const remarks = ({ channels: list, nearest, problem }) => [
+    ...(problem ? [problem] : []),
+    ...[...nearest].map(([word, near]) =>
+      `nothing for “${word}”${near.length ? `; nearest: ${near.join(", ")}` : ""}`),
+    ...(list[0]?.lacking ? ["no channel has all of these words"] : []),
+  ];
+
   const show = () => {
-    const { words, list, labels, explained, idle } = search();
+    const answer = search();
+    const { channels: list, layers: some, classes: labels, explained, idle } = answer;
     const most = kind.value ? 500 : 4;
-    const rest = (found, name) => found.length > most && !kind.value ? [all(found.length, name)] : [];
+    const cards = (what, each, name) => [
+      ...what.slice(0, most).map(each),
+      ...(what.length > most && !kind.value ? [all(what.length, name)] : []),
+    ];
     pages.replaceChildren(...[
-      ...labels.slice(0, most).map(({ name, link }) => card("Class", name, link)),
-      ...rest(labels, "classes"),
-      ...explained.slice(0, most).map(explanation),
-      ...rest(explained, "explanations"),
+      ...cards(some, ({ name, link }) => card("Layer", name, link), "layers"),
+      ...cards(labels, ({ name, link }) => card("Class", name, link), "classes"),
+      ...cards(explained, explanation, "explanations"),
     ].map(line));
-    const entry = (channel) => line(item(channel, words));
+    const entry = (hit) => line(item(hit));
     hits.replaceChildren(...list.slice(0, MOST).map(entry));
     more.hidden = list.length <= MOST;
     more.onclick = () => {
@@ -241,21 +230,38 @@
     };
     const counts = [
       [list.length, "channel", "channels"],
+      [some.length, "layer", "layers"],
       [labels.length, "class", "classes"],
       [explained.length, "explanation", "explanations"],
     ].filter(([count, , many]) => count || many === (kind.value || "channels"));
-    found.textContent = idle ? "" :
-      counts.map(([count, one, many]) => `${count} ${count === 1 ? one : many}`).join(", ");
+    const counted = counts.map(([count, one, many]) => `${count} ${count === 1 ? one : many}`);
+    found.textContent = idle ? "" : [...remarks(answer), counted.join(", ")].join(" · ");
     form.classList.toggle("busy", !idle);
+    if (searching) remember();
   };
 
+  // The page of the search has its state in its address, so that Back and links keep it.
+  const searching = form.closest(".searching");
+  const inputs = {
+    q: box, find: kind, layer, name: state, senses: several, detection: least,
+  };
+  const remember = () => {
+    const kept = Object.entries(inputs).filter(([, input]) => input?.value);
+    const query = new URLSearchParams(kept.map(([name, input]) => [name, input.value])).toString();
+    try {
+      history.replaceState(null, "", query ? `?${query}` : location.pathname);
+    } catch {
+      // some browsers refuse it for files
+    }
+  };
+
+  box.addEventListener("focus", finder, { once: true });
   box.addEventListener("input", show);
   facets.addEventListener("change", show);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const { direct, list } = search();
-    const only = direct[0] ?? (list.length === 1 ? list[0] : null);
-    if (only) location.href = only.link;
+    const { channels: list } = search();
+    if (list.length === 1) location.href = channels[list[0].at].link;
   });
 
   // Arrow keys walk from the box through what was found.
@@ -274,7 +280,12 @@
     location.href = channels[Math.floor(Math.random() * channels.length)].link;
   });
 
-  box.value = new URLSearchParams(location.search).get("q") ?? "";
-  if (box.value) show();
-  if (form.closest(".searching")) box.focus();
+  const asked = new URLSearchParams(location.search);
+  for (const [name, input] of Object.entries(inputs)) {
+    if (!input) continue;
+    input.value = asked.get(name) ?? "";
+    if (input.selectedIndex === -1) input.value = ""; // an option that is not there
+  }
+  if (Object.values(inputs).some((input) => input?.value)) show();
+  if (searching) box.focus();
 })();

@@ -25,7 +25,7 @@ from PIL import Image
 from atlas import classes
 from atlas.api.contents import Contents
 from atlas.errors import UserError
-from atlas.lookup import Choice, Hit, Words
+from atlas.lookup import Conditions, Hit, WordSearch
 from atlas.publishing import cite
 from atlas.publishing.cite import Format
 from atlas.store import Mode, evidence, open_store
@@ -71,9 +71,11 @@ class Atlas(Contents):
         Parameters
         ----------
         query : str
-            An address (`features.28:79`), or words: of names, senses, descriptions, top classes.
-            Plurals, word forms and misspellings are understood. An atlas without names is
-            searched by its top classes.
+            An address in any form (`features.28:79`, `features.28/79`, `channel 79`, `layer 13`),
+            or words: of names, senses, descriptions, the five top classes and layers. Whole words
+            go before beginnings and those before what stands inside of words; plurals, word forms
+            and misspellings are understood. The search of the site finds the same. An atlas
+            without names is searched by its top classes.
         n : int
             How many to return at most.
         layer : str, optional
@@ -91,7 +93,8 @@ class Atlas(Contents):
         Returns
         -------
         list of Hit
-            Best first; empty if nothing was found.
+            Best first; empty if nothing was found. `Hit.remark` says what was taken for words
+            that stand nowhere.
 
         Raises
         ------
@@ -105,13 +108,13 @@ class Atlas(Contents):
         ...     print(hit.channel.address, hit.channel.name, hit.kind)
         planted:7 striped near
         """
-        choice = Choice(layer, label, min_score)
-        hits = self._words.search(query, n, choice)
+        conditions = Conditions(layer, label, min_score)
+        hits = self._words.search(query, n, conditions)
         if encoder is None or (hits and hits[0].kind == "address"):
             return hits
         hits = [hit for hit in hits if hit.kind in ("name", "words")]
         found = {hit.channel.row for hit in hits}
-        others = self._meaning(Path(encoder)).search(query, n + len(found), choice)
+        others = self._meaning(Path(encoder)).search(query, n + len(found), conditions)
         return (hits + [hit for hit in others if hit.channel.row not in found])[:n]
 
     def search_picture(
@@ -148,10 +151,10 @@ class Atlas(Contents):
         """
         from atlas.lookup import picture as by_picture  # noqa: PLC0415 (needs faiss)
 
-        choice = Choice(layer, label, min_score)
+        conditions = Conditions(layer, label, min_score)
         shown = picture if isinstance(picture, Image.Image) else by_picture.read(Path(picture))
         return by_picture.search(
-            self, self._index, self._encoder.encode, shown.convert("RGB"), n, choice
+            self, self._index, self._encoder.encode, shown.convert("RGB"), n, conditions
         )
 
     def explain(self, picture: str | Path, target: str | None = None) -> "Evidence":
@@ -304,8 +307,8 @@ class Atlas(Contents):
         return figures.draw_channels(self, channels, Path(out), width, mode)
 
     @cached_property
-    def _words(self) -> Words:
-        return Words(self)
+    def _words(self) -> WordSearch:
+        return WordSearch(self)
 
     def _meaning(self, folder: Path) -> "Meaning":
         from atlas.lookup.meaning import Meaning  # noqa: PLC0415 (an extra, and slow)

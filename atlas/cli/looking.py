@@ -65,8 +65,10 @@ def lookup(
 ) -> None:
     """Find channels of ATLAS by an address, by words or by a picture.
 
-    Words are looked for in names, senses, descriptions and top classes; plurals, word forms and
-    misspellings are understood.
+    Addresses may be written in any form (`features.40:49`, `features.40/49`, `channel 49`,
+    `layer 13`). Words are looked for in names, senses, descriptions, top classes and layers: whole
+    words first, then beginnings, then inside of words; plurals, word forms and misspellings are
+    understood. The search of the site finds the same.
     """
     import atlas  # noqa: PLC0415
     from atlas.errors import UserError  # noqa: PLC0415
@@ -81,7 +83,9 @@ def lookup(
         hits = a.search(
             words, count, layer=layer, label=label, min_score=min_score, encoder=encoder
         )
-        if not a.named and not (hits and hits[0].kind == "address"):
+        if hits and hits[0].remark:
+            click.echo(hits[0].remark, err=True)
+        if not a.named and not (hits and hits[0].kind in ("address", "layer")):
             click.echo(
                 "No channel has a name yet (`atlas name` gives them): searched among top classes.",
                 err=True,
@@ -143,7 +147,7 @@ def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
         table.add_column("patches of", no_wrap=True, max_width=26)
     else:
         table.add_column("found by", no_wrap=True)
-    table.add_column("top class", no_wrap=True, max_width=26)
+    table.add_column("class", no_wrap=True, max_width=26)
     for hit in hits:
         cells = [hit.channel.address]
         if a.named:
@@ -155,7 +159,7 @@ def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
             cells.append(", ".join(dict.fromkeys(r.predicted for r in hit.references[:3])))
         else:
             cells.append(_why(hit))
-        cells.append(next((name for name, _ in hit.channel.top_classes), ""))
+        cells.append(hit.label or next((name for name, _ in hit.channel.top_classes), ""))
         table.add_row(*map(_plain, cells))
     Console(highlight=False).print(table)
 
@@ -214,7 +218,7 @@ def called(channel: "Channel") -> str:
 
 def _why(hit: "Hit") -> str:
     """Say why a channel was found: the kind of match, and the best place or the similarity."""
-    if hit.kind in ("words", "near"):
+    if hit.kind in ("words", "letters", "near", "some"):
         return f"{hit.kind}: {hit.found[0]}"
     return f"{hit.kind}: {_rounded(hit.similarity)}" if hit.kind == "meaning" else hit.kind
 

@@ -34,7 +34,7 @@ def store_pictures(store: Store, source: Source, preprocessing: Preprocessor) ->
         A picture that the pre-pass read can be read no more.
     """
     table = store.table("images").select(["index", "key"]).to_pydict()
-    origin = f"{source.describe()}\n{preprocessing}"
+    origin = f"{source.describe()}\n{preprocessing.describe()}"
     paths = [_path(origin, key) for key in table["key"]]
     missing = {
         index: (key, path)

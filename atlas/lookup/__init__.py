@@ -1,8 +1,10 @@
-"""Finding channels: by address, by words, by a picture."""
+"""Finding channels: by address, by words, by a picture.
 
-from atlas.lookup.choice import Choice
+`atlas.lookup.picture`, which needs torch, is imported where it is used.
+"""
+
+from atlas.lookup.conditions import Conditions
 from atlas.lookup.hit import Hit
-from atlas.lookup.words import Words
+from atlas.lookup.wordsearch import WordSearch
 
-__all__ = ["Choice", "Hit", "Words"]
-"""`atlas.lookup.picture`, which needs torch, is imported where it is used."""
+__all__ = ["Conditions", "Hit", "WordSearch"]

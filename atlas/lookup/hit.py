@@ -1,16 +1,17 @@
 """A channel that was found, and why."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from atlas.api.contents import Channel, Reference
 
-Kind = Literal["address", "name", "words", "near", "meaning", "picture"]
-"""In the order of ranking: what was asked for is the channel's address; its name or that of
-one of its senses; words of it; words spelt nearly so; the same meaning; the same look."""
+Kind = Literal["address", "layer", "name", "words", "letters", "near", "some", "meaning", "picture"]
+"""Why a channel is found. What was asked for is its address; its layer; its name or that of one of
+its senses; words of it; letters of its words; words nearest in spelling; only some of the words,
+since no channel has all; the same meaning; the same look."""
 
-Field = Literal["name", "senses", "description", "classes"]
-FIELDS: tuple[Field, ...] = ("name", "senses", "description", "classes")
+Field = Literal["name", "senses", "description", "classes", "layer"]
 """Where words are looked for."""
 
 
@@ -24,10 +25,27 @@ class Hit:
     """Why it was found."""
     found: tuple[Field, ...] = ()
     """Where the words stand."""
+    label: str | None = None
+    """Name of the top class that has words of the query, if the channel is found by it."""
+    lacking: int = 0
+    """Words of the query that it lacks, if no channel has all of those that stand somewhere."""
+    nearest: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The words of the query that stand nowhere, and the nearest ones that were taken for them."""
     similarity: float | None = None
     """Cosine, -1 to 1, of what was asked for and the channel; only by meaning and by picture."""
     references: tuple[Reference, ...] = ()
     """The patches that look like the picture, the most similar first."""
+
+    @property
+    def remark(self) -> str:
+        """What is to be said aloud: which words stand nowhere, and what was taken for them."""
+        remarks = [
+            f"nothing for “{word}”" + (f"; nearest: {', '.join(near)}" if near else "")
+            for word, near in self.nearest.items()
+        ]
+        if self.lacking:
+            remarks.append("no channel has all of these words")
+        return " · ".join(remarks)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the hit as a JSON value."""
@@ -35,6 +53,9 @@ class Hit:
             **self.channel.as_dict(),
             "kind": self.kind,
             "found": list(self.found),
+            "label": self.label,
+            "lacking": self.lacking,
+            "nearest": {word: list(near) for word, near in self.nearest.items()},
             "similarity": self.similarity,
             "references": [reference.as_dict() for reference in self.references],
         }

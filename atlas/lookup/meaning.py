@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from atlas.api.contents import Contents
 from atlas.errors import UserError, one_line
-from atlas.lookup.choice import Choice
+from atlas.lookup.conditions import Conditions
 from atlas.lookup.hit import Hit
 
 CLASSES = 3
@@ -46,7 +46,7 @@ class Meaning:
         self._places = [[place[text] for text in several] for several in texts]
         self._model = _load(folder)
 
-    def search(self, query: str, n: int, choice: Choice) -> list[Hit]:
+    def search(self, query: str, n: int, conditions: Conditions) -> list[Hit]:
         """Find channels one of whose texts means the same.
 
         Parameters
@@ -55,7 +55,7 @@ class Meaning:
             Words.
         n : int
             How many channels to return at most.
-        choice : Choice
+        conditions : Conditions
             Which channels may be found.
 
         Returns
@@ -66,8 +66,8 @@ class Meaning:
         """
         cosines = self._vectors @ self._encode([query])[0]
         nearest = np.array([max(cosines[some], default=-1.0) for some in self._places])
-        told = np.array([bool(some) for some in self._places]) & choice.allowed(self._contents)
-        best = [row for row in np.argsort(-nearest, kind="stable").tolist() if told[row]]
+        known = np.array([bool(some) for some in self._places]) & conditions.allowed(self._contents)
+        best = [row for row in np.argsort(-nearest, kind="stable").tolist() if known[row]]
         return [
             Hit(
                 self._contents.channel(row),

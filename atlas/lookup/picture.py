@@ -11,7 +11,7 @@ from PIL import Image
 from atlas.api.contents import Contents
 from atlas.data.images import BadImage, decode
 from atlas.errors import UserError
-from atlas.lookup.choice import Choice
+from atlas.lookup.conditions import Conditions
 from atlas.lookup.hit import Hit
 
 FIRST = 1000
@@ -28,7 +28,12 @@ Encode = Callable[[Sequence[Image.Image]], npt.NDArray[np.float32]]
 
 
 def search(
-    contents: Contents, index: Any, encode: Encode, picture: Image.Image, n: int, choice: Choice
+    contents: Contents,
+    index: Any,
+    encode: Encode,
+    picture: Image.Image,
+    n: int,
+    conditions: Conditions,
 ) -> list[Hit]:
     """Find the channels whose patches look like a picture.
 
@@ -44,7 +49,7 @@ def search(
         Any size; it is scaled to the encoder's square, as patches are.
     n : int
         How many channels to return at most.
-    choice : Choice
+    conditions : Conditions
         Which channels may be found.
 
     Returns
@@ -53,7 +58,7 @@ def search(
         By falling similarity: the mean cosine of the channel's `BEST` most similar patches;
         ones beyond those that the search saw count as much as the last that it saw.
     """
-    allowed = choice.allowed(contents)
+    allowed = conditions.allowed(contents)
     vector = encode([picture])
     total, wanted = int(index.ntotal), FIRST
     while True:

@@ -55,6 +55,15 @@ class Preprocessor:
         """Pillow's mode of what the network sees: RGB, or L where it takes one channel."""
         return "RGB" if len(self.mean) == 3 else "L"
 
+    def describe(self) -> str:
+        """Return all that decides the pixels, as text that stays what it is: names are made of it.
+
+        >>> Preprocessor(8, 8, (0.5,), (0.25,)).describe()
+        "Preprocessing(resize=8, crop=8, mean=(0.5,), std=(0.25,), interpolation='bilinear')"
+        """
+        facts = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self))
+        return f"Preprocessing({', '.join(facts)})"
+
     def view(self, image: Image.Image) -> Image.Image:
         """Return what the network sees of `image`: 8 bits, in `mode`, of `size`.
 

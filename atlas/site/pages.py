@@ -48,7 +48,7 @@ SMALL_LAYER = 96
 STYLES = ("base", "grids", "facts", "search", "home", "channel", "references", "class")
 """Parts of the one style sheet, in this order: a page should need few files."""
 
-ASSETS = ("atlas.js", "search.js", "logo.svg")
+ASSETS = ("atlas.js", "find.js", "search.js", "logo.svg")
 
 
 class Pages:
@@ -301,7 +301,9 @@ class Pages:
             "search.html",
             "search.html",
             "Search",
-            f"Find channels, classes and explanations of {title}.",
+            f"Find channels, layers, classes and explanations of {title}.",
+            scored=any(channel.score is not None for channel in catalogue.channels),
+            several=any(channel.senses for channel in catalogue.channels),
         )
         example = catalogue.channels[0] if catalogue.channels else None
         for name, heading_, about in (

@@ -2,47 +2,49 @@
 
 A `<script>` is the one way to load data that also works from the file system. Channels stand in
 columns, in the order of the layers, so that addresses need not be said and columns compress well.
+What is searched, and the rules, are those of `atlas lookup`.
 """
 
 import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 
-from atlas.site import text
+from atlas.searching import entries
+from atlas.searching.analyser import RULES
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry
 from atlas.site.explanations import Explanation
 
-CLASSES = 3
-"""Classes by which a channel is found."""
-
 
 def script(
     catalogue: Catalogue,
-    strip: Callable[[ChannelEntry], str | None],
+    thumbnail_strip: Callable[[ChannelEntry], str | None],
     explanations: Sequence[Explanation],
 ) -> str:
     """Return the script that gives the search its data."""
     channels = [catalogue.channels[row] for layer in catalogue.layers for row in layer.rows]
     places = {channel.row: place for place, channel in enumerate(channels)}
+    every = list(entries.channels(catalogue.store.table("channels")))
+    texts = [every[channel.row] for channel in channels]
+    labels = {label.label: label.name for label in catalogue.labels.values()}
     data = {
+        "rules": {name: rule for name, rule in RULES.items() if name != "about"},
         "layers": [
-            [layer.shown, layer.slug, round(layer.depth, 2), len(layer.rows)]
+            [entries.layer(layer.name), layer.slug, round(layer.depth, 2), len(layer.rows)]
             for layer in catalogue.layers
         ],
-        "numbers": [channel.channel for channel in channels],
-        "names": [channel.called for channel in channels],
-        "senses": {
-            place: [sense.shown for sense in channel.senses if sense.name]
-            for place, channel in enumerate(channels)
-            if channel.senses
-        },
+        "numbers": [one.number for one in texts],
+        "names": [one.name for one in texts],
+        "senses": {place: one.senses for place, one in enumerate(texts) if one.senses},
+        "descriptions": [one.description for one in texts],
         "status": [_status(channel) for channel in channels],
-        "scores": [_percent(channel.score) for channel in channels],
-        "shares": [_short(channel.number("rel_mean")) for channel in channels],
-        "strips": [posixpath.basename(strip(channel) or "")[-13:-5] for channel in channels],
-        "classes": [[label for label, _ in channel.classes[:CLASSES]] for channel in channels],
-        "labels": {label.label: label.shown for label in catalogue.labels.values()},
+        "scores": [one.score for one in texts],
+        "shares": [one.share for one in texts],
+        "thumbnails": [
+            posixpath.basename(thumbnail_strip(channel) or "")[-13:-5] for channel in channels
+        ],
+        "classes": [one.labels for one in texts],
+        "labels": entries.labels(labels),
         "seen": [label.label for label in catalogue.seen],
         "explanations": [_explanation(one, places) for one in explanations],
     }
@@ -65,7 +67,7 @@ def _explanation(one: Explanation, places: Mapping[int, int]) -> list[object]:
     """Return the id, what the network says, the picture, and the channels that it speaks of."""
     concepts = {(concept.layer, concept.channel) for concept in one.found.concepts}
     spoken_of = sorted(places[one.channels[address].row] for address in concepts)
-    return [one.found.id, text.clip(text.plain(one.found.target.name)), one.name, spoken_of]
+    return [one.found.id, entries.text(one.found.target.name), one.name, spoken_of]
 
 
 def _status(channel: ChannelEntry) -> int:
@@ -73,11 +75,3 @@ def _status(channel: ChannelEntry) -> int:
     if channel.values.get("named_by") == "person" and channel.name:
         return 4
     return {"named": 1, "no clear concept": 2, "unnamed": 3}.get(channel.status or "", 0)
-
-
-def _percent(value: float | None) -> int:
-    return -1 if value is None else round(100 * value)
-
-
-def _short(value: float | None) -> float:
-    return 0 if value is None else float(f"{value:.2g}")

@@ -205,3 +205,11 @@ def test_what_the_recipe_cannot_mean_is_one_line(key, value, says):
         parse({"preprocessing": {key: value}, **MODEL}, "x")
     assert f"preprocessing.{key} = {value!r}: " in str(caught.value)
     assert says in str(caught.value)
+
+
+def test_what_names_of_stored_pictures_are_made_of_stays():
+    """Another text would store every picture of every atlas anew, under another name."""
+    preprocessing = Preprocessor((8, 9), 8, (0.5,), (0.25,), "bicubic")
+    assert preprocessing.describe() == (
+        "Preprocessing(resize=(8, 9), crop=8, mean=(0.5,), std=(0.25,), interpolation='bicubic')"
+    )

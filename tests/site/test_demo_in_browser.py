@@ -63,8 +63,10 @@ def test_search_finds_as_one_types(page, site):
     assert "0:2" in page.locator(".hits.channels").inner_text()
     box.fill("etc")  # a class
     assert "../../etc" in page.locator(".hits .label").first.inner_text()
-    box.fill("nothing of the sort")
-    assert page.locator(".found").inner_text() == "0 channels"
+    box.fill("qqqqqqqq")
+    assert page.locator(".found").inner_text() == "nothing for “qqqqqqqq” · 0 channels"
+    box.fill("!!!")
+    assert page.locator(".found").inner_text() == "the query has no words · 0 channels"
 
 
 def test_an_address_jumps(page, site):
@@ -74,11 +76,58 @@ def test_an_address_jumps(page, site):
     page.wait_for_url("**/channels/3/5.html")
 
 
+@pytest.mark.parametrize("query", ["channel 5", "layer 2", "3"])
+def test_layers_and_numbers_of_channels_are_found(page, site, query):
+    """Three layers: 0, 3 and 6."""
+    page.goto(site + "search.html")
+    page.locator("#q").fill(query)
+    hits = [hit.get_attribute("href") for hit in page.locator(".hits.channels a").all()]
+    cards = page.locator(".hits.pages .label").all_inner_texts()
+    if query == "channel 5":
+        assert [hit.split("channels/")[1] for hit in hits] == ["0/5.html", "3/5.html", "6/5.html"]
+        assert cards == []
+    else:
+        assert {hit.split("/")[-2] for hit in hits[:8]} == {"3"}
+        assert cards[0].split() == ["Layer", "3"]
+        page.locator(".hits.pages .label").first.click()
+        page.wait_for_url("**/layers/3.html")
+
+
+def test_what_was_taken_for_a_word_is_said_aloud(page, site):
+    page.goto(site + "search.html")
+    page.locator("#q").fill("stirped")
+    found = page.locator(".found").inner_text()
+    assert found.startswith("nothing for “stirped”; nearest: striped · ")
+    assert "striped thing" in page.locator(".hits .channel-card").first.inner_text()
+
+
+def test_back_brings_the_search_back(page, site):
+    page.goto(site + "search.html")
+    page.locator("#q").fill("striped")
+    layer = page.get_by_role("combobox", name="Layer", exact=True)
+    layer.select_option("3")
+    before = page.locator(".hits.channels").inner_text()
+    address = page.url
+    page.locator(".hits .channel-card").first.click()
+    page.wait_for_url("**/channels/3/*.html")
+    page.go_back()
+    page.locator(".hits .channel-card").first.wait_for()
+    assert (page.locator("#q").input_value(), layer.input_value()) == ("striped", "3")
+    assert page.locator(".hits.channels").inner_text() == before
+    page.goto("about:blank")
+    page.goto(address)  # the same from elsewhere
+    assert page.locator(".hits.channels").inner_text() == before
+    page.locator("#q").fill("")
+    layer.select_option("")
+    assert page.url == site + "search.html"
+
+
 def test_facets_narrow_the_search(page, site):
     page.goto(site + "search.html")
-    page.get_by_label("Layer").select_option(label="6")
+    layer = page.get_by_role("combobox", name="Layer", exact=True)
+    layer.select_option(label="6")
     assert shown(page, ".hits .channel-card") == 7
-    page.get_by_label("Layer").select_option("")
+    layer.select_option("")
     page.get_by_label("Name").select_option(label="named by a person")
     assert "seen by Ada" in page.locator(".hits.channels").inner_text()
     assert shown(page, ".hits .channel-card") == 1

@@ -94,13 +94,15 @@ def search_faults(site: Path) -> list[str]:
     """Return the pages and pictures that the search would lead to and that are missing."""
     script = (site / "assets" / "search-data.js").read_text("utf-8")
     data = json.loads(script.removeprefix("window.conceptAtlas=").removesuffix(";\n"))
-    numbers, strips = iter(data["numbers"]), iter(data["strips"])
+    numbers, thumbnails = iter(data["numbers"]), iter(data["thumbnails"])
     found = []
     for _, slug, _, count in data["layers"]:
-        for number, strip in zip(islice(numbers, count), islice(strips, count), strict=True):
+        for number, thumbnail in zip(
+            islice(numbers, count), islice(thumbnails, count), strict=True
+        ):
             found.append(f"channels/{slug}/{number}.html")
-            if strip:
-                found.append(f"channels/{slug}/{number}s-{strip}.webp")
+            if thumbnail:
+                found.append(f"channels/{slug}/{number}s-{thumbnail}.webp")
     found += [f"classes/{label}.html" for label in data["seen"]]
     for name, *_ in data["explanations"]:
         found += [f"explanations/{name}.html", f"explanations/{name}/picture.webp"]

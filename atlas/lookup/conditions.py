@@ -14,7 +14,7 @@ from atlas.errors import UserError
 
 
 @dataclass(frozen=True)
-class Choice:
+class Conditions:
     """Conditions on channels; all that are given must hold."""
 
     layer: str | None = None

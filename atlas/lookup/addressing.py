@@ -1,0 +1,80 @@
+"""Queries that are addresses: of a channel in any form, of a channel's number, of a layer."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from atlas.searching.analyser import RULES
+
+LONGEST = 200
+"""Characters; what is longer is no address."""
+
+_CHANNEL = "|".join(RULES["channel"])
+_NUMBER = re.compile(
+    rf"(?:(?:{_CHANNEL})\s*#?|#)\s*([0-9]{{1,9}})(?:,?\s+(?:of|in)\s+(layer\s*)?(\S.*))?"
+)
+_LAYER = re.compile(r"layer\s*(\S.*)")
+_ADDRESS = re.compile(
+    rf"(layer\s*)?(\S.*?)\s*(?:[:/#\[]|[\s,]+(?:(?:{_CHANNEL})\b)?\s*#?)\s*([0-9]{{1,9}})\s*\]?"
+)
+_BETWEEN = re.compile("[^a-z0-9]+")
+
+
+class Addresses:
+    """The addresses of an atlas.
+
+    Parameters
+    ----------
+    layers : mapping
+        For each layer, in the order of the forward pass, the row of each channel by its number.
+    """
+
+    def __init__(self, layers: Mapping[str, Mapping[int, int]]) -> None:
+        self._layers = layers
+
+    def channels(self, query: str) -> list[int]:
+        """Return the rows of the channels that a query addresses.
+
+        `features.40:49`, `features.40/49`, `channel 49 of features.40` and the like are one
+        channel; `40:49` is number 49 of every layer whose name ends so, `channel 49` that of every
+        layer.
+        """
+        text = _small(query)
+        if found := _NUMBER.fullmatch(text):
+            number, said, name = found.groups()
+            layers = self._called(name, said=bool(said)) if name else self._layers
+        elif found := _ADDRESS.fullmatch(text):
+            said, name, number = found.groups()
+            layers = self._called(name, said=bool(said))
+        else:
+            return []
+        rows = (self._layers[layer].get(int(number)) for layer in layers)
+        return [row for row in rows if row is not None]
+
+    def layers(self, query: str) -> list[str]:
+        """Return the layers that `layer NAME` or `layer NUMBER` means."""
+        found = _LAYER.fullmatch(_small(query))
+        return list(self._called(found[1], said=True)) if found else []
+
+    def _called(self, name: str, *, said: bool) -> Iterable[str]:
+        """Return the layers of a name: called just so, or so but for dots and the like.
+
+        Otherwise those whose name ends so after a dot, and where "layer" was `said` the one of this
+        number in the forward pass, from 1 as on the pages. `layer4` is also called "layer 4".
+        """
+        names = {name, f"layer{name}"} if said else {name}
+        bare = {_BETWEEN.sub("", each) for each in names} - {""}
+        for called in (
+            [layer for layer in self._layers if layer.lower() in names],
+            [layer for layer in self._layers if _BETWEEN.sub("", layer.lower()) in bare],
+        ):
+            if called:
+                return called
+        found = [layer for layer in self._layers if layer.lower().endswith(f".{name}")]
+        if said and re.fullmatch("[0-9]{1,9}", name):
+            found += list(self._layers)[max(0, int(name) - 1) : int(name)]
+        return dict.fromkeys(found)
+
+
+def _small(query: str) -> str:
+    text = query.strip().lower()
+    return text if len(text) <= LONGEST else ""
