@@ -9,7 +9,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from atlas import prompts
-from atlas.errors import one_line
+from atlas.errors import UserError, one_line
 from atlas.naming import answers
 from atlas.naming.chosen import Choice, Chosen, fingerprint
 from atlas.patches.views import References, sheet, view
@@ -17,7 +17,7 @@ from atlas.probe.probe import Responses
 from atlas.recipe import Naming
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
-from atlas.vlm import Request, Vlm
+from atlas.vlm import Failed, Request, Unanswered, Vlm
 
 SURE = 0.9
 """Channels named with less confidence, or not at all, are searched for several senses."""
@@ -119,7 +119,7 @@ def _ask_all(
             "%d of %d answers were cut off at naming.max_tokens = %d: give them more",
             *(cut, len(open_), settings.max_tokens),
         )
-    return len(open_)
+    return written - len(records)
 
 
 def _question(references: References, chosen: Chosen, settings: Naming) -> _Question:
@@ -134,24 +134,32 @@ def _question(references: References, chosen: Chosen, settings: Naming) -> _Ques
 def _ask(
     vlm: Vlm, references: References, questions: Sequence[_Question], settings: Naming
 ) -> list[NameRecord]:
-    """Ask, ask once more what could not be read, and return a record for each question."""
+    """Ask, ask once more what could not be read, and return a record for each question.
+
+    There is none yet for those that wait for an answer.
+    """
     images = [_images(references, question.chosen, settings) for question in questions]
     requests = [
         Request(shown, question.prompt.text)
         for shown, question in zip(images, questions, strict=True)
     ]
     told = list(_answers(vlm, requests))
-    again = [row for row, (_, answer) in enumerate(told) if answer.status == "unnamed"]
+    again = [
+        row
+        for row, (raw, answer) in enumerate(told)
+        if answer.status == "unnamed" and not isinstance(raw, Unanswered)
+    ]
     retries = [
         Request(images[row], f"{requests[row].text}\n\n{questions[row].prompt.retry}")
         for row in again
     ]
     for row, second in zip(again, _answers(vlm, retries), strict=True):
-        if second[1].status != "unnamed":
+        if second[1].status != "unnamed" or isinstance(second[0], Unanswered):
             told[row] = second
     return [
         _record(question, vlm, answer, raw, retried=row in again)
         for row, (question, (raw, answer)) in enumerate(zip(questions, told, strict=True))
+        if not isinstance(raw, Unanswered)
     ]
 
 
@@ -161,6 +169,8 @@ def _answers(vlm: Vlm, requests: Sequence[Request]) -> Iterator[tuple[str, answe
         return
     try:
         raws = vlm.ask(requests)
+    except UserError:  # a server that is away: nothing is said of the questions
+        raise
     except Exception as error:  # whatever a model raises, the run goes on
         if len(requests) == 1:
             yield "", answers.Answer("unnamed", problem=f"the model failed: {one_line(error)}")
@@ -169,7 +179,10 @@ def _answers(vlm: Vlm, requests: Sequence[Request]) -> Iterator[tuple[str, answe
             yield from _answers(vlm, [request])
         return
     for raw, request in zip(raws, requests, strict=True):
-        yield raw, answers.parse(raw, request.text)
+        if isinstance(raw, Failed):
+            yield "", answers.Answer("unnamed", problem=f"the model failed: {raw}")
+        else:
+            yield raw, answers.parse(raw, request.text)
 
 
 def _images(references: References, chosen: Chosen, settings: Naming) -> list[Image.Image]:
@@ -187,7 +200,7 @@ def _record(
     question: _Question, vlm: Vlm, answer: answers.Answer, raw: str = "", *, retried: bool = False
 ) -> NameRecord:
     chosen = question.chosen
-    details: dict[str, Any] = {"set": chosen.whole, "contrast": list(chosen.contrast)}
+    details: dict[str, Any] = {"set": chosen.whole, "contrast": list(chosen.contrast), **vlm.facts}
     if chosen.sense is not None:
         details["members"] = list(chosen.members)
     if answer.problem:

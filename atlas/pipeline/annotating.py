@@ -1,23 +1,24 @@
 """What is said about a finished atlas: names and their scores, kept in its tables."""
 
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-
-from atlas import addresses, vlm
+from atlas import addresses
 from atlas.errors import UserError
 from atlas.naming import asking, clip, labels
 from atlas.pipeline.inputs import Inputs
+from atlas.pipeline.models import asked, reaching
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import NETWORK, OWN, Border
 from atlas.probe.probe import Gauge, respond
-from atlas.recipe import Naming, Recipe
+from atlas.recipe import Recipe
 from atlas.scoring import testing
 from atlas.scoring.testing import Shown
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
+from atlas.vlm.files import Exchange
 
 
-def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
+def name(
+    store: Store, recipe: Recipe, border: Border = OWN, exchange: Exchange | None = None
+) -> dict[str, int]:
     """Name every channel by the recipe's method, as far as that is not done.
 
     Parameters
@@ -28,6 +29,8 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
         Its recipe.
     border : Border
         What of the recipe may be opened.
+    exchange : Exchange, optional
+        Files by which a vision-language model is asked.
 
     Returns
     -------
@@ -40,6 +43,11 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
         The model cannot be loaded, or the atlas is not finished.
     """
     settings = recipe.naming
+    if exchange is not None and settings.method not in ("", "vlm"):
+        raise UserError(
+            f"naming.method = {settings.method!r} asks no model, so that there are no questions: "
+            "add --set naming.method=vlm"
+        )
     with alone(store):
         _finished(store)
         if settings.method == "labels":
@@ -49,27 +57,30 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
         elif settings.method == "clip":
             border.check(recipe, "naming.words", "naming.clip", *NETWORK)
             phrases = clip.read_phrases(settings.words)
-            with _reaching(settings.clip):
+            with reaching(settings.clip):
                 model = clip.load(settings.clip, settings.clip_revision)
             gauge = _gauge(Inputs(recipe, border=border))
             responses = respond(store, gauge, settings.pictures, recipe.seed)
             clip.run(store, model, responses, phrases)
         else:
-            border.check(recipe, "naming.vlm", "naming.prompt")
+            border.check(recipe, "naming.prompt", *([] if exchange else ["naming.vlm"]))
             responses = None
             if settings.contrast:
                 gauge = _gauge(Inputs(recipe, border=border))
                 responses = respond(store, gauge, settings.pictures, recipe.seed)
-            asking.name_channels(store, _load(settings), settings, responses)
+            with asked(store, settings, exchange) as namer:
+                asking.name_channels(store, namer, settings, responses)
         return _written(store, recipe)
 
 
-def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
+def score(
+    store: Store, recipe: Recipe, border: Border = OWN, exchange: Exchange | None = None
+) -> int:
     """Test every name on patches that it was not made from; return how many were tested.
 
     Parameters
     ----------
-    store, recipe, border
+    store, recipe, border, exchange
         As of `name`.
 
     Raises
@@ -83,13 +94,13 @@ def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
         table = store.table("channels")
         if "name" not in table.column_names or not any(table["name"].to_pylist()):
             raise UserError(f"{store.root} has no names to score: run `atlas name` first")
-        border.check(recipe, "naming.vlm", "scoring.prompt")
+        border.check(recipe, "scoring.prompt", *([] if exchange else ["naming.vlm"]))
         gauge = _gauge(Inputs(recipe, border=border))
-        model = _load(naming_)
         shown = Shown(naming_.view, naming_.side)
-        asked = testing.score_names(store, model, gauge, settings, shown)
+        with asked(store, naming_, exchange) as model:
+            tested = testing.score_names(store, model, gauge, settings, shown)
         _record_checksums(store)
-        return asked
+        return tested
 
 
 def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> None:
@@ -113,34 +124,6 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
         record = NameRecord(layer, int(number), "person", by.strip(), "named", text)
         names.append(store, [record], len(names.read(store)))
         _written(store, recipe)
-
-
-def loading(settings: Naming) -> vlm.Loading:
-    """Return how the recipe's vision-language model is loaded."""
-    return vlm.Loading(
-        settings.vlm,
-        settings.revision,
-        settings.dtype,
-        settings.device,
-        settings.quantization,
-        settings.batch_size,
-        settings.max_tokens,
-        settings.constrained,
-    )
-
-
-def _load(settings: Naming) -> vlm.Vlm:
-    with _reaching(settings.vlm):
-        return vlm.load(loading(settings))
-
-
-def _reaching(model: str) -> AbstractContextManager[None]:
-    """Return a context in which the Hub is left alone if it does not answer within seconds."""
-    if Path(model).expanduser().exists() or model.startswith("demo/"):
-        return nullcontext()
-    from atlas.data.access import offline_if_unreachable  # noqa: PLC0415 (slow to import)
-
-    return offline_if_unreachable()
 
 
 def _gauge(inputs: Inputs) -> Gauge:

@@ -19,7 +19,7 @@ from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.detection import Trial, trial
 from atlas.store import SCORES, Store, journal, names
-from atlas.vlm import Request, Vlm
+from atlas.vlm import Request, Sampled, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings
 _ALIKE = 100  # neighbours among which hard negatives are sought
@@ -77,6 +77,7 @@ def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: 
     wanted = [(int(row), case.row) for case in open_ for row in case.trial.rows]
     patches = locate(store, gauge, responses, wanted)
     width = settings.patches
+    asked = 0
     with tqdm(
         total=len(cases), initial=len(cases) - len(open_), desc="scores", unit=" channels"
     ) as progress:
@@ -92,17 +93,24 @@ def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: 
                 for concept in (case.name, case.borrowed)
                 for image in images[number * width : (number + 1) * width]
             ]
-            answers = np.array(vlm.yes(requests), np.float64).reshape(len(part), 2, width)
-            journal.append(
-                store.root / SCORES,
-                [
-                    _score(case, vlm, pair[0], pair[1], settings)
-                    for case, pair in zip(part, answers, strict=True)
-                ],
-            )
-            progress.update(len(part))
+            told = vlm.yes(requests)
+            answers = np.array(told, np.float64).reshape(len(part), 2, width)
+            sampled = np.array([isinstance(one, Sampled) for one in told]).reshape(len(part), -1)
+            tested = [
+                _score(case, vlm, pair[0], pair[1], settings) | _how(counted)
+                for case, pair, counted in zip(part, answers, sampled, strict=True)
+                if not np.isnan(pair).any()  # some answers are still to come
+            ]
+            journal.append(store.root / SCORES, tested)
+            asked += len(tested)
+            progress.update(len(tested))
     _write(store, cases, references, index, responses, settings)
-    return len(open_)
+    return asked
+
+
+def _how(sampled: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what a record says of how yes was weighed, where it is not the usual way."""
+    return {"sampled": int(sampled.sum())} if sampled.any() else {}
 
 
 def _cases(
@@ -172,6 +180,7 @@ def _score(
         "name": case.name,
         "by": vlm.id,
         "revision": vlm.revision,
+        **vlm.facts,
         "detection": metrics.average_precision(answers, positive),
         "detection_low": low,
         "detection_high": high,
@@ -196,7 +205,7 @@ def _write(
     """Put the scores into channels.parquet."""
     table = store.table("channels").select(["layer", "channel"])
     scores = {score["key"]: score for score in journal.read(store.root / SCORES)}
-    by_row = {case.row: scores[case.key] for case in cases}
+    by_row = {case.row: scores[case.key] for case in cases if case.key in scores}
     columns = {
         f"score_{name}": [
             by_row[row][name] if row in by_row else None for row in range(table.num_rows)
