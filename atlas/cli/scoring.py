@@ -44,6 +44,8 @@ def score(
     rows = [
         row for row in store.table("channels").to_pylist() if row["score_detection"] is not None
     ]
+    if not rows and files is not None and files.open:
+        return
     if not rows:
         click.echo("No name could be tested: the pictures of the atlas are too few.")
         return

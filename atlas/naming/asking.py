@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -77,7 +77,7 @@ def _doubtful(
     """Return the channels that the model gave no name that it is sure of."""
     said = {
         (record.layer, record.channel): record
-        for record in names.read(store)
+        for record in names.valid(store)
         if record.method == "vlm" and record.by == vlm.id and record.sense is None
     }
     return [
@@ -97,10 +97,11 @@ def _ask_all(
 ) -> int:
     """Ask what was not asked before, and write the answers as they come."""
     questions = [_question(references, one, settings) for one in chosen]
-    records = names.read(store)
-    done = {record.key for record in records}
-    open_ = [q for q in questions if _record(q, vlm, answers.Answer("unnamed")).key not in done]
-    written, cut = len(records), 0
+    done = {record.key for record in names.valid(store)}
+    open_ = [question for question in questions if _key(question, vlm) not in done]
+    open_ = _taken_over(store, vlm, open_)
+    first = len(names.read(store))
+    written, cut = first, 0
     with tqdm(
         total=len(questions), initial=len(questions) - len(open_), desc=label, unit=" channels"
     ) as progress:
@@ -119,7 +120,34 @@ def _ask_all(
             "%d of %d answers were cut off at naming.max_tokens = %d: give them more",
             *(cut, len(open_), settings.max_tokens),
         )
-    return written - len(records)
+    return written - first
+
+
+def _taken_over(store: Store, vlm: Vlm, questions: Sequence[_Question]) -> list[_Question]:
+    """Write what was answered before the atlas was indexed anew; return the other questions.
+
+    The same pictures were shown with the same words: only the rows that they stand in differ.
+    """
+    records = names.read(store)
+    known = {record.key: record for record in records}
+    found = [(q, known.get(_key(q, vlm))) for q in questions]
+    names.append(
+        store, [_of_now(q, record) for q, record in found if record is not None], len(records)
+    )
+    return [question for question, record in found if record is None]
+
+
+def _of_now(question: _Question, record: NameRecord) -> NameRecord:
+    """Return a record of another state with the rows of this one."""
+    chosen = question.chosen
+    rows = {"contrast": list(chosen.contrast)}
+    rows |= {} if chosen.sense is None else {"members": list(chosen.members)}
+    details = {**record.details, **rows}
+    return replace(record, images=list(chosen.shown), share=chosen.share, details=details)
+
+
+def _key(question: _Question, vlm: Vlm) -> tuple[Any, ...]:
+    return _record(question, vlm, answers.Answer("unnamed")).key
 
 
 def _question(references: References, chosen: Chosen, settings: Naming) -> _Question:

@@ -18,7 +18,7 @@ from atlas.recipe import Scoring
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.detection import Trial, trial
-from atlas.store import SCORES, Store, journal, names
+from atlas.store import SCORES, Store, journal, names, states
 from atlas.vlm import Request, Sampled, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings
@@ -72,7 +72,8 @@ def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: 
     index = vectors.load_of(store)
     responses = respond(store, gauge, settings.pictures, settings.seed)
     cases = _cases(store, vlm, references, index, responses, settings, shown)
-    done = {score["key"] for score in journal.read(store.root / SCORES)}
+    state = states.now(store)
+    done = _known(store, state)
     open_ = [case for case in cases if case.key not in done]
     wanted = [(int(row), case.row) for case in open_ for row in case.trial.rows]
     patches = locate(store, gauge, responses, wanted)
@@ -97,7 +98,9 @@ def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: 
             answers = np.array(told, np.float64).reshape(len(part), 2, width)
             sampled = np.array([isinstance(one, Sampled) for one in told]).reshape(len(part), -1)
             tested = [
-                _score(case, vlm, pair[0], pair[1], settings) | _how(counted)
+                _score(case, vlm, pair[0], pair[1], settings)
+                | {"atlas": state.atlas, "network": state.network}
+                | _how(counted)
                 for case, pair, counted in zip(part, answers, sampled, strict=True)
                 if not np.isnan(pair).any()  # some answers are still to come
             ]
@@ -106,6 +109,14 @@ def score_names(store: Store, vlm: Vlm, gauge: Gauge, settings: Scoring, shown: 
             progress.update(len(tested))
     _write(store, cases, references, index, responses, settings)
     return asked
+
+
+def _known(store: Store, state: states.State) -> dict[str, dict[str, Any]]:
+    """Return the scores of the atlas as it is now, by their keys."""
+    scores = journal.read(store.root / SCORES)
+    return {
+        score["key"]: score for score in scores if state.has(score.get("atlas")) and "key" in score
+    }
 
 
 def _how(sampled: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -154,10 +165,10 @@ def _cases(
 def _seen(store: Store, references: References) -> Mapping[tuple[str, int], npt.NDArray[np.int64]]:
     """Return the pictures that each channel's names were made from."""
     rows: dict[tuple[str, int], list[int]] = {}
-    for record in names.read(store):
+    for record in names.valid(store):
         mine = rows.setdefault((record.layer, record.channel), [])
         mine += [*record.images, *record.details.get("contrast", ())]
-    count = len(references.image)  # rows of an earlier pre-pass may be references no more
+    count = len(references.image)  # a foreign file may name rows that there are not
     return {
         address: np.unique(references.image[[row for row in shown if row < count]])
         for address, shown in rows.items()
@@ -204,7 +215,7 @@ def _write(
 ) -> None:
     """Put the scores into channels.parquet."""
     table = store.table("channels").select(["layer", "channel"])
-    scores = {score["key"]: score for score in journal.read(store.root / SCORES)}
+    scores = _known(store, states.now(store))
     by_row = {case.row: scores[case.key] for case in cases if case.key in scores}
     columns = {
         f"score_{name}": [
