@@ -35,7 +35,11 @@ def name(
     store = open_store(atlas_dir)
     border = pipeline.border(store, overrides, trust_code=trust_code)
     files = exchange(questions, answers, part_mb)
-    counts = pipeline.name(store, recorded(store.manifest(), overrides), border, files)
+    recipe = recorded(store.manifest(), overrides)
+    with pipeline.team() as team:
+        counts = pipeline.name(store, recipe, border, files, team)
+    if counts is None:  # this process helped another one
+        return
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     report(files)
 

@@ -39,7 +39,11 @@ def score(
     store = open_store(atlas_dir)
     border = pipeline.border(store, overrides, trust_code=trust_code)
     files = exchange(questions, answers, part_mb)
-    asked = pipeline.score(store, recorded(store.manifest(), overrides), border, files)
+    recipe = recorded(store.manifest(), overrides)
+    with pipeline.team() as team:
+        asked = pipeline.score(store, recipe, border, files, team)
+    if asked is None:  # this process helped another one
+        return
     report(files)
     rows = [
         row for row in store.table("channels").to_pylist() if row["score_detection"] is not None

@@ -1,12 +1,15 @@
 """What is said about a finished atlas: names and their scores, kept in its tables."""
 
+from dataclasses import replace
+
 from atlas import addresses
 from atlas.errors import UserError
 from atlas.naming import asking, clip, labels
 from atlas.pipeline.inputs import Inputs
-from atlas.pipeline.models import asked, reaching
+from atlas.pipeline.models import asked, help_out, reaching, sharing_with
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import NETWORK, OWN, Border
+from atlas.prepass.processes import ALONE, Team
 from atlas.probe.probe import Gauge, respond
 from atlas.recipe import Recipe
 from atlas.scoring import testing
@@ -17,8 +20,12 @@ from atlas.vlm.files import Exchange
 
 
 def name(
-    store: Store, recipe: Recipe, border: Border = OWN, exchange: Exchange | None = None
-) -> dict[str, int]:
+    store: Store,
+    recipe: Recipe,
+    border: Border = OWN,
+    exchange: Exchange | None = None,
+    team: Team = ALONE,
+) -> dict[str, int] | None:
     """Name every channel by the recipe's method, as far as that is not done.
 
     Parameters
@@ -31,11 +38,14 @@ def name(
         What of the recipe may be opened.
     exchange : Exchange, optional
         Files by which a vision-language model is asked.
+    team : Team
+        The processes of this run. The first one names; those that have the model help it.
 
     Returns
     -------
-    dict of str to int
-        How many channels are named, have no clear concept, are unnamed or were not asked about.
+    dict of str to int, or None
+        How many channels are named, have no clear concept, are unnamed or were not asked about;
+        None in the processes that only helped.
 
     Raises
     ------
@@ -48,6 +58,11 @@ def name(
             f"naming.method = {settings.method!r} asks no model, so that there are no questions: "
             "add --set naming.method=vlm"
         )
+    by_vlm = settings.method in ("", "vlm")
+    sharing = sharing_with(team, settings, exchange) if by_vlm else ALONE
+    if not team.first:
+        _help(recipe, border, sharing)
+        return None
     with alone(store):
         _finished(store)
         if settings.method == "labels":
@@ -68,19 +83,24 @@ def name(
             if settings.contrast:
                 gauge = _gauge(Inputs(recipe, border=border))
                 responses = respond(store, gauge, settings.pictures, recipe.seed)
-            with asked(store, settings, exchange) as namer:
-                asking.name_channels(store, namer, settings, responses)
+            with asked(store, settings, exchange, sharing) as namer:
+                together = replace(settings, batch_size=settings.batch_size * sharing.size)
+                asking.name_channels(store, namer, together, responses)
         return _written(store, recipe)
 
 
 def score(
-    store: Store, recipe: Recipe, border: Border = OWN, exchange: Exchange | None = None
-) -> int:
+    store: Store,
+    recipe: Recipe,
+    border: Border = OWN,
+    exchange: Exchange | None = None,
+    team: Team = ALONE,
+) -> int | None:
     """Test every name on patches that it was not made from; return how many were tested.
 
     Parameters
     ----------
-    store, recipe, border, exchange
+    store, recipe, border, exchange, team
         As of `name`.
 
     Raises
@@ -89,6 +109,10 @@ def score(
         There are no names yet, or the model or the network cannot be loaded.
     """
     settings, naming_ = recipe.scoring, recipe.naming
+    sharing = sharing_with(team, naming_, exchange)
+    if not team.first:
+        _help(recipe, border, sharing)
+        return None
     with alone(store):
         _finished(store)
         table = store.table("channels")
@@ -97,7 +121,7 @@ def score(
         border.check(recipe, "scoring.prompt", *([] if exchange else ["naming.vlm"]))
         gauge = _gauge(Inputs(recipe, border=border))
         shown = Shown(naming_.view, naming_.side)
-        with asked(store, naming_, exchange) as model:
+        with asked(store, naming_, exchange, sharing) as model:
             tested = testing.score_names(store, model, gauge, settings, shown)
         _record_checksums(store)
         return tested
@@ -124,6 +148,13 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
         record = NameRecord(layer, int(number), "person", by.strip(), "named", text)
         names.append(store, [record], len(names.read(store)))
         _written(store, recipe)
+
+
+def _help(recipe: Recipe, border: Border, sharing: Team) -> None:
+    """Answer, in a process that is not the first, what that asks; nothing if it asks nobody."""
+    if sharing.size > 1:
+        border.check(recipe, "naming.vlm")
+        help_out(recipe.naming, sharing)
 
 
 def _gauge(inputs: Inputs) -> Gauge:

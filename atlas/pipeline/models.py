@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from atlas import vlm
+from atlas.pipeline import sharing
+from atlas.prepass.processes import ALONE, Team
 from atlas.recipe import Naming
 from atlas.store import ANSWERS, Store
 from atlas.vlm.files import Exchange, FilesVlm
@@ -12,7 +14,9 @@ from atlas.vlm.kept import Answers, Kept
 
 
 @contextmanager
-def asked(store: Store, settings: Naming, exchange: Exchange | None = None) -> Iterator[vlm.Vlm]:
+def asked(
+    store: Store, settings: Naming, exchange: Exchange | None = None, team: Team = ALONE
+) -> Iterator[vlm.Vlm]:
     """Yield the model that is asked about an atlas, with what it has answered already.
 
     Parameters
@@ -23,6 +27,8 @@ def asked(store: Store, settings: Naming, exchange: Exchange | None = None) -> I
         Which model, and how it is loaded.
     exchange : Exchange, optional
         Files by which it is asked. Open questions are written when all is well in the end.
+    team : Team
+        Processes that have the model too, each of them in `help_out`.
 
     Raises
     ------
@@ -31,9 +37,15 @@ def asked(store: Store, settings: Naming, exchange: Exchange | None = None) -> I
     """
     answers = Answers(store.root / ANSWERS)
     if exchange is None:
-        with reaching(settings.vlm):
-            model = vlm.load(loading(settings))
-        yield Kept(model, answers)
+        model = _loaded(settings, team)
+        if team.size == 1:
+            yield Kept(model, answers)
+            return
+        shared = sharing.Shared(model, team)
+        try:
+            yield Kept(shared, answers)
+        finally:
+            shared.end()
         return
     by_file = FilesVlm(loading(settings), exchange)
     try:
@@ -41,6 +53,22 @@ def asked(store: Store, settings: Naming, exchange: Exchange | None = None) -> I
         by_file.close(answers)
     finally:
         by_file.discard()
+
+
+def sharing_with(team: Team, settings: Naming, exchange: Exchange | None) -> Team:
+    """Return the processes that share the questions: all of them if the model runs in them."""
+    elsewhere = exchange is not None or settings.vlm.startswith(vlm.SERVER)
+    return ALONE if elsewhere else team
+
+
+def help_out(settings: Naming, team: Team) -> None:
+    """Answer, in a process that is not the first, what the first one asks."""
+    sharing.answer_others(_loaded(settings, team), team)
+
+
+def _loaded(settings: Naming, team: Team) -> vlm.Vlm:
+    with reaching(settings.vlm):
+        return vlm.load(sharing.loaded_here(loading(settings), team))
 
 
 def loading(settings: Naming) -> vlm.Loading:
