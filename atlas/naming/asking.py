@@ -175,7 +175,7 @@ def _ask(
     again = [
         row
         for row, (raw, answer) in enumerate(told)
-        if answer.status == "unnamed" and not isinstance(raw, Unanswered)
+        if answer.status == "unnamed" and not isinstance(raw, Unanswered | Failed)
     ]
     retries = [
         Request(images[row], f"{requests[row].text}\n\n{questions[row].prompt.retry}")
@@ -208,7 +208,7 @@ def _answers(vlm: Vlm, requests: Sequence[Request]) -> Iterator[tuple[str, answe
         return
     for raw, request in zip(raws, requests, strict=True):
         if isinstance(raw, Failed):
-            yield "", answers.Answer("unnamed", problem=f"the model failed: {raw}")
+            yield Failed(), answers.Answer("unnamed", problem=f"the model failed: {raw}")
         else:
             yield raw, answers.parse(raw, request.text)
 

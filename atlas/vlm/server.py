@@ -84,6 +84,7 @@ class ServerVlm:
         self._model = model
         self._in_flight = loading.batch_size
         self._facts = dict(facts)
+        self._answered = False  # anything at all
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -163,7 +164,8 @@ class ServerVlm:
                 f"{said}; what was answered is kept: run the same command again to go on", answers
             ) from problem
         done = [answer for answer in answers if answer is not None]
-        if done and all(isinstance(answer, Failed) for answer in done):
+        self._answered = self._answered or not all(isinstance(answer, Failed) for answer in done)
+        if done and not self._answered:
             raise UserError(
                 f"the model {self.id} refuses every question ({done[0]}): does it take "
                 f"{len(requests[0].images)} pictures in a question, and are naming.max_tokens, "
@@ -206,7 +208,7 @@ class ServerVlm:
 
     def _about(self, error: Any) -> Exception:
         """Say what a status means: that of the server, or of this one question."""
-        status, said = error.status_code, one_line(error)[:160]
+        status, said = error.status_code, _reason(error)
         if status in (401, 403):
             return UserError(
                 f"{self._where} wants a key ({said}): set the environment variable {KEY}"
@@ -329,6 +331,12 @@ def split(name: str) -> tuple[str, str]:
             f"out, and set the environment variable {KEY}"
         )
     return address, model
+
+
+def _reason(error: Any) -> str:
+    """Return what a server says with a status."""
+    said = error.body.get("message", error.body) if isinstance(error.body, dict) else error.body
+    return " ".join(str(said or error).split())[:160]
 
 
 def _short(model: str) -> str:

@@ -2,26 +2,28 @@
 
 import json
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pytest
-
-from atlas import pipeline, vlm
+from atlas import pipeline, prompts, vlm
 from atlas.demo.vlm import FOLDER
 from atlas.errors import UserError
+from atlas.patches.views import References, view
 from atlas.recipe import recorded
 from atlas.store import names, open_store
 from atlas.vlm.files import Exchange
+from tests.trust.conftest import command
 from tests.vlm.comparing import assert_same, finish, said, scored
 
 
-def kill_when(command: list[str], path: Path, lines: int) -> None:
+def kill_when(started: list[str], path: Path, lines: int) -> None:
     """Start a command, and kill it when a file has so many lines."""
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(started, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
         if path.exists() and path.read_text().count("\n") >= lines:
@@ -33,9 +35,9 @@ def kill_when(command: list[str], path: Path, lines: int) -> None:
 
 def test_a_server_that_is_asked_again_after_a_kill(atlas_copy, in_process, model, served):
     path = atlas_copy.root / "names.jsonl"
-    command = [sys.executable, "-m", "atlas", "name", str(atlas_copy.root)]
+    started = [sys.executable, "-m", "atlas", "name", str(atlas_copy.root)]
     # One question at a time, so that there is time between two writings.
-    kill_when([*command, "--set", f"naming.vlm={served}", "--set", "naming.batch_size=1"], path, 1)
+    kill_when([*started, "--set", f"naming.vlm={served}", "--set", "naming.batch_size=1"], path, 1)
     before = len(names.read(atlas_copy))
     assert 0 < before < len(said(in_process))
     model.asked.clear()
@@ -106,8 +108,8 @@ def test_a_run_takes_what_files_have_left_open(atlas_copy, in_process, model, tm
 
 def test_several_processes_share_the_questions(atlas_copy, in_process):
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command = [*launch, "-m", "atlas", "name", str(atlas_copy.root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    started = [*launch, "-m", "atlas", "name", str(atlas_copy.root)]
+    done = subprocess.run(started, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("named") == 1
     assert said(atlas_copy) == said(in_process)
@@ -115,21 +117,19 @@ def test_several_processes_share_the_questions(atlas_copy, in_process):
 
 def test_the_server_of_transformers(atlas_copy, small, tmp_path):
     """It tells no probabilities, so that yes is counted in samples."""
-    pytest.importorskip("uvicorn")
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(FOLDER),
-               "--port", "0", "--device", "cpu", "--log-level", "info"]  # fmt: skip
     port = free_port()
-    command[command.index("0")] = str(port)
+    started = [str(Path(sys.executable).with_name("transformers")), "serve", str(FOLDER),
+               "--port", str(port), "--device", "cpu"]  # fmt: skip
     address = f"server:http://127.0.0.1:{port}/v1#{FOLDER}"
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(started, stdout=log, stderr=log)
     try:
         loading = vlm.Loading(address, max_tokens=60, batch_size=4)
         served = reached(loading, process)
         here = vlm.load(vlm.Loading(vlm.DEMO, max_tokens=60))
         recipe = recorded(atlas_copy.manifest(), [f"naming.vlm={address}", "naming.senses=false"])
         pipeline.name(atlas_copy, recipe)
-        other = open_store(copied(small, tmp_path / "other"))
+        other = open_store(shutil.copytree(small, tmp_path / "other"))
         recipe = recorded(other.manifest(), [f"naming.vlm={FOLDER}", "naming.senses=false"])
         pipeline.name(other, recipe)
         assert said(atlas_copy) == said(other)
@@ -143,17 +143,9 @@ def test_the_server_of_transformers(atlas_copy, small, tmp_path):
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
-
-
-def copied(folder: Path, to: Path) -> Path:
-    import shutil
-
-    return shutil.copytree(folder, to)
 
 
 def reached(loading: vlm.Loading, process: subprocess.Popen) -> vlm.Vlm:
@@ -169,16 +161,13 @@ def reached(loading: vlm.Loading, process: subprocess.Popen) -> vlm.Vlm:
 
 def requests(store):
     """Yield questions whether a patch fits a name."""
-    from atlas import prompts
-    from atlas.patches.views import References, view
-
     references = References(store)
     text = prompts.fitting("fits-brief", "dimmed", "circle").text
     for row in references.of("planted", 0, "relevance"):
         yield vlm.Request([view(references.patch(row), "dimmed", 48)], text)
 
 
-def test_questions_are_refused_where_nobody_is_asked(atlas_copy, tmp_path, run):
+def test_questions_are_refused_where_nobody_is_asked(atlas_copy, tmp_path):
     there = tmp_path / "q.jsonl"
     there.write_text("mine\n")
     for arguments, text in (
@@ -189,9 +178,9 @@ def test_questions_are_refused_where_nobody_is_asked(atlas_copy, tmp_path, run):
          "#MODEL"),
         (["--answers", tmp_path / "none.jsonl"], "cannot be read"),
     ):  # fmt: skip
-        done = run("name", atlas_copy.root, *arguments)
-        assert done.returncode == 2
-        [line] = [one for one in done.stderr.splitlines() if one.startswith("atlas:")]
+        done = command("name", atlas_copy.root, *arguments)
+        assert done.status == 2
+        [line] = [one for one in done.err.splitlines() if one.startswith("atlas:")]
         assert text in line
     assert there.read_text() == "mine\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["atlas", "q.jsonl"]
