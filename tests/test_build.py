@@ -164,7 +164,7 @@ def test_a_killed_build_goes_on_and_ends_the_same(project, built, run, tmp_path,
     assert not list(out.glob("*.safetensors"))
 
 
-def test_names_of_another_network_are_set_aside(project, built, run, tmp_path):
+def test_names_of_another_network_are_kept_and_skipped(project, built, run, tmp_path):
     """Its channels have the same addresses; with other data they are the same channels."""
     out = shutil.copytree(built, tmp_path / "copy")
     assert run("rename", out, "0:1", "left edges", "--by", "A. Person").returncode == 0
@@ -174,13 +174,19 @@ def test_names_of_another_network_are_set_aside(project, built, run, tmp_path):
         result = run("index", project / "tiny.toml", "--out", out, "--set", change)
         assert result.returncode == 0, result.stderr
 
+    def called() -> list[str | None]:
+        """Return the names of all channels, after another one has got one."""
+        assert run("rename", out, "0:0", "dots", "--by", "A. Person").returncode == 0
+        return pq.read_table(out / "channels.parquet")["name"].to_pylist()
+
     index("prepass.k=4")
-    assert (out / "names.jsonl").exists()
-    old = json.loads((out / "manifest.json").read_text())["id"]
+    assert called()[:2] == ["dots", "left edges"]
     index(f"model.name={project / 'other.py'}:make")
-    assert not (out / "names.jsonl").exists()
-    assert "left edges" in (out / f"names-{old}.jsonl").read_text()
     assert "name" not in pq.read_table(out / "channels.parquet").column_names
+    assert called()[:2] == ["dots", None]
+    assert "left edges" in (out / "names.jsonl").read_text()
+    index("prepass.k=6")
+    assert called()[:2] == ["dots", "left edges"]
 
 
 def test_ctrl_c_is_one_line_and_status_130(project, tmp_path):

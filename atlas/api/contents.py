@@ -278,9 +278,9 @@ class Contents:
 
     @cached_property
     def namings(self) -> dict[str, list[NameRecord]]:
-        """Every naming that was ever done, by address, as names.jsonl has them."""
+        """Every naming of the atlas as it is now, by address, as names.jsonl has them."""
         namings: dict[str, list[NameRecord]] = {}
-        for record in names.read(self.store):
+        for record in names.valid(self.store):
             namings.setdefault(f"{record.layer}:{record.channel}", []).append(record)
         return namings
 

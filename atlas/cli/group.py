@@ -74,8 +74,8 @@ out_option = click.option(
 trust_option = click.option(
     "--trust-code",
     is_flag=True,
-    help="Let the recipe of this atlas run the Python file and open the files outside the atlas "
-    "that it names, which is as if its maker sat at this machine.",
+    help="Let the recipe of this atlas run the Python file, open the files outside the atlas and "
+    "send pictures to the server that it names, which is as if its maker sat at this machine.",
 )
 set_option = click.option(
     "--set",

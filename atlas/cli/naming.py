@@ -4,17 +4,29 @@ from pathlib import Path
 
 import click
 
+from atlas.cli.files import exchange, file_options, report
 from atlas.cli.group import atlas_argument, main, set_option, trust_option
 
 
 @main.command()
 @atlas_argument
 @set_option
+@file_options
 @trust_option
-def name(atlas_dir: Path, overrides: tuple[str, ...], *, trust_code: bool) -> None:
+def name(
+    atlas_dir: Path,
+    overrides: tuple[str, ...],
+    questions: Path | None,
+    answers: tuple[Path, ...],
+    part_mb: float,
+    *,
+    trust_code: bool,
+) -> None:
     """Name every channel of ATLAS once, by a vision-language model or by labels.
 
-    What is named already is not asked again; an interrupted run goes on.
+    What is named already is not asked again; an interrupted run goes on. The model runs in this
+    process or at a server (naming.vlm), or is asked by files (--questions, --answers): then
+    questions that follow from answers are in the next file.
     """
     from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
     from atlas.recipe import recorded  # noqa: PLC0415
@@ -22,8 +34,14 @@ def name(atlas_dir: Path, overrides: tuple[str, ...], *, trust_code: bool) -> No
 
     store = open_store(atlas_dir)
     border = pipeline.border(store, overrides, trust_code=trust_code)
-    counts = pipeline.name(store, recorded(store.manifest(), overrides), border)
+    files = exchange(questions, answers, part_mb)
+    recipe = recorded(store.manifest(), overrides)
+    with pipeline.team() as team:
+        counts = pipeline.name(store, recipe, border, files, team)
+    if counts is None:  # this process helped another one
+        return
     click.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    report(files)
 
 
 @main.command()

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from atlas.cli.files import exchange, file_options, report
 from atlas.cli.group import atlas_argument, main, set_option, trust_option
 
 ALL = "all"
@@ -15,8 +16,17 @@ ALL = "all"
 @main.command()
 @atlas_argument
 @set_option
+@file_options
 @trust_option
-def score(atlas_dir: Path, overrides: tuple[str, ...], *, trust_code: bool) -> None:
+def score(
+    atlas_dir: Path,
+    overrides: tuple[str, ...],
+    questions: Path | None,
+    answers: tuple[Path, ...],
+    part_mb: float,
+    *,
+    trust_code: bool,
+) -> None:
     """Test the names of ATLAS on patches that they were not made from.
 
     Beside the score of each layer's names stands that of other channels' names on the same
@@ -28,10 +38,18 @@ def score(atlas_dir: Path, overrides: tuple[str, ...], *, trust_code: bool) -> N
 
     store = open_store(atlas_dir)
     border = pipeline.border(store, overrides, trust_code=trust_code)
-    asked = pipeline.score(store, recorded(store.manifest(), overrides), border)
+    files = exchange(questions, answers, part_mb)
+    recipe = recorded(store.manifest(), overrides)
+    with pipeline.team() as team:
+        asked = pipeline.score(store, recipe, border, files, team)
+    if asked is None:  # this process helped another one
+        return
+    report(files)
     rows = [
         row for row in store.table("channels").to_pylist() if row["score_detection"] is not None
     ]
+    if not rows and files is not None and files.open:
+        return
     if not rows:
         click.echo("No name could be tested: the pictures of the atlas are too few.")
         return

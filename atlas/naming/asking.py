@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
 
 from atlas import prompts
-from atlas.errors import one_line
+from atlas.errors import UserError, one_line
 from atlas.naming import answers
 from atlas.naming.selection import ReferenceSelector, Selection, fingerprint
 from atlas.patches.views import References, sheet, view
@@ -17,7 +17,7 @@ from atlas.probe.probe import Responses
 from atlas.recipe import Naming
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
-from atlas.vlm import Request, Vlm
+from atlas.vlm import Failed, Request, Unanswered, Vlm
 
 SURE = 0.9
 """Channels named with less confidence, or not at all, are searched for several senses."""
@@ -77,7 +77,7 @@ def _doubtful(
     """Return the channels that the model gave no name that it is sure of."""
     said = {
         (record.layer, record.channel): record
-        for record in names.read(store)
+        for record in names.valid(store)
         if record.method == "vlm" and record.by == vlm.id and record.sense is None
     }
     return [
@@ -97,10 +97,11 @@ def _ask_all(
 ) -> int:
     """Ask what was not asked before, and write the answers as they come."""
     questions = [_question(references, one, settings) for one in selections]
-    earlier = names.read(store)
-    done = {record.key for record in earlier}
-    open_ = [q for q in questions if _record(q, vlm, answers.Answer("unnamed")).key not in done]
-    written, cut = len(earlier), 0
+    done = {record.key for record in names.valid(store)}
+    open_ = [question for question in questions if _key(question, vlm) not in done]
+    open_ = _taken_over(store, vlm, open_)
+    first = len(names.read(store))
+    written, cut = first, 0
     with tqdm(
         total=len(questions), initial=len(questions) - len(open_), desc=label, unit=" channels"
     ) as progress:
@@ -119,7 +120,34 @@ def _ask_all(
             "%d of %d answers were cut off at naming.max_tokens = %d: give them more",
             *(cut, len(open_), settings.max_tokens),
         )
-    return len(open_)
+    return written - first
+
+
+def _taken_over(store: Store, vlm: Vlm, questions: Sequence[_Question]) -> list[_Question]:
+    """Write what was answered before the atlas was indexed anew; return the other questions.
+
+    The same pictures were shown with the same words: only the rows that they stand in differ.
+    """
+    records = names.read(store)
+    known = {record.key: record for record in records}
+    found = [(q, known.get(_key(q, vlm))) for q in questions]
+    names.append(
+        store, [_of_now(q, record) for q, record in found if record is not None], len(records)
+    )
+    return [question for question, record in found if record is None]
+
+
+def _of_now(question: _Question, record: NameRecord) -> NameRecord:
+    """Return a record of another state with the rows of this one."""
+    selection = question.selection
+    rows = {"contrast": list(selection.contrast)}
+    rows |= {} if selection.sense is None else {"members": list(selection.members)}
+    details = {**record.details, **rows}
+    return replace(record, images=list(selection.shown), share=selection.share, details=details)
+
+
+def _key(question: _Question, vlm: Vlm) -> tuple[Any, ...]:
+    return _record(question, vlm, answers.Answer("unnamed")).key
 
 
 def _question(references: References, selection: Selection, settings: Naming) -> _Question:
@@ -144,24 +172,32 @@ def _question(references: References, selection: Selection, settings: Naming) ->
 def _ask(
     vlm: Vlm, references: References, questions: Sequence[_Question], settings: Naming
 ) -> list[NameRecord]:
-    """Ask, ask once more what could not be read, and return a record for each question."""
+    """Ask, ask once more what could not be read, and return a record for each question.
+
+    There is none yet for those that wait for an answer.
+    """
     images = [_images(references, question.selection, settings) for question in questions]
     requests = [
         Request(shown, question.prompt.text)
         for shown, question in zip(images, questions, strict=True)
     ]
     answered = list(_answers(vlm, requests))
-    again = [row for row, (_, answer) in enumerate(answered) if answer.status == "unnamed"]
+    again = [
+        row
+        for row, (raw, answer) in enumerate(answered)
+        if answer.status == "unnamed" and not isinstance(raw, Unanswered | Failed)
+    ]
     retries = [
         Request(images[row], f"{requests[row].text}\n\n{questions[row].prompt.retry}")
         for row in again
     ]
     for row, second in zip(again, _answers(vlm, retries), strict=True):
-        if second[1].status != "unnamed":
+        if second[1].status != "unnamed" or isinstance(second[0], Unanswered):
             answered[row] = second
     return [
         _record(question, vlm, answer, raw, retried=row in again)
         for row, (question, (raw, answer)) in enumerate(zip(questions, answered, strict=True))
+        if not isinstance(raw, Unanswered)
     ]
 
 
@@ -171,6 +207,8 @@ def _answers(vlm: Vlm, requests: Sequence[Request]) -> Iterator[tuple[str, answe
         return
     try:
         raws = vlm.ask(requests)
+    except UserError:  # a server that is away: nothing is said of the questions
+        raise
     except Exception as error:  # whatever a model raises, the run goes on
         if len(requests) == 1:
             yield "", answers.Answer("unnamed", problem=f"the model failed: {one_line(error)}")
@@ -179,7 +217,10 @@ def _answers(vlm: Vlm, requests: Sequence[Request]) -> Iterator[tuple[str, answe
             yield from _answers(vlm, [request])
         return
     for raw, request in zip(raws, requests, strict=True):
-        yield raw, answers.parse(raw, request.text)
+        if isinstance(raw, Failed):
+            yield Failed(), answers.Answer("unnamed", problem=f"the model failed: {raw}")
+        else:
+            yield raw, answers.parse(raw, request.text)
 
 
 def _images(references: References, selection: Selection, settings: Naming) -> list[Image.Image]:
@@ -197,7 +238,11 @@ def _record(
     question: _Question, vlm: Vlm, answer: answers.Answer, raw: str = "", *, retried: bool = False
 ) -> NameRecord:
     selection = question.selection
-    details: dict[str, Any] = {"set": selection.whole, "contrast": list(selection.contrast)}
+    details: dict[str, Any] = {
+        "set": selection.whole,
+        "contrast": list(selection.contrast),
+        **vlm.facts,
+    }
     if selection.sense is not None:
         details["members"] = list(selection.members)
     if answer.problem:

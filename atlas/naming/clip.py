@@ -39,6 +39,7 @@ CANDIDATES = 5
 """Phrases that a record lists."""
 
 _BATCH = 32
+_TEXTS = 256  # phrases that are encoded together
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,7 +94,7 @@ def run(store: Store, model: ImageText, responses: Responses, phrases: Phrases) 
     for start in tqdm(range(0, len(responses.images), _BATCH), desc="pictures", unit=" batches"):
         chosen = responses.images[start : start + _BATCH]
         parts.append(model.images([paths[row] for row in chosen]))
-    similarity = np.concatenate(parts) @ model.texts(phrases.texts).T
+    similarity = np.concatenate(parts) @ _encoded(model, phrases.texts).T
     fit = soft_wpmi(similarity.astype(np.float64), responses.values)
     best = np.argsort(-fit, axis=1, kind="stable")
     table = store.table("channels").select(["layer", "channel"]).to_pydict()
@@ -119,6 +120,12 @@ def run(store: Store, model: ImageText, responses: Responses, phrases: Phrases) 
         for row, (layer, channel) in enumerate(zip(table["layer"], table["channel"], strict=True))
     ]
     return names.append_new(store, records)
+
+
+def _encoded(model: ImageText, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return a vector of each text; a few at a time, since 20,000 at once took 55 GB."""
+    starts = tqdm(range(0, len(texts), _TEXTS), desc="words", unit=" batches")
+    return np.concatenate([model.texts(texts[start : start + _TEXTS]) for start in starts])
 
 
 def soft_wpmi(similarity: Floats, activations: npt.NDArray[np.float32]) -> Floats:

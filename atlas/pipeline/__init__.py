@@ -7,6 +7,7 @@ from atlas.pipeline.indexing import index
 from atlas.pipeline.inputs import Inputs, load_encoder
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import border
+from atlas.prepass.processes import team
 
 __all__ = [
     "Inputs",
@@ -20,4 +21,5 @@ __all__ = [
     "name",
     "rename",
     "score",
+    "team",
 ]

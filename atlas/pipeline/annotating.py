@@ -2,28 +2,36 @@
 
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from dataclasses import replace
 
 from tqdm import tqdm
 
-from atlas import addresses, vlm
+from atlas import addresses
 from atlas.data.hierarchy import superclasses
 from atlas.errors import UserError
 from atlas.naming import asking, clip, labels
 from atlas.pipeline.inputs import Inputs
+from atlas.pipeline.models import asked, help_out, reaching, sharing_with
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import NETWORK, OWN, Border
+from atlas.prepass.processes import ALONE, Team
 from atlas.probe import formulas
 from atlas.probe.probe import Probe, measure_responses
-from atlas.recipe import Naming, Recipe
+from atlas.recipe import Recipe
 from atlas.scoring import testing
 from atlas.scoring.testing import Shown
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
+from atlas.vlm.files import Exchange
 
 
-def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
+def name(
+    store: Store,
+    recipe: Recipe,
+    border: Border = OWN,
+    exchange: Exchange | None = None,
+    team: Team = ALONE,
+) -> dict[str, int] | None:
     """Name every channel by the recipe's method, as far as that is not done.
 
     Parameters
@@ -34,11 +42,16 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
         Its recipe.
     border : Border
         What of the recipe may be opened.
+    exchange : Exchange, optional
+        Files by which a vision-language model is asked.
+    team : Team
+        The processes of this run. The first one names; those that have the model help it.
 
     Returns
     -------
-    dict of str to int
-        How many channels are named, have no clear concept, are unnamed or were not asked about.
+    dict of str to int, or None
+        How many channels are named, have no clear concept, are unnamed or were not asked about;
+        None in the processes that only helped.
 
     Raises
     ------
@@ -46,6 +59,16 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
         The model cannot be loaded, or the atlas is not finished.
     """
     settings = recipe.naming
+    if exchange is not None and settings.method not in ("", "vlm"):
+        raise UserError(
+            f"naming.method = {settings.method!r} asks no model, so that there are no questions: "
+            "add --set naming.method=vlm"
+        )
+    by_vlm = settings.method in ("", "vlm")
+    sharing = sharing_with(team, settings, exchange) if by_vlm else ALONE
+    if not team.first:
+        _help(recipe, border, sharing)
+        return None
     with alone(store):
         _finished(store)
         if settings.method == "labels":
@@ -56,22 +79,30 @@ def name(store: Store, recipe: Recipe, border: Border = OWN) -> dict[str, int]:
         elif settings.method == "clip":
             border.check(recipe, "naming.words", "naming.clip", *NETWORK)
             phrases = clip.read_phrases(settings.words)
-            with _reaching(settings.clip):
+            with reaching(settings.clip):
                 model = clip.load(settings.clip, settings.clip_revision)
             probe = _probe(Inputs(recipe, border=border))
             responses = measure_responses(store, probe, settings.pictures, recipe.seed)
             clip.run(store, model, responses, phrases)
         else:
-            border.check(recipe, "naming.vlm", "naming.prompt")
+            border.check(recipe, "naming.prompt", *([] if exchange else ["naming.vlm"]))
             responses = None
             if settings.contrast:
                 probe = _probe(Inputs(recipe, border=border))
                 responses = measure_responses(store, probe, settings.pictures, recipe.seed)
-            asking.name_channels(store, _load(settings), settings, responses)
+            with asked(store, settings, exchange, sharing) as namer:
+                together = replace(settings, batch_size=settings.batch_size * sharing.size)
+                asking.name_channels(store, namer, together, responses)
         return _written(store, recipe)
 
 
-def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
+def score(
+    store: Store,
+    recipe: Recipe,
+    border: Border = OWN,
+    exchange: Exchange | None = None,
+    team: Team = ALONE,
+) -> int | None:
     """Test every name on patches that it was not made from; return how many were tested.
 
     Parameters
@@ -82,6 +113,8 @@ def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
         Its recipe.
     border : Border
         What of the recipe may be opened.
+    exchange, team
+        What `name` takes.
 
     Raises
     ------
@@ -89,19 +122,23 @@ def score(store: Store, recipe: Recipe, border: Border = OWN) -> int:
         There are no names yet, or the model or the network cannot be loaded.
     """
     settings, naming_ = recipe.scoring, recipe.naming
+    sharing = sharing_with(team, naming_, exchange)
+    if not team.first:
+        _help(recipe, border, sharing)
+        return None
     with alone(store):
         _finished(store)
         table = store.table("channels")
         if "name" not in table.column_names or not any(table["name"].to_pylist()):
             raise UserError(f"{store.root} has no names to score: run `atlas name` first")
-        border.check(recipe, "naming.vlm", "scoring.prompt")
+        border.check(recipe, "scoring.prompt", *([] if exchange else ["naming.vlm"]))
         probe = _probe(Inputs(recipe, border=border))
-        model = _load(naming_)
         shown = Shown(naming_.view, naming_.side)
         above = _superclasses(store, recipe, border)
-        asked = testing.score_names(store, model, probe, settings, shown, above)
+        with asked(store, naming_, exchange, sharing) as model:
+            tested = testing.score_names(store, model, probe, settings, shown, above)
         _record_checksums(store)
-        return asked
+        return tested
 
 
 def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> None:
@@ -127,32 +164,11 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
         _written(store, recipe)
 
 
-def loading(settings: Naming) -> vlm.Loading:
-    """Return how the recipe's vision-language model is loaded."""
-    return vlm.Loading(
-        settings.vlm,
-        settings.revision,
-        settings.dtype,
-        settings.device,
-        settings.quantization,
-        settings.batch_size,
-        settings.max_tokens,
-        settings.constrained,
-    )
-
-
-def _load(settings: Naming) -> vlm.Vlm:
-    with _reaching(settings.vlm):
-        return vlm.load(loading(settings))
-
-
-def _reaching(model: str) -> AbstractContextManager[None]:
-    """Return a context in which the Hub is left alone if it does not answer within seconds."""
-    if Path(model).expanduser().exists() or model.startswith("demo/"):
-        return nullcontext()
-    from atlas.data.access import offline_if_unreachable  # noqa: PLC0415 (slow to import)
-
-    return offline_if_unreachable()
+def _help(recipe: Recipe, border: Border, sharing: Team) -> None:
+    """Answer, in a process that is not the first, what that asks; nothing if it asks nobody."""
+    if sharing.size > 1:
+        border.check(recipe, "naming.vlm")
+        help_out(recipe.naming, sharing)
 
 
 def _probe(inputs: Inputs) -> Probe:

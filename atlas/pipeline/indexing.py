@@ -21,7 +21,7 @@ from atlas.prepass import checkpoint, imported, processes, tables
 from atlas.prepass.measuring import Checkpoints, measure_channels
 from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
-from atlas.store import NAMES_FILE, SCORES_FILE, Store
+from atlas.store import Store, states
 from atlas.store.unfinished import Unfinished
 from atlas.trace.following import RefusedError
 
@@ -92,20 +92,12 @@ def _begin(store: Store, inputs: Inputs, new: str) -> None:
     manifest = store.manifest()
     if manifest.get("id") != new:  # a changed recipe: nothing of before may be mixed in
         measured = inputs.measured()
-        if manifest.get("model", measured["model"]) != measured["model"]:
-            _set_aside(store, manifest["id"])
+        if manifest.get("id"):
+            states.date_back(store)
         manifest = {"id": new, **measured, "stages": {}}
     manifest["recipe"] = inputs.recipe.as_dict()
     manifest["versions"] = _versions()
     store.write_manifest(manifest)
-
-
-def _set_aside(store: Store, old: str) -> None:
-    """Keep names and scores of another network, whose channels have the same addresses."""
-    for name in (NAMES_FILE, SCORES_FILE):
-        path = store.root / name
-        if path.exists():
-            path.replace(path.with_name(f"{path.stem}-{old}{path.suffix}"))
 
 
 def _measured(store: Store, inputs: Inputs) -> Tally:

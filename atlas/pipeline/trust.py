@@ -2,8 +2,8 @@
 
 An atlas is a thing that people pass on, and its manifest has the recipe that it was made by. That
 names a Python file, weights, lists of words, models: for its maker they were his own files. Here
-they may be anybody's. So code is not run and files outside the atlas are not opened, unless the
-user says so; what he sets himself on the command line is his own.
+they may be anybody's. So code is not run, files outside the atlas are not opened, and no server is
+spoken to, unless the user says so; what he sets himself on the command line is his own.
 """
 
 import os
@@ -15,6 +15,7 @@ from typing import Any
 from atlas.errors import UserError
 from atlas.recipe import Recipe
 from atlas.store import Store
+from atlas.vlm import SERVER
 
 CODE = ".py:"
 """Pattern of a `model.name` that names a function in a file."""
@@ -44,7 +45,7 @@ class Border:
         Raises
         ------
         UserError
-            One names code, or a file outside the atlas.
+            One names code, a file outside the atlas, or a server.
         """
         if self.root is None:
             return
@@ -56,6 +57,12 @@ class Border:
             if name == "model.name" and CODE in value:
                 raise UserError(
                     f"the recipe of this atlas runs Python code ({_short(value)}): if you trust "
+                    "who made it, add --trust-code (in Python: trust_code=True)"
+                )
+            if value.startswith(SERVER):
+                raise UserError(
+                    f"the recipe of this atlas sends pictures to a server, {name} = "
+                    f"{_short(value)}: set it yourself with --set {name}=..., or, if you trust "
                     "who made it, add --trust-code (in Python: trust_code=True)"
                 )
             path = value.partition(":")[2] if name == "data.source" else value

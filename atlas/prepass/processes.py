@@ -5,7 +5,7 @@ collects what the others found, writes the checkpoints and does the rest alone.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -47,6 +47,17 @@ class Team:
         distributed.broadcast(sent, src=0)
         return [int(number) for number in sent]
 
+    def hand_out(self, parts: Sequence[bytes]) -> bytes:
+        """Return this process's part of those, one for each process, that the first one has."""
+        if self.size == 1:
+            return parts[0]
+        lengths = self.from_first([len(part) for part in parts])
+        longest = max(*lengths, 1)
+        mine = torch.empty(longest, dtype=torch.uint8)
+        padded = [_padded(part, longest) for part in parts] if self.first else None
+        distributed.scatter(mine, padded, src=0)
+        return mine[: lengths[self.rank]].numpy().tobytes()
+
     def collect(self, content: bytes) -> list[bytes]:
         """Return the contents of all processes to the first one, and nothing to the others."""
         if self.size == 1:
@@ -54,13 +65,19 @@ class Team:
         length = torch.tensor(len(content))
         lengths = [torch.zeros_like(length) for _ in range(self.size)]
         distributed.all_gather(lengths, length)
-        longest = int(max(lengths))
-        padded = torch.zeros(longest, dtype=torch.uint8)
-        padded[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        padded = _padded(content, int(max(lengths)))
         gathered = [torch.empty_like(padded) for _ in range(self.size)] if self.first else None
         distributed.gather(padded, gathered, dst=0)
         pairs = zip(gathered or [], lengths, strict=False)
         return [part[: int(size)].numpy().tobytes() for part, size in pairs]
+
+
+def _padded(content: bytes, length: int) -> torch.Tensor:
+    """Return bytes as a tensor of a length."""
+    padded = torch.zeros(length, dtype=torch.uint8)
+    if content:
+        padded[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    return padded
 
 
 ALONE = Team()

@@ -37,8 +37,8 @@ class Explain:
     """Seed of the random orders."""
 
     vlm: str = ""
-    """A vision-language model, a local folder or a name on the Hub, that says where and how each
-    concept shows in the picture; empty means none."""
+    """A vision-language model, named as in `naming.vlm`, that says where and how each concept shows
+    in the picture; empty means none."""
 
     writer: str = ""
     """A model that writes the narratives from the evidence; empty means the deterministic

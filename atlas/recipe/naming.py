@@ -21,10 +21,14 @@ class Naming:
 
     vlm: str = "Qwen/Qwen2.5-VL-7B-Instruct"
     """Any image-text-to-text model of `transformers`: a local folder, a name on the Hub, or
-    `demo/vlm`."""
+    `demo/vlm`; or one at a server with the chat-completions interface (vLLM, llama.cpp, Ollama, LM
+    Studio, `transformers serve`), `server:http://127.0.0.1:8000/v1`, with `#MODEL` where it has
+    several (needs the extra `server`; a key is taken from the variable `ATLAS_VLM_KEY`)."""
 
     revision: str = ""
-    """Which revision of the model on the Hub; empty means the newest, and records say which."""
+    """Which revision of the model on the Hub; empty means the newest, and records say which. Of a
+    model at a server or asked by files records say what stands here; runs of one model in
+    different ways go on from each other where it is the same."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the model; `auto` is that of its file."""
@@ -37,13 +41,15 @@ class Naming:
     """How the weights are quantized, by bitsandbytes (needs a GPU)."""
 
     batch_size: Positive = 16
-    """Questions that are asked together; halved whenever memory runs out."""
+    """Questions that are asked together; halved whenever memory runs out. At a server: questions
+    in flight."""
 
     max_tokens: Positive = 160
     """Longest answer."""
 
     constrained: bool = False
-    """Whether answers can only be JSON of the wanted form (needs the extra `constrained`)."""
+    """Whether answers can only be JSON of the wanted form (needs the extra `constrained`, or a
+    server that takes a JSON schema)."""
 
     prompt: str = "patches"
     """`patches`, `brief` (for the demo's model), or a TOML file like those."""

@@ -18,8 +18,8 @@ from atlas.recipe import Scoring
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.detection import Trial, trial
-from atlas.store import SCORES_FILE, Store, journal, names
-from atlas.vlm import Request, Vlm
+from atlas.store import SCORES_FILE, Store, journal, names, states
+from atlas.vlm import Request, Sampled, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings
 _ALIKE = 100  # neighbours among which hard negatives are sought
@@ -81,11 +81,13 @@ def score_names(
     index = vectors.load_of(store)
     responses = measure_responses(store, probe, settings.pictures, settings.seed)
     cases = _cases(store, vlm, references, index, responses, settings, shown)
-    done = {score["key"] for score in journal.read(store.root / SCORES_FILE)}
+    state = states.now(store)
+    done = _known(store, state)
     open_ = [case for case in cases if case.key not in done]
     wanted = [(int(row), case.row) for case in open_ for row in case.trial.rows]
     patches = cut_patches(store, probe, responses, wanted)
     width = settings.patches
+    asked = 0
     with tqdm(
         total=len(cases), initial=len(cases) - len(open_), desc="scores", unit=" channels"
     ) as progress:
@@ -101,17 +103,34 @@ def score_names(
                 for concept in (case.name, case.borrowed)
                 for image in images[number * width : (number + 1) * width]
             ]
-            answers = np.array(vlm.yes(requests), np.float64).reshape(len(part), 2, width)
-            journal.append(
-                store.root / SCORES_FILE,
-                [
-                    _score(case, vlm, pair[0], pair[1], settings)
-                    for case, pair in zip(part, answers, strict=True)
-                ],
-            )
-            progress.update(len(part))
+            replies = vlm.yes(requests)
+            answers = np.array(replies, np.float64).reshape(len(part), 2, width)
+            sampled = np.array([isinstance(one, Sampled) for one in replies]).reshape(len(part), -1)
+            tested = [
+                _score(case, vlm, pair[0], pair[1], settings)
+                | {"atlas": state.atlas, "network": state.network}
+                | _how(counted)
+                for case, pair, counted in zip(part, answers, sampled, strict=True)
+                if not np.isnan(pair).any()  # some answers are still to come
+            ]
+            journal.append(store.root / SCORES_FILE, tested)
+            asked += len(tested)
+            progress.update(len(tested))
     _write(store, cases, references, index, responses, settings, superclasses)
-    return len(open_)
+    return asked
+
+
+def _known(store: Store, state: states.State) -> dict[str, dict[str, Any]]:
+    """Return the scores of the atlas as it is now, by their keys."""
+    scores = journal.read(store.root / SCORES_FILE)
+    return {
+        score["key"]: score for score in scores if state.has(score.get("atlas")) and "key" in score
+    }
+
+
+def _how(sampled: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what a record says of how yes was weighed, where it is not the usual way."""
+    return {"sampled": int(sampled.sum())} if sampled.any() else {}
 
 
 def _cases(
@@ -155,10 +174,10 @@ def _cases(
 def _seen(store: Store, references: References) -> Mapping[tuple[str, int], npt.NDArray[np.int64]]:
     """Return the pictures that each channel's names were made from."""
     rows: dict[tuple[str, int], list[int]] = {}
-    for record in names.read(store):
+    for record in names.valid(store):
         mine = rows.setdefault((record.layer, record.channel), [])
         mine += [*record.images, *record.details.get("contrast", ())]
-    count = len(references.image)  # rows of an earlier pre-pass may be references no more
+    count = len(references.image)  # a foreign file may name rows that there are not
     return {
         address: np.unique(references.image[[row for row in shown if row < count]])
         for address, shown in rows.items()
@@ -181,6 +200,7 @@ def _score(
         "name": case.name,
         "by": vlm.id,
         "revision": vlm.revision,
+        **vlm.facts,
         "detection": metrics.average_precision(answers, positive),
         "detection_low": low,
         "detection_high": high,
@@ -205,8 +225,8 @@ def _write(
 ) -> None:
     """Put the scores into channels.parquet."""
     table = store.table("channels").select(["layer", "channel"])
-    scores = {score["key"]: score for score in journal.read(store.root / SCORES_FILE)}
-    by_row = {case.row: scores[case.key] for case in cases}
+    scores = _known(store, states.now(store))
+    by_row = {case.row: scores[case.key] for case in cases if case.key in scores}
     columns = {
         f"score_{name}": [
             by_row[row][name] if row in by_row else None for row in range(table.num_rows)

@@ -209,7 +209,7 @@ class Catalogue:
             for channel in self.channels
         }
         found = {}
-        for record in names.read(self.store):
+        for record in names.valid(self.store):
             address = record.layer, record.channel
             if record.sense is None and methods.get(address) == record.method:
                 found[address] = record

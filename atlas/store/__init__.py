@@ -1,6 +1,7 @@
 """The atlas directory: its tables, its files that only grow, and how they are kept whole."""
 
 from atlas.store.directory import (
+    ANSWERS,
     ARRAYS,
     COLUMNS,
     INDEX,
@@ -19,6 +20,7 @@ from atlas.store.directory import (
 )
 
 __all__ = [
+    "ANSWERS",
     "ARRAYS",
     "COLUMNS",
     "INDEX",

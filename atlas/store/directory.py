@@ -158,6 +158,9 @@ NAMES_FILE = "names.jsonl"
 SCORES_FILE = "scores.jsonl"
 """Every test of a name that was ever done; it only grows."""
 
+ANSWERS = "answers.jsonl"
+"""Answers of models to single questions that came by file, or before a server stopped."""
+
 
 @dataclass(frozen=True)
 class Store:

@@ -58,6 +58,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of some bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def _sync_directory(directory: Path) -> None:
     if os.name != "posix":  # elsewhere a directory cannot be opened to be flushed
         return

@@ -41,9 +41,14 @@ def read(path: Path) -> list[dict[str, Any]]:
     return objects
 
 
+def line(value: dict[str, Any]) -> str:
+    """Return an object as a line of a file, with its line break."""
+    return json.dumps(value, ensure_ascii=True) + "\n"
+
+
 def append(path: Path, objects: Iterable[dict[str, Any]]) -> None:
     """Add objects and see them onto the disk; what an interruption left half goes away."""
-    lines = "".join(json.dumps(value, ensure_ascii=True) + "\n" for value in objects)
+    lines = "".join(map(line, objects))
     with path.open("ab+") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from atlas.errors import UserError
-from atlas.store import NAMES_FILE, Store, journal
+from atlas.store import NAMES_FILE, Store, journal, states
 
 Method = Literal["vlm", "labels", "clip", "person"]
 Status = Literal["named", "no clear concept", "unnamed"]
@@ -82,6 +82,10 @@ class NameRecord:
     """Number of the line, from 0; given when it is written."""
     time: Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d[T0-9:.+Z-]{0,30})?$")] = ""
     """ISO 8601, UTC; given when it is written."""
+    atlas: str | None = None
+    """Id of the atlas that it was made from; given when it is written."""
+    network: str | None = None
+    """Which network that was of; given when it is written."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -119,11 +123,32 @@ def read(store: Store) -> list[NameRecord]:
         ) from error
 
 
+def valid(store: Store) -> list[NameRecord]:
+    """Return those records that speak of the atlas as it is now, in their order.
+
+    Rows of tables that others name are of another state: they are never read.
+    """
+    state = states.now(store)
+    return [
+        record
+        for record in read(store)
+        if state.has(record.atlas, record.network, lasting=record.method == "person")
+    ]
+
+
 def append(store: Store, records: Iterable[NameRecord], first: int) -> None:
     """Add records, numbered from `first`."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    state = states.now(store)
     numbered = [
-        replace(record, record=number, time=now, raw=record.raw and record.raw[:LONGEST_ANSWER])
+        replace(
+            record,
+            record=number,
+            time=now,
+            raw=record.raw and record.raw[:LONGEST_ANSWER],
+            atlas=state.atlas,
+            network=state.network,
+        )
         for number, record in enumerate(records, first)
     ]
     journal.append(store.root / NAMES_FILE, map(asdict, numbered))
@@ -131,10 +156,9 @@ def append(store: Store, records: Iterable[NameRecord], first: int) -> None:
 
 def append_new(store: Store, records: Iterable[NameRecord]) -> int:
     """Add those records whose naming was not done before; return how many they are."""
-    before = read(store)
-    done = {record.key for record in before}
+    done = {record.key for record in valid(store)}
     new = [record for record in records if record.key not in done]
-    append(store, new, len(before))
+    append(store, new, len(read(store)))
     return len(new)
 
 
@@ -224,7 +248,7 @@ def _together(sense: NameRecord, whole: NameRecord) -> bool:
 
 def write_columns(store: Store, preferred: str) -> dict[str, int]:
     """Write into channels.parquet and references.parquet what counts; return counts by status."""
-    records = read(store)
+    records = valid(store)
     named = current(records, preferred)
     table = store.table("channels").select(["layer", "channel"]).to_pydict()
     addresses = list(zip(table["layer"], table["channel"], strict=True))
@@ -273,7 +297,7 @@ def _write_senses(store: Store, senses: Sequence[Sequence[NameRecord]]) -> None:
     column = np.full(rows, -1)
     for mine in senses:
         for number, record in enumerate(mine):
-            # Those of an earlier pre-pass may be references no more.
+            # A foreign file may name rows that there are not.
             members = [row for row in record.details.get("members", ()) if row < rows]
             column[members] = number
     values = [None if sense < 0 else int(sense) for sense in column.tolist()]

@@ -63,6 +63,17 @@ def test_a_clip_model_names_an_atlas_once(built, plain_words, tmp_path):
     model = clip.load(str(tmp_path / "clip"), "")
     assert np.allclose(np.linalg.norm(model.texts(["red", "a blue disc"]), axis=1), 1, atol=1e-5)
 
+    many = [f"word {number}" for number in range(700)]
+    sizes = []
+
+    class Watched:
+        def texts(self, texts):
+            sizes.append(len(texts))
+            return model.texts(texts)
+
+    assert np.allclose(clip._encoded(Watched(), many), model.texts(many), atol=1e-6)
+    assert sum(sizes) == 700 and max(sizes) <= 256  # memory does not grow with the list
+
     copy = tmp_path / "atlas"
     shutil.copytree(built, copy, ignore=shutil.ignore_patterns("site", "pages"))
     store = open_store(copy)

@@ -154,7 +154,7 @@ def test_a_changed_prompt_makes_new_records_and_keeps_the_old(llava_folder, atla
 class Scripted:
     """Gives prepared answers; what the run makes of them is under test."""
 
-    id, revision, decoding = "scripted", None, {"greedy": True}
+    id, revision, decoding, facts = "scripted", None, {"greedy": True}, {}
 
     def __init__(self, answers):
         self.answers, self.asked = answers, 0

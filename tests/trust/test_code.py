@@ -1,6 +1,8 @@
 """An atlas from elsewhere names code, models and files: none is run or read unasked."""
 
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -173,3 +175,37 @@ def test_a_model_with_code_of_its_own_is_not_run_and_nobody_is_asked(
         ended = atlas_command(*command, *pictures, "--set", f"{key}={model}")
         assert ended.status == 2, ended.err
         assert not mark.exists()
+
+
+@pytest.mark.parametrize("key", ["naming.vlm", "explain.vlm", "explain.writer"])
+def test_no_server_that_a_recipe_names_is_spoken_to(place, picture, atlas_command, key):
+    """Pictures would leave the machine: not even a connection is made, on whatever host."""
+    spoken = []
+
+    def listen() -> None:
+        while True:
+            try:
+                connection, _ = door.accept()
+            except OSError:
+                return
+            spoken.append(connection.recv(100))
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=listen, daemon=True).start()
+        address = f"server:http://127.0.0.1:{door.getsockname()[1]}/v1"
+        table, name = key.split(".")
+        turn(place.atlas, **{table: {name: address}})
+        whole = key == "naming.vlm"
+        for arguments in (["name"], ["score"]) if whole else (["explain"],):
+            command = [*arguments, place.atlas, *([] if whole else [picture])]
+            ended = atlas_command(*command)
+            assert ended.status == 2
+            last = ended.err.strip().splitlines()[-1]
+            assert "sends pictures to a server" in last and "--trust-code" in last
+            assert f"--set {key}=" in last
+            assert not spoken
+            for own in (["--trust-code"], ["--set", f"{key}={address}"]):
+                assert "no server answers" in atlas_command(*command, *own).err
+                assert spoken
+                spoken.clear()

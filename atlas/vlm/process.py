@@ -1,4 +1,4 @@
-"""Vision-language models of `transformers`, through their generic interface only.
+"""A vision-language model in this process, through the generic interface of `transformers` only.
 
 Whatever `AutoModelForImageTextToText` and `AutoProcessor` load and whose processor has a chat
 template works: LLaVA, LLaVA-OneVision, Qwen-VL, SmolVLM, Gemma and others.
@@ -7,79 +7,17 @@ template works: LLaVA, LLaVA-OneVision, Qwen-VL, SmolVLM, Gemma and others.
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from atlas.errors import UserError, one_line
-
-DEMO = "demo/vlm"
-"""Stands for the small model that ships with the package."""
-
-ANSWER: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "name": {"anyOf": [{"type": "string", "maxLength": 60}, {"type": "null"}]},
-        "description": {"anyOf": [{"type": "string", "maxLength": 400}, {"type": "null"}]},
-        "confidence": {"anyOf": [{"type": "number"}, {"type": "null"}]},
-    },
-    "required": ["name", "description", "confidence"],
-    "additionalProperties": False,
-}
-"""JSON schema of the answers that constrained decoding lets through."""
+from atlas.vlm.asked import ANSWER, DEMO, CutOff, Loading, Request, called, decoding
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One question about pictures, which come first."""
-
-    images: Sequence[Image.Image]
-    text: str
-
-
-class CutOff(str):
-    """An answer that ended because `max_tokens` was reached."""
-
-    __slots__ = ()
-
-
-class Vlm(Protocol):
-    """What stages need of a vision-language model."""
-
-    id: str
-    """Name on the Hub, or of the local folder."""
-    revision: str | None
-    """Commit of the model, if it has one."""
-    decoding: dict[str, Any]
-    """How answers are generated."""
-
-    def ask(self, requests: Sequence[Request]) -> list[str]:
-        """Return the answer to each question, as a `CutOff` where it lacked room."""
-
-    def yes(self, requests: Sequence[Request]) -> list[float]:
-        """Return the probability of yes, against no, as the first word of each answer."""
-
-
-@dataclass(frozen=True)
-class Loading:
-    """Which model, and how it is loaded; the fields are those of the recipe's `[naming]`."""
-
-    name: str
-    revision: str = ""
-    dtype: str = "auto"
-    device: str = "auto"
-    quantization: Literal["none", "8bit", "4bit"] = "none"
-    batch_size: int = 16
-    max_tokens: int = 160
-    constrained: bool = False
 
 
 class TransformersVlm:
@@ -88,7 +26,8 @@ class TransformersVlm:
     def __init__(self, model: Any, processor: Any, name: str, loading: Loading) -> None:
         self.id = name
         self.revision: str | None = getattr(model.config, "_commit_hash", None)
-        self.decoding: dict[str, Any] = {"greedy": True, "max_tokens": loading.max_tokens}
+        self.decoding = decoding(loading)
+        self.facts: Mapping[str, Any] = {}
         self._model = model
         self._processor = processor
         self._batch = loading.batch_size
@@ -100,7 +39,6 @@ class TransformersVlm:
         self._yes, self._no = sorted(yes - no), sorted(no - yes)
         self._grammar = None
         if loading.constrained:
-            self.decoding["constrained"] = True
             self._grammar = _grammar(tokenizer, model.get_output_embeddings().weight.shape[0])
 
     def ask(self, requests: Sequence[Request]) -> list[str]:
@@ -252,11 +190,6 @@ def _grammar(tokenizer: Any, vocabulary: int) -> Callable[[], Any]:
     info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
     compiled = xgrammar.GrammarCompiler(info).compile_json_schema(json.dumps(ANSWER))
     return lambda: LogitsProcessor(compiled)
-
-
-def called(name: str) -> str:
-    """Return what a model is called in records: a folder by its last part, not by its path."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
 
 
 def _source(name: str) -> str:
