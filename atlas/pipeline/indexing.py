@@ -29,8 +29,8 @@ UNFINISHED = ("where.safetensors", "vectors.safetensors")
 """What is done of the patches, in the atlas directory while they are not finished: boxes and
 masks, and the index."""
 
-TOLD_GB = 1.0
-"""Memory of class sums that is told before a pass."""
+REPORTED_GB = 1.0
+"""Memory of class sums, in GB, that is reported before a pass."""
 
 PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-cpu", "numpy")
 """Their versions stand in the manifest: they can change the last digits of a score."""
@@ -61,7 +61,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
     with processes.team() as team:
         inputs = Inputs(recipe, team)
         if not team.first:
-            if team.told_by_first([]) != [0]:
+            if team.from_first([]) != [0]:
                 _measured(store, inputs)
             return None
         with alone(store):
@@ -71,9 +71,9 @@ def index(recipe: Recipe, out: Path) -> Store | None:
             _begin(store, inputs, new)
             if needed := not done(store, "prepass", new):
                 tqdm.write(f"labels: {inputs.labels.told}", sys.stderr)
-            team.told_by_first([int(needed)])
+            team.from_first([int(needed)])
             if not done(store, "patches", patching):
-                _ = inputs.encoder  # what cannot be had is told before the pass, not after it
+                _ = inputs.encoder  # what cannot be had is reported before the pass
             stage(store, "prepass", new, lambda: _prepass(store, inputs))
             (store.root / checkpoint.NAME).unlink(missing_ok=True)
             stage(store, "pictures", new, lambda: _pictures(store, inputs))
@@ -120,6 +120,7 @@ def _measured(store: Store, inputs: Inputs) -> Tally:
         Checkpoints(store.root / checkpoint.NAME, inputs.atlas_id()),
         inputs.team,
         recipe.data.most_skipped,
+        recipe.seed,
     )
 
 
@@ -139,14 +140,14 @@ def _imported(inputs: Inputs) -> Tally:
     )
 
 
-def _tell_memory(inputs: Inputs) -> None:
+def _report_memory(inputs: Inputs) -> None:
     """Say how much memory the sums of each class need, where that is much."""
     if "relevance" not in inputs.recipe.prepass.modes or inputs.recipe.prepass.results:
         return
     channels = sum(inputs.network.trace.layers[name].shape[1] for name in inputs.layers)
     classes = inputs.network.outputs
     needed = 8e-9 * classes * channels
-    if needed >= TOLD_GB:
+    if needed >= REPORTED_GB:
         tqdm.write(
             f"memory: the relevance of {channels:,} channels for each of {classes:,} classes "
             f"takes {needed:.1f} GB, and twice that where it is written: if that is too "
@@ -157,7 +158,7 @@ def _tell_memory(inputs: Inputs) -> None:
 
 
 def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
-    _tell_memory(inputs)
+    _report_memory(inputs)
     try:
         checks = checked(inputs)
         tally = _imported(inputs) if inputs.recipe.prepass.results else _measured(store, inputs)
@@ -179,6 +180,7 @@ def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
             "left_out": inputs.source.left_out.every,
         },
         "labels": inputs.labels.told,
+        "bands": tally.per_band,
         "checks": checks,
         "conservation": tables.conservation(tally),
     }

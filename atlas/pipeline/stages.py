@@ -42,7 +42,7 @@ def done(store: Store, name: str, inputs: str) -> bool:
 def _files(store: Store, name: str) -> Iterator[Path]:
     """Yield the files that a stage leaves."""
     if name == "prepass":
-        yield from (store.table_path(table) for table in COLUMNS)
+        yield from (store.table_path(name) for name in COLUMNS if store.has_table(name))
     elif name == "pictures":
         yield from store.pictures()
     elif name == "patches":

@@ -52,6 +52,7 @@ def measure_channels(
     checkpoints: Checkpoints | None = None,
     team: Team = ALONE,
     most_skipped: float = 1.0,
+    seed: int = 0,
 ) -> Tally:
     """Stream the source through `engine` and keep what the tables need.
 
@@ -80,6 +81,8 @@ def measure_channels(
         The processes that share the work.
     most_skipped : float
         The share of unreadable pictures above which the pass ends, from 0 to 1.
+    seed : int
+        Decides which pictures of the bands are kept.
 
     Returns
     -------
@@ -92,10 +95,13 @@ def measure_channels(
         No picture could be read, or too few of them; the network returned something that is not
         finite; or the GPU's memory is too small for a batch.
     """
-    done, state = dict[int, Read](), Tally(settings.k, classes, settings.modes)
+    done, state = (
+        dict[int, Read](),
+        Tally(settings.k, classes, settings.modes, settings.bands, seed),
+    )
     if checkpoints is not None and team.first:
         done, state = checkpoint.load(checkpoints.path, checkpoints.inputs, device) or (done, state)
-    done = shards.unflat(team.told_by_first(shards.flat(done)))
+    done = shards.unflat(team.from_first(shards.flat(done)))
     workers = settings.workers
     if workers is None:
         workers = 0 if device.type == "cpu" else min(MOST_WORKERS, os.cpu_count() or 1)
@@ -103,7 +109,7 @@ def measure_channels(
     reading = batches(source, preprocessing, size, dict(done), share, workers, pin)
     if team.first:
         _warn(source, done, max(1, workers) * team.size)
-    count, lost = shards.samples(done), team.told_by_first([state.skipped])[0]
+    count, lost = shards.samples(done), team.from_first([state.skipped])[0]
     last_count, last_time = count, time.monotonic()
     title = "pre-pass" if team.size == 1 else f"pre-pass ({team.size} processes)"
     log = Path(settings.progress) if settings.progress else None
@@ -173,7 +179,7 @@ def _collected(
         return done, state
     parts = team.collect(checkpoint.pack(state, {"read": shards.flat(done)}))
     if not team.first:
-        return {}, Tally(state.k, state.outputs, state.modes)
+        return {}, Tally(state.k, state.outputs, state.modes, state.per_band, state.seed)
     for part in parts[1:]:
         found, facts = checkpoint.unpack(part, device)
         state = tally.merge(state, found)

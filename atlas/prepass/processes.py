@@ -37,15 +37,15 @@ class Team:
         distributed.all_reduce(summed)
         return [int(number) for number in summed]
 
-    def told_by_first(self, numbers: list[int]) -> list[int]:
+    def from_first(self, numbers: list[int]) -> list[int]:
         """Return the numbers that the first process has, as many as there may be."""
         if self.size == 1:
             return numbers
         length = torch.tensor(len(numbers))
         distributed.broadcast(length, src=0)
-        told = torch.tensor(numbers) if self.first else torch.zeros(int(length), dtype=torch.int64)
-        distributed.broadcast(told, src=0)
-        return [int(number) for number in told]
+        sent = torch.tensor(numbers) if self.first else torch.zeros(int(length), dtype=torch.int64)
+        distributed.broadcast(sent, src=0)
+        return [int(number) for number in sent]
 
     def collect(self, content: bytes) -> list[bytes]:
         """Return the contents of all processes to the first one, and nothing to the others."""

@@ -2,7 +2,7 @@
 
 Worker processes read, decode and crop. Where the data has shards enough, each of them is read
 by one worker of one process; else each worker takes every n-th batch. The batches are the same
-either way: consecutive samples of one shard. What cannot be decoded is told, not raised.
+either way: consecutive samples of one shard. What cannot be decoded is reported, not raised.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Batch:
     size: int
     """Samples, the unreadable ones included; 0 if the shard ended with the batch before."""
     indices: list[int]
-    """Of the readable samples: `shard * LONGEST + ordinal in the shard`."""
+    """Index of each readable sample: `shard * LONGEST + ordinal in the shard`."""
     keys: list[str]
     labels: list[int | None]
     views: Tensor

@@ -1,5 +1,6 @@
 """The atlas directory: its tables, its files that only grow, and how they are kept whole."""
 
+from atlas.store.checks import BANDS
 from atlas.store.directory import (
     ARRAYS,
     COLUMNS,
@@ -9,6 +10,7 @@ from atlas.store.directory import (
     NAME_BY_METHOD,
     NAMED,
     NAMES,
+    OPTIONAL,
     SCHEMA_VERSION,
     SCORES,
     SENSE,
@@ -20,6 +22,7 @@ from atlas.store.directory import (
 
 __all__ = [
     "ARRAYS",
+    "BANDS",
     "COLUMNS",
     "INDEX",
     "MEASURED",
@@ -27,6 +30,7 @@ __all__ = [
     "NAMED",
     "NAMES",
     "NAME_BY_METHOD",
+    "OPTIONAL",
     "SCHEMA_VERSION",
     "SCORES",
     "SENSE",
