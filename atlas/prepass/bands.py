@@ -152,7 +152,7 @@ def choose(
     order = np.argsort(drawn(indices).reshape(flat), axis=1, kind="stable")
     every, bins_of = np.arange(channels)[:, None], bins.reshape(flat)
     level_of = np.broadcast_to(np.arange(LEVELS)[:, None], shape[1:]).reshape(-1)[order]
-    found, places, counts = [], [], np.zeros((channels, len(BANDS)), np.int64)
+    found, where, counts = [], [], np.zeros((channels, len(BANDS)), np.int64)
     for band in range(len(BANDS)):
         low, high = lower[:, band, None], upper[:, band, None]
         # Lists that are full and end within the band, or above it, do not have all of it.
@@ -164,8 +164,8 @@ def choose(
         counts[:, band] = taken.sum(1)
         channel, column = taken.nonzero()
         found.append(np.stack([channel, np.full_like(channel, band)]))
-        places.append(order[channel, column])
-    number, place = np.concatenate(found, axis=1), np.concatenate(places)
+        where.append(order[channel, column])
+    number, place = np.concatenate(found, axis=1), np.concatenate(where)
     by_channel = np.argsort(number[0], kind="stable")
     (channel, band), place = number[:, by_channel], place[by_channel]
     of = np.arange(channels)[:, None]
