@@ -9,8 +9,8 @@ and then none of them can be fetched again to be measured. So this is what is ke
   of the pictures are of level 0, a quarter of level 1, and so on, by the zeros that the number
   begins with. So those of all levels from `j` on are a random sample of 2**-j of the pictures.
 - For each channel and level the pictures with the largest outputs are kept, more than twice as many
-  as are wanted of a band (`places`). Level 0 reaches down to the best few dozen of a data set, level 10 to the
-  best few ten thousand, and the last levels hold all of their few pictures.
+  as are wanted of a band (`places`). Level 0 reaches down to the best few dozen of a data set, level
+  10 to the best few ten thousand, and the last levels hold all of their few pictures.
 - In the end the histogram of the largest outputs, which is exact, says between which of its bins
   each band lies and how many pictures it has. From the level on whose lists reach below a band, it
   is sampled evenly, and of that sample those with the smallest numbers are taken: the same few

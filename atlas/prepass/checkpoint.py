@@ -138,7 +138,7 @@ def _sums(modes: tuple[Mode, ...]) -> dict[str, int]:
 
 
 def _tensors(layer: LayerTally) -> Iterator[tuple[str, Tensor]]:
-    lists: dict[str, TopK] = {mode: top for mode, top in layer.top.items()}
+    lists: dict[str, TopK] = dict(layer.top.items())
     if layer.bands is not None:
         lists["bands"] = layer.bands
     for name, kept in lists.items():

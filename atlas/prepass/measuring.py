@@ -17,12 +17,13 @@ from atlas.data import Source, told, too_many
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessing
 from atlas.prepass import checkpoint, reductions, shards, tally
+from atlas.prepass.batchtally import BatchTally
 from atlas.prepass.processes import ALONE, Team
 from atlas.prepass.progress import Progress
 from atlas.prepass.reader import Batch, batches, by_shards
 from atlas.prepass.reductions import Reduce
 from atlas.prepass.shards import Done, Read
-from atlas.prepass.tally import BatchTally, Tally
+from atlas.prepass.tally import Tally
 from atlas.recipe import Activation, Prepass, Relevance
 from atlas.relevance.engine import PREDICTED, Engine, measure
 

@@ -80,8 +80,7 @@ def by_sorting(column: np.ndarray, k: int, per_band: int, seed: int) -> list[tup
     """
     count, edges = len(column), [0.0, *reductions.edges()]
     borders = []
-    for wanted in (k, *(share * count for share in SHARES)):
-        wanted = max(wanted, 1)
+    for wanted in (max(k, 1), *(max(share * count, 1) for share in SHARES)):
         best = None
         for edge in edges[1:-1]:
             above = max((column >= edge).sum(), 0.5)

@@ -8,7 +8,8 @@ import torch
 from atlas.errors import UserError
 from atlas.pipeline.indexing import _report_memory
 from atlas.prepass import tally
-from atlas.prepass.tally import BatchTally, Tally
+from atlas.prepass.batchtally import BatchTally
+from atlas.prepass.tally import Tally
 from atlas.recipe import Activation, Relevance
 
 

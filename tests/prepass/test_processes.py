@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.prepass import checkpoint, tally
-from atlas.prepass.tally import BatchTally, Tally
+from atlas.prepass.batchtally import BatchTally
+from atlas.prepass.tally import Tally
 from atlas.recipe import Activation, Relevance
 from atlas.store import COLUMNS
 
