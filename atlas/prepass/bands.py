@@ -5,12 +5,13 @@ of its *bands*: the pictures above a share of all others (99.9, 99, 90 and 50 %)
 and those on which it is silent. Where the quantiles lie is known only when all pictures were seen,
 and then none of them can be fetched again to be measured. So this is what is kept of the pass:
 
-- Every picture draws a number, 63 bits that its index and the seed decide and nothing else. Half
-  of the pictures are of level 0, a quarter of level 1, and so on, by the zeros that the number
-  begins with. So those of all levels from `j` on are a random sample of 2**-j of the pictures.
+- Every picture draws a number, 63 bits that its pixels and the seed decide and nothing else (two
+  pictures that are the same draw the same). Half of the pictures are of level 0, a quarter of level
+  1, and so on, by the zeros that the number begins with. So those of all levels from `j` on are a
+  random sample of 2**-j of the pictures.
 - For each channel and level the pictures with the largest outputs are kept, more than twice as many
-  as are wanted of a band (`places`). Level 0 reaches down to the best few dozen of a data set, level
-  10 to the best few ten thousand, and the last levels hold all of their few pictures.
+  as are wanted of a band (`places`). Level 0 reaches down to the best few dozen of a data set,
+  level 10 to the best few ten thousand, and the last levels hold all of their few pictures.
 - In the end the histogram of the largest outputs, which is exact, says between which of its bins
   each band lies and how many pictures it has. From the level on whose lists reach below a band, it
   is sampled evenly, and of that sample those with the smallest numbers are taken: the same few
@@ -65,13 +66,21 @@ class Chosen:
     those of the band `random` as well."""
 
 
-def draw(indices: Sequence[int], seed: int) -> list[int]:
+def draw(digests: Sequence[int], seed: int) -> list[int]:
     """Return the number that each picture draws, from 0 to 2**63 - 1.
 
-    The index goes through splitmix64 (Steele, Lea and Flood 2014), begun at the seed's own.
+    The picture's digest goes through splitmix64 (Steele, Lea and Flood 2014) together with what the
+    seed comes to there.
+
+    Parameters
+    ----------
+    digests : sequence of int
+        A hash of the pixels of each picture, from 0 to 2**64 - 1.
+    seed : int
+        Another one gives other numbers.
     """
     start = _mixed(np.array([seed], np.int64).astype(np.uint64))
-    mixed = _mixed(np.array(indices, np.int64).astype(np.uint64) ^ start)
+    mixed = _mixed(np.array(digests, np.uint64) ^ start)
     return [int(number) for number in mixed >> np.uint64(1)]
 
 

@@ -38,6 +38,8 @@ class BatchTally:
     """Index of each sample, int64 (pictures,)."""
     keys: list[str]
     """Name of each sample in its source."""
+    digests: list[int]
+    """Hash of the pixels of each picture, from 0 to 2**64 - 1."""
     reduce: Reduce = reduce
     sums: dict[str, list[Tensor]] = field(default_factory=dict)
     """Relevance summed over positions, by layer: (pictures of a part, channels) each."""
@@ -45,7 +47,7 @@ class BatchTally:
     @cached_property
     def drawn(self) -> list[int]:
         """The number that each picture draws; see `bands`."""
-        return bands.draw(self.indices.tolist(), self.tally.seed)
+        return bands.draw(self.digests, self.tally.seed)
 
     @cached_property
     def levels(self) -> Tensor:

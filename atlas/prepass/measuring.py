@@ -54,6 +54,7 @@ def measure_channels(
     team: Team = ALONE,
     most_skipped: float = 1.0,
     seed: int = 0,
+    later: float = 0.0,
 ) -> Tally:
     """Stream the source through `engine` and keep what the tables need.
 
@@ -84,6 +85,8 @@ def measure_channels(
         The share of unreadable pictures above which the pass ends, from 0 to 1.
     seed : int
         Decides which pictures of the bands are kept.
+    later : float
+        How long what comes after the pass takes, in parts of it, as far as that is known.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def measure_channels(
     title = "pre-pass" if team.size == 1 else f"pre-pass ({team.size} processes)"
     log = Path(settings.progress) if settings.progress else None
     reduce = reductions.compiled() if settings.compile else reductions.reduce
-    with Progress(title, source.count, count, log, silent=not team.first) as progress:
+    with Progress(title, source.count, count, log, not team.first, later) as progress:
         for batch, waited in _timed(reading):
             # All take a step together: only then is what is done of a shard its beginning.
             due = count - last_count >= settings.checkpoint_images
@@ -211,7 +214,7 @@ def _measure(
     )
     images = preprocessing.normalize(batch.views.to(device, non_blocking=True))
     indices = torch.tensor(batch.indices)
-    adding = BatchTally(state, activation, relevance, indices, batch.keys, reduce)
+    adding = BatchTally(state, activation, relevance, indices, batch.keys, batch.digests, reduce)
     try:
         logits = measure(engine, images, targets, adding.visit)
     except torch.OutOfMemoryError as error:

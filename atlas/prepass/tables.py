@@ -38,8 +38,8 @@ def write(store: Store, tally: Tally, classes: Sequence[str]) -> None:
     classes : sequence of str
         Names of the network's outputs.
     """
-    chosen = _chosen(tally)
     referenced = references(tally)
+    chosen = _chosen(tally) if referenced else {}  # without any the atlas is refused
     banded = {index for some in chosen.values() for index in some.index.tolist()}
     samples = [*sorted(referenced), *sorted(banded - referenced)]
     rows = {index: row for row, index in enumerate(samples)}

@@ -24,10 +24,10 @@ def test_numbers_are_those_of_splitmix():
         return z ^ (z >> 31)
 
     assert mix(0) == SPLITMIX_OF_0
-    indices = [0, 1, 2, 2**40, 2**63 - 1]
+    digests = [0, 1, 2, 2**40, 2**64 - 1]
     for seed in (0, 1, -5):
-        expected = [mix(index ^ mix(seed % 2**64)) >> 1 for index in indices]
-        assert bands.draw(indices, seed) == expected
+        expected = [mix(digest ^ mix(seed % 2**64)) >> 1 for digest in digests]
+        assert bands.draw(digests, seed) == expected
 
 
 def test_levels_halve():

@@ -38,7 +38,7 @@ def test_memory_for_many_classes_is_told(capsys):
 
 
 def batch(state):
-    return BatchTally(state, Activation(), Relevance(), torch.arange(2), ["a.jpg", "b.jpg"])
+    return BatchTally(state, Activation(), Relevance(), torch.arange(2), ["a.jpg", "b.jpg"], [1, 2])
 
 
 def test_activations_that_leave_the_range_are_told():
