@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_rows_are_what_the_network_does(indexed, outputs):
             low, high = ends.get(row["band"], (np.inf, -np.inf))
             ends[row["band"]] = min(low, row["activation"]), max(high, row["activation"])
         parts = [ends[band] for band in BANDS[:-1] if band in ends]
-        assert all(upper[0] > lower[1] for upper, lower in zip(parts, parts[1:], strict=False))
+        assert all(upper[0] > lower[1] for upper, lower in pairwise(parts))
     random = {row["image"] for row in rows if row["band"] == "random"}
     assert len(random) == 6  # the same for every channel
 
