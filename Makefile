@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO := build/out/demo
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint bench-demo bench-prepass bench-networks bench-site crawl screenshots bench-lookup docs clean
+.PHONY: demo test lint bench-demo bench-prepass bench-whole bench-gpu bench-networks bench-site crawl screenshots bench-lookup docs clean
 
 demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
@@ -28,6 +28,14 @@ bench-demo: demo .venv/installed-tests
 bench-prepass: .venv/installed-tests
 	$(BIN)/python benchmarks/prepass.py
 	$(BIN)/python benchmarks/passes.py
+
+# Seconds of each stage of a whole build; PHOTOS is a folder of photographs, without it they are left out.
+bench-whole: .venv/installed-tests
+	$(BIN)/python benchmarks/whole.py $(if $(PHOTOS),--photos $(PHOTOS),--only demo --only stream)
+
+# The pre-pass, patches and index on a GPU, in eight minutes.
+bench-gpu: .venv/installed-tests
+	$(BIN)/python benchmarks/gpu.py
 
 # Relevance on some 290 architectures beside an independent computation.
 bench-networks: .venv/installed-tests

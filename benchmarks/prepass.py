@@ -47,11 +47,14 @@ SIZE = (500, 375)
 BEGUN = "benchmark"
 
 
-def recipe(folder: Path, batch: int, settings: dict[str, Any]) -> Recipe:
+def recipe(
+    folder: Path, batch: int, settings: dict[str, Any], name: str = "torchvision/vgg16"
+) -> Recipe:
     """Return the recipe that all rows follow, with other `settings` of the pre-pass."""
+    weights = {} if name.startswith("demo/") else {"weights": "random"}
     tables = {
         "name": "bench",
-        "model": {"name": "torchvision/vgg16", "weights": "random", "device": "auto"},
+        "model": {"name": name, "device": "auto", **weights},
         "data": {"source": f"folder:{folder}"},
         "prepass": {"k": K, "batch_size": batch, **settings},
     }
@@ -103,6 +106,7 @@ class Pass:
             open_source(replace(asked.data, source=f"folder:{folder}")),
             range(network.outputs), network.outputs, self.opened.engine, network.preprocessing,
             asked.activation, asked.relevance, asked.prepass, network.device, checkpoints,
+            seed=asked.seed,
         )  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def test_croissant_is_valid_and_its_records_are_the_rows(a, exported, caplog):
     assert not caplog.records, caplog.text
     assert not described.metadata.ctx.issues.errors
     assert not described.metadata.ctx.issues.warnings
-    for name in ("channels", "references", "images", "classes"):
+    for name in ("channels", "references", "bands", "images", "classes"):
         records = list(described.records(name))
         rows = getattr(a, name).to_pylist()
         assert len(records) == len(rows)
@@ -118,7 +118,7 @@ def test_the_card(a, exported):
     meta = yaml.safe_load(header)
     assert meta["license"] == "cc-by-4.0"
     assert [config["config_name"] for config in meta["configs"]] == [
-        "channels", "references", "images", "classes",
+        "channels", "references", "bands", "images", "classes",
     ]  # fmt: skip
     assert "Pictures: see \\<source\\> \\| \\*all\\*" in body
     assert a.id in body

@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from atlas import addresses
+from atlas.api.sampled import Sampled
 from atlas.errors import UserError
 from atlas.plain import slugs
-from atlas.store import MODES, STAGES, Mode, Store, names
+from atlas.store import BANDS, COLUMNS, MODES, STAGES, Mode, Store, names
 from atlas.store.names import NameRecord
 from atlas.store.pictures import read_picture
 
@@ -178,6 +179,18 @@ class Channel:
         """Return the references of one mode, best first."""
         return self._contents._references(self.row, mode)
 
+    def bands(self) -> dict[str, list[Sampled]]:
+        """Return a few pictures from each part of the range of its activation over all pictures.
+
+        Returns
+        -------
+        dict
+            By band, from `top` down to `silent`, and then `random`; those without pictures are
+            left out. Within a band the pictures are in a random order, so that the first ones are
+            a sample as good as all. Empty for atlases without a table of bands.
+        """
+        return self._contents._bands(self.row)
+
     def neighbours(self) -> list[tuple["Channel", float]]:
         """Return the channels with the most similar patches, and the cosine similarity."""
         row = self._contents.channels.slice(self.row, 1).to_pylist()[0]
@@ -277,6 +290,13 @@ class Contents:
         return self.store.table("references")
 
     @cached_property
+    def bands(self) -> pa.Table:
+        """bands.parquet, as an Arrow table; without rows where an atlas was made without it."""
+        if not self.store.has_table("bands"):
+            return pa.schema(list(COLUMNS["bands"].items())).empty_table()
+        return self.store.table("bands")
+
+    @cached_property
     def namings(self) -> dict[str, list[NameRecord]]:
         """Every naming of the atlas as it is now, by address, as names.jsonl has them."""
         namings: dict[str, list[NameRecord]] = {}
@@ -324,11 +344,15 @@ class Contents:
     @cached_property
     def channel_rows(self) -> npt.NDArray[np.int64]:
         """Row of channels.parquet for each row of references.parquet."""
-        layers = self.references["layer"].combine_chunks().dictionary_encode()
+        return self._rows_of(self.references)
+
+    def _rows_of(self, table: pa.Table) -> npt.NDArray[np.int64]:
+        """Return the row of channels.parquet for each row of a table with layers and channels."""
+        layers = table["layer"].combine_chunks().dictionary_encode()
         first = np.array([self.rows[f"{name}:0"] for name in layers.dictionary.to_pylist()])
         if not len(first):
             return np.zeros(0, np.int64)
-        numbers = self.references["channel"].to_numpy()
+        numbers = table["channel"].to_numpy()
         rows: npt.NDArray[np.int64] = first[layers.indices.to_numpy()] + numbers
         return rows
 
@@ -337,6 +361,13 @@ class Contents:
         """First and last row of references.parquet for each channel: they stand in its order."""
         every = np.arange(len(self))
         rows = self.channel_rows
+        return np.searchsorted(rows, every), np.searchsorted(rows, every, side="right")
+
+    @cached_property
+    def _band_ranges(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """First and last row of bands.parquet for each channel: they stand in its order."""
+        every = np.arange(len(self))
+        rows = self._rows_of(self.bands)
         return np.searchsorted(rows, every), np.searchsorted(rows, every, side="right")
 
     def _make(self, row: int, values: dict[str, Any]) -> Channel:
@@ -366,6 +397,27 @@ class Contents:
         part = self.references.slice(first, last - first)
         mine = np.flatnonzero(pc.equal(part["mode"], mode).to_numpy(zero_copy_only=False))
         return [self.reference(first + int(place)) for place in mine]
+
+    def _bands(self, row: int) -> dict[str, list[Sampled]]:
+        first, last = (int(rows[row]) for rows in self._band_ranges)
+        found: dict[str, list[Sampled]] = {}
+        for values in self.bands.slice(first, last - first).to_pylist():
+            image = self.images.slice(values["image"], 1).to_pylist()[0]
+            label = image["label"]
+            found.setdefault(values["band"], []).append(
+                Sampled(
+                    band=values["band"],
+                    activation=values["activation"],
+                    weight=values["weight"],
+                    key=image["key"],
+                    label=None if label is None else self.class_names[label],
+                    predicted=self.class_names[image["predicted"]],
+                    peak=(values["y"], values["x"]),
+                    path=self.store.inside(image["path"]),
+                    image=values["image"],
+                )
+            )
+        return {band: found[band] for band in BANDS if band in found}
 
     def reference(self, row: int) -> Reference:
         """Return the reference in a row of references.parquet."""

@@ -123,7 +123,10 @@ def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> No
             {"address": other.address, "name": other.name, "similarity": similarity}
             for other, similarity in channel.neighbours()
         ]
-        values = {**channel.as_dict(), "neighbours": neighbours, "references": references}
+        bands = [one.as_dict() for several in channel.bands().values() for one in several]
+        values = {
+            **channel.as_dict(), "neighbours": neighbours, "references": references, "bands": bands
+        }  # fmt: skip
         click.echo(json.dumps(values, indent=2))
     else:
         _print_channel(channel, a)

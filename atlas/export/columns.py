@@ -57,6 +57,17 @@ NOTES: dict[str, dict[str, str]] = {
         "y1": "lower edge of the patch, excluded",
         "sense": "which of the channel's senses it shows",
     },
+    "bands": {
+        "layer": "layer of the network",
+        "channel": "number of the channel in its layer",
+        "band": "part of the range of its activation: top (as many pictures as references), above "
+        "99.9, 99, 90 or 50 % of all pictures, low, silent; or random, a sample of all",
+        "image": "row of images",
+        "activation": "largest output of the channel in the picture",
+        "weight": "how many pictures of the data it stands for",
+        "y": "row of the peak unit on the layer's map",
+        "x": "column of the peak unit on the layer's map",
+    },
     "images": {
         "image": "row, from 0",
         "index": "ordinal in the source",

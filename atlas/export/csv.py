@@ -11,7 +11,7 @@ from atlas.store import files
 
 
 def write(contents: Contents, out: Path) -> None:
-    """Write channels.csv, references.csv, images.csv and classes.csv.
+    """Write channels.csv, references.csv, bands.csv, images.csv and classes.csv.
 
     UTF-8 with the mark that spreadsheets look for; several values in a cell are separated by
     semicolons; texts that a spreadsheet would take for a formula begin with an apostrophe.
@@ -31,6 +31,8 @@ def write(contents: Contents, out: Path) -> None:
         [*references.column_names, "label_name", "predicted_name"],
         ([*row.values(), *_named(row, names)] for row in _rows(references)),
     )
+    bands = contents.bands
+    _write(out / "bands.csv", bands.column_names, (row.values() for row in _rows(bands)))
     images = contents.images
     _write(
         out / "images.csv",

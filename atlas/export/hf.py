@@ -16,7 +16,7 @@ from atlas.publishing import cite
 from atlas.store import files
 from atlas.store.pictures import load_picture
 
-TABLES = ("channels", "references", "images", "classes")
+TABLES = ("channels", "references", "bands", "images", "classes")
 """Each is a configuration of the data set; the first is what opens unless another is named."""
 
 THUMBNAIL = 64

@@ -16,8 +16,9 @@ from atlas.pipeline.explaining import explain
 from atlas.pipeline.indexing import index
 from atlas.pipeline.inputs import fingerprint
 from atlas.pipeline.stages import alone, stage
+from atlas.pipeline.steps import Steps
 from atlas.recipe import Recipe
-from atlas.store import Store
+from atlas.store import STAGES, Store
 
 DRAWN = "demo:world"
 """Among the pictures to explain: some of the demo world that were not measured."""
@@ -31,19 +32,35 @@ def build(recipe: Recipe, out: Path) -> Store | None:
     Channels are named if the recipe has a method of naming, their names scored if it asks for that,
     and the pictures explained that it names.
     """
-    store = index(recipe, out)
+    steps = Steps(_stages(recipe), recipe.prepass.progress)
+    store = index(recipe, out, steps)
     if store is None:
         return None
     if recipe.naming.method:
-        name(store, recipe)
+        with steps.step("names"):
+            name(store, recipe)
         if recipe.scoring.in_build:
-            score(store, recipe)
+            with steps.step("scores"):
+                score(store, recipe)
     if recipe.explain.pictures:
         fingerprint_ = fingerprint([asdict(recipe.explain), store.manifest()["files"]])
         with alone(store):
-            stage(store, "explanations", fingerprint_, lambda: _explanations(store, recipe))
-    make_site(store)
+            stage(store, "explanations", fingerprint_, lambda: _explanations(store, recipe), steps)
+    with steps.step("site"):
+        make_site(store)
     return store
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    """Return the stages of a build in their order."""
+    named = bool(recipe.naming.method)
+    wanted = {
+        "names": named,
+        "scores": named and recipe.scoring.in_build,
+        "explanations": bool(recipe.explain.pictures),
+        "site": True,
+    }
+    return [*STAGES, *(stage for stage, asked in wanted.items() if asked)]
 
 
 def _explanations(store: Store, recipe: Recipe) -> dict[str, Any]:

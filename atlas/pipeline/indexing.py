@@ -17,11 +17,12 @@ from atlas.indexing.build import VECTORS, index_patches, localise_patches
 from atlas.pipeline.checking import checked
 from atlas.pipeline.inputs import Inputs, fingerprint
 from atlas.pipeline.stages import alone, done, stage
+from atlas.pipeline.steps import Steps
 from atlas.prepass import checkpoint, imported, processes, tables
 from atlas.prepass.measuring import Checkpoints, measure_channels
 from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
-from atlas.store import Store, states
+from atlas.store import STAGES, Store, states
 from atlas.store.unfinished import Unfinished
 from atlas.trace.following import RefusedError
 
@@ -40,11 +41,20 @@ PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-c
 """Their versions stand in the manifest: they can change the last digits of a score."""
 
 
-def index(recipe: Recipe, out: Path) -> Store | None:
+def index(recipe: Recipe, out: Path, steps: Steps | None = None) -> Store | None:
     """Run pre-pass, pictures and patches, as far as they are not done.
 
     Of several processes that a launcher has started, the first does all that writes files;
     the others share the pre-pass with it and are done.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to measure, and how.
+    out : Path
+        The atlas directory.
+    steps : Steps, optional
+        The display of a run that does more than this.
 
     Returns
     -------
@@ -57,6 +67,7 @@ def index(recipe: Recipe, out: Path) -> Store | None:
         Something in the recipe cannot be had, `out` lies in the data, or another build works in it.
     """
     store = Store(out)
+    steps = steps or Steps(STAGES, recipe.prepass.progress)
     if holds(recipe.data, out):
         raise UserError(
             f"{out} lies in {recipe.data.source}, so that the atlas's pictures would become data: "
@@ -77,11 +88,12 @@ def index(recipe: Recipe, out: Path) -> Store | None:
                 tqdm.write(f"labels: {inputs.labels.summary}", sys.stderr)
             team.from_first([int(needed)])
             if not done(store, "patches", patching):
-                _ = inputs.encoder  # what cannot be had is reported before the pass, not after it
-            stage(store, "prepass", new, lambda: _prepass(store, inputs))
+                _ = inputs.encoder  # what cannot be had is reported before the pass
+            later = steps.later("prepass")
+            stage(store, "prepass", new, lambda: _prepass(store, inputs, later), steps)
             (store.root / checkpoint.NAME).unlink(missing_ok=True)
-            stage(store, "pictures", new, lambda: _pictures(store, inputs))
-            stage(store, "patches", patching, lambda: _patches(store, inputs, patching))
+            stage(store, "pictures", new, lambda: _pictures(store, inputs), steps)
+            stage(store, "patches", patching, lambda: _patches(store, inputs, patching), steps)
             for name in (*UNFINISHED, VECTORS):
                 (store.root / name).unlink(missing_ok=True)
     return store
@@ -100,7 +112,7 @@ def _begin(store: Store, inputs: Inputs, new: str) -> None:
     store.write_manifest(manifest)
 
 
-def _measured(store: Store, inputs: Inputs) -> Tally:
+def _measured(store: Store, inputs: Inputs, later: float = 0.0) -> Tally:
     """Run the pre-pass, this process's part of it if there are several."""
     recipe, network = inputs.recipe, inputs.network
     return measure_channels(
@@ -116,6 +128,8 @@ def _measured(store: Store, inputs: Inputs) -> Tally:
         Checkpoints(store.root / checkpoint.NAME, inputs.atlas_id()),
         inputs.team,
         recipe.data.most_skipped,
+        recipe.seed,
+        later,
     )
 
 
@@ -152,11 +166,13 @@ def _report_memory(inputs: Inputs) -> None:
         )
 
 
-def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
+def _prepass(store: Store, inputs: Inputs, later: float) -> dict[str, Any]:
     _report_memory(inputs)
     try:
         checks = checked(inputs)
-        tally = _imported(inputs) if inputs.recipe.prepass.results else _measured(store, inputs)
+        tally = (
+            _imported(inputs) if inputs.recipe.prepass.results else _measured(store, inputs, later)
+        )
     except RefusedError as error:  # only now it showed that the network cannot be followed
         raise RefusedError(f"{inputs.network.name}: {error}") from error
     network, found = inputs.network, inputs.labels.outputs
@@ -175,6 +191,7 @@ def _prepass(store: Store, inputs: Inputs) -> dict[str, Any]:
             "left_out": inputs.source.left_out.every,
         },
         "labels": inputs.labels.summary,
+        "bands": tally.per_band,
         "checks": checks,
         "conservation": tables.conservation(tally),
     }

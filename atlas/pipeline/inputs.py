@@ -20,7 +20,7 @@ from atlas.patches.encoders import Encoder
 from atlas.pipeline.trust import NETWORK, OWN, Border, border
 from atlas.prepass import processes
 from atlas.prepass.processes import ALONE, Team
-from atlas.recipe import Recipe, recorded
+from atlas.recipe import Prepass, Recipe, recorded
 from atlas.relevance.engine import ActivationEngine, Engine, RelevanceEngine
 from atlas.relevance.plan import Plan, plan
 from atlas.relevance.tape import Instrumented, instrument
@@ -164,6 +164,8 @@ class Inputs:
         # How many pictures were read belongs to what was measured; a stream knows it at
         # its end only, but its description and limit decide it.
         measured = {**self.measured(), "limit": self.recipe.data.limit, **self._meanings()}
+        if self.recipe.prepass.bands != Prepass.bands:  # else ids are those of before bands
+            measured["bands"] = self.recipe.prepass.bands
         return f"{self.network.slug}-{self.source.name}-{fingerprint(measured)[:8]}"
 
     def _meanings(self) -> dict[str, Any]:

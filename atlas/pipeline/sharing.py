@@ -66,16 +66,16 @@ class Shared:
         size = self._team.size
         self._team.hand_out([packed(kind, requests[rank::size]) for rank in range(size)])
         own, problem = _tried(ask, requests[::size])
-        told = [json.loads(part) for part in self._team.collect(json.dumps([]).encode())]
+        replies = [json.loads(part) for part in self._team.collect(json.dumps([]).encode())]
         if problem is not None:
             raise problem
-        failed = next((part["error"] for part in told[1:] if isinstance(part, dict)), None)
+        failed = next((part["error"] for part in replies[1:] if isinstance(part, dict)), None)
         if failed is not None:
             raise RuntimeError(f"in another process: {failed}")
         answers: list[_T | None] = [None] * len(requests)
         answers[::size] = own
         for rank in range(1, size):
-            answers[rank::size] = [read(answer) for answer in told[rank]]
+            answers[rank::size] = [read(answer) for answer in replies[rank]]
         return [answer for answer in answers if answer is not None]
 
 
@@ -90,12 +90,12 @@ def answer_others(vlm: Vlm, team: Team) -> None:
         kind, requests = unpacked(part)
         ask: Callable[[Sequence[Request]], list[Any]] = vlm.yes if kind == "yes" else vlm.ask
         answers, problem = _tried(ask, requests)
-        told: Any = [
+        replies: Any = [
             {"cut_off": str(answer)} if isinstance(answer, CutOff) else answer for answer in answers
         ]
         if problem is not None:
-            told = {"error": one_line(problem)}
-        team.collect(json.dumps(told).encode())
+            replies = {"error": one_line(problem)}
+        team.collect(json.dumps(replies).encode())
 
 
 def packed(kind: Kind, requests: Sequence[Request]) -> bytes:

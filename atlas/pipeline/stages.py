@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from atlas.pipeline.steps import Steps
 from atlas.store import ARRAYS, COLUMNS, INDEX, STAGES, Store
 from atlas.store.lock import alone
 
@@ -18,15 +19,18 @@ ORDER = (*STAGES, "explanations")
 """Each works on what those before it leave, so if one runs, those after it have to run again."""
 
 
-def stage(store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any]]) -> None:
-    """Run a stage unless it is done with these inputs."""
+def stage(
+    store: Store, name: str, inputs: str, run: Callable[[], dict[str, Any]], steps: Steps
+) -> None:
+    """Run a stage unless it is done with these inputs, and show it as one of `steps`."""
     if done(store, name, inputs):
         return
     manifest = store.manifest()
     before = ORDER[: ORDER.index(name)]
     manifest["stages"] = {key: value for key, value in manifest["stages"].items() if key in before}
     store.write_manifest(manifest)
-    results = run()
+    with steps.step(name):
+        results = run()
     manifest = {**store.manifest(), **results, "files": store.checksums()}
     manifest["stages"][name] = inputs
     store.write_manifest(manifest)
@@ -42,7 +46,7 @@ def done(store: Store, name: str, inputs: str) -> bool:
 def _files(store: Store, name: str) -> Iterator[Path]:
     """Yield the files that a stage leaves."""
     if name == "prepass":
-        yield from (store.table_path(table) for table in COLUMNS)
+        yield from (store.table_path(name) for name in COLUMNS if store.has_table(name))
     elif name == "pictures":
         yield from store.pictures()
     elif name == "patches":

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,14 @@ def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
         layers.append([name, layer.height, layer.width])
         for field, tensor in _tensors(layer):
             tensors[f"{number}/{field}"] = tensor.cpu().contiguous()
-    tensors["class_count"], tensors["initial"] = state.class_count, state.initial.total
+    tensors["class_count"] = state.class_count
+    tensors["logit_abs_sum"] = state.logit_abs_sum.total
     facts = {
         **facts,
         "modes": state.modes,
         "layers": layers,
         "numbers": [getattr(state, name) for name in _NUMBERS],
-        "seen": [[i, seen.key, seen.label, seen.predicted] for i, seen in state.seen.items()],
+        "seen": [[index, *astuple(seen)] for index, seen in state.seen.items()],
         "skips": state.skips,
         "reasons": state.reasons,
     }
@@ -94,39 +96,41 @@ def unpack(content: bytes, device: torch.device) -> tuple[Tally, dict[str, Any]]
     modes = tuple(facts["modes"])
     state = Tally(**dict(zip(_NUMBERS, facts["numbers"], strict=True)), modes=modes)
     state.class_count = tensors["class_count"].cpu()
-    state.initial = ExactSum(tensors["initial"].cpu(), tally.VALUE_BITS)
+    state.logit_abs_sum = ExactSum(tensors["logit_abs_sum"].cpu(), tally.VALUE_BITS)
     for number, (name, height, width) in enumerate(facts["layers"]):
-        fields = {key: tensors[f"{number}/{key}"] for key in _fields(modes)}
-        state.layers[name] = _layer(height, width, modes, fields)
-    state.seen = {i: Seen(key, label, predicted) for i, key, label, predicted in facts["seen"]}
+        fields = {key: tensors[f"{number}/{key}"] for key in _fields(state)}
+        state.layers[name] = _layer(height, width, state, fields)
+    state.seen = {index: Seen(*known) for index, *known in facts["seen"]}
     state.skips = [(index, key, reason) for index, key, reason in facts["skips"]]
     state.reasons = facts["reasons"]
     return state, facts
 
 
-_NUMBERS = ("k", "outputs", "images", "labelled", "correct", "skipped")
+_NUMBERS = ("k", "outputs", "per_band", "seed", "images", "labelled", "correct", "skipped")
 
 _RELEVANCE_SUMS = {
-    "rel_sum": tally.SHARE_BITS,
-    "rel_abs_sum": tally.SHARE_BITS,
-    "class_sum": tally.SHARE_BITS,
-    "flow": tally.VALUE_BITS,
+    "share_sum": tally.SHARE_BITS,
+    "share_abs_sum": tally.SHARE_BITS,
+    "class_share_sum": tally.SHARE_BITS,
+    "relevance_sum": tally.VALUE_BITS,
 }
 
 _PLACES = ("scores", "indices", "peaks")
 
-_WHOLE = ("act_max", "positive", "histogram", "grid_sum", "together")
+_WHOLE = ("maximum", "positive_count", "histogram", "gridded_sum", "product_sum")
 """Tensors of a layer that are written as they are."""
 
-_RELEVANCE_WHOLE = ("grid_sum", "squares", "below")
-"""And of its relevance."""
+_RELEVANCE_WHOLE = ("gridded_sum", "gridded_square_sum", "lower_product_sum")
+"""Tensors of a layer's relevance that are written as they are."""
 
 
-def _fields(modes: tuple[Mode, ...]) -> list[str]:
+def _fields(state: Tally) -> list[str]:
     """Return the names of a layer's tensors."""
-    tops = [f"{mode}/{place}" for mode in modes for place in _PLACES]
-    whole = [f"relevance/{name}" for name in _RELEVANCE_WHOLE] if _sums(modes) else []
-    return [*tops, "act_sum", *_WHOLE, *_sums(modes), *whole]
+    lists = [*state.modes, *(["bands"] if state.per_band else [])]
+    places = [f"{name}/{place}" for name in lists for place in _PLACES]
+    sums = _sums(state.modes)
+    whole = [f"relevance/{name}" for name in _RELEVANCE_WHOLE] if sums else []
+    return [*places, "mean_sum", *_WHOLE, *sums, *whole]
 
 
 def _sums(modes: tuple[Mode, ...]) -> dict[str, int]:
@@ -134,10 +138,13 @@ def _sums(modes: tuple[Mode, ...]) -> dict[str, int]:
 
 
 def _tensors(layer: LayerTally) -> Iterator[tuple[str, Tensor]]:
-    for mode, top in layer.top.items():
+    lists: dict[str, TopK] = dict(layer.top.items())
+    if layer.bands is not None:
+        lists["bands"] = layer.bands
+    for name, kept in lists.items():
         for place in _PLACES:
-            yield f"{mode}/{place}", getattr(top, place)
-    yield "act_sum", layer.act_sum.total
+            yield f"{name}/{place}", getattr(kept, place)
+    yield "mean_sum", layer.mean_sum.total
     for name in _WHOLE:
         yield name, getattr(layer, name)
     if layer.relevance is None:
@@ -148,9 +155,11 @@ def _tensors(layer: LayerTally) -> Iterator[tuple[str, Tensor]]:
         yield f"relevance/{name}", getattr(layer.relevance, name)
 
 
-def _layer(
-    height: int, width: int, modes: tuple[Mode, ...], fields: dict[str, Tensor]
-) -> LayerTally:
+def _layer(height: int, width: int, state: Tally, fields: dict[str, Tensor]) -> LayerTally:
+    def places(name: str) -> TopK:
+        return TopK(*(fields[f"{name}/{place}"] for place in _PLACES))
+
+    modes = state.modes
     relevance: dict[str, Any] = {
         **{name: ExactSum(fields[name], bits) for name, bits in _sums(modes).items()},
         **{name: fields[f"relevance/{name}"] for name in _RELEVANCE_WHOLE if _sums(modes)},
@@ -158,8 +167,9 @@ def _layer(
     return LayerTally(
         height=height,
         width=width,
-        top={mode: TopK(*(fields[f"{mode}/{place}"] for place in _PLACES)) for mode in modes},
-        act_sum=ExactSum(fields["act_sum"], tally.VALUE_BITS),
+        top={mode: places(mode) for mode in modes},
+        bands=places("bands") if state.per_band else None,
+        mean_sum=ExactSum(fields["mean_sum"], tally.VALUE_BITS),
         **{name: fields[name] for name in _WHOLE},
         relevance=RelevanceTally(**relevance) if relevance else None,
     )

@@ -19,9 +19,9 @@ class RangeError(Exception):
     """A sum has left the range in which it is exact."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExactSum:
-    """A running sum on a grid of 2**-`bits`.
+    """A running sum on a grid of 2**-`bits`, to which terms are added in place.
 
     With `bits` fraction bits, terms are exact to 2**-(bits+1) and the sum may reach
     2**(62-bits).

@@ -73,6 +73,7 @@ def run(
                     f"{maps.shape[1]}: it is of another network"
                 )
             # zennit-crp leaves the order of equal scores open; ours is total.
+            offered = topk.without_zeros(offered)
             found.top[mode] = topk.merge(topk.empty(maps.shape[1], settings.k), offered)
 
     blank = torch.zeros(1, *preprocessing.shape, device=device)

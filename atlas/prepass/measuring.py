@@ -17,12 +17,13 @@ from atlas.data import Source, format_counts, too_many
 from atlas.errors import UserError
 from atlas.model.preprocessing import Preprocessor
 from atlas.prepass import checkpoint, reductions, shards, tally
+from atlas.prepass.batchtally import BatchTally
 from atlas.prepass.processes import ALONE, Team
 from atlas.prepass.progress import Progress
 from atlas.prepass.reader import Batch, batches, by_shards
 from atlas.prepass.reductions import Reduce
 from atlas.prepass.shards import Done, Read
-from atlas.prepass.tally import BatchTally, Tally
+from atlas.prepass.tally import Tally
 from atlas.recipe import Activation, Prepass, Relevance
 from atlas.relevance.engine import PREDICTED, Engine, measure
 
@@ -52,6 +53,8 @@ def measure_channels(
     checkpoints: Checkpoints | None = None,
     team: Team = ALONE,
     most_skipped: float = 1.0,
+    seed: int = 0,
+    later: float = 0.0,
 ) -> Tally:
     """Stream the source through `engine` and keep what the tables need.
 
@@ -80,6 +83,10 @@ def measure_channels(
         The processes that share the work.
     most_skipped : float
         The share of unreadable pictures above which the pass ends, from 0 to 1.
+    seed : int
+        Decides which pictures of the bands are kept.
+    later : float
+        How long what comes after the pass takes, in parts of it, as far as that is known.
 
     Returns
     -------
@@ -92,7 +99,10 @@ def measure_channels(
         No picture could be read, or too few of them; the network returned something that is not
         finite; or the GPU's memory is too small for a batch.
     """
-    done, state = dict[int, Read](), Tally(settings.k, classes, settings.modes)
+    done, state = (
+        dict[int, Read](),
+        Tally(settings.k, classes, settings.modes, settings.bands, seed),
+    )
     if checkpoints is not None and team.first:
         done, state = checkpoint.load(checkpoints.path, checkpoints.inputs, device) or (done, state)
     done = shards.unflat(team.from_first(shards.flat(done)))
@@ -108,7 +118,7 @@ def measure_channels(
     title = "pre-pass" if team.size == 1 else f"pre-pass ({team.size} processes)"
     log = Path(settings.progress) if settings.progress else None
     reduce = reductions.compiled() if settings.compile else reductions.reduce
-    with Progress(title, source.count, count, log, silent=not team.first) as progress:
+    with Progress(title, source.count, count, log, not team.first, later) as progress:
         for batch, waited in _timed(reading):
             # All take a step together: only then is what is done of a shard its beginning.
             due = count - last_count >= settings.checkpoint_images
@@ -173,7 +183,7 @@ def _collected(
         return done, state
     parts = team.collect(checkpoint.pack(state, {"read": shards.flat(done)}))
     if not team.first:
-        return {}, Tally(state.k, state.outputs, state.modes)
+        return {}, Tally(state.k, state.outputs, state.modes, state.per_band, state.seed)
     for part in parts[1:]:
         found, facts = checkpoint.unpack(part, device)
         state = tally.merge(state, found)
@@ -204,7 +214,7 @@ def _measure(
     )
     images = preprocessing.normalize(batch.views.to(device, non_blocking=True))
     indices = torch.tensor(batch.indices)
-    adding = BatchTally(state, activation, relevance, indices, batch.keys, reduce)
+    adding = BatchTally(state, activation, relevance, indices, batch.keys, batch.digests, reduce)
     try:
         logits = measure(engine, images, targets, adding.visit)
     except torch.OutOfMemoryError as error:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 BITS = 20
-"""Of the grid. A batch may have 2**(53-2*BITS) = 8,192 pictures, a pass 2**(63-2*BITS)."""
+"""Binary places of the grid; a batch may have 2**(53-2*BITS) = 8,192 pictures, a pass
+2**(63-2*BITS)."""
 
 
 def gridded(values: Tensor) -> Tensor:

@@ -31,14 +31,24 @@ class Progress:
         far; null on Windows) and `finished`.
     silent : bool
         Say nothing, as all processes but the first.
+    later : float
+        How long what comes afterwards takes, in parts of the whole pass, as far as that is known:
+        where it is not 0 the bar says how much time is left of both.
     """
 
     def __init__(
-        self, title: str, total: int | None, done: int, log: Path | None, silent: bool
+        self,
+        title: str,
+        total: int | None,
+        done: int,
+        log: Path | None,
+        silent: bool,
+        later: float = 0.0,
     ) -> None:
         self._bar = tqdm(total=total, initial=done, desc=title, unit=" images", disable=silent)
         self._title, self._total, self._done = title, total, done
         self._log = None if silent else log
+        self._later = later
         self._before, self._begin = done, time.monotonic()
         self._said, self._waiting = self._begin, 0.0
 
@@ -57,16 +67,28 @@ class Progress:
         self._waiting = min(1.0, waited / max(time.monotonic() - self._begin, 1e-9))
         memory = memory_gb()
         used = "" if memory is None else f", {memory:.1f} GB"
-        self._bar.set_postfix_str(f"waiting {self._waiting:.0%}{used}", refresh=False)
+        self._bar.set_postfix_str(f"waiting {self._waiting:.0%}{used}{self._all()}", refresh=False)
         self._bar.update(pictures)
         if time.monotonic() - self._said >= EVERY:
             self._say(finished=False)
+
+    def _rate(self) -> float:
+        """Return the pictures a second of this run."""
+        return (self._done - self._before) / max(time.monotonic() - self._begin, 1e-9)
+
+    def _all(self) -> str:
+        """Return how much time is left of the pass and what comes afterwards, for the bar."""
+        rate = self._rate()
+        if self._total is None or not self._later or not rate:
+            return ""
+        left = (self._total - self._done + self._later * self._total) / rate
+        return f", all stages: {tqdm.format_interval(left)} left"
 
     def _say(self, finished: bool) -> None:
         if self._log is None:
             return
         self._said = time.monotonic()
-        rate = (self._done - self._before) / max(self._said - self._begin, 1e-9)
+        rate = self._rate()
         left = None if self._total is None or not rate else (self._total - self._done) / rate
         memory = memory_gb()
         line: dict[str, Any] = {

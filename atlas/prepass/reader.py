@@ -2,14 +2,16 @@
 
 Worker processes read, decode and crop. Where the data has shards enough, each of them is read
 by one worker of one process; else each worker takes every n-th batch. The batches are the same
-either way: consecutive samples of one shard. What cannot be decoded is told, not raised.
+either way: consecutive samples of one shard. What cannot be decoded is reported, not raised.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -40,8 +42,10 @@ class Batch:
     size: int
     """Samples, the unreadable ones included; 0 if the shard ended with the batch before."""
     indices: list[int]
-    """Of the readable samples: `shard * LONGEST + ordinal in the shard`."""
+    """Index of each readable sample: `shard * LONGEST + ordinal in the shard`."""
     keys: list[str]
+    digests: list[int]
+    """Hash of the pixels of each readable sample, from 0 to 2**64 - 1."""
     labels: list[int | None]
     views: Tensor
     """uint8 (readable samples, height, width, channels)."""
@@ -111,6 +115,12 @@ def batches(
 def by_shards(source: Source, done: Done, readers: int) -> bool:
     """Return whether each of the readers has a shard to itself."""
     return readers <= len(shards.left(done, shards.count(source)))
+
+
+def digest(pixels: npt.NDArray[np.uint8]) -> int:
+    """Return a hash of pixels, from 0 to 2**64 - 1."""
+    content = np.ascontiguousarray(pixels).data
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 class _Batches(IterableDataset[Batch | str]):
@@ -188,6 +198,7 @@ class _Batches(IterableDataset[Batch | str]):
             len(records),
             [shard * LONGEST + record.index for record in readable],
             [record.key for record in readable],
+            [digest(view) for view in views],
             [record.label for record in readable],
             torch.from_numpy(pixels),
             skips,

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 OCTAVES = 20
-"""The bins of `bins` reach from 2**-OCTAVES to 2**OCTAVES, four to the octave."""
+"""The bins of `bins` reach from 2**-OCTAVES to 2**OCTAVES."""
 
-BINS = 1 + 8 * OCTAVES
+PER_OCTAVE = 16
+"""How many of them an octave has, equally wide: one spans 3 to 6 % of its values."""
+
+BINS = 1 + 2 * OCTAVES * PER_OCTAVE
 
 _EXPONENT_OF_ONE = 127
-_DROPPED = 21  # bits of a float32's significand, but for the first two
+_DROPPED = 19  # bits of a float32's significand, but for the first four
 
 
 class Reduce(Protocol):
@@ -63,7 +66,7 @@ def reduce(maps: Tensor, counting: bool) -> tuple[Tensor, Tensor, Tensor | None]
 def bins(values: Tensor) -> Tensor:
     """Return the bin of each value of a histogram with logarithmic bins.
 
-    The bin is read off the number itself, its exponent and two bits of its significand, so that
+    The bin is read off the number itself, its exponent and four bits of its significand, so that
     it never depends on how a logarithm is rounded.
 
     Parameters
@@ -78,14 +81,36 @@ def bins(values: Tensor) -> Tensor:
         outside the bins belong to the nearest one.
     """
     whole = values.float().contiguous().view(torch.int32) >> _DROPPED
-    first = (_EXPONENT_OF_ONE - OCTAVES) * 4
+    first = (_EXPONENT_OF_ONE - OCTAVES) * PER_OCTAVE
     return torch.where(values > 0, (whole - first + 1).clamp(1, BINS - 1), 0).long()
 
 
-def edges() -> list[float]:
-    """Return where the bins of `bins` begin, from bin 1 on, and at last where they end."""
-    quarters = range(4 * -OCTAVES, 4 * OCTAVES + 1)
-    return [2.0 ** (quarter // 4) * (1 + quarter % 4 / 4) for quarter in quarters]
+def edges(per_octave: int = PER_OCTAVE) -> list[float]:
+    """Return where the bins of `bins` begin, from bin 1 on, and at last where they end.
+
+    With fewer of them in an octave, as `coarser` makes them.
+    """
+    steps = range(per_octave * -OCTAVES, per_octave * OCTAVES + 1)
+    return [2.0 ** (step // per_octave) * (1 + step % per_octave / per_octave) for step in steps]
+
+
+def coarser(histogram: Tensor, per_octave: int) -> Tensor:
+    """Join the bins of a histogram, (channels, BINS), to `per_octave` in each octave.
+
+    Parameters
+    ----------
+    histogram : Tensor
+        Counts by the bin of `bins`.
+    per_octave : int
+        A divisor of `PER_OCTAVE`.
+
+    Returns
+    -------
+    Tensor
+        (channels, 1 + 2 * OCTAVES * per_octave); bin 0 is as it was.
+    """
+    joined = histogram[:, 1:].reshape(len(histogram), -1, PER_OCTAVE // per_octave).sum(dim=2)
+    return torch.cat([histogram[:, :1], joined], dim=1)
 
 
 @functools.cache

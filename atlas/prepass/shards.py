@@ -98,6 +98,8 @@ def numbered(state: Tally, source: Source, done: Done) -> Tally:
         layer.top = {
             mode: replace(top, indices=ordinals(top.indices)) for mode, top in layer.top.items()
         }
+        if layer.bands is not None:
+            layer.bands = replace(layer.bands, indices=ordinals(layer.bands.indices))
     places = ordinals(torch.tensor([*state.seen, *(skip[0] for skip in state.skips)])).tolist()
     seen = zip(places, state.seen.values(), strict=False)
     state.seen = {n: replace(it, key=source.whole_key(it.key, n)) for n, it in seen}

@@ -1,24 +1,33 @@
 """From the running results of the pre-pass to the tables of the atlas."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from atlas.prepass import products, reductions
+from atlas.prepass import bands, products, reductions
+from atlas.prepass.bands import Chosen, Integers
 from atlas.prepass.tally import LayerTally, RelevanceTally, Tally, references
-from atlas.store import Store
+from atlas.prepass.topk import EMPTY
+from atlas.store import BANDS, Store
 
 TOP_CLASSES = 10
 """How many classes channels.parquet names for each channel."""
 
-COMPANIONS = 10
-"""How many channels of a kind it names as company of each."""
+CORRELATED = 10
+"""How many channels of a kind it names as those that rise and fall with each."""
+
+PER_OCTAVE = 4
+"""Bins of the histograms in channels.parquet."""
 
 
 def write(store: Store, tally: Tally, classes: Sequence[str]) -> None:
-    """Write images, references, channels and classes.
+    """Write images, references, bands, channels and classes.
+
+    Pictures that are references come first in images.parquet, then those of bands alone; both in
+    the order of the data.
 
     Parameters
     ----------
@@ -29,7 +38,10 @@ def write(store: Store, tally: Tally, classes: Sequence[str]) -> None:
     classes : sequence of str
         Names of the network's outputs.
     """
-    samples = sorted(references(tally))
+    referenced = references(tally)
+    chosen = _chosen(tally) if referenced else {}  # without any the atlas is refused
+    banded = {index for some in chosen.values() for index in some.index.tolist()}
+    samples = [*sorted(referenced), *sorted(banded - referenced)]
     rows = {index: row for row, index in enumerate(samples)}
     seen = [tally.seen[index] for index in samples]
     images: dict[str, list[Any]] = {
@@ -41,6 +53,7 @@ def write(store: Store, tally: Tally, classes: Sequence[str]) -> None:
     }
     store.write_table("images", images)
     store.write_table("references", _references(tally, rows, images))
+    store.write_table("bands", _bands(tally, rows, chosen))
     store.write_table("channels", _channels(tally))
     store.write_table("classes", _classes(tally, classes))
 
@@ -52,9 +65,9 @@ def conservation(tally: Tally) -> dict[str, float]:
     branch, and what biases and stabilisers absorbed is missing.
     Empty for a pass without relevance.
     """
-    initial = tally.initial.value().item()
+    initial = tally.logit_abs_sum.value().item()
     return {
-        name: round(layer.relevance.flow.value().item() / initial, 6) if initial else 0.0
+        name: round(layer.relevance.relevance_sum.value().item() / initial, 6) if initial else 0.0
         for name, layer in tally.layers.items()
         if layer.relevance is not None
     }
@@ -69,7 +82,7 @@ def _references(
         scores = {mode: top.scores.tolist() for mode, top in results.top.items()}
         indices = {mode: top.indices.tolist() for mode, top in results.top.items()}
         peaks = {mode: top.peaks.tolist() for mode, top in results.top.items()}
-        for channel in range(len(results.act_max)):
+        for channel in range(len(results.maximum)):
             for mode in tally.modes:
                 for rank, index in enumerate(indices[mode][channel]):
                     if index not in rows:  # fewer pictures than k spoke
@@ -85,12 +98,52 @@ def _references(
     return table
 
 
+def _chosen(tally: Tally) -> dict[str, Chosen]:
+    """Return the pictures of the bands of each layer's channels."""
+    if not tally.per_band:
+        return {}
+    known = np.array(sorted(tally.seen), np.int64)
+    numbers = np.array([tally.seen[index].drawn for index in known.tolist()], np.int64)
+
+    def drawn(indices: Integers) -> Integers:
+        place = np.searchsorted(known, indices).clip(max=len(known) - 1)
+        return np.where(indices == EMPTY, EMPTY, numbers[place])
+
+    return {
+        name: bands.choose(layer.bands, layer.histogram, tally.k, tally.per_band, drawn)
+        for name, layer in tally.layers.items()
+        if layer.bands is not None
+    }
+
+
+def _bands(
+    tally: Tally, rows: dict[int, int], chosen: Mapping[str, Chosen]
+) -> dict[str, list[Any]]:
+    names = ("layer", "channel", "band", "image", "activation", "weight", "y", "x")
+    table: dict[str, list[Any]] = {name: [] for name in names}
+    for layer, some in chosen.items():
+        y, x = np.divmod(some.peak, tally.layers[layer].width)
+        columns: dict[str, list[Any]] = {
+            "layer": [layer] * len(some.index),
+            "channel": some.channel.tolist(),
+            "band": [BANDS[band] for band in some.band.tolist()],
+            "image": [rows[index] for index in some.index.tolist()],
+            "activation": some.value.tolist(),
+            "weight": some.weight.tolist(),
+            "y": y.tolist(),
+            "x": x.tolist(),
+        }
+        for name, values in columns.items():
+            table[name].extend(values)
+    return table
+
+
 def _channels(tally: Tally) -> dict[str, list[Any]]:
     table: dict[str, list[Any]] = {}
     first = 0  # row of the layer's first channel
     names = list(tally.layers)
     for number, (layer, results) in enumerate(tally.layers.items()):
-        count = len(results.act_max)
+        count = len(results.maximum)
         columns: dict[str, list[Any]] = {
             "layer": [layer] * count,
             "channel": list(range(count)),
@@ -98,7 +151,7 @@ def _channels(tally: Tally) -> dict[str, list[Any]]:
             **_activation(tally, results, count),
             **_histogram(results),
             **_relevance(tally, results.relevance, count),
-            **_company(tally, names, number, first),
+            **_correlated(tally, names, number, first),
         }
         for name, values in columns.items():
             table.setdefault(name, []).extend(values)
@@ -112,9 +165,9 @@ def _activation(tally: Tally, results: LayerTally, count: int) -> dict[str, list
         return {name: [None] * count for name in ("act_mean", "act_max", "act_density")}
     values = tally.images * results.height * results.width
     return {
-        "act_mean": (results.act_sum.value() / tally.images).tolist(),
-        "act_max": results.act_max.tolist(),
-        "act_density": (results.positive.double() / values).tolist(),
+        "act_mean": (results.mean_sum.value() / tally.images).tolist(),
+        "act_max": results.maximum.tolist(),
+        "act_density": (results.positive_count.double() / values).tolist(),
     }
 
 
@@ -123,8 +176,8 @@ def _histogram(results: LayerTally) -> dict[str, list[Any]]:
 
     Pictures without a positive output are in no bin.
     """
-    every, edges, counts = reductions.edges(), [], []
-    for row in results.histogram[:, 1:].tolist():
+    every, edges, counts = reductions.edges(PER_OCTAVE), [], []
+    for row in reductions.coarser(results.histogram, PER_OCTAVE)[:, 1:].tolist():
         filled = [number for number, pictures in enumerate(row) if pictures]
         start, stop = (filled[0], filled[-1] + 1) if filled else (0, 0)
         counts.append(row[start:stop])
@@ -132,7 +185,9 @@ def _histogram(results: LayerTally) -> dict[str, list[Any]]:
     return {"act_edges": edges, "act_counts": counts}
 
 
-def _company(tally: Tally, names: Sequence[str], number: int, first: int) -> dict[str, list[Any]]:
+def _correlated(
+    tally: Tally, names: Sequence[str], number: int, first: int
+) -> dict[str, list[Any]]:
     """Return the channels that rise and fall with those of a layer, and the correlations.
 
     Parameters
@@ -147,17 +202,17 @@ def _company(tally: Tally, names: Sequence[str], number: int, first: int) -> dic
         Row of its first channel.
     """
     mine = tally.layers[names[number]]
-    count = len(mine.act_max)
-    squares = mine.together.diagonal()
+    count = len(mine.maximum)
+    squares = mine.product_sum.diagonal()
     within = products.correlation(
-        mine.together, (mine.grid_sum,) * 2, (squares,) * 2, tally.images or 1
+        mine.product_sum, (mine.gridded_sum,) * 2, (squares,) * 2, tally.images or 1
     )
     within.fill_diagonal_(0)
     lower = upper = torch.zeros(count, 0)
     below = first
     if number and tally.images:
         before = tally.layers[names[number - 1]]
-        below -= len(before.act_max)
+        below -= len(before.maximum)
         lower = _passing(before, mine, tally.images).T
     if number + 1 < len(names) and tally.images:
         upper = _passing(mine, tally.layers[names[number + 1]], tally.images)
@@ -172,14 +227,15 @@ def _passing(lower: LayerTally, upper: LayerTally, images: int) -> Tensor:
     """Return the correlations of the relevance shares of two layers, (lower, upper channels)."""
     one, other = lower.relevance, upper.relevance
     if one is None or other is None:
-        return torch.zeros(len(lower.act_max), len(upper.act_max))
-    sums, squares = (one.grid_sum, other.grid_sum), (one.squares, other.squares)
-    return products.correlation(other.below, sums, squares, images)
+        return torch.zeros(len(lower.maximum), len(upper.maximum))
+    sums = one.gridded_sum, other.gridded_sum
+    squares = one.gridded_square_sum, other.gridded_square_sum
+    return products.correlation(other.lower_product_sum, sums, squares, images)
 
 
 def _best(name: str, correlations: Tensor, first: int) -> dict[str, list[Any]]:
     """Return for each row the columns with the highest correlation above 0, as rows of channels."""
-    order = correlations.argsort(dim=1, descending=True, stable=True)[:, :COMPANIONS]
+    order = correlations.argsort(dim=1, descending=True, stable=True)[:, :CORRELATED]
     values = correlations.gather(1, order).tolist()
     kept = [[value for value in row if value > 0] for row in values]
     rows = [row[: len(some)] for row, some in zip((order + first).tolist(), kept, strict=True)]
@@ -196,8 +252,8 @@ def _relevance(tally: Tally, results: RelevanceTally | None, count: int) -> dict
         }  # fmt: skip
     best, classes = _top_classes(tally, results)
     return {
-        "rel_mean": (results.rel_sum.value() / tally.images).tolist(),
-        "rel_abs_mean": (results.rel_abs_sum.value() / tally.images).tolist(),
+        "rel_mean": (results.share_sum.value() / tally.images).tolist(),
+        "rel_abs_mean": (results.share_abs_sum.value() / tally.images).tolist(),
         "top_classes": classes,
         "top_class_shares": best,
     }
@@ -208,7 +264,7 @@ def _top_classes(
 ) -> tuple[list[list[float]], list[list[int]]]:
     """Return for each channel the largest mean shares among the classes seen, and whose."""
     present = tally.class_count.nonzero()[:, 0]
-    means = results.class_sum.value()[present] / tally.class_count[present, None]
+    means = results.class_share_sum.value()[present] / tally.class_count[present, None]
     order = means.argsort(dim=0, descending=True, stable=True)[:TOP_CLASSES]
     return means.gather(0, order).T.tolist(), present[order].T.tolist()
 
@@ -219,10 +275,10 @@ def _classes(tally: Tally, names: Sequence[str]) -> dict[str, list[Any]]:
     if known:
         # Layer by layer: of all at once there are gigabytes where classes are many.
         counts = tally.class_count[:, None].clamp(min=1)
-        widths = [results.class_sum.total.shape[1] for results in known]
+        widths = [results.class_share_sum.total.shape[1] for results in known]
         means = torch.empty(len(names), sum(widths))
         for part, results in zip(torch.split(means, widths, dim=1), known, strict=True):
-            part.copy_(results.class_sum.value() / counts)
+            part.copy_(results.class_share_sum.value() / counts)
         shares = list(means.numpy())
     return {
         "label": list(range(len(names))),

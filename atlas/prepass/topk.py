@@ -14,9 +14,9 @@ EMPTY = torch.iinfo(torch.int64).max
 """Index of a place that no sample has taken yet; after every sample in the order."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TopK:
-    """The best `k` samples of each channel, best first.
+    """The best `k` samples of each channel, best first; `update` changes its tensors in place.
 
     Attributes
     ----------
@@ -65,30 +65,55 @@ def update(
     """
     candidates = (scores >= kept.scores[:, -1]) & (scores != 0)
     rows, channels = candidates.nonzero(as_tuple=True)
-    if not len(rows):
-        return
-    found = torch.zeros_like(scores, dtype=torch.int64)
-    found[rows, channels] = peaks(rows, channels)
-    some = torch.unique(channels)
-    offered = TopK(scores[:, some].T, indices.expand(len(some), -1), found[:, some].T)
+    if len(rows):
+        insert(kept, channels, scores[rows, channels], indices[rows], peaks(rows, channels))
+
+
+def insert(kept: TopK, lists: Tensor, scores: Tensor, indices: Tensor, peaks: Tensor) -> None:
+    """Offer single values to a reservoir, in place.
+
+    Parameters
+    ----------
+    kept : TopK
+        Changed in place.
+    lists : Tensor
+        int64 (values,), at least one: to which row of `kept` each value is offered.
+    scores, indices, peaks : Tensor
+        (values,) each; what `kept` holds of a sample.
+    """
+    order = lists.argsort(stable=True)
+    some, counts = torch.unique_consecutive(lists[order], return_counts=True)
+    row = torch.arange(len(some), device=lists.device).repeat_interleave(counts)
+    place = torch.arange(len(order), device=lists.device) - (counts.cumsum(0) - counts)[row]
+    offered = empty(len(some), int(counts.max()), lists.device)
+    offered.scores[row, place] = scores[order]
+    offered.indices[row, place] = indices[order]
+    offered.peaks[row, place] = peaks[order]
     merged = merge(TopK(kept.scores[some], kept.indices[some], kept.peaks[some]), offered)
-    kept.scores[some], kept.indices[some], kept.peaks[some] = (
-        merged.scores,
-        merged.indices,
-        merged.peaks,
+    kept.scores[some] = merged.scores
+    kept.indices[some] = merged.indices
+    kept.peaks[some] = merged.peaks
+
+
+def without_zeros(kept: TopK) -> TopK:
+    """Return a reservoir whose samples with a score of exactly zero have left free places."""
+    zero = kept.scores == 0
+    return TopK(
+        kept.scores.masked_fill(zero, -torch.inf),
+        kept.indices.masked_fill(zero, EMPTY),
+        kept.peaks.masked_fill(zero, 0),
     )
 
 
 def merge(kept: TopK, offered: TopK) -> TopK:
     """Return the best of two reservoirs of the same channels, as many places as `kept` has.
 
-    A sample must not be in both; offered scores of zero are left out.
+    A sample must not be in both.
     """
     k = kept.scores.shape[1]
-    silent = offered.scores == 0
-    scores = torch.cat([kept.scores, offered.scores.masked_fill(silent, -torch.inf)], dim=1)
-    indices = torch.cat([kept.indices, offered.indices.masked_fill(silent, EMPTY)], dim=1)
-    peaks = torch.cat([kept.peaks, offered.peaks.masked_fill(silent, 0)], dim=1)
+    scores = torch.cat([kept.scores, offered.scores], dim=1)
+    indices = torch.cat([kept.indices, offered.indices], dim=1)
+    peaks = torch.cat([kept.peaks, offered.peaks], dim=1)
     # Two stable sorts make the lexicographic order (score falling, then index rising).
     by_index = indices.argsort(dim=1, stable=True)
     by_score = scores.gather(1, by_index).argsort(dim=1, descending=True, stable=True)

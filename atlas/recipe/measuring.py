@@ -201,6 +201,11 @@ class Prepass:
     """A checkpoint is written after this many seconds, if that comes first; also while patches are
     made."""
 
+    bands: Annotated[int, Field(ge=0, le=1000)] = 6
+    """Pictures of each channel that are kept from each part of the range of its activation over all
+    pictures (from the top down to those on which it is silent), at most, and of a sample of all
+    pictures; they say what the channel does on what are no references. 0 keeps none."""
+
     modes: tuple[Literal["activation", "relevance"], ...] = ("activation", "relevance")
     """Scores by which references are chosen; `["activation"]` leaves relevance out, which takes a
     third of the time or less."""

@@ -1,5 +1,6 @@
 """The atlas directory: its tables, its files that only grow, and how they are kept whole."""
 
+from atlas.store.checks import BANDS
 from atlas.store.directory import (
     ANSWERS,
     ARRAYS,
@@ -10,6 +11,7 @@ from atlas.store.directory import (
     NAME_BY_METHOD,
     NAMED,
     NAMES_FILE,
+    OPTIONAL,
     SCHEMA_VERSION,
     SCORES_FILE,
     SENSE,
@@ -22,6 +24,7 @@ from atlas.store.directory import (
 __all__ = [
     "ANSWERS",
     "ARRAYS",
+    "BANDS",
     "COLUMNS",
     "INDEX",
     "MEASURED",
@@ -29,6 +32,7 @@ __all__ = [
     "NAMED",
     "NAMES_FILE",
     "NAME_BY_METHOD",
+    "OPTIONAL",
     "SCHEMA_VERSION",
     "SCORES_FILE",
     "SENSE",

@@ -51,6 +51,13 @@ Rule = Numbers | Texts
 METHODS = ("vlm", "labels", "clip", "person")
 STATUSES = ("named", "no clear concept", "unnamed")
 
+BANDS = ("top", "99.9", "99", "90", "50", "low", "silent", "random")
+"""Parts of the range of a channel's activation over all pictures, in the order of bands.parquet.
+
+`top` has about as many pictures as there are references; `99.9`, `99`, `90` and `50` have those
+above this share of all pictures and below the band before; `low` has others with a positive
+output, `silent` those without one. `random` is a sample of all, the same for every channel."""
+
 PICTURE = r"images/[0-9a-f]{2}/[0-9a-f]{1,64}\.webp"
 """Where pictures are."""
 
@@ -85,6 +92,14 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "x": Numbers(high=POSITIONS),
         "sense": Numbers(high=1 << 20, known=False),
     },
+    "bands": {
+        "layer": Texts(),
+        "channel": _COUNT,
+        "band": Texts(among=BANDS),
+        "image": Numbers(of="images"),
+        "y": Numbers(high=POSITIONS),
+        "x": Numbers(high=POSITIONS),
+    },
     "images": {
         "image": _COUNT,
         "index": _COUNT,
@@ -115,7 +130,7 @@ PAIRS = (
 TOGETHER = {"channels": (*PAIRS, ("act_edges", "act_counts"))}
 """Columns of which a table has both or none."""
 
-KNOWN_NUMBERS = {"references": ("score",)}
+KNOWN_NUMBERS = {"references": ("score",), "bands": ("activation", "weight")}
 """Columns of numbers of which none is null."""
 
 
@@ -127,7 +142,7 @@ def problem(
     Parameters
     ----------
     name : str
-        `channels`, `references`, `images` or `classes`.
+        `channels`, `references`, `bands`, `images` or `classes`.
     table : pa.Table
         Its columns, or some of them, each of its type.
     rows_of : callable
@@ -146,7 +161,8 @@ def problem(
             return f"{column} has no number somewhere"
     whole: dict[str, Callable[[], str | None]] = {
         "channels": lambda: _channels(table),
-        "references": lambda: _references(table, of),
+        "references": lambda: _ordered(table, of) or _boxes(table, of),
+        "bands": lambda: _ordered(table, of) or _weights(table),
         "images": lambda: _numbered(table, "image"),
         "classes": lambda: _numbered(table, "label") or _shares(table, rows_of),
     }
@@ -257,14 +273,24 @@ def _shares(table: pa.Table, rows_of: Callable[[str], int]) -> str | None:
     return None
 
 
-def _references(table: pa.Table, of: Callable[[str], pa.Table]) -> str | None:
-    there = set(table.column_names)
-    if {"layer", "channel"} <= there:
+def _ordered(table: pa.Table, of: Callable[[str], pa.Table]) -> str | None:
+    if {"layer", "channel"} <= set(table.column_names):
         rows = channel_rows(table, of("channels"))
         if (rows < 0).any():
             return "it speaks of a channel that channels.parquet does not have"
         if (np.diff(rows) < 0).any():
             return "it is not in the order of the channels"
+    return None
+
+
+def _weights(table: pa.Table) -> str | None:
+    if "weight" in table.column_names and (table["weight"].to_numpy() < 0).any():
+        return "a weight is below 0"
+    return None
+
+
+def _boxes(table: pa.Table, of: Callable[[str], pa.Table]) -> str | None:
+    there = set(table.column_names)
     edges = ("x0", "y0", "x1", "y1")
     if {*edges, "image"} <= there:
         if any(table[edge].null_count for edge in edges):
@@ -281,7 +307,7 @@ def _references(table: pa.Table, of: Callable[[str], pa.Table]) -> str | None:
 
 
 def channel_rows(references: pa.Table, channels: pa.Table) -> npt.NDArray[np.int64]:
-    """Return the row of channels.parquet of each reference, -1 where there is none."""
+    """Return the row of channels.parquet of each reference or row of bands, -1 without one."""
     if not references.num_rows:
         return np.zeros(0, np.int64)
     layers = channels["layer"].to_pylist()

@@ -76,6 +76,16 @@ MEASURED: dict[str, dict[str, pa.DataType]] = {
         "x1": pa.int32(),
         "y1": pa.int32(),
     },
+    "bands": {
+        "layer": pa.string(),
+        "channel": pa.int32(),
+        "band": pa.string(),  # of BANDS, from the top of its activation down
+        "image": pa.int32(),  # row of images
+        "activation": pa.float32(),  # the channel's largest output there
+        "weight": pa.float64(),  # how many pictures of the data it stands for
+        "y": pa.int32(),  # peak unit on the layer's map
+        "x": pa.int32(),
+    },
     "images": {
         "image": pa.int32(),
         "index": pa.int64(),  # ordinal in the source
@@ -124,6 +134,9 @@ NAMED: dict[str, dict[str, pa.DataType]] = {
 COLUMNS = {name: {**columns, **NAMED.get(name, {})} for name, columns in MEASURED.items()}
 """Every column of every table, in order."""
 
+OPTIONAL = ("bands",)
+"""Tables that atlases lack which were made before there were any."""
+
 ARRAYS = ("masks.npy",)
 """`masks.npy`: uint8 (rows of references, 16, 16), the channel's map inside the patch box."""
 
@@ -134,6 +147,7 @@ FIRST = {
                  "rel_abs_mean", "top_classes", "top_class_shares"),
     "references": ("layer", "channel", "mode", "rank", "score", "image", "label", "predicted",
                    "y", "x"),
+    "bands": ("layer", "channel", "band", "image", "activation", "weight", "y", "x"),
     "images": ("image", "index", "key", "label", "predicted"),
     "classes": ("label", "name", "count", "shares"),
 }  # fmt: skip
@@ -142,6 +156,7 @@ FIRST = {
 LATER = {
     "channels": ("neighbours", "neighbour_similarities"),
     "references": ("x0", "y0", "x1", "y1"),
+    "bands": (),
     "images": ("width", "height", "path", "sha256"),
     "classes": (),
 }
@@ -299,6 +314,10 @@ class Store:
         """Return the columns that references are compared with."""
         columns = {"channels": ["layer", "channel"], "images": ["width", "height"]}
         return self.table(name, columns[name])
+
+    def has_table(self, name: str) -> bool:
+        """Say whether an atlas has a table; those of `OPTIONAL` the manifest speaks of."""
+        return name not in OPTIONAL or name in self.manifest()
 
     def write_table(self, name: str, columns: dict[str, Any]) -> None:
         """Write a table whole; `columns` are some or all of `COLUMNS[name]`, in any order."""

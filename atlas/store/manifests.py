@@ -137,6 +137,7 @@ class Manifest(TypedDict, total=False):
     relevance: RelevanceRecord
     k: Annotated[int, Field(ge=1, le=1 << 20)]
     modes: list[Literal["activation", "relevance"]]
+    bands: Annotated[int, Field(ge=0, le=1 << 20)]
     measured: _Day
     maps: dict[str, _Two]
     images: ImagesRecord

@@ -63,6 +63,7 @@ def check(store: Store) -> Iterator[Result]:
         ("channels are those of the layers", _channels),
         ("references are ranked, at most k for a channel and mode", _references),
         ("patch boxes lie inside their pictures", _boxes),
+        ("bands have a few pictures each, which stand for all", _bands),
         ("classes have one share for each channel", _classes),
         ("masks and index have one row for each reference", _rows),
         ("every name has its record", _names),
@@ -86,7 +87,8 @@ def _result(text: str, problems: list[str]) -> Result:
 
 def _hashes(store: Store, manifest: dict[str, Any]) -> list[str]:
     expected = manifest.get("files", {})
-    names = [*(f"{name}.parquet" for name in COLUMNS), *ARRAYS, INDEX]
+    tables = (f"{name}.parquet" for name in COLUMNS if store.has_table(name))
+    names = [*tables, *ARRAYS, INDEX]
     problems = [f"{name} is not in the manifest" for name in names if name not in expected]
     unknown = expected.keys() - {*names}
     problems += [f"{name} in the manifest is no file of an atlas" for name in unknown]
@@ -105,6 +107,7 @@ def _columns(store: Store, _: dict[str, Any]) -> list[str]:
     return [
         f"{name}.parquet lacks {column}"
         for name, columns in MEASURED.items()
+        if store.has_table(name)
         for column in columns
         if column not in store.table(name).column_names
     ]
@@ -175,6 +178,24 @@ def _boxes(store: Store, _: dict[str, Any]) -> list[str]:
     width, height = (images[name].to_numpy()[of] for name in ("width", "height"))
     outside = (x0 < 0) | (y0 < 0) | (x0 >= x1) | (y0 >= y1) | (x1 > width) | (y1 > height)
     return [f"row {row} of references.parquet" for row in np.flatnonzero(outside)]
+
+
+def _bands(store: Store, manifest: dict[str, Any]) -> list[str]:
+    if not store.has_table("bands"):
+        return []
+    table = store.table("bands", ["layer", "channel", "band", "weight"])
+    groups = table.group_by(["layer", "channel", "band"], use_threads=False)
+    most = groups.aggregate([("weight", "count")])["weight_count"]
+    problems = []
+    if len(most) and pc.max(most).as_py() > manifest["bands"]:
+        problems.append(f"a band has more than {manifest['bands']} pictures")
+    for sampled in (False, True):  # the bands are parts of all pictures, `random` is of all
+        chosen = table.filter(pc.equal(pc.equal(table["band"], "random"), sampled))
+        groups = chosen.group_by(["layer", "channel"], use_threads=False)
+        sums = groups.aggregate([("weight", "sum")])["weight_sum"].to_numpy()
+        if not np.allclose(sums, manifest["images"]["seen"], rtol=1e-9, atol=0):
+            problems.append("the weights of a channel do not add up to the pictures measured")
+    return problems
 
 
 def _classes(store: Store, _: dict[str, Any]) -> list[str]:

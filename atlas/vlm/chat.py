@@ -36,7 +36,7 @@ class Reply:
     text : str
         The words, a `CutOff` if they lacked room.
     chance : float or None
-        Probability of yes against no as the first word, 0 to 1; None if it is not told.
+        Probability of yes against no as the first word, 0 to 1; None if it is not given.
     facts : mapping
         What the server says of itself: the model, and the fingerprint of its configuration.
     """
@@ -134,18 +134,18 @@ def read(answer: Any) -> Reply:
 
 
 def _chance(choice: Mapping[str, Any]) -> float | None:
-    """Return P(yes) / (P(yes) + P(no)) of the first word, as far as it is told.
+    """Return P(yes) / (P(yes) + P(no)) of the first word, as far as it is given.
 
     It is a half where neither is among the most probable words.
     """
     try:
         first = choice["logprobs"]["content"][0]
         listed = first.get("top_logprobs") or [first]
-        told = [(str(one["token"]), float(one["logprob"])) for one in listed]
+        given = [(str(one["token"]), float(one["logprob"])) for one in listed]
     except (TypeError, KeyError, IndexError, AttributeError, ValueError):
         return None
     sums = {
-        word: math.fsum(math.exp(min(value, 0.0)) for token, value in told if _begins(token, forms))
+        word: math.fsum(math.exp(min(value, 0.0)) for token, value in given if _begins(token, forms))
         for word, forms in _FORMS.items()
     }
     both = sums["yes"] + sums["no"]

@@ -215,7 +215,7 @@ def _answered(answer: Mapping[str, Any]) -> chat.Reply:
 
 
 def _chance(reply: chat.Reply) -> float:
-    """Return the probability of yes, or what the one answer says where it is not told."""
+    """Return the probability of yes, or what the one answer says where it is not given."""
     if reply.chance is not None:
         return reply.chance
     said = chat.opinion(reply.text)

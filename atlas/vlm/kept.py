@@ -112,12 +112,12 @@ class Kept:
             if name not in self._answers:
                 open_.setdefault(name, request)
         try:
-            told = ask(list(open_.values())) if open_ else []
+            replies = ask(list(open_.values())) if open_ else []
         except StoppedError as stopped:
             pairs = zip(open_, stopped.answers, strict=True)
             self._answers.add({name: answer for name, answer in pairs if answer is not None})
             raise
-        found = dict(zip(open_, told, strict=True))
+        found = dict(zip(open_, replies, strict=True))
         if self._every:
             self._answers.add(found)
         result: list[_T] = []

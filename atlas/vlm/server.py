@@ -34,7 +34,7 @@ PATIENCE = 600.0
 """Seconds after which an answer is not waited for any more."""
 
 SAMPLES = 8
-"""Answers of which the share of yes is taken where the probability of words is not told."""
+"""Answers of which the share of yes is taken where the probability of words is not given."""
 
 _OTHERS = ("OpenAI-Organization", "OpenAI-Project")
 """Headers that the client makes of variables meant for one service."""
@@ -96,7 +96,7 @@ class ServerVlm:
         return self._all(requests, self._words)
 
     def yes(self, requests: Sequence[Request]) -> list[float]:
-        """Return P(yes) / (P(yes) + P(no)), or a share of samples where it is not told.
+        """Return P(yes) / (P(yes) + P(no)), or a share of samples where it is not given.
 
         Raises
         ------
@@ -128,17 +128,17 @@ class ServerVlm:
         """Whether the server gives the probability of its first word: it is asked once."""
         asked = chat.body(Request((), "Say yes."), "yes", self._model, self.decoding)
         try:
-            told = self._reply(asked).chance is not None
+            given = self._reply(asked).chance is not None
         except _RefusedError:
-            told = False
+            given = False
         except _AwayError as error:
             raise UserError(str(error)) from error
-        if not told:
+        if not given:
             _log.warning(
                 "%s does not tell how probable its words are: yes is counted in %d samples",
                 *(self.id, SAMPLES),
             )
-        return told
+        return given
 
     def _all(self, requests: Sequence[Request], run: Callable[[Request], _T]) -> list[_T]:
         """Ask all questions, many at a time; the first failure ends it, and loses no answer."""
@@ -251,7 +251,7 @@ def connect(
     Raises
     ------
     UserError
-        Nothing answers there, it wants a key, or it cannot be told which model is meant.
+        Nothing answers there, it wants a key, or it cannot be known which model is meant.
     """
     address, model = split(loading.name)
     try:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from atlas.errors import UserError
-from atlas.pipeline.indexing import _tell_memory
+from atlas.pipeline.indexing import _report_memory
 from atlas.prepass import tally
-from atlas.prepass.tally import BatchTally, Tally
+from atlas.prepass.batchtally import BatchTally
+from atlas.prepass.tally import Tally
 from atlas.recipe import Activation, Relevance
 
 
@@ -25,19 +26,19 @@ def inputs(classes, channels, modes=("activation", "relevance"), results=""):
 
 
 def test_memory_for_many_classes_is_told(capsys):
-    _tell_memory(inputs(21_841, 26_560))
+    _report_memory(inputs(21_841, 26_560))
     said = capsys.readouterr().err
     assert "26,560 channels for each of 21,841 classes takes 4.6 GB" in said
     assert "model.layers" in said
     assert said.count("\n") == 1
-    _tell_memory(inputs(1000, 26_560))
-    _tell_memory(inputs(21_841, 26_560, modes=("activation",)))
-    _tell_memory(inputs(21_841, 26_560, results="folder"))
+    _report_memory(inputs(1000, 26_560))
+    _report_memory(inputs(21_841, 26_560, modes=("activation",)))
+    _report_memory(inputs(21_841, 26_560, results="folder"))
     assert capsys.readouterr().err == ""
 
 
 def batch(state):
-    return BatchTally(state, Activation(), Relevance(), torch.arange(2), ["a.jpg", "b.jpg"])
+    return BatchTally(state, Activation(), Relevance(), torch.arange(2), ["a.jpg", "b.jpg"], [1, 2])
 
 
 def test_activations_that_leave_the_range_are_told():
@@ -46,7 +47,7 @@ def test_activations_that_leave_the_range_are_told():
     batch(state).visit(slice(0, 2), "conv", "activation", maps)
     with pytest.raises(UserError, match=r"sum of activation in conv leaves .*a.jpg.*data.limit"):
         batch(state).visit(slice(0, 2), "conv", "activation", maps * 1e12)
-    assert state.layers["conv"].act_sum.value().tolist() == [2.0] * 4
+    assert state.layers["conv"].mean_sum.value().tolist() == [2.0] * 4
 
 
 def test_shares_that_leave_the_range_are_told():
@@ -59,10 +60,10 @@ def test_shares_that_leave_the_range_are_told():
         results = state.layers["conv"]
         if part == "activation":
             one.finish([None, None], torch.zeros(2, dtype=torch.int64), torch.ones(2, 3))
-            results.relevance.rel_abs_sum.total.fill_(2**62 - 2**30)
+            results.relevance.share_abs_sum.total.fill_(2**62 - 2**30)
     with pytest.raises(UserError, match="sum of relevance in conv leaves the range"):
         one.finish([None, None], torch.zeros(2, dtype=torch.int64), torch.ones(2, 3))
-    results.grid_sum.fill_(2**42)
+    results.gridded_sum.fill_(2**42)
     with pytest.raises(UserError, match="sum of activation in conv leaves the range"):
         batch(state).visit(slice(0, 2), "conv", "activation", maps)
 
@@ -72,7 +73,7 @@ def test_tallies_of_processes_whose_sum_leaves_the_range_are_told():
     for _ in range(2):
         state = Tally(2, 3)
         batch(state).visit(slice(0, 2), "conv", "activation", torch.ones(2, 4, 3, 3))
-        state.layers["conv"].act_sum.total.fill_(2**61)
+        state.layers["conv"].mean_sum.total.fill_(2**61)
         states.append(state)
     with pytest.raises(UserError, match="in conv leaves the range in which sums are exact: leave"):
         tally.merge(*states)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas.prepass import checkpoint, tally
-from atlas.prepass.tally import BatchTally, Tally
+from atlas.prepass.batchtally import BatchTally
+from atlas.prepass.tally import Tally
 from atlas.recipe import Activation, Relevance
 from atlas.store import COLUMNS
 
@@ -96,12 +97,12 @@ def test_merged_and_repacked_tallies_are_those_of_all_pictures(sides, seed):
         if not rows:
             return
         keys = [f"{row}.png" for row in rows]
-        batch = BatchTally(state, Activation(), Relevance(), torch.tensor(rows), keys)
+        batch = BatchTally(state, Activation(), Relevance(), torch.tensor(rows), keys, rows)
         for mode, some in maps.items():
             batch.visit(slice(0, len(rows)), "layer", mode, some[rows])
         batch.finish([row % 5 for row in rows], torch.tensor(rows) % 5, logits[rows])
 
-    whole, parts = Tally(3, 5), [Tally(3, 5), Tally(3, 5)]
+    whole, *parts = (Tally(3, 5, per_band=2, seed=seed) for _ in range(3))
     add(whole, list(range(6)))
     for part, side in zip(parts, (True, False), strict=True):
         add(part, [row for row in range(6) if sides[row] == side])

@@ -26,11 +26,21 @@ def test_a_bin_holds_the_values_between_its_edges(value):
         assert edges[found - 1] <= nearest < edges[found]
 
 
-def test_bins_are_quarters_of_an_octave():
+def test_bins_are_equal_parts_of_an_octave():
     edges = np.array(reductions.edges())
     ratios = edges[1:] / edges[:-1]
-    assert ratios.min() >= 8 / 7 and ratios.max() == 1.25
+    assert ratios.min() >= 32 / 31 and ratios.max() == 17 / 16
     assert edges[-1] == 1 / edges[0] == 2.0**reductions.OCTAVES
+
+
+@pytest.mark.parametrize("parts", [1, 4, 16])
+def test_joined_bins_are_those_of_wider_edges(parts):
+    values = np.random.default_rng(parts).lognormal(0, 6, 5000).astype(np.float32)
+    fine = torch.bincount(reductions.bins(torch.from_numpy(values)), minlength=reductions.BINS)
+    edges = np.array(reductions.edges(parts))
+    kept = values.clip(edges[0], np.nextafter(edges[-1], 0))
+    expected = np.histogram(kept, edges)[0]
+    assert reductions.coarser(fine[None], parts)[0].tolist() == [0, *expected]
 
 
 def test_correlations_are_those_of_numpy():

@@ -216,7 +216,7 @@ def test_a_thousand_jpegs_of_which_twenty_are_damaged(project, tmp_path):
     assert (images["seen"], images["skipped"]) == (980, 20)
     assert [int(skip["key"][:4]) for skip in images["skips"]] == sorted(broken)
     assert stores[whole].manifest()["images"]["skipped"] == 0
-    for name in ("channels", "classes", "references"):
+    for name in ("channels", "classes", "references", "bands"):
         assert stores[mixed].table(name).equals(stores[whole].table(name)), name
     keys = [store.table("images")["key"].to_pylist() for store in stores.values()]
     assert keys[0] == keys[1]

