@@ -36,7 +36,7 @@ from atlas.prepass.topk import EMPTY, TopK
 from atlas.store import BANDS
 
 SHARES = (0.001, 0.01, 0.1, 0.5)
-"""Of all pictures, those above the lower border of the bands from `99.9` to `50`."""
+"""Shares of all pictures: those above the lower border of the bands from `99.9` to `50`."""
 
 LEVELS = 24
 """The last one holds what is left; the lists reach all pictures of 2**LEVELS times their length."""

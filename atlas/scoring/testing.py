@@ -19,7 +19,7 @@ from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.detection import Trial, trial
 from atlas.store import SCORES_FILE, Store, journal, names, states
-from atlas.vlm import Request, Sampled, Vlm
+from atlas.vlm import Request, SampledChance, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings
 _ALIKE = 100  # neighbours among which hard negatives are sought
@@ -105,7 +105,9 @@ def score_names(
             ]
             replies = vlm.yes(requests)
             answers = np.array(replies, np.float64).reshape(len(part), 2, width)
-            sampled = np.array([isinstance(one, Sampled) for one in replies]).reshape(len(part), -1)
+            sampled = np.array([isinstance(one, SampledChance) for one in replies]).reshape(
+                len(part), -1
+            )
             tested = [
                 _score(case, vlm, pair[0], pair[1], settings)
                 | {"atlas": state.atlas, "network": state.network}

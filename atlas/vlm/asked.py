@@ -53,7 +53,7 @@ UNKNOWN = float("nan")
 """The probability of yes where the question is not answered yet."""
 
 
-class Sampled(float):
+class SampledChance(float):
     """A share of yes among answers, where the model does not tell the probability of its words."""
 
     __slots__ = ()
@@ -82,7 +82,7 @@ class Vlm(Protocol):
     def yes(self, requests: Sequence[Request]) -> list[float]:
         """Return the probability of yes, against no, as the first word of each answer.
 
-        It is `Sampled` where only answers are known, and `UNKNOWN` where none is.
+        It is `SampledChance` where only answers are known, and `UNKNOWN` where none is.
         """
 
 

@@ -141,11 +141,13 @@ def _chance(choice: Mapping[str, Any]) -> float | None:
     try:
         first = choice["logprobs"]["content"][0]
         listed = first.get("top_logprobs") or [first]
-        given = [(str(one["token"]), float(one["logprob"])) for one in listed]
+        pairs = [(str(one["token"]), float(one["logprob"])) for one in listed]
     except (TypeError, KeyError, IndexError, AttributeError, ValueError):
         return None
     sums = {
-        word: math.fsum(math.exp(min(value, 0.0)) for token, value in given if _begins(token, forms))
+        word: math.fsum(
+            math.exp(min(value, 0.0)) for token, value in pairs if _begins(token, forms)
+        )
         for word, forms in _FORMS.items()
     }
     both = sums["yes"] + sums["no"]

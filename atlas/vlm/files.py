@@ -19,7 +19,7 @@ from atlas.errors import UserError, one_line
 from atlas.plain import plain
 from atlas.store import bounds, files
 from atlas.vlm import chat
-from atlas.vlm.asked import UNKNOWN, Loading, Request, Sampled, Unanswered, called, decoding
+from atlas.vlm.asked import UNKNOWN, Loading, Request, SampledChance, Unanswered, called, decoding
 from atlas.vlm.chat import Kind
 from atlas.vlm.server import SERVER, split
 
@@ -117,10 +117,10 @@ class FilesVlm:
         left = [name for name in self._answers if name not in self._used]
         again = sum(name in known for name in left)
         if again:
-            _tell(f"{again} answers were known already")
+            _report(f"{again} answers were known already")
         strange = [name for name in left if name not in known]
         if strange:
-            _tell(
+            _report(
                 f"{len(strange)} answers are to no open question of this atlas and are skipped "
                 f"(the first is {plain(strange[0])[:80]!r}): they were recorded before, or are "
                 "of another state, model or setting"
@@ -146,7 +146,7 @@ class FilesVlm:
 
 
 def read(path: Path) -> dict[str, chat.Reply]:
-    """Return the answers in a file; a line tells what cannot be used, and why.
+    """Return the answers in a file; a line says what cannot be used, and why.
 
     Raises
     ------
@@ -183,12 +183,12 @@ def read(path: Path) -> dict[str, chat.Reply]:
     if questions and not replies:
         raise UserError(f"{path} holds questions and no answers: give the file that answers them")
     if broken:
-        _tell(
+        _report(
             f"{path}: {len(broken)} lines are no answers ({plain(broken[0])}); their questions "
             "stay open"
         )
     if refused:
-        _tell(
+        _report(
             f"{path}: {len(refused)} questions were not answered ({plain(refused[0])}); they stay "
             "open"
         )
@@ -219,7 +219,7 @@ def _chance(reply: chat.Reply) -> float:
     if reply.chance is not None:
         return reply.chance
     said = chat.opinion(reply.text)
-    return Sampled(0.5 if said is None else said)
+    return SampledChance(0.5 if said is None else said)
 
 
 def _model(name: str) -> tuple[str, str]:
@@ -293,5 +293,5 @@ class _Parts:
         self._lines = 0
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     tqdm.write(text, sys.stderr)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from atlas.store import journal
 from atlas.vlm import chat
-from atlas.vlm.asked import CutOff, Failed, Request, Sampled, Unanswered, Vlm
+from atlas.vlm.asked import CutOff, Failed, Request, SampledChance, Unanswered, Vlm
 from atlas.vlm.chat import Kind
 from atlas.vlm.server import StoppedError
 
@@ -137,7 +137,7 @@ def _final(answer: str | float) -> bool:
 
 def _written(question: str, answer: str | float) -> dict[str, Any]:
     if isinstance(answer, float):
-        return {"id": question, "yes": float(answer), "sampled": isinstance(answer, Sampled)}
+        return {"id": question, "yes": float(answer), "sampled": isinstance(answer, SampledChance)}
     return {"id": question, "text": str(answer), "cut_off": isinstance(answer, CutOff)}
 
 
@@ -145,7 +145,7 @@ def _read(line: Mapping[str, Any]) -> str | float | None:
     """Return the answer in a line of the file; None if it holds none, as a foreign one may."""
     yes, text = line.get("yes"), line.get("text")
     if isinstance(yes, float | int) and not isinstance(yes, bool) and 0 <= yes <= 1:
-        return Sampled(yes) if line.get("sampled") else float(yes)
+        return SampledChance(yes) if line.get("sampled") else float(yes)
     if isinstance(text, str):
         return CutOff(text) if line.get("cut_off") else text
     return None

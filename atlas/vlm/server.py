@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from atlas.errors import UserError, one_line
 from atlas.vlm import chat
-from atlas.vlm.asked import Failed, Loading, Request, Sampled, called, decoding
+from atlas.vlm.asked import Failed, Loading, Request, SampledChance, called, decoding
 
 SERVER = "server:"
 """What the name of a model at a server begins with: `server:URL`, or `server:URL#MODEL`."""
@@ -135,7 +135,7 @@ class ServerVlm:
             raise UserError(str(error)) from error
         if not given:
             _log.warning(
-                "%s does not tell how probable its words are: yes is counted in %d samples",
+                "%s does not give how probable its words are: yes is counted in %d samples",
                 *(self.id, SAMPLES),
             )
         return given
@@ -347,7 +347,7 @@ def _short(model: str) -> str:
     return path.name if path.is_absolute() or model.startswith("/") else called(model)
 
 
-def _share(texts: Sequence[str]) -> Sampled:
+def _share(texts: Sequence[str]) -> SampledChance:
     """Return the share of yes among answers; a half where none says either."""
     said = [opinion for text in texts if (opinion := chat.opinion(text)) is not None]
-    return Sampled(sum(said) / len(said) if said else 0.5)
+    return SampledChance(sum(said) / len(said) if said else 0.5)

@@ -258,7 +258,7 @@ def test_without_probabilities_yes_is_counted(caplog):
 
     with failing(answer) as (name, _):
         [share] = connect(name).yes([vlm.Request((), "Is it?")])
-    assert isinstance(share, vlm.Sampled)
+    assert isinstance(share, vlm.SampledChance)
     assert share == pytest.approx(2 / 7)  # of seven that say either
     assert "does not tell how probable" in caplog.text
 
@@ -332,6 +332,6 @@ def test_kept_answers_of_a_foreign_atlas_are_read_as_what_they_are(tmp_path):
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     known = Answers(path)
-    assert isinstance(known.get("yes-1"), vlm.Sampled)
+    assert isinstance(known.get("yes-1"), vlm.SampledChance)
     assert isinstance(known.get("words-1"), vlm.CutOff)
     assert not any(name in known for name in ("yes-2", "yes-3", "words-2"))

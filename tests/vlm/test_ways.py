@@ -135,7 +135,7 @@ def test_the_server_of_transformers(atlas_copy, small, tmp_path):
         assert said(atlas_copy) == said(other)
         question = next(requests(atlas_copy))
         [share] = served.yes([question])
-        assert isinstance(share, vlm.Sampled)
+        assert isinstance(share, vlm.SampledChance)
         assert share == round(here.yes([question])[0])  # it answers greedily whatever is asked
     finally:
         process.terminate()
