@@ -13,14 +13,15 @@ from atlas.model.preprocessing import Preprocessor
 from atlas.patches import localise, vectors
 from atlas.patches.encoders import Encoder
 from atlas.patches.pooling import pooled
-from atlas.relevance.engine import PREDICTED, Engine, measure
+from atlas.relevance.engine import PIXELS, PREDICTED, Engine, measure
 from atlas.store import INDEX, Mode, Store
 from atlas.store.pictures import open_picture
 from atlas.store.unfinished import Unfinished
 from atlas.trace.sights import ReceptiveField
 
-ENCODE_BATCH = 16
-"""Pictures encoded at once; always this many, so that no vector depends on its neighbours."""
+ENCODE_BATCH = 8
+"""Pictures encoded at once; always this many, so that no vector depends on its neighbours. More
+are no faster on a CPU, where their maps would be too large for memory to be used again."""
 
 ADDED = 4096
 """Vectors that are added to the index at once."""
@@ -56,7 +57,7 @@ def localise_patches(
     store : Store
         With references and stored pictures.
     engine : Engine
-        The one of the pre-pass.
+        That of the pre-pass, with the relevance of the pixels, if it has relevance.
     fields : dict
         Receptive field of each layer.
     preprocessing : Preprocessor
@@ -88,16 +89,16 @@ def localise_patches(
         views = [open_picture(path) for path in paths[start : start + batch_size]]
         batch = preprocessing.tensor(views).to(device)
 
-        def visit(part: slice, layer: str, mode: Mode, maps: Tensor, start: int = start) -> None:
-            first = start + part.start
-            chosen = rows.of(layer, mode, first, first + len(maps))
-            picture = torch.from_numpy(rows.image[chosen] - first)
-            picked = maps[picture, torch.from_numpy(rows.channel[chosen])].cpu()
-            found = localise.boxes(picked, torch.from_numpy(rows.peak[chosen]), fields[layer], size)
-            boxes[chosen] = found.numpy()
-            masks[chosen] = localise.masks(picked, found, fields[layer], size).numpy()
+        waiting = _Waiting(rows, fields, size, boxes, masks)
+
+        def visit(
+            part: slice, layer: str, mode: Mode, maps: Tensor,
+            first: int = start, waiting: _Waiting = waiting,
+        ) -> None:  # fmt: skip
+            waiting.visit(first + part.start, layer, mode, maps)
 
         measure(engine, batch, targets[start : start + batch_size].to(device), visit)
+        waiting.settle(None)
         done[0] = start + len(views)
         if unfinished.due() or done[0] == len(paths):
             unfinished.save({"done": done, "boxes": boxes, "masks": masks})
@@ -140,7 +141,9 @@ def index_patches(
         sums = np.zeros((store.rows("channels"), kept.dimension))
         for start in tqdm(range(0, count, ADDED), desc="index", unit=" chunks"):
             chunk = kept.read(np.arange(start, min(start + ADDED, count)))
-            np.add.at(sums, channel_of[start : start + len(chunk)], chunk)
+            channels = channel_of[start : start + len(chunk)]
+            firsts = np.flatnonzero(np.diff(channels, prepend=-1))  # rows of a channel lie together
+            np.add.at(sums, channels[firsts], np.add.reduceat(chunk, firsts, dtype=np.float64))
             vectors.add(growing, chunk)
     vectors.save(growing.index, store.root / INDEX)
     nearest, similarity = _nearest(sums)
@@ -172,6 +175,53 @@ def _encode(store: Store, references: pa.Table, encoder: Encoder, kept: Rows) ->
                     kept.write(mine, made.numpy())
             kept.finished(start + len(views), last=start + len(views) == len(paths))
             progress.update(len(views))
+
+
+class _Waiting:
+    """The maps of some pictures' references, until it is known what else they need.
+
+    What the pixels' relevance has no part in is localised at once; the rest when that has come,
+    which is the last of a block.
+    """
+
+    def __init__(
+        self,
+        rows: "_References",
+        fields: dict[str, ReceptiveField],
+        size: tuple[int, int],
+        boxes: Integers,
+        masks: npt.NDArray[np.uint8],
+    ) -> None:
+        self._rows, self._fields, self._size = rows, fields, size
+        self._boxes, self._masks = boxes, masks
+        self._maps: list[tuple[str, Integers, Tensor, Tensor]] = []
+
+    def visit(self, first: int, layer: str, mode: Mode, maps: Tensor) -> None:
+        """Take the maps of a layer, or the relevance of the pixels, of pictures from `first` on."""
+        if layer == PIXELS:
+            self.settle(localise.heat_of(maps).cpu())
+            return
+        chosen = self._rows.of(layer, mode, first, first + len(maps))
+        if not len(chosen):
+            return
+        picture = torch.from_numpy(self._rows.image[chosen] - first)
+        picked = maps[picture, torch.from_numpy(self._rows.channel[chosen])].float().cpu()
+        if localise.is_large(self._fields[layer], self._size):
+            self._maps.append((layer, chosen, picture, picked))
+        else:
+            self._localise(layer, chosen, picked, None)
+
+    def settle(self, heat: Tensor | None) -> None:
+        """Localise what waits."""
+        for layer, chosen, picture, picked in self._maps:
+            self._localise(layer, chosen, picked, None if heat is None else heat[picture])
+        self._maps.clear()
+
+    def _localise(self, layer: str, chosen: Integers, maps: Tensor, heat: Tensor | None) -> None:
+        field, peaks = self._fields[layer], torch.from_numpy(self._rows.peak[chosen])
+        found = localise.boxes(maps, peaks, field, self._size, heat)
+        self._boxes[chosen] = found.numpy()
+        self._masks[chosen] = localise.masks(maps, found, field, self._size, heat).numpy()
 
 
 class _References:

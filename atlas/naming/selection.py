@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,8 +19,16 @@ from atlas.recipe import Naming
 from atlas.store import Store
 
 QUIET = 0.5
-"""Contrast comes from pictures to which the channel answers no more than to this share of all."""
+"""Contrast comes from pictures that are, by the channel's answer, in this lower share of all ..."""
 
+HARDLY = 0.25
+"""... and no more than this share of what it answers to the one in a hundred that it likes best."""
+
+RECURRING = 1 / 3
+"""Pictures of a class that so many of the references are of are no contrast: what the channel may
+mean is likely in them, whether it answers or not."""
+
+_SPREAD = 4  # contrast is chosen among so many times as many of the nearest
 _SEARCHED = 2_000  # neighbours among which contrast is sought
 
 
@@ -58,6 +67,8 @@ class ReferenceSelector:
         self._settings = settings
         self._responses = responses
         self._index = vectors.load_of(store)
+        labels = store.table("references", ["label"])["label"]
+        self._labels: npt.NDArray[np.int64] = labels.fill_null(-1).to_numpy().astype(np.int64)
         table = store.table("channels").select(["layer", "channel"]).to_pydict()
         self.addresses = list(zip(table["layer"], table["channel"], strict=True))
 
@@ -111,33 +122,52 @@ class ReferenceSelector:
         ]
         nearest = self._index.search(np.stack(means), min(_SEARCHED, self._index.ntotal))[1]
         column = {address: number for number, address in enumerate(self.addresses)}
-        limits = np.quantile(responses.values, QUIET, axis=0)
+        values = responses.values
+        best = np.quantile(values, 0.99, axis=0)
+        limits = np.quantile(values, QUIET, axis=0)
+        limits = np.where(best > 0, np.minimum(limits, HARDLY * best), limits)
+        served = Counter[tuple[int, ...]]()
         result = []
         for question, rows in zip(questions, nearest, strict=True):
             channel = column[question.layer, question.channel]
-            quiet = responses.images[responses.values[:, channel] <= limits[channel]]
-            result.append(_with_contrast(question, rows, quiet, self.references, count))
+            quiet = responses.images[values[:, channel] <= limits[channel]]
+            found = self._near_misses(question, rows, quiet, served)
+            result.append(replace(question, contrast=found))
         return result
 
+    def _near_misses(
+        self,
+        question: Selection,
+        nearest: npt.NDArray[np.int64],
+        quiet: npt.NDArray[np.int64],
+        served: "Counter[tuple[int, ...]]",
+    ) -> tuple[int, ...]:
+        """Return the nearest patches of quiet pictures, one of each, that are no references.
 
-def _with_contrast(
-    question: Selection,
-    nearest: npt.NDArray[np.int64],
-    quiet: npt.NDArray[np.int64],
-    references: References,
-    count: int,
-) -> Selection:
-    """Add the nearest patches of quiet pictures, one of each, that are no references."""
-    own = [
-        row
-        for mode in ("activation", "relevance")
-        for row in references.of(question.layer, question.channel, mode)
-    ]
-    rows = nearest[nearest >= 0]
-    images = references.image[rows]
-    allowed = np.isin(images, quiet) & ~np.isin(images, references.image[own])
-    first = np.unique(images[allowed], return_index=True)[1]
-    return replace(question, contrast=tuple(rows[allowed][np.sort(first)[:count]].tolist()))
+        Of the nearest ones those come first that have `served` the fewest channels before.
+        """
+        references, count = self.references, self._settings.contrast
+        own = [
+            row
+            for mode in ("activation", "relevance")
+            for row in references.of(question.layer, question.channel, mode)
+        ]
+        labels = Counter(self._labels[row] for row in question.members)
+        recurring = [
+            label
+            for label, times in labels.items()
+            if label >= 0 and times >= max(2, RECURRING * len(question.members))
+        ]
+        rows = nearest[nearest >= 0]
+        images = references.image[rows]
+        allowed = np.isin(images, quiet) & ~np.isin(images, references.image[own])
+        allowed &= ~np.isin(self._labels[rows], recurring)
+        first = np.unique(images[allowed], return_index=True)[1]
+        near = rows[allowed][np.sort(first)[: _SPREAD * count]].tolist()
+        places = {row: (int(references.image[row]), *references.box(row)) for row in near}
+        chosen = sorted(near, key=lambda row: served[places[row]])[:count]
+        served.update(places[row] for row in chosen)
+        return tuple(chosen)
 
 
 def fingerprint(references: References, rows: Sequence[int], facts: Sequence[Any]) -> str:

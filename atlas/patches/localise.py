@@ -1,9 +1,14 @@
 """Where in a picture a channel's concept lies: the box of its patch and the mask inside it.
 
-A unit can see at most its receptive field. In deep layers that is the whole picture, and
-then the field says nothing; what the channel answers to is where its map (of activation or
-of relevance) is strong. So the box is the receptive field where that is small, and else
-the smallest square around the peak that holds half of the map.
+A unit can see at most its receptive field. Where that is small, it is the box, and the mask is the
+channel's map in it. In deep layers the field is most of the picture and then says nothing. What the
+channel means there is where two things meet: its map (of activation or of relevance), which is
+coarse and blurred by all that lies below it, and the relevance of the picture's pixels, which is
+fine but the same for all channels. The mask is the geometric mean of both, and the box the smallest
+square that holds most of that. Without relevance it is the root of the map alone.
+
+Both ways of going on, measured on pictures whose content is known, stand in
+benchmarks/RESULTS.md.
 """
 
 import torch
@@ -18,14 +23,32 @@ SMALLEST = 1 / 8
 LARGE = 1 / 2
 """Receptive fields above this share of the picture's longer side are narrowed by the map."""
 
-HELD = 0.5
-"""Share of the map's positive mass that a narrowed box holds."""
+HELD = 0.75
+"""Share of the strength that the box of a unit with a large field holds."""
+
+CELLS = 28
+"""Into so many cells the longer side of a picture is cut to find that box."""
+
+BLUR = 1 / 8
+"""Relevance of pixels is averaged, twice, over squares of this share of the longer side: between
+the dots in which it arrives, a concept does not end."""
 
 MASK_SIDE = 16
 """Masks have this many rows and columns over the patch box."""
 
 
-def boxes(maps: Tensor, peaks: Tensor, field: ReceptiveField, size: tuple[int, int]) -> Tensor:
+def is_large(field: ReceptiveField, size: tuple[int, int]) -> bool:
+    """Say whether units see so much of a picture of `size` that their field says nothing."""
+    return max(field.size) > LARGE * max(size)
+
+
+def boxes(
+    maps: Tensor,
+    peaks: Tensor,
+    field: ReceptiveField,
+    size: tuple[int, int],
+    heat: Tensor | None = None,
+) -> Tensor:
     """Return the patch box of each map.
 
     Parameters
@@ -38,35 +61,42 @@ def boxes(maps: Tensor, peaks: Tensor, field: ReceptiveField, size: tuple[int, i
         Of the layer.
     size : (int, int)
         Height and width of the picture, in pixels.
+    heat : Tensor or None
+        (n, rows, columns), from `heat_of`, of the picture of each map; None without relevance.
 
     Returns
     -------
     Tensor
-        int64 (n, 4): x0, y0, x1, y1 in pixels, half-open, inside the picture and around the peak
-        unit's centre; square, unless that is wider or higher than the picture.
+        int64 (n, 4): x0, y0, x1, y1 in pixels, half-open, inside the picture; square, unless that
+        is wider or higher than the picture. Small fields lie around the peak unit's centre.
     """
     picture, extent = torch.tensor(size), max(field.size)
-    if extent > LARGE * max(size) and maps.shape[1:].numel() > 1:  # one unit alone cannot say where
-        radii = _holding_radius(_positive(maps), peaks)
-        # A unit stands for the pixels between its neighbours; one more stride each side
-        # for what lies under the rim of the map's blob.
-        sides = ((2 * radii + 3) * float(max(field.stride))).clamp(max=extent)
+    if is_large(field, size) and maps.shape[1:].numel() > 1:  # one unit alone cannot say where
+        sides, twice = _holding(maps, field, size, heat)
     else:
-        sides = torch.full((len(maps),), float(extent))
+        sides = torch.full((len(maps),), float(extent), dtype=torch.float64)
+        # Twice the centre of the unit's field, clipped: centres may fall between two pixels.
+        start, stride, seen = (
+            torch.tensor(pair, dtype=torch.float64)
+            for pair in (field.start, field.stride, field.size)
+        )
+        twice = 2 * (start + stride * peaks) + seen
     whole = sides.ceil().long()
     sides = torch.minimum(whole.clamp(min=round(SMALLEST * min(size)))[:, None], picture)
-    # Twice the centre of the unit's field, clipped: centres may fall between two pixels.
-    start, stride, seen = (
-        torch.tensor(pair, dtype=torch.float64) for pair in (field.start, field.stride, field.size)
-    )
-    twice = (2 * (start + stride * peaks) + seen).round().long().clamp(min=0)
-    low = torch.div(torch.minimum(twice, 2 * picture) - sides, 2, rounding_mode="floor")
+    twice = torch.minimum(twice.round().long().clamp(min=0), 2 * picture)
+    low = torch.div(twice - sides, 2, rounding_mode="floor")
     low = torch.minimum(low.clamp(min=0), picture - sides)
     return torch.cat([low.flip(1), (low + sides).flip(1)], dim=1)
 
 
-def masks(maps: Tensor, boxes: Tensor, field: ReceptiveField, size: tuple[int, int]) -> Tensor:
-    """Return each map inside its box, as strength from 0 to 255.
+def masks(
+    maps: Tensor,
+    boxes: Tensor,
+    field: ReceptiveField,
+    size: tuple[int, int],
+    heat: Tensor | None = None,
+) -> Tensor:
+    """Return how strongly the concept is there inside each box, from 0 to 255.
 
     Parameters
     ----------
@@ -78,34 +108,141 @@ def masks(maps: Tensor, boxes: Tensor, field: ReceptiveField, size: tuple[int, i
         Of the layer: it says where on the picture a unit stands.
     size : (int, int)
         Height and width of the picture, in pixels.
+    heat : Tensor or None
+        As for `boxes`.
 
     Returns
     -------
     Tensor
         uint8 (n, 16, 16), bilinear between units; 255 is the strongest place in the box.
     """
-    positive = _positive(maps)
-    _, height, width = positive.shape
-    steps = (torch.arange(MASK_SIDE) + 0.5) / MASK_SIDE
-    grid = []
-    for axis, (low, high, units) in enumerate(((0, 2, width), (1, 3, height))):
-        start, stride, extent = (pair[1 - axis] for pair in (field.start, field.stride, field.size))
-        stride = stride or 1  # 0 where every unit sees the same
-        edge = boxes[:, low, None] + (boxes[:, high] - boxes[:, low])[:, None] * steps
-        unit = (edge - (start + extent / 2)) / stride
-        grid.append((2 * unit + 1) / units - 1)  # grid_sample's coordinates
-    where = torch.stack(
-        [
-            grid[0][:, None, :].expand(-1, MASK_SIDE, -1),
-            grid[1][:, :, None].expand(-1, -1, MASK_SIDE),
-        ],
-        dim=-1,
-    ).to(positive)
-    inside = F.grid_sample(
-        positive[:, None], where, mode="bilinear", padding_mode="border", align_corners=False
-    )[:, 0]
+    steps = (torch.arange(MASK_SIDE, dtype=torch.float64) + 0.5) / MASK_SIDE
+    low, high = boxes[:, :2, None].double(), boxes[:, 2:, None].double()
+    columns, rows = (low + (high - low) * steps).unbind(1)
+    if is_large(field, size):
+        inside = _strength(maps, rows, columns, field, size, heat)
+    else:
+        inside = _at(_positive(maps), rows, columns, field)
     strongest = inside.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
     return (inside / strongest * 255).round().to(torch.uint8)
+
+
+def heat_of(relevance: Tensor) -> Tensor:
+    """Return how much speaks for the answer in each part of a picture.
+
+    Parameters
+    ----------
+    relevance : Tensor
+        (n, colours, height, width): of the pixels.
+
+    Returns
+    -------
+    Tensor
+        float32 (n, rows, columns), even parts of the picture, at most `CELLS` a side: the positive
+        relevance, averaged as `BLUR` says.
+    """
+    found = relevance.float().sum(dim=1, keepdim=True).clamp(min=0)
+    width = 2 * round(BLUR * max(found.shape[2:]) / 2) + 1
+    for _ in range(2):
+        edges = F.pad(found, (width // 2,) * 4, mode="replicate")
+        found = F.avg_pool2d(F.avg_pool2d(edges, (width, 1), 1), (1, width), 1)
+    height, across = found.shape[2:]
+    return F.adaptive_avg_pool2d(found, _cells((height, across)))[:, 0]
+
+
+def _cells(size: tuple[int, int]) -> tuple[int, int]:
+    """Return in how many rows and columns of cells, about square, a picture is cut."""
+    rows, columns = (max(round(side * CELLS / max(size)), 1) for side in size)
+    return min(rows, size[0]), min(columns, size[1])
+
+
+def _holding(
+    maps: Tensor, field: ReceptiveField, size: tuple[int, int], heat: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return sides, and twice the centres, of the smallest squares that hold `HELD`.
+
+    They are squares of whole cells; of those of one size it is the one that holds most.
+    """
+    count, cells = len(maps), _cells(size)
+    places = [
+        ((torch.arange(n, dtype=torch.float64) + 0.5) * side / n).expand(count, -1)
+        for n, side in zip(cells, size, strict=True)
+    ]
+    strength = _strength(maps, places[0], places[1], field, size, heat)
+    sums = F.pad(strength.cumsum(1).cumsum(2), (1, 0, 1, 0))
+    wanted = HELD * sums[:, -1, -1]
+    most = max(cells)
+    side = torch.full((count,), most)
+    corner = torch.zeros(count, 2, dtype=torch.int64)
+    left = torch.arange(count)
+    for tried in range(max(1, round(SMALLEST * CELLS)), most):
+        down, across = min(tried, cells[0]), min(tried, cells[1])
+        below, above = sums[left, down:], sums[left, : cells[0] + 1 - down]
+        held = below[:, :, across:] - above[:, :, across:]
+        held = held - below[:, :, :-across] + above[:, :, :-across]
+        best, place = held.flatten(1).max(dim=1)
+        enough = best >= wanted[left]
+        row = torch.div(place, held.shape[2], rounding_mode="floor")
+        corner[left[enough]] = torch.stack([row, place % held.shape[2]], dim=1)[enough]
+        side[left[enough]] = tried
+        left = left[~enough]
+        if not len(left):
+            break
+    cell = torch.tensor([side_ / n for side_, n in zip(size, cells, strict=True)]).double()
+    extent = torch.minimum(side[:, None], torch.tensor(cells))
+    return side * max(size) / CELLS, (2 * corner + extent) * cell
+
+
+def _strength(
+    maps: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    field: ReceptiveField,
+    size: tuple[int, int],
+    heat: Tensor | None,
+) -> Tensor:
+    """Return how strongly the concept is at some places: float64, as `_at`."""
+    positive = _positive(maps)
+    found = _at(positive / positive.amax(dim=(1, 2), keepdim=True).clamp(min=1e-30),
+                rows, columns, field)  # fmt: skip
+    if heat is not None and bool((heat > 0).any()):
+        cell = tuple(side / n for side, n in zip(size, heat.shape[1:], strict=True))
+        even = ReceptiveField(cell, cell, (0.0, 0.0))  # type: ignore[arg-type]
+        highest = heat.amax(dim=(1, 2), keepdim=True).clamp(min=1e-30)
+        both = found * _at(heat / highest, rows, columns, even)
+        met = both.amax(dim=(1, 2), keepdim=True) > 0  # elsewhere nothing speaks for the answer
+        found = torch.where(met, both, found)
+    return found.double().sqrt()
+
+
+def _at(maps: Tensor, rows: Tensor, columns: Tensor, field: ReceptiveField) -> Tensor:
+    """Read maps off at places of the picture, bilinear between units.
+
+    Parameters
+    ----------
+    maps : Tensor
+        (n, height, width).
+    rows, columns : Tensor
+        (n, a) and (n, b), in pixels.
+
+    Returns
+    -------
+    Tensor
+        (n, a, b).
+    """
+    grid = []
+    for axis, places in ((1, columns), (0, rows)):
+        units = maps.shape[1 + axis]
+        start, stride, extent = (pair[axis] for pair in (field.start, field.stride, field.size))
+        unit = (places - (start + extent / 2)) / (stride or 1)  # 0 where every unit sees the same
+        grid.append((2 * unit + 1) / units - 1)  # grid_sample's coordinates
+    across, down = grid[0].shape[1], grid[1].shape[1]
+    where = torch.stack(
+        [grid[0][:, None, :].expand(-1, down, -1), grid[1][:, :, None].expand(-1, -1, across)], -1
+    ).to(maps)
+    return F.grid_sample(
+        maps[:, None], where, mode="bilinear", padding_mode="border", align_corners=False
+    )[:, 0]
 
 
 def _positive(maps: Tensor) -> Tensor:
@@ -113,15 +250,3 @@ def _positive(maps: Tensor) -> Tensor:
     lowest = maps.amin(dim=(1, 2), keepdim=True)
     silent = maps.amax(dim=(1, 2), keepdim=True) <= 0
     return torch.where(silent, maps - lowest, maps.clamp(min=0))
-
-
-def _holding_radius(positive: Tensor, peaks: Tensor) -> Tensor:
-    """Return the smallest radius (in units) around the peak that holds `HELD` of the map."""
-    count, height, width = positive.shape
-    rows = (torch.arange(height) - peaks[:, :1]).abs()[:, :, None]
-    columns = (torch.arange(width) - peaks[:, 1:]).abs()[:, None, :]
-    distance = torch.maximum(rows.expand(-1, -1, width), columns.expand(-1, height, -1))
-    mass = torch.zeros(count, max(height, width), dtype=torch.float64)
-    mass.scatter_add_(1, distance.flatten(1), positive.flatten(1).double())
-    held = mass.cumsum(dim=1)
-    return (held < HELD * held[:, -1:]).sum(dim=1)

@@ -1,4 +1,4 @@
-"""Patches as a person or a model is shown them: dimmed outside the concept, plain, or boxed."""
+"""Patches as a person or a model is shown them: outlined, dimmed, plain, or boxed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,21 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from atlas.store import Store
 from atlas.store.pictures import open_picture
 
-View = Literal["dimmed", "patch", "boxed"]
+View = Literal["outlined", "dimmed", "patch", "boxed"]
 
 DIM = 0.35
 """How bright a dimmed patch is where the channel's map is zero."""
+
+STRONG = 0.5
+"""An outline runs where the mask has this share of its maximum."""
+
+ROOM = 4 / 3
+"""How much larger than what is outlined an outlined view is: a third."""
 
 _BOX = (255, 235, 0)
 _GAP = 4  # pixels between the patches of a sheet
@@ -37,6 +43,8 @@ def view(patch: Patch, kind: View, side: int) -> Image.Image:
     picture = open_picture(str(patch.path))
     if kind == "boxed":
         return _boxed(picture, patch.box, side)
+    if kind == "outlined":
+        return _outlined(picture, patch, side)
     cut = picture.crop(patch.box).resize((side, side), Image.Resampling.BICUBIC)
     return cut if kind == "patch" else dim(cut, patch.mask)
 
@@ -71,6 +79,32 @@ def _boxed(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> I
     return page
 
 
+def _outlined(picture: Image.Image, patch: Patch, side: int) -> Image.Image:
+    """Cut out what the mask has, with room around it that is grey, and a line between them."""
+    x0, y0, x1, y1 = patch.box
+    where = Image.new("L", picture.size)
+    fine = Image.fromarray(np.ascontiguousarray(patch.mask))
+    where.paste(fine.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR), (x0, y0))
+    most = max(int(patch.mask.max()), 1)
+    strong = where.point(lambda strength: 255 * (strength >= STRONG * most))
+    left, top, right, bottom = strong.getbbox() or patch.box
+    extent = min(ROOM * max(right - left, bottom - top), *picture.size)
+    x = min(max((left + right - extent) / 2, 0), picture.width - extent)
+    y = min(max((top + bottom - extent) / 2, 0), picture.height - extent)
+    frame = (x, y, x + extent, y + extent)
+    cut = picture.resize((side, side), Image.Resampling.BICUBIC, box=frame)
+    inside = strong.resize((side, side), Image.Resampling.BILINEAR, box=frame)
+    inside = inside.point(lambda share: 255 * (share >= 128))
+    view_ = Image.composite(cut, cut.convert("L").convert("RGB"), inside)
+    line = 2 * max(1, round(side / 200)) + 1
+    around = Image.new("L", (side + 2, side + 2))
+    around.paste(inside, (1, 1))  # what goes on beyond the edge is closed there
+    inner = around.filter(ImageFilter.MinFilter(line)).crop((1, 1, side + 1, side + 1))
+    outline = Image.composite(Image.new("L", inner.size), inside, inner)
+    view_.paste(_BOX, mask=outline)
+    return view_
+
+
 class References:
     """The references of all channels: which rows they have, and their patches."""
 
@@ -93,8 +127,12 @@ class References:
         """Return the rows of a channel's references in one mode, best first."""
         return self._rows.get((layer, channel, mode), [])
 
+    def box(self, row: int) -> tuple[int, int, int, int]:
+        """Return where the patch of a row lies: x0, y0, x1, y1 in pixels."""
+        x0, y0, x1, y1 = self._boxes[row].tolist()
+        return x0, y0, x1, y1
+
     def patch(self, row: int) -> Patch:
         """Return the patch of a row."""
-        x0, y0, x1, y1 = self._boxes[row].tolist()
         path = self._root / self._paths[self.image[row]]
-        return Patch(path, (x0, y0, x1, y1), np.asarray(self._masks[row]))
+        return Patch(path, self.box(row), np.asarray(self._masks[row]))

@@ -210,7 +210,7 @@ def _patches(store: Store, inputs: Inputs, patching: str) -> dict[str, Any]:
     )
     localise_patches(
         store,
-        inputs.engine,
+        inputs.locating,
         inputs.fields,
         network.preprocessing,
         recipe.relevance.target,

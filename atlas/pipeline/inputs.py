@@ -112,6 +112,13 @@ class Inputs:
         return ActivationEngine(self.instrumented)
 
     @cached_property
+    def locating(self) -> Engine:
+        """The same, with the relevance of the pixels."""
+        if "relevance" in self.recipe.prepass.modes:
+            return RelevanceEngine(self.instrumented, pixels=True)
+        return self.engine
+
+    @cached_property
     def activations(self) -> ActivationEngine:
         """What computes activations alone, in float32."""
         only = plan(self.network.trace, None)

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from atlas.recipe.kinds import STRICT, Positive, Seed
 
-View = Literal["dimmed", "patch", "boxed"]
+View = Literal["outlined", "dimmed", "patch", "boxed"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -60,16 +60,18 @@ class Naming:
     references: Annotated[int, Field(ge=2, le=25)] = 9
     """How many of them, from the best down. The others are left for scoring."""
 
-    view: View = "dimmed"
-    """`dimmed`: the patch, darkened outside the concept. `patch`: as it is. `boxed`: the whole
-    picture with a box."""
+    view: View = "outlined"
+    """`outlined`: what the mask of the patch has, cut out with a third more around it, which is
+    grey, and a line between them. `dimmed`: the patch, darkened outside the concept. `patch`: as it
+    is. `boxed`: the whole picture with a box."""
 
     layout: Literal["separate", "sheet"] = "separate"
     """One image for each patch, or all of them on one."""
 
     contrast: Annotated[int, Field(ge=0, le=9)] = 3
-    """Patches that look similar, from pictures to which the channel hardly answers, shown as what
-    is not meant. More than 0 needs the network, which is run on `pictures`."""
+    """Patches that look similar, from pictures to which the channel hardly answers and of classes
+    that do not recur among its references, shown as what is not meant. More than 0 needs the
+    network, which is run on `pictures`."""
 
     side: Positive = 224
     """Side of each patch as it is shown, in pixels."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atlas.relevance.tape import Instrumented, Tape, follow, path_to
 from atlas.store import Mode
-from atlas.trace.following import Value
+from atlas.trace.following import PICTURE, Value
 
 PREDICTED = -1
 """As a target: the class with the highest logit."""
@@ -20,6 +20,9 @@ PREDICTED = -1
 CPU_BLOCK = 8
 """Pictures that go through the network at once on a CPU, whatever the batch size: kernels
 for one picture and for many differ in the last bits, and larger blocks are not faster."""
+
+PIXELS = ""
+"""Instead of a layer's name: the picture itself."""
 
 Visit = Callable[[str, Mode, Tensor], None]
 """Called with a layer, a mode and the maps (pictures, channels, height, width)."""
@@ -52,11 +55,21 @@ class RelevanceEngine:
 
     The initial relevance is the target's logit (Achtibat et al. 2023, section 4.1); a
     layer's relevance is what arrives at its output.
+
+    Parameters
+    ----------
+    model : Instrumented
+        What to go over.
+    pixels : bool
+        Whether the relevance of the pixels, (pictures, colours, height, width), is visited at the
+        end, as that of the layer `PIXELS`.
     """
 
-    def __init__(self, model: Instrumented) -> None:
+    def __init__(self, model: Instrumented, *, pixels: bool = False) -> None:
         self._model = model
-        self._recorded = path_to(model.plan, model.layers.values())
+        self._pixels = pixels
+        wanted = [*model.layers.values(), *([PICTURE] if pixels else [])]
+        self._recorded = path_to(model.plan, wanted)
 
     def __call__(self, images: Tensor, targets: Tensor, visit: Visit) -> Tensor:
         """Visit activation and relevance maps of every layer and return the logits, as `Engine`."""
@@ -72,7 +85,9 @@ class RelevanceEngine:
             maps = to_maps(relevance)
             visit(layer, "relevance", maps if scale is None else scale.down(maps))
 
-        tape.back(start, arrived)
+        below = tape.back(start, arrived)
+        if self._pixels and PICTURE in below:
+            arrived(PIXELS, below[PICTURE])
         return logits
 
 

@@ -66,7 +66,7 @@ def test_vectors_of_something_else_are_not_gone_on_with(built, store, inputs, tm
 
 def test_so_do_boxes_and_masks(built, store, inputs, tmp_path):
     def run(after):
-        engine, calls = stopping(inputs.engine, after)
+        engine, calls = stopping(inputs.locating, after)
         localise_patches(
             store, engine, inputs.fields, inputs.network.preprocessing,
             inputs.recipe.relevance.target, 8, inputs.network.device,
