@@ -1,22 +1,23 @@
-// Concepts light their heat maps while the mouse is on them or the keyboard has reached them.
+// The heat map of a concept stands on the large picture while the mouse is on its name, or the
+// keyboard has reached it.
 "use strict";
 
-const maps = document.querySelector(".atlas .maps");
+const stage = document.querySelector(".atlas .stage");
 
-function light(id) {
-  for (const lit of maps.querySelectorAll(".lit")) lit.classList.remove("lit");
-  const input = id && maps.querySelector(`input[value="${CSS.escape(id)}"]`);
-  const veil = input && input.nextElementSibling;
-  maps.toggleAttribute("data-lit", Boolean(veil));
-  if (veil) veil.classList.add("lit");
-}
-
-if (maps) {
+if (stage) {
+  const map = stage.querySelector(".overlay");
+  const caption = stage.querySelector("figcaption");
+  const usual = { map: map.src, caption: caption.textContent };
+  const show = (id) => {
+    const card = id && document.getElementById(id);
+    map.src = card ? card.querySelector(".overlay").src : usual.map;
+    caption.textContent = card ? card.querySelector("figcaption").textContent : usual.caption;
+  };
   for (const concept of document.querySelectorAll(".atlas [data-map]")) {
     const id = concept.dataset.map;
-    concept.addEventListener("pointerenter", () => light(id));
-    concept.addEventListener("pointerleave", () => light(null));
-    concept.addEventListener("focusin", () => light(id));
-    concept.addEventListener("focusout", () => light(null));
+    concept.addEventListener("pointerenter", () => show(id));
+    concept.addEventListener("pointerleave", () => show(null));
+    concept.addEventListener("focusin", () => show(id));
+    concept.addEventListener("focusout", () => show(null));
   }
 }

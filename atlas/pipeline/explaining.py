@@ -65,7 +65,6 @@ def explain(
         network.device,
         store.root / EXPLANATIONS,
         vlm=_asked(recipe.explain.vlm, max_tokens=80),
-        writer=_asked(recipe.explain.writer, max_tokens=2000),
     )
     return explainer(paths, label)
 
