@@ -68,8 +68,10 @@ def _carries(evidence: Evidence, layer: Layer, own: Sequence[Concept], *, ends: 
         rest = max(1 - sum(one.share for one in listed), 0.0)
         left = w.share("rest", rest, " − ".join(["1", *(f"{one.id} share" for one in listed)]))
         if audience == "expert":
+            verb = "speak" if len(parts) > 1 else "speaks"
             text = (
                 "In {layer}, {chosen} of {channels} channels hold {coverage} of Σ |relevance|; for "
+                f"{target} {verb} {w.listed(parts)}."
             )
             slots += [
                 w.layer("layer", layer.layer),
@@ -77,7 +79,6 @@ def _carries(evidence: Evidence, layer: Layer, own: Sequence[Concept], *, ends: 
                 w.count("channels", layer.channels, f"{layer.id} channels"),
                 w.share("coverage", layer.coverage, f"{layer.id} coverage"),
             ]
-            text += f"for {target} {'speak' if len(parts) > 1 else 'speaks'} {w.listed(parts)}."
             wordings[audience] = say(text, *slots, *named)
         elif ends:
             text = f"Of the weight for and against {target}, {w.listed(parts)}"

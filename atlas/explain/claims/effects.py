@@ -70,7 +70,7 @@ def _everyone(evidence: Evidence, one: Concept, zero: Effect, verb: str) -> Word
     joined = "without {concept}, to {after}" if "from" in verb else None
     if zero.answer != evidence.prediction[0].label:
         text += ", and the answer becomes {answer}"
-        joined = joined and f"{joined} ({{answer}})"
+        joined = joined and f"{joined} (answer: {{answer}})"
     slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
     return say(f"{text}.", *_used(text, *slots), joined=joined)
 
