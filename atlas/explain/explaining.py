@@ -20,7 +20,7 @@ from atlas.explain.claims.making import claims
 from atlas.explain.context import contextualise
 from atlas.explain.gathering import Gathered, Subject, gather
 from atlas.explain.models import Model
-from atlas.explain.narrative.compose import compose
+from atlas.explain.narrative.compose import Writer, compose
 from atlas.model.preprocessing import Preprocessing
 from atlas.relevance.engine import PREDICTED
 from atlas.store import claims as stored_claims
@@ -55,8 +55,8 @@ class Explainer:
     """Where the directories of explanations are."""
     vlm: Model | None = None
     """Who says where and how concepts show in the picture."""
-    writer: Model | None = None
-    """Who writes the narratives; rules unless given."""
+    writer: Writer | None = None
+    """Who chooses what the narratives say; rules unless given."""
 
     def __call__(self, paths: Sequence[Path], target: int = PREDICTED) -> Outcome:
         """Explain pictures; one that cannot be read does not stop the others.
@@ -102,7 +102,7 @@ class Explainer:
             # As written: conditions of claims hold for the digits that readers see.
             claimed = claims(evidence.read(folder))
             stored_claims.write(claimed, folder)
-            narrative.write(compose(claimed), folder)
+            narrative.write(compose(claimed, self.writer), folder)
         return self.root / id_
 
     def _input(self, view: Image.Image) -> Tensor:

@@ -115,7 +115,7 @@ def _side(kind: str, evidence: Evidence, contrast: Contrast, one: Difference) ->
     before = w.logit("before", contrast.margin, "contrast margin")
     after = w.logit("after", one.margin, f"{source}.margin")
     chosen, beaten = ("class", "other") if kind == "contrast" else ("other", "class")
-    text = f"Nothing weighs more for {{{chosen}}} rather than {{{beaten}}} than {{concept}} does"
+    text = f"What weighs most for {{{chosen}}} rather than {{{beaten}}} is {{concept}}"
     ahead, behind = contrast.margin > 0, one.margin < 0
     if kind == "contrast" and ahead and behind:
         text += "; without it, {other} would be ahead of {class}"

@@ -44,7 +44,7 @@ def read(answer: str, most: int) -> tuple[Plan, int]:
     """
     seen: set[int] = set()
     plan, strange = [], 0
-    for group in _groups(_cleaned(answer)):
+    for group in _groups(cleaned(answer)):
         strange += sum(not 1 <= number <= most for number in group)
         own = [one for one in dict.fromkeys(group) if 1 <= one <= most and one not in seen]
         seen.update(own)
@@ -53,7 +53,7 @@ def read(answer: str, most: int) -> tuple[Plan, int]:
     return tuple(plan), strange
 
 
-def _cleaned(answer: str) -> str:
+def cleaned(answer: str) -> str:
     """Return an answer without thinking, tags and fences; of several blocks the last."""
     text = unicodedata.normalize("NFKC", answer[:LONGEST])
     text = text.rpartition("</think>")[2].partition("<think>")[0]
@@ -88,9 +88,7 @@ def _json(text: str) -> Any:
     if begin is None:
         return None
     text = re.sub(r",\s*([\]}])", r"\1", text.replace("'", '"'))
-    closers = "".join(
-        {"[": "]", "{": "}"}[one] for one in reversed(_open(text)[:20])
-    )
+    closers = "".join({"[": "]", "{": "}"}[one] for one in reversed(_open(text)[:20]))
     for attempt in (text, text + closers):
         try:
             return json.loads(attempt)
@@ -123,7 +121,7 @@ def _from_json(value: Any) -> Iterator[list[int]]:
 
 
 def _integers(value: Any, depth: int = 0) -> Iterator[int]:
-    if isinstance(value, bool) or depth > 3:  # noqa: PLR2004 (a claim in a group in a list)
+    if isinstance(value, bool) or depth > 3:
         return
     if isinstance(value, int):
         yield value

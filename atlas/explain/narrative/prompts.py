@@ -38,11 +38,8 @@ Answer yes or no."""
 def menu(claims: Sequence[Claim], audience: Audience) -> str:
     """Return the question which claims a text should make."""
     lines = [f"[{n}] {one.wordings[audience].sentence}" for n, one in enumerate(claims, 1)]
-    return _MENU.format(
-        reader=_READERS[audience],
-        menu="\n".join(lines),
-        example=", ".join(map(str, range(1, min(len(lines), 2) + 1))) + (", 4+3" * (len(lines) > 3)),
-    )
+    example = "1, 4+3, 2" if len(lines) > 3 else "1"
+    return _MENU.format(reader=_READERS[audience], menu="\n".join(lines), example=example)
 
 
 def rephrase(text: str, audience: Audience) -> str:
