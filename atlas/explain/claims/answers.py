@@ -121,7 +121,7 @@ def _side(kind: str, evidence: Evidence, contrast: Contrast, one: Difference) ->
         text += "; without it, {other} would be ahead of {class}"
     elif kind == "contrast" and ahead and one.margin < contrast.margin:
         text += "; without it, the lead over {other} would shrink"
-    elif kind == "whynot" and not ahead and not behind:
+    elif kind == "whynot" and not ahead and one.margin > 0:
         text += "; without it, {class} would be ahead of {other}"
     asked = evidence.target.label != evidence.prediction[0].label
     return claim(

@@ -83,7 +83,7 @@ def _carries(evidence: Evidence, layer: Layer, own: Sequence[Concept], *, ends: 
         elif ends:
             text = f"Of the weight for and against {target}, {w.listed(parts)}"
             text += "; the remaining {rest} is spread over other parts." if rest > 0 else "."
-            wordings[audience] = say(text, *slots, *named, *([left] if rest > 0 else []))
+            wordings[audience] = say(text, *slots, *named, left)
     return claim(
         "carries", layer.layer, ["target", layer.id, *(one.id for one in own)],
         0.8 if ends else 0.3, wordings.get("everyone"), wordings["expert"],
@@ -153,7 +153,7 @@ def _odd(evidence: Evidence, one: Concept) -> Iterator[Claim]:
             )
         wordings.append(say(text, *slots, _target(evidence)))
     everyone, expert = wordings
-    yield claim("odd", one.id, ["target", one.id], 0.45, everyone, expert, caveat=True)
+    yield claim("odd", one.id, ["target", one.id], 0.65, everyone, expert, caveat=True)
 
 
 def _place(evidence: Evidence, one: Concept) -> Iterator[Claim]:

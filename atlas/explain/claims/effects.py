@@ -72,7 +72,7 @@ def _everyone(evidence: Evidence, one: Concept, zero: Effect, verb: str) -> Word
         text += ", and the answer becomes {answer}"
         joined = joined and f"{joined} (answer: {{answer}})"
     slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
-    return say(f"{text}.", *_used(text, *slots), joined=joined)
+    return say(f"{text}.", *slots, joined=joined)
 
 
 def _expert(evidence: Evidence, one: Concept, zero: Effect) -> Wording:
@@ -90,7 +90,7 @@ def _expert(evidence: Evidence, one: Concept, zero: Effect) -> Wording:
         w.logit("logit", evidence.target.logit, "target logit"),
         w.logit("reduced", zero.logit, f"effect:{one.id} zero.logit"),
     )  # fmt: skip
-    return say(f"{text}.", *_used(text, *slots), joined=joined)
+    return say(f"{text}.", *slots, joined=joined)
 
 
 def _blurred(evidence: Evidence, one: Concept) -> Claim:
@@ -110,11 +110,6 @@ def _blurred(evidence: Evidence, one: Concept) -> Claim:
     ids = ["target", one.id, f"effect:{one.id}"]
     wording = say(text, *slots, joined="that of {concept}, to {after}")
     return claim("blurred", one.id, ids, 0.3 * change, None, wording)
-
-
-def _used(text: str, *slots: Slot) -> list[Slot]:
-    """Return the slots that a text has."""
-    return [slot for slot in slots if f"{{{slot.key}}}" in text]
 
 
 def _leader(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
@@ -166,7 +161,7 @@ def _pair(evidence: Evidence, pair: Together) -> Claim:
         if audience == "expert":
             text += "; {overlap} of their heat maps lie at the same places"
             slots.append(w.share("overlap", overlap.overlap, f"{overlap.id} overlap"))
-        texts.append(say(f"{text}.", *_used(text, *slots, *numbers)))
+        texts.append(say(f"{text}.", *slots, *numbers))
     change = abs(evidence.target.probability - pair.probability)
     ids = ["target", pair.id, overlap.id, pair.first, pair.second]
     everyone, expert = texts

@@ -62,12 +62,12 @@ def claim(
     bound = tuple(audience for audience in obligatory if audience in wordings)
     ids = tuple(dict.fromkeys(evidence))
     name = f"{kind}:{about}" if about else kind
-    return Claim(name, kind, ids, min(max(weight, 0.0), 1.0), bound, caveat, wordings)
+    return Claim(name, kind, ids, round(min(max(weight, 0.0), 1.0), 3), bound, caveat, wordings)
 
 
 def say(text: str, *slots: Slot, joined: str | None = None) -> Wording:
-    """Return a wording."""
-    return Wording(text, slots, joined)
+    """Return a wording with those of some slots that its text has."""
+    return Wording(text, tuple(one for one in slots if f"{{{one.key}}}" in text), joined)
 
 
 def a_class(key: str, name: str, source: str) -> Slot:

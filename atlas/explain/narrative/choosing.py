@@ -9,6 +9,10 @@ ENOUGH: dict[Audience, int] = {"everyone": 110, "expert": 250}
 """Words of a text; what is obligatory is said in any case."""
 
 
+WORTH_SAYING = 0.15
+"""Claims of less weight are for readers who look for them, in claims.json."""
+
+
 def choose(claims: Sequence[Claim], audience: Audience) -> list[Group]:
     """Return what a text by rules says, sentence by sentence.
 
@@ -21,7 +25,8 @@ def choose(claims: Sequence[Claim], audience: Audience) -> list[Group]:
     """
     own = [claim for claim in claims if audience in claim.wordings]
     chosen = {claim.id for claim in own if audience in claim.obligatory}
-    rest = sorted((one for one in own if one.id not in chosen), key=lambda one: -one.weight)
+    rest = [one for one in own if one.id not in chosen and one.weight >= WORTH_SAYING]
+    rest.sort(key=lambda one: -one.weight)
     for claim in rest:
         longer = _groups(own, chosen | {claim.id}, audience)
         if length(longer, audience) <= ENOUGH[audience]:

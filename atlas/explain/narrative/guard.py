@@ -27,8 +27,9 @@ _FAMILIES = {
     "half": "half",
     "fifth": "fifth",
     "only": "only just sole solely alone merely mere exclusively",
-    "all": "all every everything always each both whole entire entirely",
+    "all": "all every everything always each whole entire entirely",
     "any": "any",
+    "both": "both",
     "even": "even",
     "cause": "because cause due thanks reason therefore hence so since owing prove why",
     "against": "against oppose opposes contradict",
@@ -89,6 +90,8 @@ _PHRASES = (
     (r"(?:go|goes|went|going) up", "rise"),
     (r"one by one", "one after another"),
     (r"as well", "too"),
+    (r"and not (\{\w+\})", r"rather than \1"),
+    (r"ranks? first", "comes first"),
     (r"did not do well|not do well", "did poorly"),
     (r"any one of (?:them|these|the)", "any one"),
     (r"even its best", "best"),
@@ -125,6 +128,13 @@ def objection(wording: Wording, text: str) -> str | None:
         The other words, with the same placeholders.
     """
     own, other = wording.text, text
+    if own != other and (found := _form(own, other)):
+        return found
+    return _order(wording.slots, own, other) or _words(wording.slots, own, other)
+
+
+def _form(own: str, other: str) -> str | None:
+    """Object to other slots, to numbers, names and marks outside of them, and to two sentences."""
     if sorted(PLACEHOLDER.findall(own)) != sorted(PLACEHOLDER.findall(other)):
         return "its slots are others"
     bare = PLACEHOLDER.sub(" ", other)
@@ -136,7 +146,7 @@ def objection(wording: Wording, text: str) -> str | None:
         return f"{found[0]!r} looks like a name"
     if len(other.split()) > _LONGER * len(own.split()) + 3:
         return "it is too long"
-    return _order(wording.slots, own, other) or _words(wording.slots, own, other)
+    return None
 
 
 def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
