@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from atlas.explain.claims.making import claims
+from atlas.explain.narrative.compose import compose
 from atlas.store import Store, narrative
+from atlas.store import claims as stored_claims
 from atlas.store import evidence as e
 
 LAYERS = 3
@@ -26,7 +29,9 @@ def write(store: Store, count: int, picture: Path) -> None:
         for name in ("picture.webp", "heat.webp", *(concept.map for concept in found.concepts)):
             shutil.copyfile(picture, folder / name)
         e.write(found, folder)
-        narrative.write(_narratives(found), folder)
+        claimed = claims(e.read(folder))
+        stored_claims.write(claimed, folder)
+        narrative.write(compose(claimed), folder)
 
 
 def _evidence(atlas: str, name: str, rows: dict, random: np.random.Generator) -> e.Evidence:
@@ -48,7 +53,7 @@ def _evidence(atlas: str, name: str, rows: dict, random: np.random.Generator) ->
             for layer, channels in rows.items()
         ),
         concepts=tuple(concepts), overlaps=(), flow=tuple(flow), effects=tuple(effects),
-        curves=tuple(curves), context=(), doubts=(),
+        curves=tuple(curves), context=(),
     )  # fmt: skip
 
 
@@ -84,17 +89,3 @@ def _curve(layer: str, kind: e.Kind) -> e.Curve:
         for order in e.ORDERS
     )
     return e.Curve(f"curve:{layer}:{kind}", layer, kind, courses)
-
-
-def _narratives(found: e.Evidence) -> tuple[narrative.Narrative, ...]:
-    sentences = tuple(
-        narrative.Sentence(
-            f"“{one.name}” ({one.address}) speaks for it and holds a share of {one.share:.2f}.",
-            (one.id,),
-        )
-        for one in found.concepts[:10]
-    )
-    return tuple(
-        narrative.Narrative(audience, narrative.DETERMINISTIC, sentences, 40, ())
-        for audience in narrative.AUDIENCES
-    )

@@ -1,22 +1,23 @@
-// Concepts show their heat maps while the mouse is on them or the keyboard has reached them.
+// The heat map of a concept stands on the large picture while the mouse is on its name, or the
+// keyboard has reached it.
 "use strict";
 
-const maps = document.querySelector(".atlas .maps");
+const stage = document.querySelector(".atlas .stage");
 
-function highlight(id) {
-  for (const shown of maps.querySelectorAll(".highlighted")) shown.classList.remove("highlighted");
-  const input = id && maps.querySelector(`input[value="${CSS.escape(id)}"]`);
-  const heatmap = input && input.nextElementSibling;
-  maps.toggleAttribute("data-highlighted", Boolean(heatmap));
-  if (heatmap) heatmap.classList.add("highlighted");
-}
-
-if (maps) {
+if (stage) {
+  const map = stage.querySelector(".overlay");
+  const caption = stage.querySelector("figcaption");
+  const usual = { map: map.src, caption: caption.textContent };
+  const show = (id) => {
+    const card = id && document.getElementById(id);
+    map.src = card ? card.querySelector(".overlay").src : usual.map;
+    caption.textContent = card ? card.querySelector("figcaption").textContent : usual.caption;
+  };
   for (const concept of document.querySelectorAll(".atlas [data-map]")) {
     const id = concept.dataset.map;
-    concept.addEventListener("pointerenter", () => highlight(id));
-    concept.addEventListener("pointerleave", () => highlight(null));
-    concept.addEventListener("focusin", () => highlight(id));
-    concept.addEventListener("focusout", () => highlight(null));
+    concept.addEventListener("pointerenter", () => show(id));
+    concept.addEventListener("pointerleave", () => show(null));
+    concept.addEventListener("focusin", () => show(id));
+    concept.addEventListener("focusout", () => show(null));
   }
 }

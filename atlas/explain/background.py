@@ -120,7 +120,7 @@ class Background:
         return score / (score.abs().sum() + 1e-10) if how["normalize"] else score
 
     def standing(self, mode: Mode, layer: str, channel: int, value: float) -> Standing | None:
-        """Return how a score stands among the pictures of the pre-pass."""
+        """Return how a score stands among the pictures of the pre-pass, where they were scored."""
         row = self._rows[layer, channel]
         scores = self._reference_scores.get((row, mode), ())
         pictures = self._channels["images"][row] or 0
@@ -134,7 +134,8 @@ class Background:
         # References tell how many zeros there are only where they are all others.
         exact = every or (higher < len(scores) and value > 0)
         level = zeros / 2 if value == 0 else 0  # half of those that are equal
-        return Standing(value, higher, pictures, 100 * (1 - (higher + level) / pictures), exact)
+        percentile = 100 * (1 - (higher + level) / pictures) if exact else None
+        return Standing(value, higher, pictures, percentile, exact)
 
     def _shares(self, label: int) -> Sequence[float] | None:
         shares: Sequence[float] | None = self._classes["shares"][label].as_py()

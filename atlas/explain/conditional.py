@@ -50,6 +50,8 @@ class Measured:
     """What the logits mean."""
     condition: Callable[[str, Sequence[int], Sequence[str]], Conditioned]
     """Takes a layer, N of its channels, and lower layers of interest."""
+    relevance_for: Callable[[int], Mapping[str, Tensor]]
+    """Takes another class; (channels, height, width) for each layer: its logit, redistributed."""
 
 
 def shares(relevance: Tensor) -> Tensor:
@@ -90,9 +92,18 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
     tape = follow(model, image, path_to(model.plan, wanted), outputs.__setitem__, keep=True)
     logits = model.plan.head.class_logits(tape.logits)
     chosen = chosen_classes(logits, torch.tensor([target], device=logits.device))
-    relevance: dict[str, Tensor] = {}
-    start = initial_relevance(tape, chosen, logits.gather(1, chosen[:, None]))
-    below = tape.back(start, relevance.__setitem__)
+
+    def redistributed(label: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        found: dict[str, Tensor] = {}
+        start = initial_relevance(tape, label, logits.gather(1, label[:, None]))
+        below = tape.back(start, found.__setitem__)
+        return found, below.get(PICTURE)
+
+    relevance, heat = redistributed(chosen)
+
+    def relevance_for(label: int) -> dict[str, Tensor]:
+        found, _ = redistributed(torch.tensor([label], device=logits.device))
+        return {name: to_maps(maps)[0] for name, maps in found.items()}
 
     def condition(layer: str, channels: Sequence[int], lower: Sequence[str]) -> Conditioned:
         parts = [
@@ -104,7 +115,7 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
             {name: torch.cat([part.below[name] for part in parts]) for name in lower},
         )
 
-    heat = below.get(PICTURE, torch.zeros_like(image))
+    heat = torch.zeros_like(image) if heat is None else heat
     return Measured(
         logits[0],
         int(chosen),
@@ -113,6 +124,7 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
         heat[0].sum(dim=0),
         model.plan.head,
         condition,
+        relevance_for,
     )
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from atlas.explain.drawing import over
-from atlas.explain.narrative.compose import Model
+from atlas.explain.models import Model
 from atlas.store.evidence import Concept, Context
 from atlas.vlm import Request
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 FOR = (255, 96, 0)
 AGAINST = (0, 112, 255)
-"""Red, green and blue; told apart with every kind of colour vision."""
+"""Red, green and blue; distinguished with every kind of colour vision."""
 
 CLIPPED = 99.5
 """Percentile of |relevance| that is drawn opaque."""
@@ -15,7 +15,7 @@ CLIPPED = 99.5
 OPAQUE = 0.85
 
 
-def veil(heat: Tensor) -> Image.Image:
+def overlay(heat: Tensor) -> Image.Image:
     """Return a heat map (height, width) as a see-through picture to be laid over another."""
     values: npt.NDArray[np.float64] = heat.detach().double().cpu().numpy()
     scale = np.percentile(np.abs(values), CLIPPED) or np.abs(values).max() or 1.0
@@ -29,5 +29,5 @@ def veil(heat: Tensor) -> Image.Image:
 def over(picture: Image.Image, heat: Tensor) -> Image.Image:
     """Return a picture with a heat map of its size drawn on it."""
     drawn = picture.convert("RGBA")
-    drawn.alpha_composite(veil(heat))
+    drawn.alpha_composite(overlay(heat))
     return drawn.convert("RGB")

@@ -16,11 +16,14 @@ from tqdm import tqdm
 from atlas.data.images import ENDINGS, BadImage, decode
 from atlas.errors import UserError, one_line
 from atlas.explain import drawing
+from atlas.explain.claims.making import claims
 from atlas.explain.context import contextualise
 from atlas.explain.gathering import Gathered, Subject, gather
-from atlas.explain.narrative.compose import Model, compose
+from atlas.explain.models import Model
+from atlas.explain.narrative.compose import Writer, compose
 from atlas.model.preprocessing import Preprocessor
 from atlas.relevance.engine import PREDICTED
+from atlas.store import claims as stored_claims
 from atlas.store import evidence, files, narrative
 from atlas.store.evidence import Picture
 
@@ -52,8 +55,8 @@ class Explainer:
     """Where the directories of explanations are."""
     vlm: Model | None = None
     """Who says where and how concepts show in the picture."""
-    writer: Model | None = None
-    """Who writes the narratives; the deterministic writer unless given."""
+    writer: Writer | None = None
+    """Who chooses what the narratives say; rules unless given."""
 
     def __call__(self, paths: Sequence[Path], target: int = PREDICTED) -> Outcome:
         """Explain pictures; one that cannot be read does not stop the others.
@@ -93,11 +96,13 @@ class Explainer:
         if self.vlm is not None:
             context = contextualise(view, found.concepts, gathered.maps, self.vlm)
             found = replace(found, context=context)
-        narratives = compose(found, self.writer)
         with _whole(self.root / id_) as folder:
             _draw(folder, view, gathered)
             evidence.write(found, folder)
-            narrative.write(narratives, folder)
+            # As written: conditions of claims hold for the digits that readers see.
+            claimed = claims(evidence.read(folder))
+            stored_claims.write(claimed, folder)
+            narrative.write(compose(claimed, self.writer), folder)
         return self.root / id_
 
     def _input(self, view: Image.Image) -> Tensor:
@@ -123,9 +128,9 @@ def identify(stem: str, digest: str, atlas: str, target: int) -> str:
 
 def _draw(folder: Path, view: Image.Image, gathered: Gathered) -> None:
     view.save(folder / VIEW, "WEBP", quality=90)
-    drawing.veil(gathered.heat).save(folder / HEAT, "WEBP", quality=80)
+    drawing.overlay(gathered.heat).save(folder / HEAT, "WEBP", quality=80)
     for concept, heat in zip(gathered.evidence.concepts, gathered.maps, strict=True):
-        drawing.veil(heat).save(folder / concept.map, "WEBP", quality=80)
+        drawing.overlay(heat).save(folder / concept.map, "WEBP", quality=80)
 
 
 @contextmanager

@@ -1,15 +1,14 @@
 """From one picture to its evidence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from atlas.explain import flow, interventions, regions
+from atlas.explain import contrasting, flow, interventions, regions
 from atlas.explain.background import Background, typical
 from atlas.explain.conditional import Measured, propagate, shares
-from atlas.explain.doubts import doubts
 from atlas.recipe import Explain
 from atlas.relevance.engine import PREDICTED
 from atlas.relevance.tape import Instrumented
@@ -30,6 +29,9 @@ from atlas.store.evidence import (
 
 GUESSES = 5
 """Answers of the network that evidence lists."""
+
+LAST_COVERAGE = 0.9
+"""Of the layer nearest to the answer, which says most, as much is listed as there is room for."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,17 @@ def gather(
     """
     background, settings = subject.background, subject.settings
     measured = propagate(subject.model, image, target)
-    layers = [_layer(name, measured, settings) for name in subject.layers]
+    layers = [
+        _layer(name, measured, settings, last=name == subject.layers[-1]) for name in subject.layers
+    ]
     concepts: list[Concept] = []
     flows: list[Flow] = []
     maps = [measured.heat.new_zeros(0, *measured.heat.shape)]
     for position, layer in enumerate(layers):
         share = shares(measured.relevance[layer.layer])
         channels = share.abs().argsort(descending=True, stable=True)[: layer.chosen].tolist()
+        if not channels:
+            continue
         below = subject.layers[position - 1 : position] if position else ()
         conditioned = measured.condition(layer.layer, channels, below)
         maps.append(conditioned.heat)
@@ -99,6 +105,7 @@ def gather(
     heat = torch.cat(maps)
     effects, curves = _interventions(subject, image, measured, concepts, heat)
     guesses = _guesses(measured, background)
+    at_end = contrasting.End(subject.model, subject.layers[-1], image, measured, concepts)
     evidence = Evidence(
         version=VERSION,
         id=id_,
@@ -114,18 +121,20 @@ def gather(
         effects=tuple(effects),
         curves=tuple(curves),
         context=(),
-        doubts=(),
+        contrast=contrasting.contrast(at_end, guesses, background),
+        together=contrasting.together(at_end, heat, background.classes),
     )
-    return Gathered(replace(evidence, doubts=doubts(evidence)), measured.heat, heat)
+    return Gathered(evidence, measured.heat, heat)
 
 
-def _layer(name: str, measured: Measured, settings: Explain) -> LayerEvidence:
+def _layer(name: str, measured: Measured, settings: Explain, *, last: bool) -> LayerEvidence:
     """Choose how many channels of a layer are concepts, and sum up the layer."""
+    coverage = max(settings.coverage, LAST_COVERAGE) if last else settings.coverage
     relevance = measured.relevance[name].sum(dim=(1, 2)).double()
     absolute = float(relevance.abs().sum())
     size = relevance.abs().sort(descending=True).values / max(absolute, 1e-30)
     held = size.cumsum(dim=0)
-    enough = int((held < settings.coverage).sum()) + 1
+    enough = int((held < coverage).sum()) + 1
     chosen = min(enough, settings.concepts, int((size > 0).sum()))
     total, logit = float(relevance.sum()), float(measured.logits[measured.target])
     return LayerEvidence(
@@ -211,6 +220,9 @@ def _interventions(
         ]
         taken: dict[Kind, Tensor] = {"zero": single, "mean": single, "blur": inside[rows]}
         found = interventions.alone(answers, taken, measured, subject.background.classes)
+        if all(interventions.alike(several) for several in found):
+            found = [tuple(e for e in several if e.kind != "mean") for several in found]
+            del answers["mean"]
         effects += [
             Effects(f"effect:{one.id}", one.id, several)
             for one, several in zip(own, found, strict=True)
@@ -220,7 +232,8 @@ def _interventions(
             interventions.channel_curve(
                 answers[kind], measured, name, kind, len(own), settings.draws, generator
             )
-            for kind in ("zero", "mean")
+            for kind in answers
+            if kind != "blur"
         ]
         curves.append(
             interventions.region_curve(

@@ -19,6 +19,9 @@ from atlas.store.evidence import Concept, Course, Curve, Effect, Kind, Order
 
 BATCH = 32
 
+ALIKE = 1e-4
+"""Logits are the same within so much of their size."""
+
 BLUR = 1 / 10
 """Standard deviation of the blur, of the picture's shorter side."""
 
@@ -165,7 +168,7 @@ def alone(
     head, target = measured.head, measured.target
     columns = []
     for kind, answer in answers.items():
-        logits = _all(answer, taken[kind])
+        logits = answered(answer, taken[kind])
         rows = zip(
             head.probabilities(logits)[:, target].tolist(),
             logits[:, target].tolist(),
@@ -174,6 +177,21 @@ def alone(
         )
         columns.append([Effect(kind, p, logit, best, names[best]) for p, logit, best in rows])
     return list(zip(*columns, strict=True))
+
+
+def alike(effects: Sequence[Effect]) -> bool:
+    """Return whether setting a channel to its mean does what setting it to zero does.
+
+    It does where an activation function cuts both off, as outputs are taken before it.
+    """
+    zero, mean = (next(one for one in effects if one.kind == kind) for kind in ("zero", "mean"))
+    near = max(abs(zero.logit), 1.0) * ALIKE
+    return zero.answer == mean.answer and abs(zero.logit - mean.logit) <= near
+
+
+def answered(answers: Answers, taken: Tensor) -> Tensor:
+    """Return the logits (N, classes) without each of N sets, a few at a time."""
+    return torch.cat([answers(part) for part in torch.split(taken, BATCH)]).float()
 
 
 def _curve(
@@ -185,7 +203,7 @@ def _curve(
     taken: Mapping[Order, tuple[str, ...]],
 ) -> Curve:
     every = torch.cat([mask for many in masks.values() for mask in many])
-    logits = _all(answers, every.to(measured.logits.device))
+    logits = answered(answers, every.to(measured.logits.device))
     whole = measured.logits.float()[None]
     courses = []
     at = 0
@@ -206,10 +224,6 @@ def _curve(
             )
         )  # fmt: skip
     return Curve(f"curve:{layer}:{kind}", layer, kind, tuple(courses))
-
-
-def _all(answers: Answers, taken: Tensor) -> Tensor:
-    return torch.cat([answers(part) for part in torch.split(taken, BATCH)]).float()
 
 
 def _cumulative(order: Tensor, single: Tensor) -> Tensor:

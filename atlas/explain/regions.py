@@ -52,6 +52,8 @@ def holding(masses: Tensor) -> Tensor:
 def overlaps(masses: Tensor) -> Tensor:
     """Return (N, N): the mass that two maps have in common, 0 to 1 (histogram intersection)."""
     flat = masses.flatten(1)
+    if not len(flat):
+        return masses.new_zeros(0, 0)
     return torch.stack([torch.minimum(one, flat).sum(dim=1) for one in flat])
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from atlas import vlm
+from atlas import llm, vlm
+from atlas.errors import UserError
 from atlas.explain.background import Background
 from atlas.explain.explaining import Explainer, Outcome, image_files
 from atlas.explain.gathering import Subject
+from atlas.explain.narrative.compose import Writer
 from atlas.pipeline.inputs import Inputs, check_weights
 from atlas.pipeline.trust import OWN, Border
-from atlas.recipe import Recipe
+from atlas.recipe import Explain, Recipe
 from atlas.relevance.engine import PREDICTED
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
@@ -47,7 +49,7 @@ def explain(
     background = Background(store)
     label = PREDICTED if target is None else background.label(target)
     paths = [path for given in images for path in image_files(given)]
-    border.check(recipe, "explain.vlm", "explain.writer")
+    border.check(recipe, "explain.vlm", "explain.writer", "explain.judge")
     inputs = Inputs(recipe, border=border)
     network = inputs.network
     check_weights(store, network)
@@ -64,12 +66,25 @@ def explain(
         network.preprocessing,
         network.device,
         store.root / EXPLANATIONS,
-        vlm=_asked(recipe.explain.vlm, max_tokens=80),
-        writer=_asked(recipe.explain.writer, max_tokens=2000),
+        vlm=_seeing(recipe.explain.vlm),
+        writer=_writer(recipe.explain),
     )
     return explainer(paths, label)
 
 
-def _asked(name: str, max_tokens: int) -> vlm.Vlm | None:
-    """Load a model that explanations ask; none without a name."""
-    return vlm.load(vlm.Loading(name, max_tokens=max_tokens)) if name else None
+def _seeing(name: str) -> vlm.Vlm | None:
+    """Load the model that looks at heat maps; none without a name."""
+    return vlm.load(vlm.Loading(name, max_tokens=80)) if name else None
+
+
+def _writer(settings: Explain) -> Writer | None:
+    """Load the model that chooses what is said, and the one that judges its words."""
+    if not settings.writer:
+        if settings.judge:
+            raise UserError("explain.judge judges what explain.writer writes: name a writer too")
+        return None
+    writer = llm.load(vlm.Loading(settings.writer, max_tokens=2000))
+    if settings.judge == settings.writer:
+        return Writer(writer, writer)
+    judge = llm.load(vlm.Loading(settings.judge)) if settings.judge else None
+    return Writer(writer, judge)

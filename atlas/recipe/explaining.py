@@ -22,7 +22,7 @@ class Explain:
 
     coverage: Fraction = 0.6
     """Channels are taken by falling |relevance share| until they hold this part of a layer's
-    |relevance| ..."""
+    |relevance|, at least 0.9 in the last layer, which is nearest to the answer ..."""
 
     concepts: Annotated[int, Field(gt=0, le=32)] = 8
     """Explain at most so many channels of a layer: people cannot use more than about 32 in all."""
@@ -41,5 +41,9 @@ class Explain:
     in the picture; empty means none."""
 
     writer: str = ""
-    """A model that writes the narratives from the evidence; empty means the deterministic
-    writer. Either way every sentence is verified."""
+    """A language model, with or without vision, that chooses what is said of all that the evidence
+    allows to be said, and in which order; empty means by rules."""
+
+    judge: str = ""
+    """A language model that compares other words, which the writer finds for a sentence, with the
+    sentence; empty means that the writer is not asked for other words."""

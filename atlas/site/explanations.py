@@ -1,4 +1,4 @@
-"""Pages of explanations: what evidence.json and narrative.json say, and nothing else."""
+"""Pages of explanations: what evidence.json, claims.json and narrative.json say, and no more."""
 
 import hashlib
 import re
@@ -18,7 +18,8 @@ from atlas.site.entries import ChannelEntry
 from atlas.site.output import BuildCache, Tree
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.writer import Writer
-from atlas.store import Store, evidence, narrative
+from atlas.store import Store, claims, evidence, narrative
+from atlas.store.claims import Claim, Slot
 from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
 from atlas.store.narrative import Narrative, Sentence
 
@@ -30,6 +31,9 @@ VIEW, HEAT = "picture.webp", "heat.webp"
 
 _ID = re.compile(r"[a-z0-9-]+")
 
+_BEGINS = {"silent": 1, "carries": 1, "earlier": 2, "decide": 2, "kept": 3, "failed": 3}
+"""Paragraph that a kind of claims is in, with all that follow until the next of these."""
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -37,6 +41,8 @@ class Explanation:
 
     folder: Path
     found: Evidence
+    claims: Mapping[str, Claim]
+    """By id; none in an explanation from before there were claims."""
     narratives: tuple[Narrative, ...]
     channels: Mapping[tuple[str, int], ChannelEntry]
 
@@ -65,10 +71,15 @@ class Explanation:
         """The channels that the page speaks of."""
         return [self.channels[address].row for address in _addresses(self.found)]
 
+    @property
+    def texts(self) -> list[str]:
+        """Its files that are published as they are."""
+        return [evidence.FILE, *([claims.FILE] if self.claims else []), narrative.FILE]
+
     def source(self, before: "Explanation | None", after: "Explanation | None") -> str:
         """Return a digest of what the page is made from, beside the atlas."""
         digest = hashlib.sha256()
-        for file in (evidence.FILE, narrative.FILE):
+        for file in self.texts:
             digest.update((self.folder / file).read_bytes())
         beside = [one.link + one.title if one else "" for one in (before, after)]
         digest.update("\0".join(beside).encode())
@@ -92,17 +103,22 @@ class Explanation:
                 groups.append((layer, self.channel(own[0].layer, own[0].channel), own))
         return groups
 
+    @cached_property
+    def plots(self) -> list[graphs.Plot]:
+        """The tests: the one that says most first, channels of the last layer set to zero."""
+        depth = {layer.layer: place for place, layer in enumerate(self.found.layers)}
+        order = {"zero": 0, "blur": 1, "mean": 2}
+        curves = sorted(self.found.curves, key=lambda one: (-depth[one.layer], order[one.kind]))
+        return [graphs.plot(curve) for curve in curves]
+
     @property
-    def plots(self) -> list[tuple[str, list[graphs.Plot]]]:
-        """The curves of each layer, the last layer first."""
-        return [
-            (
-                layer.layer,
-                [graphs.plot(one) for one in self.found.curves if one.layer == layer.layer],
-            )
-            for layer in reversed(self.found.layers)
-            if layer.chosen
-        ]
+    def means(self) -> bool:
+        """Whether channels were set to their means with an effect of its own."""
+        return any(curve.kind == "mean" for curve in self.found.curves)
+
+    def effects(self, one: Concept) -> tuple[evidence.Effect, ...]:
+        """Return what taking away a concept does."""
+        return next(each.effects for each in self.found.effects if each.concept == one.id)
 
     @cached_property
     def graph(self) -> graphs.Graph | None:
@@ -129,18 +145,34 @@ class Explanation:
         """Return what a vision-language model says of a concept."""
         return next((said for said in self.found.context if said.concept == one.id), None)
 
-    def paragraphs(self, narrated: Narrative) -> list[list[Sentence]]:
-        """Return the sentences of a narrative by subject: the answer, each layer, the tests."""
-        groups: list[list[Sentence]] = []
-        before = ""
-        for sentence in narrated.sentences:
-            subject = sentence.evidence[0].partition(":")[0] if sentence.evidence else ""
-            begins = subject == "layer" or (subject in ("curve", "doubt") and subject != before)
-            if begins or not groups:
+    def paragraphs(self, narrative_: Narrative) -> list[list[Sentence]]:
+        """Return the sentences of a narrative by subject: the answer, its reasons, the tests."""
+        groups: list[list[Sentence]] = [[]]
+        at = 0
+        for sentence in narrative_.sentences:
+            kind = sentence.claims[0].partition(":")[0] if sentence.claims else ""
+            if (subject := _BEGINS.get(kind, at)) != at and groups[-1]:
                 groups.append([])
+            at = subject
             groups[-1].append(sentence)
-            before = subject
         return groups
+
+    def proofs(self, narrative_: Narrative, sentence: Sentence) -> list[Slot]:
+        """Return the names and numbers of a sentence with where they stand in the evidence."""
+        wordings = [
+            self.claims[id_].wordings.get(narrative_.audience)
+            for id_ in sentence.claims
+            if id_ in self.claims
+        ]
+        slots = [slot for wording in wordings if wording for slot in wording.slots]
+        return list({(slot.text, slot.source): slot for slot in slots}.values())
+
+    @property
+    def caveats(self) -> list[str]:
+        """What there is to be careful about."""
+        found = [claim for claim in self.claims.values() if claim.caveat]
+        wordings = [one.wordings.get("expert") or one.wordings["everyone"] for one in found]
+        return [wording.sentence for wording in wordings]
 
     def marked(self, sentence: Sentence, up: str) -> Markup:
         """Return a sentence as HTML in which concepts are links that show their heat maps."""
@@ -212,7 +244,7 @@ def write(
     for place, one in enumerate(found):
         for file in (VIEW, HEAT, *(concept.map for concept in one.found.concepts)):
             tree.link(f"{one.files}/{file}", one.folder / file)
-        for file in (evidence.FILE, narrative.FILE):
+        for file in one.texts:
             tree.write(f"{one.files}/{file}", (one.folder / file).read_bytes())
         before = found[place - 1] if place else None
         after = found[place + 1] if place + 1 < len(found) else None
@@ -257,7 +289,24 @@ def _all(
             for name in (VIEW, HEAT, *(concept.map for concept in found.concepts)):
                 if not store.inside(f"{EXPLANATIONS}/{one.name}/{name}").is_file():
                     raise UserError(f"{one / name} is missing: explain the picture again")
-            yield Explanation(one, found, narrative.read(one), channels)
+            yield _one(one, found, channels)
+
+
+def _one(
+    folder: Path, found: Evidence, channels: Mapping[tuple[str, int], ChannelEntry]
+) -> Explanation:
+    """Read the words of an explanation; one of version 1 has sentences and no claims."""
+    narratives = narrative.read(folder)
+    known: dict[str, Claim] = {}
+    if found.version > 1:
+        known = {claim.id: claim for claim in claims.read(folder)}
+        said = {id_ for text_ in narratives for one in text_.sentences for id_ in one.claims}
+        if unknown := said - known.keys():
+            raise UserError(
+                f"{folder / narrative.FILE} makes a claim {min(unknown)[:40]!r} that is not in "
+                f"{claims.FILE}: explain the picture again"
+            )
+    return Explanation(folder, found, known, narratives, channels)
 
 
 def _addresses(found: Evidence) -> list[tuple[str, int]]:

@@ -2,7 +2,8 @@
 
 Words, figures and pages are made from this and from nothing else. Each part has an id, by
 which a sentence says what it rests on: `prediction`, `target`, `layer:NAME`, `c1`, `c2`, ...
-(concepts), `flow:c1`, `effect:c1`, `curve:NAME:KIND`, `overlap:c1:c2`, `context:c1`, `doubt:KIND`.
+(concepts), `flow:c1`, `effect:c1`, `curve:NAME:KIND`, `overlap:c1:c2`, `together:c1:c2`,
+`contrast`, `context:c1`.
 """
 
 import json
@@ -17,7 +18,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from atlas.errors import UserError, one_line
 from atlas.store import bounds, files
 
-VERSION = 1
+VERSION = 2
+"""1 had doubts, which are claims now, but no `contrast` and `together`; it can be read still."""
 
 T = TypeVar("T")
 
@@ -39,7 +41,9 @@ Edge = Annotated[int, Field(ge=-(1 << 20), le=1 << 20)]
 
 Kind = Literal["zero", "mean", "blur"]
 KINDS: tuple[Kind, ...] = ("zero", "mean", "blur")
-"""Interventions: a channel set to zero, to its mean over the pre-pass, its region blurred."""
+"""Interventions: a channel set to zero, to its mean over the pre-pass, its region blurred. The
+mean is left out where it does what zero does: outputs are taken before the activation function,
+and most means are negative there."""
 
 Order = Literal["relevance", "activation", "reverse", "random"]
 ORDERS: tuple[Order, ...] = ("relevance", "activation", "reverse", "random")
@@ -121,13 +125,12 @@ class Standing:
     higher: Count
     """How many pictures of the pre-pass scored higher, as far as its references show."""
     pictures: Count
-    """How many pictures of the pre-pass have a score."""
-    percentile: Number
+    """Of how many."""
+    percentile: Number | None
     """Share of the pictures that did not score higher, 0 to 100; of scores of 0, which all silent
-    pictures have, half of the silent ones count."""
+    pictures have, half of the silent ones count. None where it is unknown ..."""
     exact: bool
-    """Whether `percentile` is that share, not the most it can be: below the last reference scores
-    are unknown."""
+    """... because below the last reference scores are: `higher` is the least it can be then."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,55 @@ class Effects:
 
 
 @dataclass(frozen=True)
+class Together:
+    """What happens to the target when two concepts that lie at the same places go together."""
+
+    id: Id
+    first: str
+    second: str
+    """Ids of concepts."""
+    probability: Number
+    logit: Number
+    answer: Count
+    answer_name: str
+    """As in `Effect`; both channels are set to zero."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one channel of the last layer does for the target and for another class."""
+
+    address: str
+    layer: str
+    channel: Count
+    name: str | None
+    concept: str | None
+    """Its id, if it is one of the concepts."""
+    relevance: Number
+    """For the target: its logit, redistributed."""
+    other_relevance: Number
+    """For the other class, likewise."""
+    margin: Number
+    """Target's logit minus the other's, with the channel set to zero."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Why this class and not the runner-up, or the answer where another class is asked for."""
+
+    id: Id
+    label: Count
+    name: str
+    probability: Number
+    logit: Number
+    """Of the other class."""
+    margin: Number
+    """Target's logit minus the other's."""
+    differences: tuple[Difference, ...]
+    """By falling |relevance for the target minus relevance for the other|."""
+
+
+@dataclass(frozen=True)
 class Course:
     """The target while channels of a layer are taken away one after another."""
 
@@ -276,14 +328,6 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """Something to be careful about."""
-
-    id: Id
-    text: str
-
-
-@dataclass(frozen=True)
 class Evidence:
     """All of it."""
 
@@ -302,14 +346,16 @@ class Evidence:
     effects: tuple[Effects, ...]
     curves: tuple[Curve, ...]
     context: tuple[Context, ...]
-    doubts: tuple[Doubt, ...]
+    contrast: Contrast | None = None
+    """None where the network has one answer, or no layer has relevance."""
+    together: tuple[Together, ...] = ()
 
     def concept(self, id_: str) -> Concept:
         """Return the concept with this id."""
         return next(concept for concept in self.concepts if concept.id == id_)
 
     def effect(self, concept: str, kind: Kind) -> Effect:
-        """Return the effect of taking away one concept."""
+        """Return the effect of taking away one concept, by `zero` or `blur`."""
         found = next(one for one in self.effects if one.concept == concept)
         return next(effect for effect in found.effects if effect.kind == kind)
 
@@ -317,8 +363,18 @@ class Evidence:
     def ids(self) -> frozenset[str]:
         """Everything that a sentence can rest on."""
         parts = (self.layers, self.concepts, self.overlaps, self.flow, self.effects, self.curves)
-        named = {item.id for part in (*parts, self.context, self.doubts) for item in part}
-        return frozenset(named | {"prediction", "target"})
+        named = {item.id for part in (*parts, self.context, self.together) for item in part}
+        contrast = {self.contrast.id} if self.contrast else set()
+        return frozenset(named | contrast | {"prediction", "target"})
+
+    @property
+    def last(self) -> LayerEvidence | None:
+        """The layer nearest to the answer."""
+        return self.layers[-1] if self.layers else None
+
+    def of_layer(self, layer: str) -> list[Concept]:
+        """Return the concepts of a layer, by falling |share|."""
+        return [one for one in self.concepts if one.layer == layer]
 
 
 _ADAPTER = TypeAdapter(Evidence)
@@ -361,6 +417,8 @@ def _wrong(evidence: Evidence) -> str | None:
         *(flow.concept for flow in evidence.flow),
         *(effects.concept for effects in evidence.effects),
         *(context.concept for context in evidence.context),
+        *(id_ for pair in evidence.together for id_ in (pair.first, pair.second)),
+        *(one.concept for one in _differences(evidence) if one.concept is not None),
         *(feed.concept for feed in feeds if feed.concept is not None),
     ]
     if unknown := [id_ for id_ in named if id_ not in concepts]:
@@ -370,16 +428,22 @@ def _wrong(evidence: Evidence) -> str | None:
         *(flow.layer for flow in evidence.flow),
         *(curve.layer for curve in evidence.curves),
         *(feed.layer for feed in feeds),
+        *(one.layer for one in _differences(evidence)),
     ]
     if unknown := [layer for layer in at if layer not in layers]:
         return f"there is no layer {unknown[0][:40]!r}"
     return _wrong_addresses(evidence) or _wrong_tests(evidence, concepts)
 
 
+def _differences(evidence: Evidence) -> tuple[Difference, ...]:
+    return evidence.contrast.differences if evidence.contrast else ()
+
+
 def _wrong_addresses(evidence: Evidence) -> str | None:
     feeds = (feed for flow in evidence.flow for feed in flow.feeds)
     addressed = [(one.address, one.layer, one.channel) for one in evidence.concepts]
     addressed += [(one.address, one.layer, one.channel) for one in feeds]
+    addressed += [(one.address, one.layer, one.channel) for one in _differences(evidence)]
     for address, layer, channel in addressed:
         if address != f"{layer}:{channel}":
             return f"{address[:40]!r} is not the address of {layer[:40]}:{channel}"
@@ -389,7 +453,7 @@ def _wrong_addresses(evidence: Evidence) -> str | None:
 def _wrong_tests(evidence: Evidence, concepts: Set[str]) -> str | None:
     """Return which intervention or course is missing."""
     tested = {one.concept: {effect.kind for effect in one.effects} for one in evidence.effects}
-    if unknown := [id_ for id_ in concepts if tested.get(id_) != {*KINDS}]:
+    if unknown := [id_ for id_ in concepts if not {"zero", "blur"} <= tested.get(id_, set())]:
         return f"it does not say what each intervention on {min(unknown)[:40]} does"
     for curve in evidence.curves:
         lengths = {len(course.logit) for course in curve.courses}

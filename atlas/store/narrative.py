@@ -1,28 +1,31 @@
-"""narrative.json: evidence in words, for two audiences; every sentence says what it rests on."""
+"""narrative.json: claims put into a text for each audience."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter
 
 from atlas.store import files
+from atlas.store.claims import Audience
 from atlas.store.evidence import dumps, parsed
 
-VERSION = 1
-FILE = "narrative.json"
-DETERMINISTIC = "deterministic"
+VERSION = 2
+"""1 had sentences without claims; they can be read still."""
 
-Audience = Literal["everyone", "expert"]
-AUDIENCES: tuple[Audience, ...] = ("everyone", "expert")
+FILE = "narrative.json"
+RULES = "rules"
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence, and the ids of the evidence that it uses."""
+    """One sentence, the claims that it makes and the evidence that they rest on."""
 
     text: str
     evidence: tuple[str, ...]
+    claims: tuple[str, ...] = ()
+    """Ids in the order in which they are made; none in a narrative of version 1."""
+    rephrased: bool = False
+    """Whether a model's words stand for the canonical ones."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,10 @@ class Narrative:
 
     audience: Audience
     writer: str
-    """`deterministic`, or the model that wrote it."""
+    """`rules`, or the model that chose the claims and their order."""
     sentences: tuple[Sentence, ...]
-    claims: int
-    """How many were checked: numbers, mentions, orders, directions, causes, places."""
     refused: tuple[str, ...]
-    """Why earlier drafts were refused."""
+    """What of a model's answer was not taken, and why."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def write(narratives: tuple[Narrative, ...], folder: Path) -> None:
 
 
 def read(folder: Path) -> tuple[Narrative, ...]:
-    """Read narrative.json.
+    """Read narrative.json, also that of version 1.
 
     Raises
     ------

@@ -103,7 +103,7 @@ class ServerVlm:
         UserError
             The server refuses a question.
         """
-        return self._all(requests, self._weigh if self._tells_chances else self._sample)
+        return self._all(requests, self._weigh if self._gives_chances else self._sample)
 
     def _words(self, request: Request) -> str:
         asked = chat.body(request, "words", self._model, self.decoding)
@@ -124,7 +124,7 @@ class ServerVlm:
         return _share([self._reply({**asked, "seed": seed}).text for seed in range(SAMPLES)])
 
     @cached_property
-    def _tells_chances(self) -> bool:
+    def _gives_chances(self) -> bool:
         """Whether the server gives the probability of its first word: it is asked once."""
         asked = chat.body(Request((), "Say yes."), "yes", self._model, self.decoding)
         try:

@@ -11,9 +11,10 @@ from atlas.store import Store, open_store
 from atlas.store.evidence import (
     Concept,
     Context,
+    Contrast,
     Course,
     Curve,
-    Doubt,
+    Difference,
     Effect,
     Effects,
     Evidence,
@@ -26,6 +27,7 @@ from atlas.store.evidence import (
     Region,
     Standing,
     Target,
+    Together,
 )
 
 PICTURE = Picture("cat.jpg", "0" * 64, 640, 480, 224)
@@ -67,7 +69,7 @@ def course(order, draws, taken, probability, logit, area_probability, area_logit
 
 
 EVIDENCE = Evidence(
-    version=1,
+    version=2,
     id="cat-00000000",
     atlas="net-data-00000000",
     named=True,
@@ -114,7 +116,11 @@ EVIDENCE = Evidence(
         )),
     ),
     context=(Context("context:c3", "c3", True, "two ears against the sofa", "some-vlm"),),
-    doubts=(Doubt("doubt:unnamed", "No name is known for features.10:40."),),
+    together=(Together("together:c3:c6", "c3", "c6", 0.35, 9.0, 1, "tiger"),),
+    contrast=Contrast("contrast", 1, "tiger", 0.0412, 9.22, 3.12, (
+        Difference("features.28:79", "features.28", 79, "pointed ears", "c3", 6.24, 1.1, -0.4),
+        Difference("features.28:301", "features.28", 301, "cushion", "c5", -1.9, -0.2, 4.1),
+    )),
 )  # fmt: skip
 
 

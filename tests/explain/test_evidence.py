@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from atlas import pipeline
+from atlas import pipeline, site
 from atlas.cli import main
 from atlas.explain import interventions, regions
 from atlas.explain.background import Background
+from atlas.explain.conditional import propagate
 from atlas.recipe import recorded
-from atlas.store import evidence, files, open_store
+from atlas.store import claims, evidence, files, narrative, open_store
 from tests.relevance.looking import instrumented
 
 
@@ -55,8 +56,9 @@ def test_coverage_is_reached_or_eight_are_taken(explained):
             own = [one for one in found.concepts if one.layer == layer.layer]
             assert len(own) == layer.chosen <= 8
             assert sum(abs(one.share) for one in own) == pytest.approx(layer.coverage, rel=1e-4)
-            assert layer.coverage >= 0.6 or layer.chosen == 8
-            assert sum(abs(one.share) for one in own[:-1]) < 0.6
+            wanted = 0.9 if layer is found.layers[-1] else 0.6
+            assert layer.coverage >= wanted - 1e-5 or layer.chosen == 8
+            assert sum(abs(one.share) for one in own[:-1]) < wanted
             assert [one.rank for one in own] == list(range(1, len(own) + 1))
             for one in own:
                 assert one.relevance / layer.absolute == pytest.approx(one.share, rel=1e-4)
@@ -89,7 +91,10 @@ def test_the_picture_of_a_reference_stands_where_it_stood(explained, named):
                 assert standing is not None
                 assert standing.pictures == 30
                 expected = 100 * (1 - standing.higher / 30)
-                assert standing.percentile == pytest.approx(expected, rel=1e-4)
+                if standing.exact:
+                    assert standing.percentile == pytest.approx(expected, rel=1e-4)
+                else:  # nothing is known but that others had more
+                    assert standing.percentile is None
                 exact += standing.exact
     assert exact
     background = Background(open_store(named))
@@ -117,6 +122,11 @@ def test_effects_are_those_of_a_network_without_the_channel(explained, named, pi
             handle = network.module.get_submodule(one.layer).register_forward_hook(hook)
             logits = network.module(image)[0]
             handle.remove()
+            several = next(each.effects for each in found.effects if each.concept == one.id)
+            if kind == "mean" and "mean" not in {each.kind for each in several}:
+                zero = found.effect(one.id, "zero")  # the mean does the same
+                assert zero.logit == pytest.approx(float(logits[found.target.label]), rel=2e-4)
+                continue
             effect = found.effect(one.id, kind)
             assert effect.logit == pytest.approx(float(logits[found.target.label]), abs=1e-4)
             expected = float(logits.softmax(0)[found.target.label])
@@ -125,7 +135,12 @@ def test_effects_are_those_of_a_network_without_the_channel(explained, named, pi
 
 def test_curves_begin_with_the_picture_and_areas_are_their_means(explained):
     for found in explained:
-        assert len(found.curves) == 3 * len(found.layers)
+        kinds = {(curve.layer, curve.kind) for curve in found.curves}
+        for layer in found.layers:
+            assert {(layer.layer, "zero"), (layer.layer, "blur")} <= kinds
+            own = [one for one in found.effects if found.concept(one.concept).layer == layer.layer]
+            tried = {effect.kind for one in own for effect in one.effects}
+            assert ("mean" in tried) == ((layer.layer, "mean") in kinds)
         for curve in found.curves:
             assert {course.order for course in curve.courses} == set(evidence.ORDERS)
             for course in curve.courses:
@@ -154,7 +169,7 @@ def test_flow_shares_add_up_to_at_most_one(explained):
 def test_evidence_reads_back_as_it_was_written(explained, tmp_path):
     evidence.write(explained[0], tmp_path)
     assert evidence.read(tmp_path) == explained[0]
-    assert json.loads((tmp_path / "evidence.json").read_text())["version"] == 1
+    assert json.loads((tmp_path / "evidence.json").read_text())["version"] == 2
 
 
 def test_a_region_holds_half_of_the_mass_and_has_a_place():
@@ -278,7 +293,9 @@ def test_an_asked_class_is_explained_and_addresses_stand_for_names(built, pictur
     assert found.target.rank in (1, 2, 3)
     assert not found.named
     assert all(one.name is None for one in found.concepts)
-    assert "doubt:names" in {doubt.id for doubt in found.doubts}
+    made = claims.read(outcome.done[0])
+    assert "This atlas has no names" in next(c for c in made if c.kind == "words").wordings[
+        "expert"].sentence  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -307,4 +324,92 @@ def test_a_score_stands_where_it_stands(named, scores, value, higher, percentile
     background._reference_scores = {(row, "activation"): scores}
     found = background.standing("activation", layer, channel, value)
     assert (found.higher, found.exact) == (higher, exact)
-    assert found.percentile == pytest.approx(percentile)
+    assert found.percentile == (pytest.approx(percentile) if exact else None)
+
+
+def test_the_contrast_is_the_difference_of_two_relevances(explained, named, pictures_to_explain):
+    """Relevance of another class, by a run of its own; margins by a network without the channel."""
+    network = network_of(named)
+    compared = 0
+    for found, path in zip(explained, pictures_to_explain, strict=True):
+        assert found.contrast is not None
+        assert found.contrast.label == found.prediction[1].label
+        layer = found.layers[-1].layer
+        model = instrumented(network.module, network.preprocessing.shape, [layer])
+        image = network.preprocessing.tensor([network.preprocessing.view(Image.open(path))])
+        here, there = (
+            propagate(model, image, label).relevance[layer].sum((1, 2))
+            for label in (found.target.label, found.contrast.label)
+        )
+        largest = (here - there).abs().max()
+        for one in found.contrast.differences:
+            assert one.relevance == pytest.approx(float(here[one.channel]), rel=1e-3, abs=1e-5)
+            assert one.other_relevance == pytest.approx(
+                float(there[one.channel]), rel=1e-3, abs=1e-5
+            )
+            compared += 1
+
+            def hook(_m, _i, output, one=one):
+                output = output.clone()
+                output[:, one.channel] = 0
+                return output
+
+            handle = network.module.get_submodule(layer).register_forward_hook(hook)
+            logits = network.module(image)[0]
+            handle.remove()
+            margin = logits[found.target.label] - logits[found.contrast.label]
+            assert one.margin == pytest.approx(float(margin), rel=1e-3, abs=1e-4)
+        first = found.contrast.differences[0]
+        assert abs(first.relevance - first.other_relevance) == pytest.approx(
+            float(largest), rel=1e-3
+        )
+    assert compared
+
+
+def test_two_concepts_at_one_place_are_taken_away_together(explained, named, pictures_to_explain):
+    network = network_of(named)
+    for found, path in zip(explained, pictures_to_explain, strict=True):
+        common = {one.id.removeprefix("overlap:"): one.overlap for one in found.overlaps}
+        image = network.preprocessing.tensor([network.preprocessing.view(Image.open(path))])
+        for pair in found.together:
+            assert common[f"{pair.first}:{pair.second}"] > 0.5
+            channels = [found.concept(id_).channel for id_ in (pair.first, pair.second)]
+
+            def hook(_m, _i, output, channels=channels):
+                output = output.clone()
+                output[:, channels] = 0
+                return output
+
+            layer = network.module.get_submodule(found.layers[-1].layer)
+            handle = layer.register_forward_hook(hook)
+            logits = network.module(image)[0]
+            handle.remove()
+            expected = float(logits.softmax(0)[found.target.label])
+            assert pair.probability == pytest.approx(expected, abs=1e-4)
+            assert pair.answer == int(logits.argmax())
+    assert any(found.together for found in explained)
+
+
+def test_a_class_without_relevance_is_an_answer(project, run, tmp_path, pictures_to_explain):
+    """Its logit is zero, so nothing speaks for it: the text says so, and there is no traceback."""
+    place = tmp_path / "project"
+    shutil.copytree(project, place)
+    code = next(place.glob("*.py"))
+    code.write_text(code.read_text().replace(
+        "    return network",
+        "    network[-1].weight.data[2] = 0\n    network[-1].bias.data[2] = 0\n    return network",
+    ))  # fmt: skip
+    recipe = place / "tiny.toml"
+    here, there = (f"{root.as_posix()}/network.py" for root in (project, place))
+    recipe.write_text(recipe.read_text().replace(here, there))
+    out = tmp_path / "silent"
+    assert run("index", recipe, "--out", out).returncode == 0
+    result = run("explain", out, pictures_to_explain[0], "--trust-code", "--target", "stripe")
+    assert result.returncode == 0, result.stderr
+    folder = Path(result.stdout.strip())
+    assert not evidence.read(folder).concepts
+    everyone, expert = narrative.read(folder)
+    text = " ".join(one.text for one in everyone.sentences)
+    assert "nothing weighs for “stripe” or against it" in text
+    assert any("No relevance for “stripe” comes to" in one.text for one in expert.sentences)
+    site.render(open_store(out))

@@ -9,9 +9,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
-SHOWN = """() => [...document.querySelectorAll('.maps .heatmap')]
-    .filter(heatmap => getComputedStyle(heatmap).visibility === 'visible')
-    .map(heatmap => heatmap.previousElementSibling.value)"""
+SHOWN = """() => document.querySelector('.stage .overlay').src.split('/').pop()"""
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +45,7 @@ def page(browser, address, request) -> Iterator:
     context.close()
 
 
-def test_the_keyboard_switches_between_heat_maps_and_texts(page):
-    assert page.evaluate(SHOWN) == ["all"]
-    page.focus("#map-all")
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate(SHOWN) == ["c1"]
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
-    assert page.evaluate(SHOWN) == []
+def test_the_keyboard_switches_between_texts(page):
     assert page.locator(".narrative.everyone").is_visible()
     assert not page.locator(".narrative.expert").is_visible()
     page.focus("#for-everyone")
@@ -63,26 +54,43 @@ def test_the_keyboard_switches_between_heat_maps_and_texts(page):
     assert not page.locator(".narrative.everyone").is_visible()
 
 
-def test_hovering_a_concept_in_the_text_lights_its_map(page):
+def test_a_sentence_shows_its_evidence_under_the_mouse_and_with_the_keyboard(page):
+    sentence = page.locator(".narrative.everyone .sentence").first
+    proof = sentence.locator(".proof")
+    assert not proof.is_visible()
+    sentence.hover()
+    assert proof.is_visible()
+    assert "prediction.1 probability" in proof.inner_text()
+    page.mouse.move(2, 2)
+    assert not proof.is_visible()
+    sentence.focus()
+    assert proof.is_visible()
+
+
+def test_hovering_a_concept_in_the_text_shows_its_map(page):
     if not page.scripted:
-        pytest.skip("needs scripts; the buttons do the same without")
+        pytest.skip("needs scripts; the cards show the maps without")
     concept = page.locator(".narrative.everyone a.concept").first
     wanted = concept.get_attribute("data-map")
     concept.hover()
-    assert page.evaluate(SHOWN) == [wanted]
+    assert page.evaluate(SHOWN) == f"{wanted}.webp"
     page.mouse.move(2, 2)
-    assert page.evaluate(SHOWN) == ["all"]
+    assert page.evaluate(SHOWN) == "heat.webp"
     concept.focus()
-    assert page.evaluate(SHOWN) == [wanted]
+    assert page.evaluate(SHOWN) == f"{wanted}.webp"
 
 
-def test_buttons_choose_a_map(page):
-    page.locator("#c2 label.show").click()
-    page.mouse.move(2, 2)
-    assert page.evaluate(SHOWN) == ["c2"]
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_each_card_shows_its_map_without_a_switch(page, media):
+    page.emulate_media(media=media)
+    cards = page.locator(".concepts li")
+    for n in range(cards.count()):
+        assert cards.nth(n).locator(".overlay").is_visible()
+        assert "→" in cards.nth(n).locator(".change").inner_text()
 
 
 def test_nothing_is_wider_than_a_telephone(page):
     page.set_viewport_size({"width": 360, "height": 700})
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= 360
+    for sentence in page.locator(".narrative.everyone .sentence").all():
+        sentence.focus()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,27 +1,43 @@
-"""Who writes, what happens to refused drafts, and what a vision-language model may add."""
+"""Whatever a model answers, a text is made of true claims, and what has to be said is said."""
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import transformers as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from atlas import llm
+from atlas.errors import UserError
 from atlas.explain import context
-from atlas.explain.narrative import compose, phrases, writer
-from atlas.explain.narrative.verifier import verify
-from atlas.store import evidence
+from atlas.explain.claims import wording as w
+from atlas.explain.claims.making import claims
+from atlas.explain.narrative import plans
+from atlas.explain.narrative.compose import Writer, compose
+from atlas.explain.narrative.joining import sentence
+from atlas.pipeline.explaining import _writer
+from atlas.recipe import Explain
 from atlas.store import narrative as sentences
+from atlas.store.narrative import RULES
+from atlas.vlm import Loading
+from tests.explain.drawn import evidences
+from tests.naming.conftest import TEXT, words
 
-GOOD = """
-[prediction] The network takes this picture for “tabby cat”.
-- [c3] “pointed ears” speaks for it with a share of 31 %.
-[target, c3, effect:c3] Without “pointed ears”, the probability falls from 93 % to 41 %.
-"""
-LIE = "[c5] “cushion” speaks for it."
+HERE = Path(__file__).parent
+ANSWERS = [json.loads(line) for line in (HERE / "plans.jsonl").read_text("utf-8").splitlines()]
+HOSTILE = [one["answer"] for one in ANSWERS] + [
+    "[c5] “cushion” speaks for it.", '{"plan": [1], "text": "It is a dog."}', "1 It is a dog. 2",
+    "{concept} decides.", "[1](javascript:alert(1))", "<script>1</script>", "\ud83d 1, 2",
+]  # fmt: skip
 
 
 class Scripted:
-    """A model that gives prepared answers and remembers the questions."""
+    """A model that gives prepared answers, the last one for ever, and remembers the questions."""
 
     id = "scripted"
 
@@ -31,78 +47,200 @@ class Scripted:
 
     def ask(self, requests):
         self.asked += requests
-        return [self.answers.pop(0) for _ in requests]
+        take = lambda: self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]  # noqa: E731
+        return [take() for _ in requests]
 
 
-def test_a_model_writes_what_holds(example):
-    model = Scripted(GOOD, GOOD)
-    everyone, expert = compose.compose(example, model)
-    assert (everyone.audience, expert.audience) == sentences.AUDIENCES
-    for narrative in (everyone, expert):
-        assert narrative.writer == "scripted"
-        assert len(narrative.sentences) == 3
-        assert narrative.claims >= 7
-        assert not narrative.refused
+class Judge:
+    """A judge with one opinion."""
+
+    def __init__(self, says_more: float) -> None:
+        self.opinion = says_more
+        self.asked: list = []
+
+    def yes(self, requests):
+        self.asked += requests
+        return [self.opinion] * len(requests)
 
 
-def test_a_refused_draft_goes_back_with_the_reasons_twice(example):
-    model = Scripted(GOOD + LIE, "no ids here", GOOD, *[LIE] * 3)
-    everyone, expert = compose.compose(example, model)
+def filled(claim: dict, audience: str, text: str) -> str:
+    """Fill a wording, by hand."""
+    for slot in claim["wordings"][audience]["slots"]:
+        text = text.replace("{" + slot["key"] + "}", f"\0{slot['key']}\0")
+    for slot in claim["wordings"][audience]["slots"]:
+        text = text.replace(f"\0{slot['key']}\0", slot["text"])
+    return text
+
+
+def allowed(made, audience: str, ids) -> set[str]:
+    """All texts that a sentence with these claims can have."""
+    known = {claim.id: claim for claim in made}
+    own = [known[id_] for id_ in ids]
+    whole = [one.wordings[audience].fill(one.wordings[audience].text) for one in own]
+    if len(own) == 1:
+        return {whole[0]}
+    chained = [one.wordings[audience].fill(one.wordings[audience].joined or "\0") for one in own]
+    lower = [text if text[0] in "“f" else text[0].lower() + text[1:] for text in whole[1:]]
+    return {
+        "; ".join([whole[0][:-1], *chained[1:]]) + ".",
+        ", and ".join([whole[0][:-1], *(text[:-1] for text in lower)]) + ".",
+        ", and ".join(text[:-1] for text in whole) + ".",
+        ", and ".join([whole[0][:-1], *(t[0].lower() + t[1:-1] for t in whole[1:])]) + ".",
+    }  # fmt: skip
+
+
+def check(made, narratives) -> None:
+    """Every sentence is what its claims say, and no obligatory claim is missing."""
+    for narrative in narratives:
+        said = []
+        for one in narrative.sentences:
+            assert one.text in allowed(made, narrative.audience, one.claims)
+            said += one.claims
+        assert len(said) == len(set(said))
+        bound = {one.id for one in made if narrative.audience in one.obligatory}
+        assert bound <= set(said)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["seen", "held back"])
+def test_plans_are_read_in_any_form(held):
+    wrong = [
+        (one["answer"], plans.read(one["answer"], 12)[0])
+        for one in ANSWERS
+        if one["held"] == held
+        and [list(group) for group in plans.read(one["answer"], 12)[0]] != one["plan"]
+    ]
+    assert not wrong
+    assert len(ANSWERS) >= 80
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(evidences(), st.lists(st.one_of(st.text(), st.sampled_from(HOSTILE)), min_size=1), st.data())
+def test_no_answer_of_a_model_can_make_a_text_false(evidence, answers, data):
+    """50 evidences with 100 answers each: texts, hostile ones, and plans of any numbers."""
+    made = claims(evidence)
+    numbers = st.lists(st.integers(-3, 40), max_size=30)
+    for _ in range(100 // len(answers)):
+        plan = data.draw(numbers)
+        mixed = [*answers, ", ".join(map(str, plan)), "+".join(map(str, plan))]
+        for answer in mixed[: 1 + len(plan) % 3]:
+            check(made, compose(made, Writer(Scripted(answer))))
+
+
+def test_10000_answers(example):
+    """Of one evidence: pieces of everything that models write, put together at random."""
+    made = claims(example)
+    generator = torch.Generator().manual_seed(0)
+    pieces = [*HOSTILE, *(f"{n}" for n in range(40)), ", ", "+", "[", "]", "\n", "{", "}", " %"]
+    for _ in range(5000):
+        picked = torch.randint(len(pieces), (4,), generator=generator).tolist()
+        answer = "".join(pieces[n][:300] for n in picked)
+        check(made, compose(made, Writer(Scripted(answer))))
+
+
+def test_a_model_chooses_orders_and_joins(example):
+    made = claims(example)
+    menu = {one.id: n for n, one in enumerate([c for c in made if "everyone" in c.wordings], 1)}
+    answer = f"{menu['against:features.28']}, {menu['answer']}+{menu['second']}"
+    everyone, _ = compose(made, Writer(Scripted(answer)))
     assert everyone.writer == "scripted"
-    assert "features.28:301 does not speak for it" in model.asked[1].text
-    assert "does not begin with ids" in model.asked[2].text
-    assert not model.answers  # three drafts and no more
-    assert expert.writer == sentences.DETERMINISTIC
-    assert expert.refused
-    assert expert.sentences == writer.expert(example)
+    assert everyone.sentences[-2].text == "“cushion” speaks against “tabby cat”."
+    assert everyone.sentences[-1].text == (
+        "The network takes this picture for “tabby cat” (probability 93 %), and second comes "
+        "“tiger” with 4.1 %."
+    )
+    check(made, [everyone])
 
 
-@pytest.mark.parametrize("answer", ["", "[]", "[c3]", "[c3] " + "“fur” " * 200, "\x00", LIE * 99])
-def test_nonsense_is_never_published(example, answer):
-    narrative = compose.compose(example, Scripted(*[answer] * 6))[0]
-    assert narrative.writer == sentences.DETERMINISTIC
+def test_what_cannot_be_read_is_written_by_rules_and_reported(example):
+    made = claims(example)
+    everyone, expert = compose(made, Writer(Scripted("I will not.")))
+    for narrative, rules in zip((everyone, expert), compose(made), strict=True):
+        assert narrative.writer == RULES
+        assert narrative.sentences == rules.sentences
+        assert narrative.refused
+    strange, _ = compose(made, Writer(Scripted("1, 99, 300")))
+    assert strange.refused == ("2 numbers that are not in the menu",)
 
 
-def test_every_sentence_cites_evidence_that_exists(example):
-    for narrative in compose.compose(example):
-        assert narrative.writer == sentences.DETERMINISTIC
-        assert narrative.claims > len(narrative.sentences)
-        for sentence in narrative.sentences:
-            assert sentence.evidence
-            assert set(sentence.evidence) <= example.ids
+def test_the_menu_has_every_claim_and_nothing_else(example):
+    model = Scripted("1")
+    made = claims(example)
+    compose(made, Writer(model))
+    for request, audience in zip(model.asked, ("everyone", "expert"), strict=True):
+        own = [claim for claim in made if audience in claim.wordings]
+        assert not request.images
+        for n, claim in enumerate(own, 1):
+            assert f"[{n}] {claim.wordings[audience].sentence}\n" in request.text
+    assert "evidence.json" not in model.asked[0].text
 
 
-def test_everyone_reads_no_jargon(example):
-    text = " ".join(one.text for one in writer.everyone(example)).lower()
-    for word in ("logit", "layer", "channel", "relevance", "share", "percentile"):
-        assert word not in text
+HONEST = "If {concept} is switched off, this answer drops from {before} to {after}, and the answer "
+HONEST += "becomes {answer}."
 
 
-def test_without_names_addresses_are_used(example):
-    bare = replace(example, named=False,
-                   concepts=tuple(replace(one, name=None) for one in example.concepts),
-                   context=())  # fmt: skip
-    for narrative in compose.compose(bare):
-        text = " ".join(one.text for one in narrative.sentences)
-        assert "features.28:79" in text
-        assert "pointed ears" not in text
-        assert all(verify(one, bare).holds for one in narrative.sentences)
+def test_other_words_need_a_judge_and_the_guard(example):
+    made = claims(example)
+    number = [c.id for c in made if "everyone" in c.wordings].index("falls:c3") + 1
+    plan = f"{number}"
+    without, _ = compose(made, Writer(Scripted(plan, HONEST)))
+    assert not any(one.rephrased for one in without.sentences)
+    for opinion, taken in ((0.1, True), (0.9, False)):
+        judge = Judge(opinion)
+        everyone, _ = compose(made, Writer(Scripted(plan, HONEST), judge))
+        found = [one for one in everyone.sentences if one.rephrased]
+        assert bool(found) == taken
+        if taken:
+            assert found[0].text == (
+                "If “pointed ears” is switched off, this answer drops from 93 % to 41 %, and the "
+                "answer becomes “tiger”."
+            )
+        assert len(judge.asked) % 2 == 0
+        assert "pointed ears" not in judge.asked[0].text
+    false = HONEST.replace("drops", "rises")
+    everyone, _ = compose(made, Writer(Scripted(plan, false), Judge(0.0)))
+    assert not any(one.rephrased for one in everyone.sentences)
+    check(made, [everyone])
 
 
-def test_names_that_try_to_break_out_stay_names(example):
-    names = ["a “quoted” name", "two\nlines", "<b>bold</b>", "31 %", "not", "the", "[c3] x"]
-    concepts = [replace(one, name=name) for one, name in zip(example.concepts, names, strict=False)]
-    odd = replace(example, concepts=tuple(concepts), context=())
-    for narrative in compose.compose(odd):
-        assert narrative.sentences
-        assert all("\n" not in one.text for one in narrative.sentences)
-        assert all(verify(one, odd).holds for one in narrative.sentences)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_tiny_random_language_models(example, tmp_path, seed):
+    """Models without vision, as their makers publish them, that answer nonsense."""
+    tokenizer = words("<image>")
+    if seed:
+        tokenizer.chat_template = (
+            "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{% endfor %}"
+        )
+    torch.manual_seed(seed)
+    config = tf.LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=8192, **TEXT)
+    tf.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = llm.load(Loading(str(tmp_path), max_tokens=16))
+    made = claims(example)
+    check(made, compose(made, Writer(model)))
+    assert all(0 <= one <= 1 for one in model.yes([context.Request((), "Is it?")]))
+
+
+def test_models_that_are_not_there(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(UserError, match=r"the language model .* cannot be loaded"):
+        llm.load(Loading(str(tmp_path)))
+    with pytest.raises(UserError, match="name a writer too"):
+        _writer(Explain(judge="x"))
 
 
 def test_narratives_read_back_as_they_were_written(example, tmp_path):
-    narratives = compose.compose(example)
+    narratives = compose(claims(example))
     sentences.write(narratives, tmp_path)
     assert sentences.read(tmp_path) == narratives
+
+
+def test_claims_of_one_kind_share_a_sentence(example):
+    made = {claim.id: claim for claim in claims(example)}
+    group = (made["falls:c3"], made["falls:c4"])
+    assert sentence(group, "everyone", {}).text == (
+        "Without “pointed ears”, this answer falls from 93 % to 41 %, and the answer becomes "
+        "“tiger”; without “fur”, to 87 %."
+    )
 
 
 def test_a_vision_language_model_says_how_concepts_show_and_renames_nothing(example):
@@ -120,9 +258,9 @@ def test_a_vision_language_model_says_how_concepts_show_and_renames_nothing(exam
     for request, one in zip(model.asked, named, strict=True):
         assert one.name in request.text
         assert [picture.size for picture in request.images] == [(32, 32)] * 2
-    told = replace(example, context=found)
-    assert [one.name for one in told.concepts] == [one.name for one in example.concepts]
-    assert all(verify(one, told).holds for one in writer.everyone(told))
+    made = claims(replace(example, context=found))
+    assert re.search("does not see", next(c for c in made if c.kind == "unseen").wordings[
+        "everyone"].text)  # fmt: skip
 
 
 def test_texts_of_models_are_clipped():
@@ -137,11 +275,4 @@ def test_texts_of_models_are_clipped():
      (0.0001, "less than 0.1 %"), (0.5, "50 %"), (0.00123, "0.12 %")],
 )  # fmt: skip
 def test_probabilities_are_never_rounded_to_certainty(value, text):
-    assert phrases.probability(value) == text
-
-
-def test_the_briefing_has_every_id_that_can_be_cited(example):
-    briefing = compose.brief(example)
-    for one in (*example.concepts, *example.effects, *example.curves, *example.layers):
-        assert f'"{one.id}"' in briefing
-    assert evidence.FILE not in briefing
+    assert w.probability(value) == text

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from atlas import pipeline, site
+from atlas.errors import UserError
 from atlas.recipe import load, recorded
 from atlas.store import Store, open_store
+from tests.explain.truth import value
 
 REAL = Path(__file__).parents[3] / "shared/real"
 EXPLAINED = 10
@@ -68,12 +70,14 @@ def leaves(value):
 def numbers_without_evidence(page: Path, folder: Path) -> list[str]:
     """The numbers of a page that are no number of evidence.json to the digits written."""
     found = json.loads((folder / "evidence.json").read_text())
-    narratives = json.loads((folder / "narrative.json").read_text())["narratives"]
+    claims = json.loads((folder / "claims.json").read_text())["claims"]
     values = [value for value in leaves(found) if not isinstance(value, str)]
-    values += [one["claims"] for one in narratives]
+    for claim in claims:  # what is reckoned: one minus some shares
+        for slot in (s for wording in claim["wordings"].values() for s in wording["slots"]):
+            if slot["source"].startswith("1 −"):
+                values.append(value(slot["source"], found))
     values += [len(curve["courses"][0]["logit"]) - 1 for curve in found["curves"]]  # steps
     texts = {value for value in leaves(found) if isinstance(value, str) and re.search(r"\d", value)}
-    texts -= {doubt["text"] for doubt in found["doubts"]}
     values += [float(text) for text in texts if text.isdecimal()]  # layers that are called so
     body = re.sub(r"\s+", " ", " ".join(read(page).parts))
     for text in sorted((t for t in texts if not t.isdecimal()), key=len, reverse=True):
@@ -132,11 +136,82 @@ def test_pictures_have_texts_and_every_link_leads_somewhere(built_pages):
 
 def test_evidence_is_published_as_it_is(built_pages):
     for folder in folders(built_pages):
-        for name in ("evidence.json", "narrative.json"):
+        for name in ("evidence.json", "claims.json", "narrative.json"):
             published = built_pages / "site/explanations" / folder.name / name
             assert published.read_bytes() == (folder / name).read_bytes()
     index = (built_pages / "site/explanations/index.html").read_text()
     assert all(f"{folder.name}.html" in index for folder in folders(built_pages))
+
+
+def test_every_sentence_shows_what_it_rests_on(built_pages):
+    for folder in folders(built_pages):
+        page = built_pages / f"site/explanations/{folder.name}.html"
+        tags = read(page).tags
+        ids = {values["id"] for _, values in tags if "id" in values}
+        found = [values for _, values in tags if values.get("class") == "sentence"]
+        narratives = json.loads((folder / "narrative.json").read_text())["narratives"]
+        assert len(found) == sum(len(one["sentences"]) for one in narratives) > 6
+        for sentence in found:
+            assert sentence["tabindex"] == "0"
+            assert sentence["aria-describedby"] in ids
+            assert sentence["data-evidence"]
+        text = page.read_text()
+        assert "<code>target probability</code>" in text
+
+
+def test_each_card_has_its_own_heat_map_and_says_what_changes(built_pages):
+    folder = folders(built_pages)[0]
+    tags = read(built_pages / f"site/explanations/{folder.name}.html").tags
+    found = json.loads((folder / "evidence.json").read_text())
+    maps = [values["src"] for tag, values in tags
+            if tag == "img" and values.get("class") == "overlay"]  # fmt: skip
+    assert [Path(one).name for one in maps][1:] == [
+        one["map"] for layer in reversed(found["layers"]) for one in found["concepts"]
+        if one["layer"] == layer["layer"]
+    ]  # fmt: skip
+    assert len([1 for _, values in tags if values.get("class") == "change"]) == len(maps) - 1
+
+
+def old(built_pages: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the atlas with one explanation as the version before claims wrote it."""
+    root = tmp_path / "tiny"
+    shutil.copytree(built_pages, root)
+    folder = folders(root)[0]
+    found = json.loads((folder / "evidence.json").read_text())
+    del found["contrast"], found["together"]
+    found |= {"version": 1, "doubts": [{"id": "doubt:unnamed", "text": "No name is known."}]}
+    (folder / "evidence.json").write_text(json.dumps(found))
+    sentence = {"text": "The network says so.", "evidence": ["prediction"]}
+    text = {"writer": "deterministic", "sentences": [sentence], "claims": 3, "refused": []}
+    narratives = [{"audience": one, **text} for one in ("everyone", "expert")]
+    (folder / "narrative.json").write_text(json.dumps({"version": 1, "narratives": narratives}))
+    (folder / "claims.json").unlink()
+    return root, folder
+
+
+def test_an_explanation_from_before_there_were_claims_is_shown_as_it_was(built_pages, tmp_path):
+    root, folder = old(built_pages, tmp_path)
+    site.render(open_store(root))
+    page = (root / f"pages/explanations/{folder.name}.md").read_text()
+    assert "The network says so." in page
+    assert "Written by an earlier version" in page
+    assert "claims.json" not in page
+
+
+@pytest.mark.parametrize("what", ["gone", "damaged", "of another"])
+def test_claims_that_do_not_belong_to_the_text_are_refused(built_pages, tmp_path, what):
+    root = tmp_path / "tiny"
+    shutil.copytree(built_pages, root)
+    path = folders(root)[0] / "claims.json"
+    if what == "gone":
+        path.unlink()
+    elif what == "damaged":
+        path.write_text("{")
+    else:
+        path.write_text(json.dumps({"version": 1, "claims": []}))
+    with pytest.raises(UserError, match="explain the picture again") as refused:
+        site.render(open_store(root))
+    assert "\n" not in str(refused.value)
 
 
 def test_an_atlas_without_explanations_has_no_such_pages(built):

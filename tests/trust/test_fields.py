@@ -134,7 +134,7 @@ def test_manifest(place, attempt, part):
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("name", ["evidence", "narrative"])
+@pytest.mark.parametrize("name", ["evidence", "claims", "narrative"])
 def test_explanations(place, attempt, atlas_command, name, part, tmp_path):
     (path,) = place.atlas.glob(f"explanations/*/{name}.json")
     whole = path.read_bytes()

@@ -1,1 +1,1 @@
-"""Evidence in words, for two audiences; every sentence says what it rests on and is verified."""
+"""Texts made of claims, for two audiences: by rules, or as a language model chooses and orders."""

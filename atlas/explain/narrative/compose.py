@@ -1,140 +1,102 @@
-"""Narratives for every audience: a language model's where it holds, else the deterministic ones.
+"""Narratives for every audience: by rules, or as a language model chooses and orders claims.
 
-A draft is refused as a whole if one of its sentences does not hold, and goes back with the
-reasons, twice at most. What a model returns is text from outside: it is parsed, clipped and
-verified, and nothing else is done with it.
+A model can choose, order and join; of what it writes besides, nothing reaches the text but other
+words for a claim that `guard` and a second model let through.
 """
 
-import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from atlas.explain.narrative import writer
-from atlas.explain.narrative.prompts import prompt
-from atlas.explain.narrative.verifier import verify
-from atlas.store.evidence import Evidence, json_ready
-from atlas.store.narrative import AUDIENCES, DETERMINISTIC, Audience, Narrative, Sentence
+from atlas.explain.models import Judge, Model
+from atlas.explain.narrative import plans, prompts
+from atlas.explain.narrative.choosing import choose
+from atlas.explain.narrative.joining import Group, joins, sentence, words
+from atlas.explain.narrative.rephrasing import rephrase
+from atlas.store.claims import AUDIENCES, Audience, Claim
+from atlas.store.narrative import RULES, Narrative
 from atlas.vlm import Request
 
-DRAFTS = 3
-"""The first and two more."""
-
-LONGEST = 400
-"""Characters of a sentence of a draft; longer ones are refused."""
-
-MOST = 40
-"""Sentences of a draft."""
-
-_WRITERS: Mapping[Audience, Callable[[Evidence], tuple[Sentence, ...]]] = {
-    "everyone": writer.everyone,
-    "expert": writer.expert,
-}
+ROOM: dict[Audience, int] = {"everyone": 160, "expert": 350}
+"""Words after which a model's choice is cut; what is obligatory is said in any case."""
 
 
-class Model(Protocol):
-    """A language model; `atlas.vlm.Vlm` is one."""
+@dataclass(frozen=True)
+class Writer:
+    """Who chooses claims, and perhaps puts them in other words."""
 
-    @property
-    def id(self) -> str:
-        """Name of the model."""
-
-    def ask(self, requests: Sequence[Request]) -> list[str]:
-        """Return the answer to each request."""
+    model: Model
+    judge: Judge | None = None
+    """Who compares a claim with other words for it; without a judge none are asked for."""
 
 
-def compose(evidence: Evidence, model: Model | None = None) -> tuple[Narrative, ...]:
+def compose(claims: Sequence[Claim], writer: Writer | None = None) -> tuple[Narrative, ...]:
     """Return a narrative for each audience.
 
     Parameters
     ----------
-    evidence : Evidence
-        All that may be said.
-    model : Model, optional
-        What writes; the deterministic writer unless given, and where its drafts are refused.
+    claims : sequence of Claim
+        All that may be said, in the order in which readers best meet it.
+    writer : Writer, optional
+        Who chooses; rules unless given, and where an answer cannot be read.
     """
-    return tuple(_narrative(evidence, audience, model) for audience in AUDIENCES)
+    return tuple(_narrative(claims, audience, writer) for audience in AUDIENCES)
 
 
-def _narrative(evidence: Evidence, audience: Audience, model: Model | None) -> Narrative:
-    refused: list[str] = []
-    for _ in range(DRAFTS if model else 0):
-        assert model is not None
-        question = prompt(audience, brief(evidence), refused)
-        draft, problems = parse(model.ask([Request((), question)])[0])
-        claims, wrong = _verified(draft, evidence)
-        refused = [*problems, *wrong]
-        if not refused:
-            return Narrative(audience, model.id, draft, claims, ())
-    sentences = []
-    claims = 0
-    for sentence in _WRITERS[audience](evidence):
-        verdict = verify(sentence, evidence)
-        if verdict.holds:  # names may be worded so that a sentence cannot be checked: it goes
-            sentences.append(sentence)
-            claims += verdict.claims
-    return Narrative(audience, DETERMINISTIC, tuple(sentences), claims, tuple(refused))
+def _narrative(claims: Sequence[Claim], audience: Audience, writer: Writer | None) -> Narrative:
+    own = [claim for claim in claims if audience in claim.wordings]
+    if writer is None:
+        return _put(choose(own, audience), audience, RULES)
+    question = prompts.menu(own, audience)
+    answer = writer.model.ask([Request((), question)])[0]
+    plan, strange = plans.read(answer, len(own))
+    refused = [f"{strange} numbers that are not in the menu"] if strange else []
+    if not plan:
+        refused.append("no number of the menu could be found in the answer")
+        return _put(choose(own, audience), audience, RULES, refused)
+    groups = completed(own, plan, audience)
+    words_, more = rephrase(groups, audience, writer.model, writer.judge)
+    sentences = tuple(sentence(group, audience, words_) for group in groups)
+    return Narrative(audience, writer.model.id, sentences, (*refused, *more))
 
 
-def _verified(draft: Sequence[Sentence], evidence: Evidence) -> tuple[int, list[str]]:
-    verdicts = [(sentence, verify(sentence, evidence)) for sentence in draft]
-    wrong = [
-        f"{sentence.text} — {'; '.join(verdict.problems)}"
-        for sentence, verdict in verdicts
-        if not verdict.holds
-    ]
-    return sum(verdict.claims for _, verdict in verdicts), wrong
-
-
-def parse(answer: str) -> tuple[tuple[Sentence, ...], list[str]]:
-    """Read a model's draft, one `[c1, target] A sentence.` a line.
-
-    Returns
-    -------
-    tuple of Sentence
-        Those that can be read.
-    list of str
-        What is wrong with the form of the others.
-    """
-    sentences, problems = [], []
-    lines = [line.strip() for line in answer.splitlines() if line.strip()]
-    for line in lines[:MOST]:
-        match = re.fullmatch(r"[-*]?\s*\[([^\]]*)\]\s*(.+)", line)
-        if match is None:
-            problems.append(f"{line[:80]!r} does not begin with ids in square brackets")
-        elif len(match[2]) > LONGEST:
-            problems.append(f"{match[2][:80]!r}... is too long")
-        else:
-            ids = tuple(one.strip() for one in match[1].split(",") if one.strip())
-            sentences.append(Sentence(match[2], ids))
-    if not sentences and not problems:
-        problems.append("the draft is empty")
-    return tuple(sentences), problems
-
-
-def brief(evidence: Evidence) -> str:
-    """Return the evidence as a model reads it: JSON without files, boxes and long lists."""
-    whole = asdict(evidence)
-    concepts = [
-        {
-            key: value
-            for key, value in concept.items()
-            if key not in ("map", "field", "peak", "channel", "relevance")
-        }
-        for concept in whole["concepts"]
-    ]
-    kept = {
-        key: whole[key]
-        for key in ("prediction", "target", "layers", "flow", "effects", "context", "doubts")
-    }
-    curves = [
-        {
-            "id": curve["id"],
-            "areas": {course["order"]: course["area_logit"] for course in curve["courses"]},
-        }
-        for curve in whole["curves"]
-    ]
-    return json.dumps(
-        json_ready({**kept, "concepts": concepts, "curves": curves}), ensure_ascii=False
+def _put(
+    groups: Sequence[Group], audience: Audience, by: str, refused: Sequence[str] = ()
+) -> Narrative:
+    return Narrative(
+        audience, by, tuple(sentence(group, audience, {}) for group in groups), tuple(refused)
     )
+
+
+def completed(own: Sequence[Claim], plan: plans.Plan, audience: Audience) -> list[Group]:
+    """Return what a plan says, cut to its room, with what it lacks of the obligatory claims.
+
+    Parameters
+    ----------
+    own : sequence of Claim
+        The menu: claims with a wording for the audience.
+    plan : tuple of tuples of int
+        Numbers of the menu, each once, by sentence.
+    audience : {"everyone", "expert"}
+        Who reads it.
+    """
+    bound = [n for n, claim in enumerate(own, 1) if audience in claim.obligatory]
+    planned = {number for group in plan for number in group}
+    ordered = [*plan]
+    for number in bound:
+        if number not in planned:
+            place = next((at for at, group in enumerate(ordered) if group[0] > number), None)
+            ordered.insert(len(ordered) if place is None else place, (number,))
+    groups: list[Group] = []
+    room = ROOM[audience] - sum(_length(own[n - 1], audience) for n in bound)
+    for numbers in ordered:
+        kept = []
+        for number in numbers:
+            room -= 0 if number in bound else _length(own[number - 1], audience)
+            if number in bound or room >= 0:
+                kept.append(own[number - 1])
+        groups += [tuple(kept)] if joins(tuple(kept), audience) else [(one,) for one in kept]
+    return [group for group in groups if group]
+
+
+def _length(claim: Claim, audience: Audience) -> int:
+    return words(claim.wordings[audience].sentence)

@@ -1,66 +1,52 @@
-"""What a language model is told before it writes a narrative.
-
-The examples teach what relevance means and what it does not: a share of the layer's relevance
-is no probability, and a reason is only what was tried.
-"""
+"""What a language model is asked: which claims, in which order, and how else to put them."""
 
 from collections.abc import Sequence
 
-from atlas.store.narrative import Audience
+from atlas.store.claims import Audience, Claim
 
-VERSION = 1
+VERSION = 2
 
-_TASK = """\
-You write about how a neural network came to its answer for one picture. You know nothing but \
-the EVIDENCE below: do not describe the picture, do not guess, do not add names.
-
-Write one sentence per line. Begin each line with the ids that it uses, in square brackets: \
-[c1, target]. Put names of concepts and classes in quotation marks, as “red”. An unnamed \
-concept is called by its address, as features.28:79.
-
-What the numbers mean:
-- `share` is the concept's part of its layer's relevance. It is not a probability, and shares of \
-different layers cannot be compared.
-- `direction` says whether the concept speaks for the target or against it.
-- `usual` is the mean share of the concept in pictures of the target class.
-- `effects` say what the probability and the logit of the target were after the concept was \
-taken away (zero, mean) or its region blurred (blur). Only then may you say that something \
-falls, rises or would change, and you must cite effect:ID.
-
-Good:
-[c3] “pointed ears” speaks for it with a share of 31 %.
-[target, c3, effect:c3] Without “pointed ears”, the probability falls from 93 % to 41 %.
-[c5] “cushion” speaks against it.
-Bad:
-[c3] The network decided so because of “pointed ears”.     (a reason, and no effect is cited)
-[c3] “pointed ears” has a probability of 31 %.             (a share is no probability)
-[c3, c4] “fur” and “pointed ears” are equally important.   (not what the shares say)
-[c3] It sees a cat on a sofa.                              (not in the evidence)
-"""
-
-_AUDIENCES: dict[Audience, str] = {
-    "expert": "Write 8 to 15 sentences for a machine learning researcher: the answer, each layer "
-    "with its concepts and shares, the effects, the curves, and what to doubt.",
-    "everyone": "Write 3 to 6 short sentences for somebody who has never heard of neural "
-    "networks: the answer, what speaks for it and against it, what changes without the most "
-    "important concept. No jargon; numbers only where they help.",
+_READERS: dict[Audience, str] = {
+    "everyone": "somebody who has never heard of neural networks. Take 4 to 8 of them: what the "
+    "network answers, what that rests on, what would change it, and what to doubt",
+    "expert": "a machine learning researcher. Take 8 to 15 of them, findings first, doubts last",
 }
 
+_MENU = """\
+These numbered statements are all that is known of how a neural network came to its answer for one \
+picture. Put together a text for {reader}.
 
-def prompt(audience: Audience, evidence: str, refused: Sequence[str]) -> str:
-    """Return the request for one draft.
+{menu}
 
-    Parameters
-    ----------
-    audience : {"everyone", "expert"}
-        Who reads it.
-    evidence : str
-        As JSON.
-    refused : sequence of str
-        Why the draft before was refused, if there was one.
-    """
-    again = ""
-    if refused:
-        reasons = "\n".join(f"- {one}" for one in refused[:20])
-        again = f"\n\nYour last draft was refused. Write it anew without these faults:\n{reasons}"
-    return f"{_TASK}\n{_AUDIENCES[audience]}\n\nEVIDENCE:\n{evidence}{again}\n"
+Answer with their numbers in the order of the text, separated by commas, and nothing else. Two \
+that belong into one sentence are joined by +. For example: {example}"""
+
+_REPHRASE = """\
+Say this in other words for {reader}. It must mean exactly the same: nothing added, nothing left \
+out. Keep every placeholder in curly brackets exactly as it is, once, and use no other names, \
+numbers or quotation marks. Answer with the sentence and nothing else.
+
+{text}"""
+
+_SAME = """\
+A: {one}
+B: {other}
+Letters in square brackets stand for names and numbers. Does B say anything that A does not say? \
+Answer yes or no."""
+
+
+def menu(claims: Sequence[Claim], audience: Audience) -> str:
+    """Return the question which claims a text should make."""
+    lines = [f"[{n}] {one.wordings[audience].sentence}" for n, one in enumerate(claims, 1)]
+    example = "1, 4+3, 2" if len(lines) > 3 else "1"
+    return _MENU.format(reader=_READERS[audience], menu="\n".join(lines), example=example)
+
+
+def rephrase(text: str, audience: Audience) -> str:
+    """Return the question for other words for a claim, with its placeholders."""
+    return _REPHRASE.format(reader=_READERS[audience].partition(".")[0], text=text)
+
+
+def says_more(one: str, other: str) -> str:
+    """Return the question whether a sentence says more than another, names masked."""
+    return _SAME.format(one=one, other=other)

@@ -1,0 +1,134 @@
+"""Claims about the network's answer, the class that is explained, and why not another."""
+
+from collections.abc import Iterator
+
+from atlas.explain.claims import wording as w
+from atlas.explain.claims.wording import Speaker, claim, say
+from atlas.store.claims import AUDIENCES, Claim
+from atlas.store.evidence import Contrast, Difference, Evidence
+
+HALF = 0.5
+"""Of an answer with a lower probability it is said that it has less than one half."""
+
+
+def answers(evidence: Evidence) -> Iterator[Claim]:
+    """Yield what can be said of the answer."""
+    yield from _answer(evidence)
+    yield from _asked(evidence)
+    yield _words(evidence)
+    if evidence.contrast is not None:
+        yield from _contrast(evidence, evidence.contrast)
+
+
+def _answer(evidence: Evidence) -> Iterator[Claim]:
+    first, *others = evidence.prediction
+    name = w.a_class("class", first.name, "prediction.1 name")
+    chance = w.chance("probability", first.probability, "prediction.1 probability")
+    logit = w.logit("logit", first.logit, "prediction.1 logit")
+    yield claim(
+        "answer", "", ["prediction"], 1.0,
+        say("The network takes this picture for {class} (probability {probability}).",
+            name, chance),
+        say("The network gives {class} a probability of {probability} (logit {logit}).",
+            name, chance, logit),
+        AUDIENCES,
+    )  # fmt: skip
+    if others:
+        name = w.a_class("class", others[0].name, "prediction.2 name")
+        chance = w.chance("probability", others[0].probability, "prediction.2 probability")
+        text = say("Second comes {class} with {probability}.", name, chance)
+        yield claim("second", "", ["prediction"], 0.6, text, text)
+    if first.probability < HALF:
+        text = say("Even the network’s best answer has less than one half.")
+        yield claim(
+            "unsure", "", ["prediction"], 0.9,
+            text, text,
+            AUDIENCES, caveat=True,
+        )  # fmt: skip
+
+
+def _asked(evidence: Evidence) -> Iterator[Claim]:
+    target, first = evidence.target, evidence.prediction[0]
+    name = w.a_class("class", target.name, "target name")
+    best = w.a_class("best", first.name, "prediction.1 name")
+    place = w.count("rank", target.rank, "target rank")
+    chance = w.chance("probability", target.probability, "target probability")
+    logit = w.logit("logit", target.logit, "target logit")
+    if target.label != first.label:
+        yield claim(
+            "asked", "", ["target", "prediction"], 1.0,
+            say("Explained here is {class}, which is not the network’s answer: it comes at place "
+                "{rank} with a probability of {probability}.", name, place, chance),
+            say("Explained here is {class}, not the answer {best}: rank {rank}, probability "
+                "{probability}, logit {logit}.", name, best, place, chance, logit),
+            AUDIENCES, caveat=True,
+        )  # fmt: skip
+    if target.logit <= 0:
+        yield claim(
+            "sign", "", ["target"], 0.9,
+            say("The network’s score for {class} is not positive, so what weighs for it and "
+                "against it has no firm meaning.", name),
+            say("The logit of {class} is not positive ({logit}): shares for it and against it "
+                "have no firm meaning.", name, logit),
+            AUDIENCES, caveat=True,
+        )  # fmt: skip
+
+
+def _words(evidence: Evidence) -> Claim:
+    """Return what a reader has to know before anything else means something."""
+    names = ["target"]
+    if evidence.named:
+        return claim(
+            "words", "", names, 1.0,
+            say("A concept is what a part of the network responds to; “without” it means with "
+                "that part switched off."),
+            None, AUDIENCES,
+        )  # fmt: skip
+    return claim(
+        "words", "", names, 1.0,
+        say("The network’s parts have no names here, so addresses stand for them; “without” one "
+            "means with it switched off."),
+        say("This atlas has no names: addresses stand for concepts."),
+        AUDIENCES, caveat=True,
+    )  # fmt: skip
+
+
+def _contrast(evidence: Evidence, contrast: Contrast) -> Iterator[Claim]:
+    """Yield which channel speaks for each of two classes rather than for the other."""
+    sides = {
+        "contrast": [one for one in contrast.differences if one.relevance > one.other_relevance],
+        "whynot": [one for one in contrast.differences if one.relevance < one.other_relevance],
+    }
+    for kind, found in sides.items():
+        if found:
+            yield _side(kind, evidence, contrast, found[0])
+
+
+def _side(kind: str, evidence: Evidence, contrast: Contrast, one: Difference) -> Claim:
+    source = f"contrast {one.address}"
+    target = w.a_class("class", evidence.target.name, "target name")
+    other = w.a_class("other", contrast.name, "contrast name")
+    everyone, expert = (Speaker(evidence, audience).concept("concept", one)
+                        for audience in AUDIENCES)  # fmt: skip
+    here = w.logit("here", one.relevance, f"{source}.relevance")
+    there = w.logit("there", one.other_relevance, f"{source}.other_relevance")
+    before = w.logit("before", contrast.margin, "contrast margin")
+    after = w.logit("after", one.margin, f"{source}.margin")
+    chosen, beaten = ("class", "other") if kind == "contrast" else ("other", "class")
+    text = f"What weighs most for {{{chosen}}} rather than {{{beaten}}} is {{concept}}"
+    ahead, behind = contrast.margin > 0, one.margin < 0
+    if kind == "contrast" and ahead and behind:
+        text += "; without it, {other} would be ahead of {class}"
+    elif kind == "contrast" and ahead and one.margin < contrast.margin:
+        text += "; without it, the lead over {other} would shrink"
+    elif kind == "whynot" and not ahead and one.margin > 0:
+        text += "; without it, {class} would be ahead of {other}"
+    asked = evidence.target.label != evidence.prediction[0].label
+    return claim(
+        kind, "", ["target", "contrast", *([one.concept] if one.concept else [])],
+        0.85 if (kind == "whynot") == asked else 0.35,
+        say(f"{text}.", target, other, everyone),
+        say("{concept} has relevance {here} for {class} and {there} for {other}; set to zero, it "
+            "takes the margin between their logits from {before} to {after}.",
+            target, other, expert, here, there, before, after),
+    )  # fmt: skip

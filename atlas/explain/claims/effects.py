@@ -1,0 +1,215 @@
+"""Claims about what changes when concepts are taken away."""
+
+from collections.abc import Iterator, Sequence
+
+from atlas.explain.claims import wording as w
+from atlas.explain.claims.wording import Speaker, claim, say
+from atlas.store.claims import AUDIENCES, Claim, Slot, Wording
+from atlas.store.evidence import Concept, Effect, Evidence, LayerEvidence, Together
+
+FIFTH = 0.2
+"""Who takes more than this part of the target's probability decides."""
+
+
+def decides(evidence: Evidence, one: Concept) -> bool:
+    """Return whether taking a concept away changes the answer or takes more than a fifth."""
+    zero, before = evidence.effect(one.id, "zero"), evidence.target.probability
+    return zero.answer != evidence.prediction[0].label or zero.probability < (1 - FIFTH) * before
+
+
+def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
+    """Yield what taking away does: each of the `last` layer's concepts, pairs, and others."""
+    for one in last:
+        yield _alone(evidence, one)
+        yield _blurred(evidence, one)
+    yield from _leader(evidence, last)
+    for pair in evidence.together:
+        yield _pair(evidence, pair)
+    earlier = [one for one in evidence.concepts if one not in last and decides(evidence, one)]
+    if earlier:
+        yield _earlier(evidence, earlier)
+    for layer in evidence.layers:
+        if own := [one for one in earlier if one.layer == layer.layer]:
+            yield _in_layer(evidence, layer, own)
+
+
+def _alone(evidence: Evidence, one: Concept) -> Claim:
+    target, zero = evidence.target, evidence.effect(one.id, "zero")
+    change = zero.probability - target.probability
+    kind, verb = _direction(target.probability, zero.probability)
+    decisive = decides(evidence, one)
+    return claim(
+        kind, one.id, ["target", one.id, f"effect:{one.id}"],
+        0.7 + 0.3 * abs(change) if decisive else abs(change),
+        _everyone(evidence, one, zero, verb), _expert(evidence, one, zero),
+        AUDIENCES if decisive else (),
+    )  # fmt: skip
+
+
+def _direction(before: float, after: float) -> tuple[str, str]:
+    """Return the kind of a change and its verb, by what is written of it."""
+    if w.probability(before) == w.probability(after):
+        return "keeps", "stays at {after}"
+    if after < before:
+        return "falls", "falls from {before} to {after}"
+    return "rises", "rises from {before} to {after}"
+
+
+def _numbers(evidence: Evidence, zero: Effect | Together, source: str) -> list[Slot]:
+    return [
+        w.chance("before", evidence.target.probability, "target probability"),
+        w.chance("after", zero.probability, f"{source}probability"),
+        w.a_class("answer", zero.answer_name, f"{source}answer_name"),
+    ]
+
+
+def _everyone(evidence: Evidence, one: Concept, zero: Effect, verb: str) -> Wording:
+    speaker = Speaker(evidence, "everyone")
+    target, slots = speaker.target()
+    text = f"Without {{concept}}, {target} {verb}"
+    joined = "without {concept}, to {after}" if "from" in verb else None
+    if zero.answer != evidence.prediction[0].label:
+        text += ", and the answer becomes {answer}"
+        joined = joined and f"{joined} (answer: {{answer}})"
+    slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
+    return say(f"{text}.", *slots, joined=joined)
+
+
+def _expert(evidence: Evidence, one: Concept, zero: Effect) -> Wording:
+    speaker = Speaker(evidence, "expert")
+    target, slots = speaker.target()
+    text = (
+        f"Set to zero, {{concept}} takes the probability of {target} from {{before}} to {{after}} "
+        "(logit {logit} to {reduced})"
+    )
+    joined = "{concept}, to {after} ({reduced})"
+    if zero.answer != evidence.prediction[0].label:
+        text, joined = f"{text} and the answer to {{answer}}", f"{joined} and {{answer}}"
+    slots += (
+        speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."),
+        w.logit("logit", evidence.target.logit, "target logit"),
+        w.logit("reduced", zero.logit, f"effect:{one.id} zero.logit"),
+    )  # fmt: skip
+    return say(f"{text}.", *slots, joined=joined)
+
+
+def _blurred(evidence: Evidence, one: Concept) -> Claim:
+    """Return what blurring a concept's region in the picture does."""
+    speaker, blur = Speaker(evidence, "expert"), evidence.effect(one.id, "blur")
+    target, slots = speaker.target()
+    text = (
+        f"Blurring the region of {{concept}} takes the probability of {target} from {{before}} "
+        "to {after}."
+    )
+    slots += (
+        speaker.concept("concept", one),
+        w.chance("before", evidence.target.probability, "target probability"),
+        w.chance("after", blur.probability, f"effect:{one.id} blur.probability"),
+    )
+    change = abs(evidence.target.probability - blur.probability)
+    ids = ["target", one.id, f"effect:{one.id}"]
+    wording = say(text, *slots, joined="that of {concept}, to {after}")
+    return claim("blurred", one.id, ids, 0.3 * change, None, wording)
+
+
+def _leader(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
+    """Yield that rank and effect disagree, if they do."""
+    speaking = [one for one in last if one.direction == "for"]
+    if len(speaking) < 2:
+        return
+    after = {one.id: evidence.effect(one.id, "zero").probability for one in speaking}
+    first = max(speaking, key=lambda one: one.share)
+    strongest = min(speaking, key=lambda one: after[one.id])
+    texts = [w.probability(after[one.id]) for one in (first, strongest)]
+    shares = [w.percent(one.share) for one in (first, strongest)]
+    if first is strongest or texts[0] == texts[1] or shares[0] == shares[1]:
+        return
+    wordings = []
+    for audience in AUDIENCES:
+        speaker = Speaker(evidence, audience)
+        slots = [
+            speaker.concept("first", first),
+            speaker.concept("strongest", strongest),
+            w.chance("less", after[strongest.id], f"effect:{strongest.id} zero.probability"),
+            w.chance("more", after[first.id], f"effect:{first.id} zero.probability"),
+        ]
+        by = "weight" if audience == "everyone" else "relevance"
+        wordings.append(
+            say(f"By {by} {{first}} comes first, but the probability is lower without "
+                "{strongest} ({less}) than without {first} ({more}).", *slots)
+        )  # fmt: skip
+    ids = [first.id, strongest.id, f"effect:{first.id}", f"effect:{strongest.id}"]
+    everyone, expert = wordings
+    yield claim("disagree", "", ids, 0.79, everyone, expert)
+
+
+def _pair(evidence: Evidence, pair: Together) -> Claim:
+    _, verb = _direction(evidence.target.probability, pair.probability)
+    both = [evidence.concept(id_) for id_ in (pair.first, pair.second)]
+    overlap = next(one for one in evidence.overlaps if {one.first, one.second} == {
+        pair.first, pair.second})  # fmt: skip
+    numbers = _numbers(evidence, pair, f"{pair.id} ")
+    texts = []
+    for audience in AUDIENCES:
+        speaker = Speaker(evidence, audience)
+        _, slots = w.listing(speaker, both)
+        target, named = speaker.target()
+        slots += named
+        text = f"Without both {{concept1}} and {{concept2}}, the probability of {target} {verb}"
+        if pair.answer != evidence.prediction[0].label:
+            text += ", and the answer becomes {answer}"
+        if audience == "expert":
+            text += "; {overlap} of their heat maps lie at the same places"
+            slots.append(w.share("overlap", overlap.overlap, f"{overlap.id} overlap"))
+        texts.append(say(f"{text}.", *slots, *numbers))
+    change = abs(evidence.target.probability - pair.probability)
+    ids = ["target", pair.id, overlap.id, pair.first, pair.second]
+    everyone, expert = texts
+    return claim("together", f"{pair.first}:{pair.second}", ids, 0.4 * change, everyone, expert)
+
+
+def _earlier(evidence: Evidence, own: Sequence[Concept]) -> Claim:
+    """Return which concepts of earlier layers decide too; several channels may have one name."""
+    names = {w.quoted(one.name) if one.name else one.address: one for one in reversed(own)}
+    slots = [
+        Slot(f"concept{n}", "concept", name, f"{one.id} name")
+        for n, (name, one) in enumerate(reversed(names.items()), 1)
+    ]
+    listed, several = w.listed([f"{{{slot.key}}}" for slot in slots]), len(slots) > 1
+    target, named = Speaker(evidence, "everyone").target()
+    text = f"Earlier in the network, {listed} {'count' if several else 'counts'} too: without "
+    text += f"{'any one' if several else 'it'}, {_outcome(evidence, own, target)}."
+    ids = ["target", *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
+    return claim("earlier", "", ids, 0.8, say(text, *slots, *named), None, ("everyone",))
+
+
+def _in_layer(evidence: Evidence, layer: LayerEvidence, own: Sequence[Concept]) -> Claim:
+    """Return which concepts of an earlier layer decide, and what each leaves."""
+    speaker = Speaker(evidence, "expert")
+    after = {one.id: evidence.effect(one.id, "zero").probability for one in own}
+    target, slots = speaker.target()
+    slots += (w.layer("layer", layer.layer),)
+    parts = []
+    for n, one in enumerate(sorted(own, key=lambda one: after[one.id]), 1):
+        parts.append(f"{{concept{n}}} ({{after{n}}})")
+        slots += (
+            speaker.concept(f"concept{n}", one),
+            w.chance(f"after{n}", after[one.id], f"effect:{one.id} zero.probability"),
+        )
+    which = "one of these" if len(own) > 1 else "this"
+    text = f"In {{layer}}, with {which} set to zero, {_outcome(evidence, own, target)} (what is "
+    text += f"left in brackets): {w.listed(parts)}."
+    ids = ["target", layer.id, *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
+    return claim("decide", layer.layer, ids, 0.6, None, say(text, *slots))
+
+
+def _outcome(evidence: Evidence, own: Sequence[Concept], target: str) -> str:
+    """Return what all of some concepts that decide do when they are taken away."""
+    effects_ = [evidence.effect(one.id, "zero") for one in own]
+    limit, answer = (1 - FIFTH) * evidence.target.probability, evidence.prediction[0].label
+    does = []
+    if any(one.probability < limit for one in effects_):
+        does.append(f"{target} falls by more than a fifth")
+    if any(one.answer != answer for one in effects_ if one.probability >= limit):
+        does.append("the answer changes")
+    return " or ".join(does)

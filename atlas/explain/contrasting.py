@@ -1,0 +1,119 @@
+"""What only the last layer is asked: why this class and not that one, and pairs of concepts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from atlas.explain import interventions, regions
+from atlas.explain.background import Background
+from atlas.explain.conditional import Measured
+from atlas.relevance.tape import Instrumented
+from atlas.store.evidence import Concept, Contrast, Difference, Guess, Together
+
+DIFFERENCES = 3
+"""Channels that a contrast with another class lists."""
+
+SAME_PLACE = 0.5
+"""Two concepts whose heat maps overlap more are also taken away together ..."""
+
+PAIRS = 3
+"""... but only the pairs that overlap most."""
+
+
+@dataclass(frozen=True)
+class End:
+    """The last layer of what is explained."""
+
+    model: Instrumented
+    layer: str
+    image: Tensor
+    """(1, colours, height, width), preprocessed."""
+    measured: Measured
+    concepts: Sequence[Concept]
+    """Of all layers."""
+
+    def without(self) -> interventions.Answers:
+        """Return what gives the logits with channels of the layer set to zero."""
+        fill = torch.zeros(len(self.measured.relevance[self.layer]))
+        return interventions.without_channels(self.model, self.layer, self.image, fill)
+
+
+def contrast(end: End, guesses: Sequence[Guess], background: Background) -> Contrast | None:
+    """Compare the target with the network's best other answer.
+
+    Propagation is linear in what it starts with, so the relevance of the difference of two logits
+    is the difference of their relevances.
+
+    Parameters
+    ----------
+    end : End
+        The last layer.
+    guesses : sequence of Guess
+        All answers of the network, the best first.
+    background : Background
+        Knows the names.
+    """
+    measured, layer = end.measured, end.layer
+    other = next((guess for guess in guesses if guess.label != measured.target), None)
+    here = measured.relevance[layer].sum(dim=(1, 2))
+    if other is None or not here.any():
+        return None
+    there = measured.relevance_for(other.label).get(layer, torch.zeros_like(here)[:, None, None])
+    there = there.sum(dim=(1, 2))
+    channels = (here - there).abs().argsort(descending=True, stable=True)[:DIFFERENCES]
+    single = torch.eye(len(here), dtype=torch.bool, device=here.device)
+    logits = interventions.answered(end.without(), single[channels])
+    margins = (logits[:, measured.target] - logits[:, other.label]).tolist()
+    known = {one.address: one.id for one in end.concepts}
+    differences = tuple(
+        Difference(
+            address := f"{layer}:{channel}", layer, channel,
+            background.name(layer, channel).name, known.get(address),
+            float(here[channel]), float(there[channel]), margin,
+        )
+        for channel, margin in zip(channels.tolist(), margins, strict=True)
+        if here[channel] != there[channel]
+    )  # fmt: skip
+    margin = float(measured.logits[measured.target] - measured.logits[other.label])
+    return Contrast(
+        "contrast", other.label, other.name, other.probability, other.logit, margin, differences
+    )
+
+
+def together(end: End, heat: Tensor, names: Sequence[str]) -> tuple[Together, ...]:
+    """Take away two concepts of the layer at once where their heat maps overlap.
+
+    Parameters
+    ----------
+    end : End
+        The last layer.
+    heat : Tensor
+        (concepts, height, width), of all concepts.
+    names : sequence of str
+        Of all outputs.
+    """
+    rows = [row for row, one in enumerate(end.concepts) if one.layer == end.layer]
+    common = regions.overlaps(regions.mass(heat[rows])).tolist() if rows else []
+    pairs = sorted(
+        (-common[i][j], rows[i], rows[j])
+        for i in range(len(rows))
+        for j in range(i + 1, len(rows))
+        if common[i][j] > SAME_PLACE
+    )[:PAIRS]
+    if not pairs:
+        return ()
+    both = [(end.concepts[i], end.concepts[j]) for _, i, j in pairs]
+    count = len(end.measured.relevance[end.layer])
+    taken = torch.zeros(len(both), count, dtype=torch.bool, device=heat.device)
+    for row, (one, two) in enumerate(both):
+        taken[row, [one.channel, two.channel]] = True
+    found = interventions.alone({"zero": end.without()}, {"zero": taken}, end.measured, names)
+    return tuple(
+        Together(
+            f"together:{one.id}:{two.id}", one.id, two.id,
+            effect.probability, effect.logit, effect.answer, effect.answer_name,
+        )
+        for (one, two), (effect,) in zip(both, found, strict=True)
+    )  # fmt: skip

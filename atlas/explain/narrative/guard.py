@@ -1,0 +1,233 @@
+"""Whether other words for a claim can be let through: the same slots, and no word that adds.
+
+A wording may use the words of the canonical sentence, those of their family, and words that say
+nothing by themselves. Any other word is one more thing said, so the wording is refused; so are
+slots that have changed places, and a family of words that was there and is gone.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from atlas.store.claims import PLACEHOLDER, Slot, Wording
+
+_FAMILIES = {
+    "neg": "not no never neither nor none nothing cannot hardly barely scarcely",
+    "fall": "fall fell fallen drop slip slide dip sink sank sunk decline decrease lower low "
+    "shrink reduce lose",
+    "rise": "rise rose risen climb increase raise grow grew higher high",
+    "stay": "stay remain keep kept leave left unchanged",
+    "more": "more further larger greater",
+    "less": "less fewer smaller",
+    "most": "most chiefly mainly",
+    "least": "least",
+    "first": "first lead leads leading ahead top largest strongest",
+    "best": "best",
+    "one": "one",
+    "half": "half",
+    "fifth": "fifth",
+    "only": "only just sole solely alone merely mere exclusively",
+    "all": "all every everything always each whole entire entirely",
+    "any": "any",
+    "both": "both",
+    "even": "even",
+    "cause": "because cause due thanks reason therefore hence so since owing prove why",
+    "against": "against oppose opposes contradict",
+    "speaks": "speak argue count weigh matter carry hold bear vote",
+    "usual": "usual usually typical typically normally mean average",
+    "other": "other others",
+    "picture": "picture image photo photograph",
+    "pictures": "pictures images photos photographs scenes networks cases",
+    "test": "test",
+    "poor": "poorly badly poor bad",
+    "right": "right wrong correct correctly wrongly good well",
+    "name": "name names",
+    "part": "part",
+    "earlier": "earlier early before",
+    "weight": "weight",
+    "probability": "probability",
+    "score": "score",
+    "logit": "logit",
+    "share": "share",
+    "relevance": "relevance",
+    "chance": "chance random",
+    "region": "region",
+    "blur": "blur",
+    "channel": "channel",
+    "place": "place rank",
+    "concept": "concept",
+    "class": "class",
+    "last": "last",
+    "map": "heat map",
+}
+"""Words that say something, by what they say; each may be used where its family is."""
+
+_WORDS = """
+a an the this that these those it its itself they them their which what who whose there here is are
+was were be been being has have had having do does did done get gets got of in on at to from by for
+with into over under upon up down out as than then when where while if once and or but yet however
+though although whereas whether too also still rather network network’s model model’s answer answers
+say says said take takes taken took make makes made go goes went gone come comes came become becomes
+became turn turns change changes move moves give gives gave identify identifies classify classifies
+see sees believe believes recognise recognises call calls named according follow follows divide
+divides spread lie lies lay between among fare fared perform performs performed explained explain
+explanation after another behind order scales tip tips instead evidence remaining rest reach reaches
+own again now such same way means set cent would that’s it’s
+"""
+
+_FREE = frozenset(_WORDS.split())
+"""Words that say nothing by themselves."""
+
+_PHRASES = (
+    (r"(?:switch|turn)(?:ed|es|ing|s)? off|tak(?:e|es|en|ing) away|remov(?:e|es|ed|ing)"
+     r"|removal of|(?:in )?the absence of|absent|missing|lacking|without"
+     r"|(?:delet|disabl|exclud|deactivat|eliminat)(?:e|es|ed|ing)", "REMOVED"),
+    (r"(?:tak(?:e|es|en|ing)|switch(?:ed|es|ing)?|turn(?:ed|ing|s)?) (\{\w+\}|it) (?:away|off)",
+     r"REMOVED \1"),
+    (r"(?:set|setting|sets) (\{\w+\}|it) to zero", r"ZERO \1"),
+    (r"set to zero|zeroed", "ZERO"),
+    (r"(?:go|goes|went|going) down", "fall"),
+    (r"(?:go|goes|went|going) up", "rise"),
+    (r"one by one", "one after another"),
+    (r"as well", "too"),
+    (r"and not (\{\w+\})", r"rather than \1"),
+    (r"ranks? first", "comes first"),
+    (r"did not do well|not do well", "did poorly"),
+    (r"any one of (?:them|these|the)", "any one"),
+    (r"even its best", "best"),
+    (r"(?:with|if|when|once|were|as soon as) (\{\w+\}|it) (?:(?:is|are|were|be) )?(REMOVED|ZERO)",
+     r"\2 \1"),
+    (r"(\{\w+\}|it) (?:is|are|were|be) (REMOVED|ZERO)", r"\2 \1"),
+    (r"(REMOVED|ZERO), (\{\w+\})", r"\1 \2"),
+    (r"(?:is|are|were|be) (REMOVED|ZERO)", r"\1"),
+)  # fmt: skip
+"""Ways of saying one thing, brought to one; what is taken away stands behind the word for it."""
+
+_BOUND = ("REMOVED", "ZERO", "for", "against", "than", "probability", "logit", "share", "place")
+"""Words whose next slot has to stay the same."""
+
+_NUMBERS = ("share", "probability", "logit", "count")
+
+_WORD = re.compile(r"\{\w+\}|[^\W\d_]+(?:[’'-][^\W\d_]+)*")
+
+_MAY_GO = frozenset({"speaks", "other", "probability", "first", "picture", "even", "part", "share"})
+"""Families that a sentence can do without, if nothing takes their place."""
+
+_LONGER = 1.6
+"""A wording may have so many times the words of the canonical sentence, and three more."""
+
+
+def objection(wording: Wording, text: str) -> str | None:
+    """Return why other words for a claim cannot be let through; None if they can.
+
+    Parameters
+    ----------
+    wording : Wording
+        The canonical sentence.
+    text : str
+        The other words, with the same placeholders.
+    """
+    own, other = wording.text, text
+    if own != other and (found := _form(own, other)):
+        return found
+    return _order(wording.slots, own, other) or _words(wording.slots, own, other)
+
+
+def _form(own: str, other: str) -> str | None:
+    """Object to other slots, to numbers, names and marks outside of them, and to two sentences."""
+    if sorted(PLACEHOLDER.findall(own)) != sorted(PLACEHOLDER.findall(other)):
+        return "its slots are others"
+    bare = PLACEHOLDER.sub(" ", other)
+    if found := re.search(r"[\d“”\"„‟«»{}\[\]<>%=*_#|\\/\n]", bare):
+        return f"{found[0]!r} stands outside of the slots"
+    if not re.fullmatch(r"[^.!?]+\.", other):
+        return "it is not one sentence"
+    if found := re.search(r"(?<=[\w,;:)] )[A-Z]\w*", bare.strip()):
+        return f"{found[0]!r} looks like a name"
+    if len(other.split()) > _LONGER * len(own.split()) + 3:
+        return "it is too long"
+    return None
+
+
+def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
+    """Object to slots of one kind that have changed places, or follow another word."""
+    kinds = {slot.key: "number" if slot.kind in _NUMBERS else slot.kind for slot in slots}
+    for kind in set(kinds.values()):
+        before, after = (
+            [key for key in PLACEHOLDER.findall(text) if kinds[key] == kind]
+            for text in (own, other)
+        )
+        if before != after:
+            return "slots have changed places"
+    before_, after_ = _bindings(own), _bindings(other)
+    for word, keys in after_.items():
+        if keys and before_.get(word, keys) != keys and not keys <= before_[word]:
+            return f"another slot follows {word!r}"
+    for word in ("REMOVED", "ZERO"):
+        if before_.get(word) and not before_[word] <= after_.get(word, set()):
+            return f"{word!r} is gone from its slot"
+    return None
+
+
+def _bindings(text: str) -> Mapping[str, set[str]]:
+    """Return by some words the slots that stand right behind them."""
+    found: dict[str, set[str]] = {}
+    for word, follower in pairwise(_tokens(text)):
+        if word in _BOUND and follower.startswith("{"):
+            found.setdefault(word, set()).add(follower[1:-1])
+    return found
+
+
+def _words(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
+    """Object to words that say more than the canonical sentence, and to what is not said."""
+    canonical = set(_tokens(own))
+    known = {family for word in canonical for family in _families(word)}
+    if any(slot.kind == "probability" for slot in slots):
+        known.add("probability")
+    said = set()
+    for word in _tokens(other):
+        families = set(_families(word))
+        said |= families
+        if word.startswith("{") or word in canonical or families & known:
+            continue
+        if families or word not in _FREE:
+            return f"{word!r} says something else"
+        if word == "would" and not canonical & {"REMOVED", "ZERO"}:
+            return "'would' says something else"
+    needed = {family for word in canonical for family in _families(word)} - _MAY_GO
+    needed |= canonical & {"REMOVED", "ZERO", "blur"}
+    gone = needed - said - set(_tokens(other))
+    return f"nothing says {min(gone)!r}" if gone else None
+
+
+def _tokens(text: str) -> list[str]:
+    """Return the words of a text in small letters, with phrases brought to one form."""
+    lowered = PLACEHOLDER.sub(lambda slot: slot[0], text[:1].lower() + text[1:])
+    for pattern, form in _PHRASES:
+        lowered = re.sub(rf"(?<![\w{{]){pattern}(?![\w}}])", form, lowered)
+    return [
+        word if word in ("REMOVED", "ZERO") else word.lower() for word in _WORD.findall(lowered)
+    ]
+
+
+def _families(word: str) -> Iterator[str]:
+    """Yield the families of a word, also by its ending."""
+    for form in _forms(word):
+        if form in _BY_WORD:
+            yield _BY_WORD[form]
+            return
+
+
+def _forms(word: str) -> Iterator[str]:
+    yield word
+    if word in _FREE:
+        return
+    for ending in ("’s", "s", "es", "ed", "d", "ing"):
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            stem = word[: -len(ending)]
+            yield from (stem, f"{stem}e", f"{stem[:-1]}y" if stem[-1] == "i" else stem)
+            if len(stem) > 2 and stem[-1] == stem[-2]:
+                yield stem[:-1]
+
+
+_BY_WORD = {word: family for family, words in _FAMILIES.items() for word in words.split()}

@@ -1,0 +1,91 @@
+"""What the guard of other words for claims lets through, alone and with a judge.
+
+    python benchmarks/narrating.py
+    python benchmarks/narrating.py --judge demo/vlm
+
+`rephrasings.txt` was written before the guard. Every second line of each kind was held back: its
+figures were printed, its sentences were not looked at while the guard was written.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlas import llm
+from atlas.explain.models import Judge
+from atlas.explain.narrative.guard import objection
+from atlas.explain.narrative.rephrasing import differs
+from atlas.store.claims import PLACEHOLDER, Slot, SlotKind, Wording
+from atlas.vlm import Loading
+
+FILE = Path(__file__).with_name("rephrasings.txt")
+KINDS = {"+": "honest", "-": "false", "!": "aimed"}
+HALVES = ("seen", "held back")
+
+_SLOTS: dict[str, SlotKind] = {
+    "class": "class", "other": "class", "answer": "class", "first": "concept",
+    "strongest": "concept", "concept": "concept", "share": "share", "usual": "share",
+    "rest": "share", "before": "probability", "after": "probability", "less": "probability",
+    "more": "probability", "probability": "probability", "logit": "logit", "reduced": "logit",
+    "rank": "count", "place": "place",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rephrasing:
+    """Other words for a claim."""
+
+    wording: Wording
+    text: str
+    kind: str
+    half: str
+
+
+def rephrasings() -> Iterator[Rephrasing]:
+    """Yield the sentences of the corpus."""
+    wording = Wording("", ())
+    seen = dict.fromkeys(KINDS, 0)
+    for line in FILE.read_text("utf-8").splitlines():
+        sign, text = line[:1], line[2:]
+        if sign == "=":
+            keys = dict.fromkeys(PLACEHOLDER.findall(text))
+            slots = [Slot(key, _SLOTS[re.sub(r"\d", "", key)], "", "") for key in keys]
+            wording = Wording(text, tuple(slots))
+        elif sign in KINDS:
+            seen[sign] += 1
+            yield Rephrasing(wording, text, KINDS[sign], HALVES[seen[sign] % 2 == 0])
+
+
+def shares_passed(half: str, judge: Judge | None = None) -> dict[str, float]:
+    """Return by kind which share of a half is let through."""
+    passed: dict[str, list[bool]] = {}
+    for one in rephrasings():
+        if one.half == half:
+            wrong = objection(one.wording, one.text)
+            if wrong is None and judge is not None:
+                wrong = differs(one.wording, one.text, judge)
+            passed.setdefault(one.kind, []).append(wrong is None)
+    return {kind: sum(all_) / len(all_) for kind, all_ in passed.items()}
+
+
+def main(judge: str) -> None:
+    """Print the table."""
+    model = llm.load(Loading(judge)) if judge else None
+    asked: list[tuple[str, Judge | None]] = [("the guard alone", None)]
+    if model is not None:
+        asked.append((f"the guard and {judge}", model))
+    kinds = {"honest": "honest", "false": "false, natural", "aimed": "false, aimed at the guard"}
+    print("| let through | half | " + " | ".join(kinds.values()) + " |\n|:--|:--|--:|--:|--:|")
+    for name, who in asked:
+        for half in HALVES:
+            found = shares_passed(half, who)
+            cells = " | ".join(f"{100 * found[kind]:.0f} %" for kind in kinds)
+            print(f"| {name} | {half} | {cells} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--judge", default="")
+    main(parser.parse_args().judge)

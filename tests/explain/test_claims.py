@@ -1,0 +1,159 @@
+"""Claims are true, one by one, by formulas of their own; what decides is never left out."""
+
+import copy
+import json
+from collections import Counter
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from atlas.explain.claims.making import ORDER, claims
+from atlas.explain.narrative.compose import compose
+from atlas.store import claims as stored
+from atlas.store import evidence as e
+from tests.explain.drawn import evidences
+from tests.explain.truth import problems, quoted
+
+SEEN: Counter[str] = Counter()
+
+
+def as_json(value):
+    return json.loads(e.dumps(value))
+
+
+def written(evidence: e.Evidence) -> e.Evidence:
+    """What evidence is once it was written and read: numbers with six digits."""
+    return e._ADAPTER.validate_python(as_json(asdict(evidence)))
+
+
+def deciding(found: dict) -> list[dict]:
+    """Concepts whose removal changes the answer or takes more than a fifth of the probability."""
+    zero = {one["concept"]: one["effects"][0] for one in found["effects"]}
+    limit, best = 0.8 * found["target"]["probability"], found["prediction"][0]["label"]
+    return [
+        one for one in found["concepts"]
+        if zero[one["id"]]["answer"] != best or zero[one["id"]]["probability"] < limit
+    ]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(evidences())
+def test_every_claim_is_true_of_whatever_is_measured(evidence):
+    evidence = written(evidence)
+    found = as_json(asdict(evidence))
+    made = claims(evidence)
+    assert len({claim.id for claim in made}) == len(made)
+    for claim in made:
+        SEEN[claim.kind] += 1
+        assert not problems(as_json(asdict(claim)), found), claim.id
+        assert set(claim.evidence) <= evidence.ids
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(evidences())
+def test_what_decides_and_what_is_doubtful_is_in_the_text_for_everyone(evidence):
+    evidence = written(evidence)
+    found, made = as_json(asdict(evidence)), claims(evidence)
+    everyone, _ = compose(made)
+    text = " ".join(one.text for one in everyone.sentences)
+    for one in deciding(found):
+        name = quoted(one["name"]) if one["name"] else one["address"]
+        assert name in text
+    said = {id_ for one in everyone.sentences for id_ in one.claims}
+    for claim in made:
+        if claim.caveat and "everyone" in claim.obligatory:
+            assert claim.id in said
+    if found["target"]["label"] != found["prediction"][0]["label"]:
+        assert "asked" in said
+
+
+def test_every_kind_was_drawn():
+    """Runs behind the first test, which counts."""
+    assert set(SEEN) == set(ORDER)
+
+
+def test_the_oracle_finds_what_is_false(example):
+    """Each number, name and direction of each claim turned: nothing passes."""
+    found = as_json(asdict(example))
+    tried = 0
+    for claim in claims(written(example)):
+        plain = as_json(asdict(claim))
+        assert not problems(plain, found)
+        for audience, wording in plain["wordings"].items():
+            for n, slot in enumerate(wording["slots"]):
+                if slot["kind"] in ("share", "probability", "logit", "count"):
+                    other = copy.deepcopy(plain)
+                    text = slot["text"]
+                    digit = next(c for c in reversed(text) if c.isdigit())
+                    at = text.rindex(digit)
+                    moved = text[:at] + str((int(digit) + 1) % 10) + text[at + 1 :]
+                    other["wordings"][audience]["slots"][n]["text"] = moved
+                    assert problems(other, found), moved
+                    tried += 1
+            for one, two in (("falls", "rises"), ("for", "against"), ("more", "less"),
+                             ("lower than", "no lower than")):  # fmt: skip
+                if f" {one} " in wording["text"] and plain["kind"] in (
+                    "falls", "kept", "odd") and audience == "everyone":  # fmt: skip
+                    other = copy.deepcopy(plain)
+                    other["wordings"][audience]["text"] = wording["text"].replace(one, two, 1)
+                    if plain["kind"] != "odd" and one in ("falls", "more"):
+                        assert problems(other, found), other["wordings"][audience]["text"]
+                        tried += 1
+    assert tried > 40
+
+
+def test_the_example_in_full(example):
+    """Both texts, to be read."""
+    everyone, expert = compose(claims(written(example)))
+    assert [one.text for one in everyone.sentences][:4] == [
+        "The network takes this picture for “tabby cat” (probability 93 %).",
+        "A concept is what a part of the network responds to; “without” it means with that part "
+        "switched off.",
+        "Of the weight for and against this answer, “pointed ears” carries 31 %, “fur” 15 % and "
+        "“whiskers” 7.4 %; the remaining 46 % is spread over other parts.",
+        "Without “pointed ears”, this answer falls from 93 % to 41 %, and the answer becomes "
+        "“tiger”.",
+    ]
+    for narrative, least, most in ((everyone, 60, 110), (expert, 110, 250)):
+        text = " ".join(one.text for one in narrative.sentences)
+        assert least <= len(text.split()) <= most + 20, text
+
+
+def test_everyone_reads_no_jargon(example):
+    text = " ".join(one.text for one in compose(claims(example))[0].sentences).lower()
+    for word in ("logit", "layer", "channel", "relevance", "share", "percentile"):
+        assert word not in text
+
+
+def test_no_branch_or_bias_is_blamed(example):
+    texts = [w.sentence for claim in claims(example) for w in claim.wordings.values()]
+    assert not [text for text in texts if "branch" in text or "bias" in text]
+
+
+@pytest.mark.parametrize("probability", [0.82, 0.79, 0.51])
+def test_there_is_no_cliff_between_sure_and_doubting(example, probability):
+    first = replace(example.prediction[0], probability=probability)
+    target = replace(example.target, probability=probability)
+    made = claims(replace(example, prediction=(first, *example.prediction[1:]), target=target))
+    text = made[0].wordings["everyone"].text
+    assert text == claims(example)[0].wordings["everyone"].text
+    assert not any(claim.kind == "unsure" for claim in made)
+
+
+def test_names_that_try_to_break_out_stay_names(example):
+    names = ["a “quoted” name", "two\nlines", "<b>bold</b>", "31 %", "{before}", "the", "[c3] x"]
+    concepts = [replace(one, name=name) for one, name in zip(example.concepts, names, strict=False)]
+    odd = written(replace(example, concepts=tuple(concepts), context=(), flow=(), contrast=None))
+    found = as_json(asdict(odd))
+    for claim in claims(odd):
+        assert not problems(as_json(asdict(claim)), found)
+        assert all("\n" not in one.sentence for one in claim.wordings.values())
+    text = " ".join(one.text for one in compose(claims(odd))[0].sentences)
+    assert "“{before}”" in text
+
+
+def test_claims_read_back_as_they_were_written(example, tmp_path):
+    made = claims(written(example))
+    stored.write(made, tmp_path)
+    assert stored.read(tmp_path) == made

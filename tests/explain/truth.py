@@ -1,0 +1,315 @@
+"""Whether a claim is true of evidence: by formulas of its own, from evidence.json alone.
+
+Nothing here is taken from the package: numbers are read from the JSON, written again, and the
+conditions under which each sentence may be said are stated anew.
+"""
+
+import re
+from decimal import ROUND_HALF_EVEN, Decimal
+
+
+def problems(claim: dict, evidence: dict) -> list[str]:
+    """Return what is false about a claim, as claims.json has it."""
+    found = []
+    for audience, wording in claim["wordings"].items():
+        slots = {slot["key"]: slot for slot in wording["slots"]}
+        used = re.findall(r"\{([a-z]+\d*)\}", wording["text"])
+        if set(used) != set(slots):
+            found.append(f"{audience}: {set(used) ^ set(slots)} are slots or placeholders alone")
+        for slot in slots.values():
+            if slot["text"] not in texts(slot, evidence):
+                found.append(f"{audience}: {slot} is not {texts(slot, evidence)}")
+        values = {key: value(slot["source"], evidence) for key, slot in slots.items()
+                  if "name" not in slot["source"]}  # fmt: skip
+        for problem in condition(claim, audience, wording["text"], values, evidence):
+            found.append(f"{audience}: {problem}: {wording['text']}")
+    known = ids(evidence)
+    found += [f"{id_} is no evidence" for id_ in claim["evidence"] if id_ not in known]
+    return found
+
+
+def ids(evidence: dict) -> set[str]:
+    parts = ("layers", "concepts", "overlaps", "flow", "effects", "curves", "context", "together")
+    found = {one["id"] for part in parts for one in evidence[part]}
+    return found | {"prediction", "target", "contrast"}
+
+
+# Numbers and names.
+
+
+def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
+    """Look a source up: `target probability`, `effect:c3 zero.logit`, `1 − c1 share − c2 share`."""
+    if source.startswith("1 − "):
+        parts = source.split(" − ")[1:]
+        return max(1 - sum(abs(value(part, evidence)) for part in parts), 0.0)
+    place, _, field = source.partition(" ")
+    if place.startswith("prediction."):
+        return evidence["prediction"][int(place[11:]) - 1][field]
+    if place == "target":
+        return evidence["target"][field]
+    if place == "contrast":
+        if "." not in field:
+            return evidence["contrast"][field]
+        address, _, field = field.rpartition(".")
+        return next(d for d in evidence["contrast"]["differences"] if d["address"] == address)[
+            field
+        ]
+    if place.startswith("layer:"):
+        place, _, field = source.rpartition(" ")
+        return by_id(evidence["layers"], place)[field]
+    if place.startswith("effect:"):
+        kind, _, field = field.partition(".")
+        effects = by_id(evidence["effects"], place)["effects"]
+        return next(one for one in effects if one["kind"] == kind)[field]
+    if place.startswith("curve:"):
+        courses = by_id(evidence["curves"], place)["courses"]
+        if field == "steps":
+            return len(courses[0]["logit"]) - 1
+        order, _, field = field.partition(".")
+        return next(one for one in courses if one["order"] == order)[field]
+    if place.startswith("flow:"):
+        address, _, field = field.rpartition(".")
+        return next(f for f in by_id(evidence["flow"], place)["feeds"] if f["address"] == address)[
+            field
+        ]
+    for part in ("concepts", "overlaps", "together", "context"):
+        for one in evidence[part]:
+            if one["id"] == place:
+                return one["region"]["where"] if field == "region.where" else (
+                    one["region"]["area"] if field == "region.area" else one[field])  # fmt: skip
+    raise AssertionError(source)
+
+
+def by_id(parts: list, id_: str) -> dict:
+    return next(one for one in parts if one["id"] == id_)
+
+
+def quoted(name: str) -> str:
+    return "“" + " ".join(re.sub(r'[“”"„‟]', "’", name).split()) + "”"
+
+
+def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
+    """Return how a slot may be written."""
+    kind, source = slot["kind"], slot["source"]
+    if kind == "concept":
+        place = source.removesuffix(" name")
+        channels = [*evidence["concepts"], *(f for flow in evidence["flow"] for f in flow["feeds"]),
+                    *((evidence["contrast"] or {}).get("differences", []))]  # fmt: skip
+        named = [one for one in channels if place in (one.get("id"), one["address"])]
+        found = set()
+        for one in named:
+            if one["name"]:
+                found |= {quoted(one["name"]), f"{quoted(one['name'])} ({one['address']})"}
+            else:
+                found.add(one["address"])
+        return found
+    wanted = value(source, evidence)
+    if kind in ("class", "quote"):
+        return {quoted(wanted)}
+    if kind in ("layer", "model"):
+        return {wanted}
+    if kind == "place":
+        return {"in the centre" if wanted == "centre" else f"at the {wanted}"}
+    if kind == "count":
+        return {str(wanted)}
+    if kind == "logit":
+        return {rounded(wanted, 3)}
+    size = abs(wanted)
+    if kind == "probability" or 0.99 <= size < 1:
+        if size >= 0.9995:
+            return {"more than 99.9 %"}
+        if size < 0.0005:
+            return {"less than 0.1 %"}
+        if size >= 0.99:
+            return {f"{size * 100:.1f} %"}
+    return {f"{rounded(size * 100, 2)} %"}
+
+
+def rounded(number: float, digits: int) -> str:
+    """Write a number with so many significant digits, as a decimal."""
+    if number == 0:
+        return "0"
+    places = min(max(digits - 1 - Decimal(f"{number:e}").adjusted(), 0), 9)
+    exact = Decimal(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+    return f"{exact:f}".replace("-", "−")
+
+
+# Conditions: what has to hold for the words of each kind.
+
+
+def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR0915
+    """Yield what does not hold of the fixed words of a claim."""
+    kind, about = claim["kind"], claim["id"].partition(":")[2]
+    first, target = evidence["prediction"][0], evidence["target"]
+    concepts = {one["id"]: one for one in evidence["concepts"]}
+    zero = {one["concept"]: next(e for e in one["effects"] if e["kind"] == "zero")
+            for one in evidence["effects"]}  # fmt: skip
+    cited = [concepts[id_] for id_ in claim["evidence"] if id_ in concepts]
+    own_layers = [one["layer"] for one in concepts.values()]
+    last_layer = own_layers[-1] if own_layers else None
+
+    def must(holds, what):
+        if not holds:
+            yield what
+
+    if "this answer" in text:
+        yield from must(target["label"] == first["label"], "the target is not the answer")
+    if "{answer}" in text:
+        source = next(w for w in claim["wordings"][audience]["slots"] if w["key"] == "answer")
+        label = value(source["source"].removesuffix("_name"), evidence)
+        yield from must(label != first["label"], "the answer does not change")
+    elif kind in ("falls", "rises", "keeps"):
+        yield from must(zero[about]["answer"] == first["label"], "a new answer is kept quiet")
+    if kind == "second":
+        yield from must(value("prediction.2 rank", evidence) == 2, "it is not second")
+    elif kind == "unsure":
+        yield from must(first["probability"] < 0.5, "the best has one half")
+    elif kind == "asked":
+        yield from must(target["label"] != first["label"], "it is the answer")
+    elif kind == "sign":
+        yield from must(target["logit"] <= 0, "the logit is positive")
+    elif kind == "words":
+        has = "A concept is what" in text
+        yield from must(has == evidence["named"], "whether there are names")
+    elif kind in ("falls", "rises", "keeps"):
+        if audience == "everyone":
+            word = {"falls": "falls from {before} to", "rises": "rises from {before} to",
+                    "keeps": "stays at"}[kind]  # fmt: skip
+            yield from must(word in text, "another verb")
+        before, after = target["probability"], zero[about]["probability"]
+        if kind == "falls":
+            yield from must(after < before, "it does not fall")
+        elif kind == "rises":
+            yield from must(after > before, "it does not rise")
+        else:
+            yield from must(abs(after - before) < 0.011, "it moves")
+    elif kind == "together":
+        pair = by_id(evidence["together"], f"together:{about}")
+        change = pair["probability"] - target["probability"]
+        if "falls" in text:
+            yield from must(change < 0, "it does not fall")
+        elif "rises" in text:
+            yield from must(change > 0, "it does not rise")
+    elif kind == "disagree":
+        own = [c for c in concepts.values() if c["layer"] == last_layer and c["share"] > 0]
+        names = {w["key"]: w["source"].split()[0] for w in claim["wordings"][audience]["slots"]}
+        lead, strong = names["first"], names["strongest"]
+        yield from must(concepts[lead]["share"] == max(c["share"] for c in own), "is not first")
+        after = {c["id"]: zero[c["id"]]["probability"] for c in own}
+        yield from must(after[strong] == min(after.values()) < after[lead], "no lower without it")
+    elif kind in ("contrast", "whynot"):
+        yield from contrast(kind, audience, claim, text, evidence, must)
+    elif kind in ("earlier", "decide"):
+        limit = target["probability"] * 0.8
+        falls = [c for c in cited if zero[c["id"]]["probability"] < limit]
+        rest = [c for c in cited if c not in falls]
+        yield from must(cited, "nothing cited")
+        yield from must(bool(falls) == ("a fifth" in text), "a fifth")
+        yield from must(bool(rest) == ("the answer changes" in text), "the answer changes")
+        yield from must(all(zero[c["id"]]["answer"] != first["label"] for c in rest), "no change")
+        yield from must(all(c["layer"] != last_layer for c in cited), "not earlier")
+        if kind == "decide":
+            yield from must({c["layer"] for c in cited} == {about}, "another layer")
+        else:
+            names = {quoted(c["name"]) if c["name"] else c["address"] for c in cited}
+            said = {
+                w["text"] for w in claim["wordings"][audience]["slots"] if w["kind"] == "concept"
+            }
+            yield from must(names == said, "not all are named")
+    elif kind == "silent":
+        yield from must(not cited, "there are concepts")
+        layers = [by_id(evidence["layers"], i) for i in claim["evidence"] if i.startswith("layer:")]
+        yield from must(all(not layer["chosen"] for layer in layers), "there is relevance")
+        if audience == "everyone":
+            yield from must(evidence["layers"][-1] in layers, "not the last step")
+    elif kind == "carries":
+        listed = [w["source"].split()[0] for w in claim["wordings"][audience]["slots"]
+                  if w["key"].startswith("concept")]  # fmt: skip
+        yield from must(all(concepts[i]["share"] > 0 for i in listed), "not for")
+        yield from must({concepts[i]["layer"] for i in listed} == {about}, "another layer")
+        shares = [w["source"].split()[0] for w in claim["wordings"][audience]["slots"]
+                  if w["key"].startswith("share")]  # fmt: skip
+        yield from must(shares == listed, "shares of others")
+    elif kind == "against":
+        yield from must(cited and all(c["share"] <= 0 for c in cited), "not against")
+        yield from must({c["layer"] for c in cited} == {about}, "another layer")
+    elif kind == "typical":
+        for one in cited:
+            holds = one["share"] > 0 and one["usual"] is not None and one["usual"] > 0
+            yield from must(holds and one["usual"] >= one["share"] / 3, "not usual")
+    elif kind == "odd":
+        one = concepts[about]
+        if "though it usually speaks" in text:
+            sides = ("for", "against") if one["share"] > 0 else ("against", "for")
+            yield from must(f"speaks {sides[0]} {{class}} here" in text, "side here")
+            yield from must(f"usually speaks {sides[1]} it" in text, "side usually")
+            yield from must(one["share"] * one["usual"] < 0, "same side")
+        else:
+            yield from must(abs(one["share"]) > abs(one["usual"]), "not more than usual")
+            yield from must(one["share"] * one["usual"] >= 0, "other side")
+    elif kind == "place":
+        yield from must(concepts[about]["region"]["where"] != "all over", "all over")
+    elif kind == "flow":
+        flow = by_id(evidence["flow"], f"flow:{about}")
+        shares = [feed["share"] for feed in flow["feeds"] if feed["share"] > 0]
+        yield from must(("mostly" in text) == (sum(shares) > 0.5), "mostly")
+    elif kind in ("seen", "unseen"):
+        said = by_id(evidence["context"], f"context:{about}")
+        yield from must(said["shows"] is (kind == "seen"), "not what it said")
+        yield from must(("as {quote}" in text) == bool(said["text"] and said["shows"]), "quote")
+    elif kind in ("kept", "failed"):
+        curve = next(one for one in evidence["curves"] if one["layer"] == about)
+        area = {one["order"]: one["area_logit"] for one in curve["courses"]}
+        lower = area["relevance"] < area["random"]
+        if kind == "kept":
+            yield from must(lower and "no lower than in random" not in text, "not lower")
+            yield from must(audience == "expert" or "fell more than by chance" in text, "words")
+        else:
+            same = rounded(area["relevance"], 3) == rounded(area["random"], 3)
+            yield from must(not lower or same, "it is lower")
+            words = "no lower than in random" if audience == "expert" else "no more than by chance"
+            yield from must(words in text, "words")
+        if audience == "expert":
+            if "it is lower still" in text:
+                yield from must(area["activation"] < area["relevance"], "activation is not lower")
+            elif "it is no lower" in text:
+                yield from must(area["activation"] >= area["relevance"], "activation is lower")
+        else:
+            yield from must(about == evidence["layers"][-1]["layer"], "not the last")
+    elif kind == "coverage":
+        yield from must(by_id(evidence["layers"], f"layer:{about}")["coverage"] < 0.4, "covered")
+    elif kind == "conservation":
+        gap = abs(by_id(evidence["layers"], f"layer:{about}")["conserved"] - 1)
+        yield from must(gap > (0.5 if audience == "everyone" else 0.02), "conserved")
+    elif kind in ("unnamed", "untested", "doubtful"):
+        for one in cited:
+            holds = {
+                "unnamed": not one["name"],
+                "untested": bool(one["name"]) and one["score"] is None,
+                "doubtful": one["score"] is not None and one["score"] < 0.7,
+            }[kind]
+            yield from must(holds, f"{one['id']} is not {kind}")
+        if audience == "everyone":  # a name said alone must be of no other concept
+            for slot in claim["wordings"][audience]["slots"]:
+                others = [c for c in concepts.values() if c not in cited and c["name"]
+                          and quoted(c["name"]) == slot["text"]]  # fmt: skip
+                yield from must(not others, "another concept has the name")
+    elif kind not in ("answer", "blurred"):
+        yield f"a kind that nobody checks: {kind}"
+
+
+def contrast(kind, audience, claim, text, evidence, must):
+    found = evidence["contrast"]
+    slot = next(w for w in claim["wordings"][audience]["slots"] if w["key"] == "concept")
+    place = slot["source"].removesuffix(" name")
+    one = next(d for d in found["differences"] if place in (d["address"], d["concept"]))
+    sign = 1 if kind == "contrast" else -1
+    differences = [sign * (d["relevance"] - d["other_relevance"]) for d in found["differences"]]
+    own = sign * (one["relevance"] - one["other_relevance"])
+    yield from must(own > 0 and own == max(differences), "another weighs more")
+    if "{other} would be ahead" in text:
+        yield from must(one["margin"] < 0 < found["margin"], "not ahead")
+    if "{class} would be ahead" in text:
+        yield from must(one["margin"] > 0 >= found["margin"], "not ahead")
+    if "would shrink" in text:
+        yield from must(0 <= one["margin"] < found["margin"], "no smaller")
