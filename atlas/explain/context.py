@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from atlas.explain.drawing import over
-from atlas.explain.models import Model
+from atlas.explain.models import AnsweringModel
 from atlas.store.evidence import Concept, Context
 from atlas.vlm import Request
 
@@ -26,7 +26,7 @@ that says where and how it shows here. Do not give it another name."""
 
 
 def contextualise(
-    view: Image.Image, concepts: Sequence[Concept], maps: Tensor, model: Model
+    view: Image.Image, concepts: Sequence[Concept], maps: Tensor, model: AnsweringModel
 ) -> tuple[Context, ...]:
     """Ask about every concept that has a name.
 
@@ -38,7 +38,7 @@ def contextualise(
         Those of an explanation.
     maps : Tensor
         (concepts, height, width), their heat maps.
-    model : Model
+    model : AnsweringModel
         Who is asked.
     """
     named = [(one, heat) for one, heat in zip(concepts, maps, strict=True) if one.name]

@@ -16,10 +16,10 @@ DIFFERENCES = 3
 """Channels that a contrast with another class lists."""
 
 SAME_PLACE = 0.5
-"""Two concepts whose heat maps overlap more are also taken away together ..."""
+"""Two concepts whose heat maps overlap more are also taken away together."""
 
 PAIRS = 3
-"""... but only the pairs that overlap most."""
+"""So many pairs at most, those that overlap most, are taken away together."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class End:
     """(1, colours, height, width), preprocessed."""
     measured: Measured
     concepts: Sequence[Concept]
-    """Of all layers."""
+    """The concepts of all layers."""
 
     def without(self) -> interventions.Answers:
         """Return what gives the logits with channels of the layer set to zero."""

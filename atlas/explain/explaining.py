@@ -19,7 +19,7 @@ from atlas.explain import drawing
 from atlas.explain.claims.making import claims
 from atlas.explain.context import contextualise
 from atlas.explain.gathering import Gathered, Subject, gather
-from atlas.explain.models import Model
+from atlas.explain.models import AnsweringModel
 from atlas.explain.narrative.compose import Writer, compose
 from atlas.model.preprocessing import Preprocessor
 from atlas.relevance.engine import PREDICTED
@@ -53,7 +53,7 @@ class Explainer:
     device: torch.device
     root: Path
     """Where the directories of explanations are."""
-    vlm: Model | None = None
+    vlm: AnsweringModel | None = None
     """Who says where and how concepts show in the picture."""
     writer: Writer | None = None
     """Who chooses what the narratives say; rules unless given."""

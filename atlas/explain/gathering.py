@@ -31,7 +31,7 @@ GUESSES = 5
 """Answers of the network that evidence lists."""
 
 LAST_COVERAGE = 0.9
-"""Of the layer nearest to the answer, which says most, as much is listed as there is room for."""
+"""The coverage that is listed of the layer nearest to the answer, which says most."""
 
 
 @dataclass(frozen=True)

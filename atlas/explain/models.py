@@ -6,7 +6,7 @@ from typing import Protocol
 from atlas.vlm import Request
 
 
-class Model(Protocol):
+class AnsweringModel(Protocol):
     """A model that answers in words; `atlas.vlm.Vlm` is one."""
 
     @property

@@ -22,7 +22,8 @@ QUIET = 0.5
 """Contrast comes from pictures that are, by the channel's answer, in this lower share of all ..."""
 
 HARDLY = 0.25
-"""... and no more than this share of what it answers to the one in a hundred that it likes best."""
+"""Contrast comes from pictures to which the channel answers with no more than this share of its
+response to the one picture in a hundred that it responds to most."""
 
 RECURRING = 1 / 3
 """Pictures of a class that so many of the references are of are no contrast: what the channel may

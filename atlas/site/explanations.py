@@ -17,7 +17,7 @@ from atlas.site.citing import Citing
 from atlas.site.entries import ChannelEntry
 from atlas.site.output import BuildCache, Tree
 from atlas.site.reference_images import ReferenceImages
-from atlas.site.writer import Writer
+from atlas.site.writer import PageWriter
 from atlas.store import Store, claims, evidence, narrative
 from atlas.store.claims import Claim, Slot
 from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
@@ -224,7 +224,7 @@ def write(
     catalogue: Catalogue,
     tree: Tree,
     cache: BuildCache,
-    writer: Writer,
+    writer: PageWriter,
     reference_images: ReferenceImages,
     citing: Citing,
 ) -> None:

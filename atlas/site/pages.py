@@ -15,7 +15,7 @@ from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.terminology import Terminology
-from atlas.site.writer import Writer
+from atlas.site.writer import PageWriter
 from atlas.store import MODES
 
 NEIGHBOURS = 6
@@ -73,7 +73,7 @@ class Pages:
         self._citing = citing
         self._class_similarity = ClassSimilarity(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
-        self._writer = Writer(
+        self._writer = PageWriter(
             tree,
             {
                 "manifest": catalogue.manifest,

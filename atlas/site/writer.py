@@ -11,7 +11,7 @@ from atlas.site import text
 from atlas.site.output import Tree
 
 
-class Writer:
+class PageWriter:
     """Writes pages into a tree."""
 
     def __init__(self, tree: Tree, shared: Mapping[str, Any]) -> None:

@@ -125,12 +125,12 @@ class Standing:
     higher: Count
     """How many pictures of the pre-pass scored higher, as far as its references show."""
     pictures: Count
-    """Of how many."""
+    """How many pictures the pre-pass has seen."""
     percentile: Number | None
     """Share of the pictures that did not score higher, 0 to 100; of scores of 0, which all silent
-    pictures have, half of the silent ones count. None where it is unknown ..."""
+    pictures have, half of the silent ones count. None where it is unknown."""
     exact: bool
-    """... because below the last reference scores are: `higher` is the least it can be then."""
+    """Whether `higher` is exact; below the last reference it is the least that it can be."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ class Contrast:
     name: str
     probability: Number
     logit: Number
-    """Of the other class."""
+    """The other class's logit."""
     margin: Number
     """Target's logit minus the other's."""
     differences: tuple[Difference, ...]

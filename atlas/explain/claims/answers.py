@@ -8,7 +8,7 @@ from atlas.store.claims import AUDIENCES, Claim
 from atlas.store.evidence import Contrast, Difference, Evidence
 
 HALF = 0.5
-"""Of an answer with a lower probability it is said that it has less than one half."""
+"""An answer with a lower probability is said to have less than one half."""
 
 
 def answers(evidence: Evidence) -> Iterator[Claim]:

@@ -7,7 +7,7 @@ words for a claim that `guard` and a second model let through.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atlas.explain.models import Judge, Model
+from atlas.explain.models import AnsweringModel, Judge
 from atlas.explain.narrative import plans, prompts
 from atlas.explain.narrative.choosing import choose
 from atlas.explain.narrative.joining import Group, joins, sentence, words
@@ -24,7 +24,7 @@ ROOM: dict[Audience, int] = {"everyone": 160, "expert": 350}
 class Writer:
     """Who chooses claims, and perhaps puts them in other words."""
 
-    model: Model
+    model: AnsweringModel
     judge: Judge | None = None
     """Who compares a claim with other words for it; without a judge none are asked for."""
 

@@ -7,10 +7,10 @@ from atlas.store.claims import PLACEHOLDER, Audience, Claim
 from atlas.store.narrative import Sentence
 
 MOST = 8
-"""Claims of one kind that one sentence has ..."""
+"""Claims of one kind that one sentence has at most."""
 
 OTHERS = 2
-"""... and of several kinds."""
+"""Claims of several kinds that one sentence has at most."""
 
 Group = tuple[Claim, ...]
 """Claims of one sentence."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from atlas.explain.models import Judge, Model
+from atlas.explain.models import AnsweringModel, Judge
 from atlas.explain.narrative import prompts
 from atlas.explain.narrative.guard import objection
 from atlas.explain.narrative.joining import Group
@@ -16,7 +16,7 @@ DOUBT = 0.5
 
 
 def rephrase(
-    groups: Sequence[Group], audience: Audience, model: Model, judge: Judge | None
+    groups: Sequence[Group], audience: Audience, model: AnsweringModel, judge: Judge | None
 ) -> tuple[dict[str, str], list[str]]:
     """Return other words by the ids of claims, and why those of other claims were refused.
 
@@ -26,7 +26,7 @@ def rephrase(
         What the text says.
     audience : {"everyone", "expert"}
         Who reads it.
-    model : Model
+    model : AnsweringModel
         Who is asked for other words.
     judge : Judge, optional
         Who compares; nothing is asked for without one.
