@@ -27,7 +27,7 @@ from atlas.demo.world import Picture, draw
 from atlas.explain.conditional import propagate
 from atlas.naming import senses
 from atlas.patches import localise
-from atlas.patches.encoders import Encoder
+from atlas.patches.encoders import Encoder, network_encoder
 from atlas.patches.pooling import pooled
 from atlas.pipeline import Inputs
 from atlas.recipe import recorded
@@ -225,8 +225,6 @@ def compare_vectors(world: World, count: int) -> None:
     network, device = inputs.network, inputs.network.device
 
     def of(layer: str) -> Encoder:
-        from atlas.patches.encoders import network_encoder
-
         return network_encoder(network.module, layer, network.trace, network.preprocessing, device)
 
     def several(layers: Sequence[str]) -> Floats:
@@ -244,8 +242,7 @@ def compare_vectors(world: World, count: int) -> None:
         "three depths, mask": lambda: several(DEPTHS),
     }
     head = ["vectors", "s", *asked, "mean", "split: clear", "others"]
-    print("\nNearest ten of other pictures: show what the channel means / the same colour, texture, "
-          "shape\n")  # fmt: skip
+    print("\nOf the nearest ten: mean the same / share colour, texture and shape\n")
     print("| " + " | ".join(head) + " |\n|:--" + "|--:" * (len(head) - 1) + "|")
     kept = {}
     for name, way in ways.items():
@@ -254,9 +251,8 @@ def compare_vectors(world: World, count: int) -> None:
         seconds = time.perf_counter() - start
         found = [neighbours(world, kept[name], rows) for rows in asked.values()]
         cells = [f"{a:.3f} / {b:.3f}" for a, b in [*found, tuple(np.mean(found, axis=0))]]
-        print(
-            f"| {name} | {seconds:.0f} | {' | '.join([*cells, *map(str, split(world, kept[name]))])} |"
-        )
+        cells += map(str, split(world, kept[name]))
+        print(f"| {name} | {seconds:.0f} | {' | '.join(cells)} |")
 
     print("\nSearch by picture: of the first ten clear channels mean what is shown\n")
     print("| query | crops, blown up | last map, box | last map, mask |\n|:--|--:|--:|--:|")
@@ -356,16 +352,16 @@ def compare_places(world: World, count: int) -> None:
     for (name, about, block), values in sorted(results.items(), key=lambda item: item[0][1:]):
         overlap, inside, _ = np.mean(values, axis=0)
         median = np.median([value[2] for value in values])
-        print(
-            f"| {name} | {about} | {block} | {len(values)} | {overlap:.3f} | {inside:.3f} | {median:.2f} |"
-        )
+        cells = [name, about, block, str(len(values))]
+        cells += [f"{overlap:.3f}", f"{inside:.3f}", f"{median:.2f}"]
+        print(f"| {' | '.join(cells)} |")
 
 
 def _covers(
     box: Tensor | None, maps: Tensor | None, field: ReceptiveField, way: object, peaks: Tensor,
     side: int, truth: npt.NDArray[np.bool_],
 ) -> tuple[float, float, float]:  # fmt: skip
-    """Return IoU of the mask (from half of its maximum) and an object, its part inside, its side."""
+    """Return IoU of the mask (from half of its maximum) and the object, its part inside, side."""
     size = (side, side)
     heat = way if isinstance(way, Tensor) else None
     if box is None:
