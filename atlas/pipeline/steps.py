@@ -73,7 +73,7 @@ class Steps:
             for other in self.names[self.names.index(name) :]
             if other not in (*LASTS, "prepass")
         ]
-        without = f", without {' and '.join(unknown)}" if unknown else ""
+        without = f", without {', '.join(unknown)}" if unknown else ""
         if self._prepass is None or not (known := LASTS.get(name, 0.0) + self.later(name)):
             return ""
         return f" (about {tqdm.format_interval(known * self._prepass)} left in all{without})"
