@@ -63,7 +63,7 @@ class Explanation:
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """The name of the picture's file, as a page shows it."""
         return text.clip(text.plain(self.found.picture.name))
 
     @property

@@ -59,14 +59,14 @@ class Picture:
     """The picture that is explained."""
 
     name: str
-    """Of the file."""
+    """Name of the file."""
     sha256: Sha256
-    """Of the file's content."""
+    """Digest of the file's content."""
     width: Annotated[int, Field(ge=1, lt=1 << 31)]
     height: Annotated[int, Field(ge=1, lt=1 << 31)]
     """In pixels, before it became the network's input."""
     side: Side | tuple[Side, Side]
-    """Of the square that the network saw, or the height and width of what was no square."""
+    """Side of the square that the network saw, or height and width of what was no square."""
 
     @property
     def seen(self) -> tuple[int, int]:
@@ -125,7 +125,7 @@ class Standing:
     higher: Count
     """How many pictures of the pre-pass scored higher, as far as its references tell."""
     pictures: Count
-    """Of how many."""
+    """How many pictures there were."""
     percentile: Number | None
     """Share of the pictures that did not score higher, 0 to 100; of scores of 0, which all silent
     pictures have, half of the silent ones count. None where it is unknown ..."""
@@ -164,7 +164,7 @@ class Concept:
     """Whether the relevance for the target is positive."""
     relevance: Number
     share: Number
-    """Of the layer's sum of |relevance|, with its sign."""
+    """Part of the layer's sum of |relevance|, with its sign."""
     usual: Number | None
     """Mean share of this channel over the target class's pictures in the pre-pass."""
     usual_pictures: Count
@@ -203,7 +203,7 @@ class Feed:
     concept: str | None
     """Its id, if it is one of the concepts."""
     share: Number
-    """Of the lower layer's sum of |relevance conditioned on the concept|, with its sign."""
+    """Part of the lower layer's sum of |relevance conditioned on the concept|, with its sign."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ class Contrast:
     name: str
     probability: Number
     logit: Number
-    """Of the other class."""
+    """Logit of the other class."""
     margin: Number
     """Target's logit minus the other's."""
     differences: tuple[Difference, ...]
