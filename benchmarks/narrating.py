@@ -2,9 +2,13 @@
 
     python benchmarks/narrating.py
     python benchmarks/narrating.py --judge demo/vlm
+    python benchmarks/narrating.py --atlas DIR
 
 `rephrasings.txt` was written before the guard. Every second line of each kind was held back: its
 figures were printed, its sentences were not looked at while the guard was written.
+
+With `--atlas`, whether the texts for everyone in an atlas name each concept whose removal changes
+the answer or takes more than a fifth of the probability, and how long the texts are.
 """
 
 import argparse
@@ -17,6 +21,7 @@ from atlas import llm
 from atlas.explain.models import Judge
 from atlas.explain.narrative.guard import objection
 from atlas.explain.narrative.rephrasing import differs
+from atlas.store import evidence, narrative
 from atlas.store.claims import PLACEHOLDER, Slot, SlotKind, Wording
 from atlas.vlm import Loading
 
@@ -70,8 +75,33 @@ def shares_passed(half: str, judge: Judge | None = None) -> dict[str, float]:
     return {kind: sum(all_) / len(all_) for kind, all_ in passed.items()}
 
 
+def said(root: Path) -> None:
+    """Print for each explanation of an atlas what decides, and whether it is said."""
+    print("| explanation | decide | in the text for everyone | words | of the experts’ |")
+    print("|:--|--:|--:|--:|--:|")
+    for folder in sorted((root / evidence.EXPLANATIONS).iterdir()):
+        found = evidence.read(folder)
+        limit, best = 0.8 * found.target.probability, found.prediction[0].label
+        zero = {one.id: found.effect(one.id, "zero") for one in found.concepts}
+        deciding = [
+            one for one in found.concepts
+            if zero[one.id].answer != best or zero[one.id].probability < limit
+        ]  # fmt: skip
+        everyone, expert = (
+            " ".join(sentence.text for sentence in text.sentences)
+            for text in narrative.read(folder)
+        )
+        named = [
+            one for one in deciding if (f"“{one.name}”" if one.name else one.address) in everyone
+        ]
+        print(
+            f"| {folder.name} | {len(deciding)} | {len(named)} | {len(everyone.split())} | "
+            f"{len(expert.split())} |"
+        )
+
+
 def main(judge: str) -> None:
-    """Print the table."""
+    """Print the table of what is let through."""
     model = llm.load(Loading(judge)) if judge else None
     asked: list[tuple[str, Judge | None]] = [("the guard alone", None)]
     if model is not None:
@@ -88,4 +118,9 @@ def main(judge: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--judge", default="")
-    main(parser.parse_args().judge)
+    parser.add_argument("--atlas", type=Path)
+    given = parser.parse_args()
+    if given.atlas:
+        said(given.atlas)
+    else:
+        main(given.judge)

@@ -8,7 +8,7 @@ backward passes from the layer on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ class Conditioned:
     """Where the relevance of some channels of a layer comes from."""
 
     heat: Tensor
-    """(N, height, width): relevance of the pixels, summed over the colours, with its sign."""
+    """Relevance of the pixels, summed over the colours, with its sign, (N, height, width)."""
     below: Mapping[str, Tensor]
     """For each lower layer (N, its channels): the relevance that passes through each."""
 
@@ -37,21 +37,21 @@ class Measured:
     """One picture's way through the network and back."""
 
     logits: Tensor
-    """(classes,)."""
+    """The network's logits, (classes,)."""
     target: int
     """The output that is explained."""
     activation: Mapping[str, Tensor]
-    """(channels, height, width) for each layer: its raw output."""
+    """Raw output of each layer, (channels, height, width)."""
     relevance: Mapping[str, Tensor]
-    """(channels, height, width) for each layer; the target's logit, redistributed."""
+    """Relevance of each layer, (channels, height, width): the target's logit, redistributed."""
     heat: Tensor
-    """(height, width): relevance of the pixels, summed over the colours."""
+    """Relevance of the pixels, summed over the colours, (height, width)."""
     head: Head
     """What the logits mean."""
     condition: Callable[[str, Sequence[int], Sequence[str]], Conditioned]
     """Takes a layer, N of its channels, and lower layers of interest."""
-    relevance_for: Callable[[int], Mapping[str, Tensor]]
-    """Takes another class; (channels, height, width) for each layer: its logit, redistributed."""
+    relevance_for: Callable[[int, str], Tensor]
+    """Takes another class and a layer; its logit, redistributed, (channels, height, width)."""
 
 
 def shares(relevance: Tensor) -> Tensor:
@@ -92,18 +92,19 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
     tape = follow(model, image, path_to(model.plan, wanted), outputs.__setitem__, keep=True)
     logits = model.plan.head.class_logits(tape.logits)
     chosen = chosen_classes(logits, torch.tensor([target], device=logits.device))
+    relevance: dict[str, Tensor] = {}
+    start = initial_relevance(tape, chosen, logits.gather(1, chosen[:, None]))
+    below = tape.back(start, relevance.__setitem__)
 
-    def redistributed(label: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+    def relevance_for(label: int, layer: str) -> Tensor:
+        other = torch.tensor([label], device=logits.device)
         found: dict[str, Tensor] = {}
-        start = initial_relevance(tape, label, logits.gather(1, label[:, None]))
-        below = tape.back(start, found.__setitem__)
-        return found, below.get(PICTURE)
-
-    relevance, heat = redistributed(chosen)
-
-    def relevance_for(label: int) -> dict[str, Tensor]:
-        found, _ = redistributed(torch.tensor([label], device=logits.device))
-        return {name: to_maps(maps)[0] for name, maps in found.items()}
+        above = replace(tape, recorded=path_to(model.plan, [model.layers[layer]]))
+        above.back(
+            initial_relevance(tape, other, logits.gather(1, other[:, None])), found.__setitem__
+        )
+        maps = found.get(layer, torch.zeros_like(relevance[layer]))
+        return to_maps(maps)[0]
 
     def condition(layer: str, channels: Sequence[int], lower: Sequence[str]) -> Conditioned:
         parts = [
@@ -115,7 +116,7 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
             {name: torch.cat([part.below[name] for part in parts]) for name in lower},
         )
 
-    heat = torch.zeros_like(image) if heat is None else heat
+    heat = below.get(PICTURE, torch.zeros_like(image))
     return Measured(
         logits[0],
         int(chosen),

@@ -29,7 +29,7 @@ class End:
     model: Instrumented
     layer: str
     image: Tensor
-    """(1, colours, height, width), preprocessed."""
+    """The preprocessed picture, (1, colours, height, width)."""
     measured: Measured
     concepts: Sequence[Concept]
     """The concepts of all layers."""
@@ -60,8 +60,7 @@ def contrast(end: End, guesses: Sequence[Guess], background: Background) -> Cont
     here = measured.relevance[layer].sum(dim=(1, 2))
     if other is None or not here.any():
         return None
-    there = measured.relevance_for(other.label).get(layer, torch.zeros_like(here)[:, None, None])
-    there = there.sum(dim=(1, 2))
+    there = measured.relevance_for(other.label, layer).sum(dim=(1, 2))
     channels = (here - there).abs().argsort(descending=True, stable=True)[:DIFFERENCES]
     single = torch.eye(len(here), dtype=torch.bool, device=here.device)
     logits = interventions.answered(end.without(), single[channels])

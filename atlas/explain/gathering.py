@@ -51,9 +51,9 @@ class Gathered:
 
     evidence: Evidence
     heat: Tensor
-    """(height, width): of the target."""
+    """Relevance of each pixel for the target, (height, width)."""
     maps: Tensor
-    """(concepts, height, width): conditioned on each concept."""
+    """Relevance of each pixel conditioned on each concept, (concepts, height, width)."""
 
 
 def gather(

@@ -61,12 +61,12 @@ class Picture:
     name: str
     """Name of the file."""
     sha256: Sha256
-    """Hash of the file's content."""
+    """Digest of the file's content."""
     width: Annotated[int, Field(ge=1, lt=1 << 31)]
     height: Annotated[int, Field(ge=1, lt=1 << 31)]
     """In pixels, before it became the network's input."""
     side: Side | tuple[Side, Side]
-    """Side of the square that the network saw, or the height and width of what was no square."""
+    """Side of the square that the network saw, or height and width of what was no square."""
 
     @property
     def seen(self) -> tuple[int, int]:
@@ -125,7 +125,7 @@ class Standing:
     higher: Count
     """How many pictures of the pre-pass scored higher, as far as its references show."""
     pictures: Count
-    """How many pictures the pre-pass has seen."""
+    """How many pictures there were."""
     percentile: Number | None
     """Share of the pictures that did not score higher, 0 to 100; of scores of 0, which all silent
     pictures have, half of the silent ones count. None where it is unknown."""
@@ -281,7 +281,7 @@ class Contrast:
     name: str
     probability: Number
     logit: Number
-    """The other class's logit."""
+    """Logit of the other class."""
     margin: Number
     """Target's logit minus the other's."""
     differences: tuple[Difference, ...]

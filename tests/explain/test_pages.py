@@ -156,7 +156,7 @@ def test_every_sentence_shows_what_it_rests_on(built_pages):
             assert sentence["aria-describedby"] in ids
             assert sentence["data-evidence"]
         text = page.read_text()
-        assert "<code>target probability</code>" in text
+        assert "<code>prediction.1 probability</code>" in text
 
 
 def test_each_card_has_its_own_heat_map_and_says_what_changes(built_pages):
