@@ -380,7 +380,11 @@ def _covers(
     mask[y0:y1, x0:x1] = F.interpolate(cells, (y1 - y0, x1 - x0), mode="bilinear")[0, 0].numpy()
     strong = mask >= 0.5 * mask.max()
     overlap = (strong & truth).sum() / (strong | truth).sum()
-    return float(overlap), float(mask[truth].sum() / mask.sum()), max(x1 - x0, y1 - y0) / side
+    return (
+        float(overlap),
+        float(mask[truth].sum() / max(mask.sum(), 1e-9)),
+        max(x1 - x0, y1 - y0) / side,
+    )
 
 
 def sizes(path: Path) -> None:
