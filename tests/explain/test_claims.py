@@ -106,8 +106,9 @@ def test_the_oracle_finds_what_is_false(example):
 def test_the_example_in_full(example):
     """Both texts, to be read."""
     everyone, expert = compose(claims(written(example)))
-    assert [one.text for one in everyone.sentences][:4] == [
+    assert [one.text for one in everyone.sentences][:5] == [
         "The network takes this picture for “tabby cat” (probability 93 %).",
+        "Second comes “tiger” with 4.1 %.",
         "A concept is what a part of the network responds to; “without” it means with that part "
         "switched off.",
         "Of the weight for and against this answer, “pointed ears” carries 31 %, “fur” 15 % and "

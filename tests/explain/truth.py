@@ -216,6 +216,10 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
                 w["text"] for w in claim["wordings"][audience]["slots"] if w["kind"] == "concept"
             }
             yield from must(names == said, "not all are named")
+    elif kind == "spread":
+        limit = target["probability"] * 0.8
+        yield from must(all(one["probability"] >= limit and one["answer"] == first["label"]
+                            for one in zero.values()), "one decides")  # fmt: skip
     elif kind == "silent":
         yield from must(not cited, "there are concepts")
         layers = [by_id(evidence["layers"], i) for i in claim["evidence"] if i.startswith("layer:")]

@@ -88,7 +88,7 @@ def _carries(
             wordings[audience] = say(text, *slots, *named, left)
     return claim(
         "carries", layer.layer, ["target", layer.id, *(one.id for one in own)],
-        0.8 if ends else 0.3, wordings.get("everyone"), wordings["expert"],
+        0.8 if ends else 0.1, wordings.get("everyone"), wordings["expert"],
         AUDIENCES if ends else (),
     )  # fmt: skip
 
@@ -119,6 +119,7 @@ def _typical(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     if not own:
         return
     verb = "speaks" if len(own) == 1 else "speak"
+    own = own[: LISTED["everyone"]]
     everyone, slots = w.listing(Speaker(evidence, "everyone"), own)
     expert = Speaker(evidence, "expert")
     parts, usual = [], [_target(evidence)]

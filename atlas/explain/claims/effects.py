@@ -25,6 +25,8 @@ def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     yield from _leader(evidence, last)
     for pair in evidence.together:
         yield _pair(evidence, pair)
+    if evidence.concepts and not any(decides(evidence, one) for one in evidence.concepts):
+        yield _spread(evidence)
     earlier = [one for one in evidence.concepts if one not in last and decides(evidence, one)]
     if earlier:
         yield _earlier(evidence, earlier)
@@ -166,6 +168,14 @@ def _pair(evidence: Evidence, pair: Together) -> Claim:
     ids = ["target", pair.id, overlap.id, pair.first, pair.second]
     everyone, expert = texts
     return claim("together", f"{pair.first}:{pair.second}", ids, 0.4 * change, everyone, expert)
+
+
+def _spread(evidence: Evidence) -> Claim:
+    """Return that no concept decides alone."""
+    target, slots = Speaker(evidence, "everyone").target()
+    text = f"No concept listed costs {target} more than a fifth when it alone is switched off."
+    ids = ["target", *(f"effect:{one.id}" for one in evidence.concepts)]
+    return claim("spread", "", ids, 0.85, say(text, *slots), say(text, *slots), AUDIENCES)
 
 
 def _earlier(evidence: Evidence, own: Sequence[Concept]) -> Claim:

@@ -9,9 +9,9 @@ from atlas.store.evidence import Evidence
 
 ORDER = (
     "answer", "unsure", "second", "asked", "words", "silent", "carries", "falls", "rises", "keeps",
-    "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "earlier", "decide",
-    "typical", "seen", "place", "kept", "flow", "failed", "sign", "coverage", "conservation",
-    "unseen", "unnamed", "untested", "doubtful",
+    "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "earlier",
+    "decide", "typical", "seen", "place", "kept", "flow", "failed", "sign", "coverage",
+    "conservation", "unseen", "unnamed", "untested", "doubtful",
 )  # fmt: skip
 """Kinds of claims as a reader best meets them: the finding first, caveats last."""
 

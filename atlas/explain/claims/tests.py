@@ -78,7 +78,8 @@ def _covered(layer: LayerEvidence, last: Sequence[Concept]) -> Iterator[Claim]:
             say("The concepts listed carry less than half of all that weighs.") if ends else None,
             say("Most of the relevance of {layer} is in channels that are not listed: its concepts "
                 "hold {coverage}.", w.layer("layer", layer.layer),
-                w.share("coverage", layer.coverage, f"{layer.id} coverage")),
+                w.share("coverage", layer.coverage, f"{layer.id} coverage"),
+                joined="so is that of {layer} ({coverage})"),
             AUDIENCES if ends else (), caveat=True,
         )  # fmt: skip
 
@@ -131,7 +132,7 @@ def _names(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
 
 
 def _of_names(evidence: Evidence, kind: str, audience: Audience, own: Sequence[Concept]) -> Wording:
-    slots = [Speaker(evidence, audience).concept("", one) for one in own]
+    slots = [Speaker(evidence, "expert").concept("", one) for one in own]
     if audience == "everyone":  # by the name alone where that says which are meant
         others = {one.name for one in evidence.concepts if one not in own}
         slots = [
