@@ -260,7 +260,7 @@ def test_without_probabilities_yes_is_counted(caplog):
         [share] = connect(name).yes([vlm.Request((), "Is it?")])
     assert isinstance(share, vlm.SampledChance)
     assert share == pytest.approx(2 / 7)  # of seven that say either
-    assert "does not tell how probable" in caplog.text
+    assert "does not give how probable" in caplog.text
 
 
 def test_a_question_is_known_by_what_it_shows():
