@@ -23,7 +23,7 @@ SMALLEST = 1 / 8
 LARGE = 1 / 2
 """Receptive fields above this share of the picture's longer side are narrowed by the map."""
 
-HELD = 0.75
+HELD = 0.9
 """Share of the strength that the box of a unit with a large field holds."""
 
 CELLS = 28
