@@ -17,8 +17,9 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from atlas.trace.axes import Axis, LostError, Sight
 from atlas.trace.following import tensors
-from atlas.trace.positions import RULES, Axis, ExecutedOperation, LostError, Sight
+from atlas.trace.positions import RULES, ExecutedOperation
 
 
 @dataclass(frozen=True)
