@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from atlas.demo.truth import Meaning, base_rates, meaning, shown
+from atlas.demo.truth import PlantedMeaning, base_rates, meaning, shown
 from atlas.demo.world import Picture, draw
 from atlas.explain.conditional import propagate
 from atlas.naming import senses
@@ -65,7 +65,7 @@ class World:
     boxes: npt.NDArray[np.int64]
     masks: npt.NDArray[np.uint8]
     seen: list[dict[str, str]]
-    meanings: Mapping[Address, Meaning]
+    meanings: Mapping[Address, PlantedMeaning]
     rows: Mapping[Address, list[int]]
 
 
