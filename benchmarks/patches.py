@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atlas.demo.truth import PlantedMeaning, base_rates, meaning, shown
-from atlas.demo.world import Picture, draw
+from atlas.demo.world import DrawnPicture, draw
 from atlas.explain.conditional import propagate
 from atlas.naming import senses
 from atlas.patches import localise
@@ -56,7 +56,7 @@ class World:
 
     store: Store
     inputs: Inputs
-    pictures: list[Picture]
+    pictures: list[DrawnPicture]
     layer: npt.NDArray[np.str_]
     channel: npt.NDArray[np.int64]
     mode: npt.NDArray[np.str_]
@@ -158,7 +158,7 @@ def neighbours(world: World, vectors: Floats, rows: npt.NDArray[np.int64]) -> tu
     return float(np.mean(meant)), float(np.mean(all_three))
 
 
-def queries(count: int, share: float | None) -> tuple[list[Image.Image], list[Picture]]:
+def queries(count: int, share: float | None) -> tuple[list[Image.Image], list[DrawnPicture]]:
     """Return pictures of another world, or squares of this share of the side around its objects."""
     random = np.random.default_rng(1)
     drawn = [draw(777, number) for number in range(count)]
@@ -177,7 +177,7 @@ def queries(count: int, share: float | None) -> tuple[list[Image.Image], list[Pi
     return pieces, drawn
 
 
-def search(world: World, vectors: Floats, found: Floats, drawn: Sequence[Picture]) -> float:
+def search(world: World, vectors: Floats, found: Floats, drawn: Sequence[DrawnPicture]) -> float:
     """Return the share of the first ten clear channels that mean what a query shows."""
     shares = []
     for vector, picture in zip(found, drawn, strict=True):
