@@ -17,13 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from atlas import llm
 from atlas.explain.models import Judge
 from atlas.explain.narrative.guard import objection
 from atlas.explain.narrative.rephrasing import differs
 from atlas.store import evidence, narrative
 from atlas.store.claims import PLACEHOLDER, Slot, SlotKind, Wording
-from atlas.vlm import Loading
+from atlas.vlm import Loading, language
 
 FILE = Path(__file__).with_name("rephrasings.txt")
 KINDS = {"+": "honest", "-": "false", "!": "aimed"}
@@ -102,7 +101,7 @@ def said(root: Path) -> None:
 
 def main(judge: str) -> None:
     """Print the table of what is let through."""
-    model = llm.load(Loading(judge)) if judge else None
+    model = language.load(Loading(judge)) if judge else None
     asked: list[tuple[str, Judge | None]] = [("the guard alone", None)]
     if model is not None:
         asked.append((f"the guard and {judge}", model))

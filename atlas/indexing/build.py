@@ -1,5 +1,7 @@
 """Say where in its reference each patch lies and where in it the concept, and index its vector."""
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -50,7 +52,7 @@ def localise_patches(
 ) -> None:
     """Complete references.parquet with patch boxes and write the masks inside them.
 
-    Every stored picture goes through the engine once; its maps serve all its references.
+    Every picture with references goes through the engine once; its maps serve all of them.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def localise_patches(
     }
     done, boxes, masks = begun["done"], begun["boxes"], begun["masks"]
 
-    paths = store.pictures()
+    paths = _referenced(store, rows.image)
     batches = range(int(done[0]), len(paths), batch_size)
     for start in tqdm(batches, desc="where", unit=" batches"):
         views = [open_picture(path) for path in paths[start : start + batch_size]]
@@ -112,8 +114,8 @@ def index_patches(
 ) -> dict[str, str | int | float]:
     """Give every patch its vector, write the FAISS index and each channel's nearest channels.
 
-    Every stored picture is encoded once, whatever the number of its patches. Meanwhile the vectors
-    lie in `VECTORS`, in the order of references.parquet.
+    Every picture with references is encoded once, however many they are. Meanwhile the vectors lie
+    in `VECTORS`, in the order of references.parquet.
 
     Parameters
     ----------
@@ -161,7 +163,7 @@ def _encode(store: Store, references: pa.Table, encoder: Encoder, kept: Rows) ->
     image, *sides = (references[name].to_numpy() for name in references.column_names)
     boxes, masks = np.stack(sides, axis=1), store.array("masks.npy")
     by_image = np.argsort(image, kind="stable")
-    paths = store.pictures()
+    paths = _referenced(store, image)
     firsts = np.searchsorted(image[by_image], np.arange(len(paths) + 1))
     with tqdm(total=len(paths), initial=kept.done, desc="vectors", unit=" pictures") as progress:
         for start in range(kept.done, len(paths), ENCODE_BATCH):
@@ -175,6 +177,11 @@ def _encode(store: Store, references: pa.Table, encoder: Encoder, kept: Rows) ->
                     kept.write(mine, made.numpy())
             kept.finished(start + len(views), last=start + len(views) == len(paths))
             progress.update(len(views))
+
+
+def _referenced(store: Store, image: Integers) -> list[Path]:
+    """Return the pictures that have references, which come before those of the bands alone."""
+    return store.pictures()[: int(image.max(initial=-1)) + 1]
 
 
 class _Waiting:

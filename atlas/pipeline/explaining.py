@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from atlas import llm, vlm
+from atlas import vlm
 from atlas.errors import UserError
 from atlas.explain.background import Background
 from atlas.explain.explaining import Explainer, Outcome, image_files
@@ -17,6 +17,7 @@ from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
 from atlas.store import Store
 from atlas.store.evidence import EXPLANATIONS
+from atlas.vlm import language
 
 
 def explain(
@@ -83,8 +84,8 @@ def _writer(settings: Explain) -> Writer | None:
         if settings.judge:
             raise UserError("explain.judge judges what explain.writer writes: name a writer too")
         return None
-    writer = llm.load(vlm.Loading(settings.writer, max_tokens=2000))
+    writer = language.load(vlm.Loading(settings.writer, max_tokens=2000))
     if settings.judge == settings.writer:
         return Writer(writer, writer)
-    judge = llm.load(vlm.Loading(settings.judge)) if settings.judge else None
+    judge = language.load(vlm.Loading(settings.judge)) if settings.judge else None
     return Writer(writer, judge)

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from atlas import llm
 from atlas.errors import UserError
 from atlas.explain import context
 from atlas.explain.claims import wording as w
@@ -24,7 +23,7 @@ from atlas.pipeline.explaining import _writer
 from atlas.recipe import Explain
 from atlas.store import narrative as sentences
 from atlas.store.narrative import RULES
-from atlas.vlm import Loading
+from atlas.vlm import Loading, language
 from tests.explain.drawn import evidences
 from tests.naming.conftest import TEXT, words
 
@@ -214,7 +213,7 @@ def test_tiny_random_language_models(example, tmp_path, seed):
     config = tf.LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=8192, **TEXT)
     tf.LlamaForCausalLM(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    model = llm.load(Loading(str(tmp_path), max_tokens=16))
+    model = language.load(Loading(str(tmp_path), max_tokens=16))
     made = claims(example)
     check(made, compose(made, Writer(model)))
     assert all(0 <= one <= 1 for one in model.yes([context.Request((), "Is it?")]))
@@ -223,7 +222,7 @@ def test_tiny_random_language_models(example, tmp_path, seed):
 def test_models_that_are_not_there(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(UserError, match=r"the language model .* cannot be loaded"):
-        llm.load(Loading(str(tmp_path)))
+        language.load(Loading(str(tmp_path)))
     with pytest.raises(UserError, match="name a writer too"):
         _writer(Explain(judge="x"))
 

@@ -13,6 +13,7 @@ from zennit.composites import EpsilonPlusFlat
 from zennit.torchvision import ResNetCanonizer
 
 from tests.relevance.formulas import Refused, relevances
+from tests.relevance.looking import Network
 from tests.relevance.zoo import build, layers_of, names, pictures, stir
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-12}
@@ -80,19 +81,6 @@ def test_torchvisions_networks_are_as_zennit_has_them(name, layers):
 
 def away(z):
     return z + np.where(z < 0, -1e-6, 1e-6)
-
-
-class Network(nn.Module):
-    """A function of torch as a network; `parts` have names for layers."""
-
-    def __init__(self, function, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def numbers(*shape, seed=0):
