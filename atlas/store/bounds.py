@@ -30,7 +30,10 @@ EXPANSION = 500
 ROWS = 1 << 28
 """Most rows of a table."""
 
-WATCHED = ("images", "explanations", "pages", "site", "theme")
+EXPLAINED = "explanations"
+"""The directory of an atlas whose directories' entries are looked at too: they are read."""
+
+WATCHED = ("images", EXPLAINED, "pages", "site", "theme")
 """Directories of an atlas whose own entries are looked at too."""
 
 _FORBIDDEN = frozenset('\\:\0<>"|?*')
@@ -67,18 +70,28 @@ def no_links_out(root: Path) -> None:
     Raises
     ------
     UserError
-        An entry of the directory is a link that leads out of it.
+        An entry of the directory is a link that leads out of it, or neither file nor directory: a
+        pipe would be waited for without end.
     """
-    real = os.path.realpath(root)
-    for folder in (root, *(root / name for name in WATCHED)):
-        if not folder.is_dir():
-            continue
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.is_symlink():
-                    continue
-                if not Path(os.path.realpath(entry.path)).is_relative_to(real):
-                    raise _outside(root, os.path.relpath(entry.path, root))
+    for name in ("", *WATCHED):
+        _look_at(root, root / name, deep=name == EXPLAINED)
+
+
+def _look_at(root: Path, folder: Path, *, deep: bool) -> None:
+    """Look at the entries of a directory, and at those of its directories if `deep`."""
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as found:
+        entries = list(found)
+    for entry in entries:
+        name = os.path.relpath(entry.path, root)
+        real = Path(os.path.realpath(entry.path))
+        if entry.is_symlink() and not real.is_relative_to(os.path.realpath(root)):
+            raise _outside(root, name)
+        if not entry.is_symlink() and not (entry.is_file() or entry.is_dir()):
+            raise UserError(f"{entry.path} is no plain file: get the atlas anew, or delete it")
+        if deep and entry.is_dir():
+            _look_at(root, Path(entry.path), deep=False)
 
 
 def _outside(root: Path, name: str) -> UserError:

@@ -183,6 +183,26 @@ def test_a_heat_map_that_is_a_link_is_not_published(place, everything):
     assert everything("site") == [2]
 
 
+@pytest.mark.parametrize("name", ["evidence.json", "claims.json", "narrative.json"])
+def test_what_an_explanation_says_is_not_read_through_a_link(place, everything, tmp_path, name):
+    """Not even where the file outside is one that could be read."""
+    folder = next((place.atlas / "explanations").iterdir())
+    there = tmp_path / name
+    there.write_bytes((folder / name).read_bytes())
+    (folder / name).unlink()
+    (folder / name).symlink_to(there)
+    assert set(everything("site", "verify", "cite")) == {2}
+
+
+@pytest.mark.parametrize("name", ["bands.parquet", "names.jsonl", "explanations/ID/evidence.json"])
+def test_a_pipe_is_not_waited_for(place, everything, name):
+    id_ = next((place.atlas / "explanations").iterdir()).name
+    path = place.atlas / name.replace("ID", id_)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    assert set(everything("show", "verify", "csv", "site")) == {2}
+
+
 def test_an_atlas_may_itself_be_behind_a_link(place, atlas_command, tmp_path):
     (tmp_path / "link").symlink_to(place.atlas)
     assert atlas_command("show", tmp_path / "link", "planted:3").status == 0
