@@ -1,6 +1,6 @@
 // What a query finds: the same as `atlas lookup` does, in the same order. The rules are explained in
 // atlas/searching (words and their forms) and atlas/lookup (textindex, ranking, addressing), by the
-// same names; the tables of atlas/searching/rules.json come with the data.
+// same names; the tables are those of atlas/searching/rules.json.
 "use strict";
 
 window.ConceptFinder = (() => {
@@ -346,16 +346,34 @@ window.ConceptFinder = (() => {
   };
   const complete = (found) => (found[0]?.lacking ? [] : found).map(({ at }) => at);
 
+  // A list of cards, each with a name and classes: those that have all words of a query, in order.
+  class List {
+    constructor(rules, cards) {
+      this.index = new TextIndex(new Analyser(rules));
+      this.cards = cards.map(([name, labels]) => entry(
+        this.index, [[name, NAME]], labels.map((label) => [label, FIRST_CLASS]),
+      ));
+    }
+
+    search(query) {
+      const readings = this.index.read(query);
+      const found = fitting(this.cards, this.index, readings, () => true, (at) => at);
+      return { places: complete(found), nearest: readings[0].nearest };
+    }
+  }
+
   return class {
-    constructor(data) {
+    static List = List;
+
+    constructor(data, rules = window.conceptRules) {
       const layers = data.layers.map(([name]) => [name, new Map()]);
-      this.rules = data.rules;
-      this.analyser = new Analyser(data.rules);
+      this.rules = rules;
+      this.analyser = new Analyser(rules);
       this.index = new TextIndex(this.analyser);
-      this.addresses = new Addresses(layers, data.rules);
+      this.addresses = new Addresses(layers, rules);
       this.rows = new Map();
       this.channels = [];
-      const layerPlace = FIRST_CLASS + data.rules.classes;
+      const layerPlace = FIRST_CLASS + rules.classes;
       data.layers.forEach(([layer, , , count], position) => {
         for (let n = 0; n < count; n++) {
           const at = this.channels.length;

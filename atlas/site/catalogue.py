@@ -21,7 +21,7 @@ Shares = npt.NDArray[np.float32]
 
 _MEASURED_BY = (
     *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
-    *("relevance", "index", "receptive_fields", "conservation", "versions"),
+    *("relevance", "index", "receptive_fields", "depths", "conservation", "versions"),
 )
 """What pages show of the manifest."""
 
@@ -82,9 +82,10 @@ class Catalogue:
         known = [name for name in self.manifest.get("layers", []) if name in rows]
         order = known + [name for name in rows if name not in known]
         last = max(len(order) - 1, 1)
+        known_depths = self.manifest.get("depths", {})  # older atlases have none
         slugs = text.slugs(order)
         return [
-            LayerEntry(name, n, n / last, tuple(rows[name]), slugs[name])
+            LayerEntry(name, n, known_depths.get(name, n / last), tuple(rows[name]), slugs[name])
             for n, name in enumerate(order)
         ]
 

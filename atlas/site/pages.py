@@ -48,7 +48,7 @@ SMALL_LAYER = 96
 STYLES = ("base", "grids", "facts", "search", "home", "channel", "references", "class")
 """Parts of the one style sheet, in this order: a page should need few files."""
 
-ASSETS = ("atlas.js", "find.js", "search.js", "logo.svg")
+ASSETS = ("atlas.js", "find.js", "search.js", "walls.js", "logo.svg")
 
 
 class Pages:
@@ -95,6 +95,7 @@ class Pages:
         templates = shipped("site_templates")
         # GitHub Pages leaves out what begins with "_", as layers may, unless this file says no.
         self._tree.write(".nojekyll", "")
+        self._writer.file("404.html", "404.html")
         for name in ASSETS:
             self._tree.write(f"assets/{name}", (templates / name).read_bytes())
         styles = [(templates / "css" / f"{name}.css").read_text("utf-8") for name in STYLES]
@@ -156,7 +157,7 @@ class Pages:
             navigation=self._navigation(channel.layer),
             place=channel.layer.rows.index(channel.row) + 1,
             sets=self._reference_images.sets(channel),
-            classes=[(catalogue.labels[label], share) for label, share in channel.classes],
+            classes=self._classes(channel),
             neighbours=near,
             together=together,
             lower=lower,
@@ -170,6 +171,11 @@ class Pages:
         )
         others = (other.row for other, _ in (*near, *together, *lower, *upper))
         self._cache.add(channel.link, [channel.row, *others], self._tree.sizes([page, json]))
+
+    def _classes(self, channel: ChannelEntry) -> list[tuple[ClassEntry, float]]:
+        """Return a channel's classes; none where each has one picture, which is a reference."""
+        classes = [(self._catalogue.labels[label], share) for label, share in channel.classes]
+        return classes if any(label.count > 1 for label, _ in classes) else []
 
     def _with_references(
         self, channel: ChannelEntry, pairs: Iterable[tuple[int, float]]
@@ -271,6 +277,7 @@ class Pages:
         ]
         data = search.script(catalogue, self._reference_images.thumbnail_strip, explained)
         self._tree.write("assets/search-data.js", data)
+        self._tree.write("assets/search-rules.js", search.rules())
         write = self._writer.page
         write(
             "index.html",

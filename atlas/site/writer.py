@@ -33,6 +33,10 @@ class PageWriter:
         }
         self._environment.globals |= {"basename": posixpath.basename, **shared}
 
+    def file(self, name: str, template: str) -> None:
+        """Write a file that is no page of the theme."""
+        self._tree.write(name, self._environment.get_template(template).render())
+
     def page(
         self,
         address: str,

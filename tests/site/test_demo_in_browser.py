@@ -163,16 +163,16 @@ def test_the_channel_grid_is_filtered_and_sorted_without_a_reload(page, site):
     assert shown(page, ".channel-grid .channel-card") == 6
     page.get_by_label("Word").fill("seen by")
     assert shown(page, ".channel-grid .channel-card") == 1
-    assert "1 of 6" in page.locator(".channel-filter output").inner_text()
+    assert "1 of 6" in page.locator(".wall-filter output").inner_text()
     page.get_by_label("Word").fill("")
     page.get_by_label("Detection at least").fill("0.35")
     assert shown(page, ".channel-grid .channel-card") == 1
     page.get_by_label("Detection at least").fill("")
-    page.get_by_label("Sort by").select_option("d")
-    density = [float(card.get_attribute("data-d")) for card in page.locator(".channel-card").all()]
+    page.get_by_label("Sort by").select_option("a")
+    density = [float(card.get_attribute("data-a")) for card in page.locator(".channel-card").all()]
     assert density == sorted(density, reverse=True)
     assert len({*density}) > 1
-    page.get_by_label("Sort by").select_option("a")
+    page.get_by_label("Sort by").select_option("place")
     assert page.locator(".channel-card").first.get_attribute("href").endswith("0/0.html")
     assert page.evaluate("window.same")
 
@@ -229,7 +229,7 @@ def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(page, site):
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('.atlas') !== null")
+    assert page.evaluate("document.activeElement.closest('#content') !== null")
 
 
 def test_dark_mode_follows_the_system(browser, site):
