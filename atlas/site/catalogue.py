@@ -51,8 +51,9 @@ class Catalogue:
         ):
             measured = [name for name in MEASURED[kind] if name in table.column_names]
             digest.update(_content(table.select(measured)))
-        for name in ("classes.parquet", "images.parquet", "masks.npy"):
-            digest.update(files.sha256(self.store.root / name).encode())
+        for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):
+            if (self.store.root / name).is_file():  # older atlases have no bands
+                digest.update(files.sha256(self.store.root / name).encode())
         return digest.hexdigest()
 
     @cached_property

@@ -13,6 +13,7 @@ from atlas.site.class_similarity import ClassSimilarity, SimilarClass
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, by_relevance
 from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
+from atlas.site.ranges import Ranges
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.terminology import Terminology
 from atlas.site.writer import PageWriter
@@ -45,10 +46,10 @@ NAVIGATION_LAYERS = 33
 SMALL_LAYER = 96
 """Up to this many channels the thumbnail strips on a layer's page are large."""
 
-STYLES = ("base", "grids", "facts", "search", "home", "channel", "references", "class")
+STYLES = (*("base", "grids", "facts", "search", "home", "channel", "range", "references", "class"),)
 """Parts of the one style sheet, in this order: a page should need few files."""
 
-ASSETS = ("atlas.js", "find.js", "search.js", "walls.js", "logo.svg")
+ASSETS = ("atlas.js", "find.js", "search.js", "grids.js", "logo.svg")
 
 
 class Pages:
@@ -71,6 +72,7 @@ class Pages:
         self._title = title
         self._description = description
         self._citing = citing
+        self._ranges = Ranges(catalogue.store)
         self._class_similarity = ClassSimilarity(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
@@ -163,6 +165,7 @@ class Pages:
             lower=lower,
             upper=upper,
             histogram=self._histogram(channel),
+            bands=self._ranges.of(channel),
             least_correlation=LEAST_CORRELATION,
             record=record,
             bibtex=self._citing.bibtex(heading(channel), channel.link, record),

@@ -3,9 +3,9 @@
 "use strict";
 
 (() => {
-  const form = document.querySelector(".wall-filter");
-  const wall = document.querySelector(".wall");
-  const cards = [...wall.children].map((card, place) => ({
+  const form = document.querySelector(".grid-filter");
+  const grid = document.querySelector(".filtered");
+  const cards = [...grid.children].map((card, place) => ({
     card, place, ...card.dataset, name: card.querySelector(".name")?.textContent ?? "",
   }));
   const { word, score, sort, turn } = form.elements;
@@ -39,7 +39,7 @@
     order = chosen;
     const compare = by[sort.value] ?? ((x, y) => y[sort.value] - x[sort.value]);
     const sorted = [...cards].sort((x, y) => compare(x, y) || by.place(x, y));
-    wall.append(...(turn.checked ? sorted.reverse() : sorted).map(({ card }) => card));
+    grid.append(...(turn.checked ? sorted.reverse() : sorted).map(({ card }) => card));
   };
 
   const show = () => {
