@@ -7,7 +7,7 @@ BIN := .venv/bin
 DEMO := build/out/demo
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint bench-demo bench-prepass bench-whole bench-gpu bench-networks bench-site crawl screenshots bench-lookup docs clean
+.PHONY: demo test lint bench-demo bench-prepass bench-whole bench-gpu bench-networks bench-site crawl screenshots bench-lookup docs docs-site clean
 
 demo: .venv/installed
 	$(BIN)/atlas build demo --out $(DEMO)
@@ -53,9 +53,13 @@ crawl: demo .venv/installed-tests
 screenshots: demo .venv/installed-tests
 	$(BIN)/python docs/screenshots/take.py $(DEMO) docs/screenshots
 
-# The reference of commands and of Python, from the code.
+# The references of commands, Python, recipes and tables, from the code.
 docs: .venv/installed-tests
 	$(BIN)/python docs/make.py
+
+# The documentation as a site in build/out/docs; a link that leads nowhere ends it.
+docs-site: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file mkdocs-docs.yml
 
 # How quickly channels are found in an atlas of VGG16's size.
 bench-lookup: .venv/installed-tests

@@ -252,7 +252,9 @@ class _References:
 
     def of(self, layer: str, mode: Mode, first: int, stop: int) -> Integers:
         """Return the rows whose picture is in `range(first, stop)`."""
-        group = self._groups[layer, mode]
+        group = self._groups.get((layer, mode))
+        if group is None:  # every channel of the layer is silent on all pictures
+            return np.empty(0, np.int64)
         low, high = np.searchsorted(self.image[group], (first, stop))
         return group[low:high]
 

@@ -147,7 +147,9 @@ class ReferenceImages:
         best = [self._representative(channel)[:1] for channel in channels[: 3 * COLUMN]]
         references = [found[0] for found in best if found][:COLUMN]
         side = THUMB if self._images == "thumbs" else COLUMN_TILE
-        return self._sheets.patches(f"layers/{layer.slug}", references, side) if best else None
+        if not references:  # of a layer that is silent on all pictures
+            return None
+        return self._sheets.patches(f"layers/{layer.slug}", references, side)
 
     def _whole_pictures(self) -> None:
         images = self._catalogue.images
