@@ -121,6 +121,21 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
+def small_demo(run, made_once) -> Path:
+    """A directory in which `atlas build demo` was run, with fewer pictures."""
+
+    def make(home: Path) -> None:
+        result = run(
+            "build", "demo", "--set", "data.limit=64", "--set", "prepass.k=3",
+            "--set", "model.layers=['features.0', 'features.40', 'planted']", cwd=home,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert str(home / "build/out/demo/site/index.html") in result.stdout
+
+    return made_once("small_demo", make)
+
+
+@pytest.fixture(scope="session")
 def built(project, run, made_once) -> Path:
     """The atlas of the project, with its site. Tests must not change it."""
 

@@ -451,3 +451,41 @@ def test_a_model_that_cannot_be_had_is_reported_before_the_pass_and_in_seconds(p
     assert "patches.encoder = 'nobody/nothing' cannot be loaded" in result.stderr
     assert "pre-pass" not in result.stderr
     assert "Retrying" not in result.stderr
+
+
+SILENT = """
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    classes = ["disc", "square", "stripe"]
+    preprocessing = dict(resize=24, crop=24, mean=[0.5] * 3, std=[0.25] * 3)
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.silent = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1)
+        self.last = nn.Linear(4, 3)
+        nn.init.zeros_(self.silent.weight)
+        nn.init.zeros_(self.silent.bias)
+
+    def forward(self, x):
+        x = self.first(x).relu()
+        return self.last((x + self.silent(x).relu()).mean((2, 3)))
+"""
+
+
+def test_a_layer_that_is_silent_on_all_pictures_has_pages_without_patches(project, run, tmp_path):
+    """As the last convolutions of residual blocks are whose norm begins at zero."""
+    (tmp_path / "silent.py").write_text(SILENT)
+    out = tmp_path / "out"
+    result = run(
+        "build", project / "tiny.toml", "--out", out,
+        "--set", f"model.name={tmp_path.as_posix()}/silent.py:Network",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    layers = pq.read_table(out / "references.parquet")["layer"].to_pylist()
+    assert set(layers) == {"first"}
+    assert (out / "site" / "channels" / "silent" / "0.html").is_file()
+    result = run("verify", out)
+    assert result.returncode == 0, result.stdout

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import click
@@ -9,9 +10,13 @@ import pytest
 
 import atlas
 from atlas.cli import main
+from atlas.recipe import Recipe
+from atlas.store import COLUMNS
 
 DOCS = Path(__file__).parent.parent / "docs"
-CLI, PYTHON = ((DOCS / name).read_text("utf-8") for name in ("cli.md", "python.md"))
+CLI, PYTHON, RECIPE, TABLES = (
+    (DOCS / name).read_text("utf-8") for name in ("cli.md", "python.md", "recipe.md", "tables.md")
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +30,8 @@ def make():
 def test_it_is_made_from_this_code(make):
     assert make.cli() == CLI, "run `make docs`"
     assert make.python() == PYTHON, "run `make docs`"
+    assert make.recipe() == RECIPE, "run `make docs`"
+    assert make.tables() == TABLES, "run `make docs`"
 
 
 def test_every_command_and_option_is_there():
@@ -63,6 +70,20 @@ def test_every_public_name_says_what_it_is():
     assert not re.findall(r"^\| `[^|]*\|[^|]*\|\s*\|$", PYTHON, re.MULTILINE)
     for heading, following in re.findall(r"^(##+ .*)\n\n(.*)", PYTHON, re.MULTILINE):
         assert not following.startswith("#"), heading
+
+
+def test_every_key_of_a_recipe_is_there_with_its_meaning():
+    tables = {field.name: field.type for field in fields(Recipe) if is_dataclass(field.type)}
+    keys = [f"{table}.{key.name}" for table, kind in tables.items() for key in fields(kind)]
+    found = re.findall(r"^### (\S+\.\S+)\n\n\*.*; .*\*\n\n\S", RECIPE, re.MULTILINE)
+    assert found == keys
+
+
+def test_every_column_of_every_table_is_there():
+    sections = dict(re.findall(r"^## (\w+)\.parquet\n(.*?)(?=^## |\Z)", TABLES, re.DOTALL | re.M))
+    assert list(sections) == list(COLUMNS)
+    for name, columns in COLUMNS.items():
+        assert re.findall(r"^\| `(\w+)` \|", sections[name], re.MULTILINE) == list(columns)
 
 
 def test_the_readme_leads_to_it():

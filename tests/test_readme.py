@@ -15,16 +15,9 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def demo(run, tmp_path_factory) -> Path:
+def demo(small_demo) -> Path:
     """A directory in which `atlas build demo` was run, with fewer pictures."""
-    home = tmp_path_factory.mktemp("home")
-    result = run(
-        "build", "demo", "--set", "data.limit=64", "--set", "prepass.k=3",
-        "--set", "model.layers=['features.0', 'features.40', 'planted']", cwd=home,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert str(home / "build/out/demo/site/index.html") in result.stdout
-    return home
+    return small_demo
 
 
 def test_the_tour_of_the_python_api_runs(demo, monkeypatch, capsys):

@@ -25,8 +25,8 @@ class Recipe:
     """Everything that decides what an atlas contains."""
 
     name: str
-    """Short name; the atlas is built in `build/out/NAME` unless said otherwise. A recipe without one has
-    the name of its file."""
+    """Short name; the atlas is built in `build/out/NAME` unless said otherwise. A recipe
+    without one has the name of its file."""
 
     model: Model
     data: Data
