@@ -48,7 +48,9 @@ def checked(inputs: Inputs) -> list[dict[str, Any]]:
             f"{network.name} fails on {len(first)} pictures of the data: "
             f"{type(error).__name__}: {one_line(error)[:200]}"
         ) from error
-    for failed in (one for one in found if not one.passed):
+    for unknown in (one for one in found if one.passed is None):
+        tqdm.write(f"not known: {unknown.says}", sys.stderr)
+    for failed in (one for one in found if one.passed is False):
         if not inputs.recipe.relevance.unchecked:
             raise UserError(
                 f"{network.name}: {failed.says}; or go on with --set relevance.unchecked=true, "

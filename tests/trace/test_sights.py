@@ -337,7 +337,7 @@ TWISTS = {
 
 
 LOST = {
-    "transposed", "flipped", "rolled", "wrapped", "side by side",
+    "transposed", "rolled", "wrapped", "side by side",
     "rows exchanged with columns by reshaping", "mixed by a product", "attended",
     "added to its transpose",
 }  # fmt: skip
