@@ -48,6 +48,7 @@ def checked(inputs: Inputs) -> list[dict[str, Any]]:
             f"{network.name} fails on {len(first)} pictures of the data: "
             f"{type(error).__name__}: {one_line(error)[:200]}"
         ) from error
+    found += [Check("layers", True, remark) for remark in inputs.selection.remarks]
     for unknown in (one for one in found if one.passed is None):
         tqdm.write(f"not known: {unknown.says}", sys.stderr)
     for failed in (one for one in found if one.passed is False):

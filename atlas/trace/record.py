@@ -31,6 +31,9 @@ from atlas.trace.following import (
 )
 from atlas.trace.sights import ReceptiveField, Tracker, receptive_field
 
+REPEATED = "is used more than once for a picture, so it has no one map"
+"""The problem of a layer with shared weights."""
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -258,7 +261,7 @@ class _Recorder(Following):
         if not name:
             return
         if name in self.layers:
-            problem = "is used more than once for a picture, so it has no one map"
+            problem = REPEATED
         elif not isinstance(output, Tensor) or output.ndim not in (2, 4):
             problem = "has no maps: its output is neither (B, C, H, W) nor (B, C)"
         elif (value := self.value(output)) is None:

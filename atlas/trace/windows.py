@@ -27,8 +27,7 @@ def _slide(
     shape, sight = call.only()
     if _pair(kernel) == _pair(stride) == (1, 1) and _pair(padding) == (0, 0):  # of each by itself
         return carried(sight, shape, {dim: dim for dim in range(2, len(shape))}, call.shape)
-    if any(dim not in (None, len(shape) - 2 + i) for i, dim in enumerate(dims_of(sight, shape))):
-        raise LostError
+    _last_two(sight, shape)
     windows = zip(sight, _pair(kernel), _pair(stride), _pair(padding), _pair(dilation), strict=True)
     rows, columns = (axis.window(*numbers) for axis, *numbers in windows)
     return call.placed((rows, columns), (-2, -1))
@@ -41,9 +40,11 @@ def convolution(call: ExecutedOperation) -> Sight:
         raise LostError
     if not transposed:
         return _slide(call, weight.shape, stride, padding, dilation)
+    shape, sight = call.only()
+    _last_two(sight, shape)
     axes = []
     numbers = zip(*map(_pair, (weight.shape, stride, padding, dilation)), strict=True)
-    for axis, (kernel, step, pad, apart) in zip(call.only()[1], numbers, strict=True):
+    for axis, (kernel, step, pad, apart) in zip(sight, numbers, strict=True):
         reach = (kernel - 1) * apart / step
         axes.append(axis.resampled(pad / step - reach / 2, 1 / step, 1 + reach))
     return call.placed((axes[0], axes[1]), (-2, -1))
@@ -68,7 +69,10 @@ def adaptive_pool(call: ExecutedOperation) -> Sight:
 
 
 def _resized(
-    call: ExecutedOperation, look: Callable[[float], tuple[float, float]], corners: bool = False
+    call: ExecutedOperation,
+    look: Callable[[float], tuple[float, float]],
+    corners: bool = False,
+    scales: Sequence[float | None] = (),
 ) -> Sight:
     """Rows and columns, the last two dimensions, have other lengths, over the same extent.
 
@@ -81,16 +85,26 @@ def _resized(
         how many positions around it is made.
     corners : bool
         Whether the first new position is the first old one, and the last the last.
+    scales : sequence of (float or None), optional
+        How many times more positions there are, where the lengths do not say it exactly.
     """
     shape, sight = call.only()
+    _last_two(sight, shape)
     axes = []
-    for axis, dim in zip(sight, (-2, -1), strict=True):
-        ratio = shape[dim] / call.shape[dim]
+    for i, (axis, dim) in enumerate(zip(sight, (-2, -1), strict=True)):
+        scale = scales[i] if len(scales) == 2 else None
+        ratio = 1 / scale if scale else shape[dim] / call.shape[dim]
         first, reach = look(ratio)
         if corners and call.shape[dim] > 1:
             first, ratio = 0.0, (shape[dim] - 1) / (call.shape[dim] - 1)
         axes.append(axis.resampled(first, ratio, reach))
     return call.placed((axes[0], axes[1]), (-2, -1))
+
+
+def _last_two(sight: Sight, shape: Sequence[int]) -> None:
+    """Give up if rows and columns are not the last dimensions."""
+    if any(dim not in (None, len(shape) - 2 + i) for i, dim in enumerate(dims_of(sight, shape))):
+        raise LostError
 
 
 def _centred(ratio: float) -> float:
@@ -109,12 +123,12 @@ def nearest(call: ExecutedOperation) -> Sight:
             return 0, 1
         return (_centred(ratio), 2 - ratio) if (1 / ratio).is_integer() else (-0.5, 2)
 
-    return _resized(call, look)
+    return _resized(call, look, scales=call.args[2:4])
 
 
 def nearest_exact(call: ExecutedOperation) -> Sight:
     """Look at the position that is nearest to the middle of a place."""
-    return _resized(call, lambda ratio: (_centred(ratio), 2))
+    return _resized(call, lambda ratio: (_centred(ratio), 2), scales=call.args[2:4])
 
 
 def between(neighbours: int) -> Callable[[ExecutedOperation], Sight]:
@@ -125,7 +139,7 @@ def between(neighbours: int) -> Callable[[ExecutedOperation], Sight]:
 
     def rule(call: ExecutedOperation) -> Sight:
         corners = call.argument(2, False) is True
-        return _resized(call, look, corners)
+        return _resized(call, look, corners, call.args[3:5])
 
     return rule
 
