@@ -97,8 +97,8 @@ def test_what_cannot_be_catalogued_is_left_out_of_globs_and_defaults():
     assert choose(traced(Odd()), ["*"]).names == ("used",)
     for patterns in ((), ["*"], ["used", "[tu]*"]):
         assert choose(traced(Odd()), patterns).remarks == (
-            "1 convolution is left out, since it is used more than once for a picture, so it has no "
-            "one map: twice",
+            "1 convolution is left out, since it is used more than once for a picture, so it has "
+            "no one map: twice",
         )
     assert choose(traced(Odd()), ["used"]).remarks == ()
     with pytest.raises(UserError, match=r"set model\.layers"):
@@ -121,8 +121,8 @@ def test_recurrent_convolutions_are_reported_together():
     chosen = choose(traced(Recurrent()))
     assert chosen.names == ("stem",)
     assert chosen.remarks == (
-        "2 convolutions are left out, since each is used more than once for a picture, so it has no "
-        "one map: again.0, again.2",
+        "2 convolutions are left out, since each is used more than once for a picture, so it has "
+        "no one map: again.0, again.2",
     )
 
 
