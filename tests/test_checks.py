@@ -124,8 +124,8 @@ def test_gates_are_left_out_with_a_line(attempt, tmp_path, capsys):
 def test_shared_convolutions_are_left_out_with_a_line(attempt, tmp_path, capsys):
     attempt("x = self.gate(self.gate(x).relu()).relu()", command="build")
     line = (
-        "1 convolution is left out, since it is used more than once for a picture, so it has no one "
-        "map: gate"
+        "1 convolution is left out, since it is used more than once for a picture, so it has no "
+        "one map: gate"
     )
     assert line in capsys.readouterr().err
     assert manifest(tmp_path)["layers"] == ["one", "two"]

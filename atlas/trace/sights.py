@@ -158,10 +158,14 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
                         name, self.everything, args, kwargs or {}, seen, tensor.shape, which
                     )
                 )
-            except LostError:
+            except LostError as reason:
                 pooled = all(axis.pooled(whole) for _, one in seen
                              for axis, whole in zip(one, self.everything, strict=True))  # fmt: skip
-                sight = self.everything if pooled else self.lost(name)
+                sight = (
+                    self.everything
+                    if pooled
+                    else self.lost(f"{name} ({reason})" if reason.args else name)
+                )
             self.learn(tensor, sight)
         return result
 

@@ -104,7 +104,7 @@ def _resized(
 def _last_two(sight: Sight, shape: Sequence[int]) -> None:
     """Give up if rows and columns are not the last dimensions."""
     if any(dim not in (None, len(shape) - 2 + i) for i, dim in enumerate(dims_of(sight, shape))):
-        raise LostError
+        raise LostError("rows and columns are not the last dimensions")
 
 
 def _centred(ratio: float) -> float:
