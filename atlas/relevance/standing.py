@@ -22,11 +22,11 @@ from atlas.trace.following import Call, Following, Value, mapped, tensors
 from atlas.trace.record import Operation
 from atlas.trace.sights import ReceptiveField
 
-LINES = 7
+LINES = 6
 """At so many columns, and as many rows, pictures are put together."""
 
-ROUNDING = 64
-"""Differences of less than so many last digits are none."""
+ROUNDING = 1024
+"""Channels that change by less than so many last digits of the largest answer do not answer."""
 
 RIGHT, SILENT = "right", "silent"
 """Verdicts: units stand where they are taken to stand; nothing is known, since none answers."""
@@ -224,13 +224,13 @@ def _reached(plan: Plan, operation: Operation) -> bool:
 def _compared(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Compare answers (pictures, channels, height, width) with those to the first two."""
     one, other, joined = maps[:1], maps[1:2], maps[2:]
-    least = ROUNDING * torch.finfo(maps.dtype).eps * maps.abs().amax()
-    usual = (one - other).abs().float().mean(dim=(2, 3), keepdim=True)
-    weights = torch.where(usual > least, 1 / usual.clamp(min=1e-30), 0)
+    least = ROUNDING * torch.finfo(maps.dtype).eps * maps[:2].abs().amax()
+    usual = (one - other).abs().mean(dim=(0, 2, 3))
+    weights = torch.where(usual > least, 1 / usual.clamp(min=torch.finfo(usual.dtype).tiny), 0)
 
     def apart(two: Tensor, from_: Tensor) -> Tensor:
-        gaps = (two - from_).abs()
-        return (torch.where(gaps > least, gaps, 0).float() * weights).sum(dim=1).cpu()
+        gaps = (two - from_).abs_()
+        return torch.einsum("nchw,c->nhw", gaps, weights).float().cpu()
 
     change = apart(one, other)[0]
     mean = change.mean().clamp(min=1e-30)

@@ -82,8 +82,8 @@ def test_nothing_outside_its_box_changes_a_unit(manner):
                 x0, y0, x1, y1 = field.box(y, x, (SIZE, SIZE))
                 for axis, (low, high) in enumerate(((y0, y1), (x0, x1))):
                     before, behind = reaction.lines[axis] >= high, reaction.lines[axis] <= low
-                    assert float(reaction.first[axis, before, y, x].sum()) == 0
-                    assert float(reaction.second[axis, behind, y, x].sum()) == 0
+                    assert float(reaction.first[axis, before, y, x].sum()) < 1e-3
+                    assert float(reaction.second[axis, behind, y, x].sum()) < 1e-3
         assert verdict([reaction], field, (SIZE, SIZE)) == RIGHT
 
 
