@@ -39,7 +39,7 @@ def _answer(evidence: Evidence) -> Iterator[Claim]:
         text = say("Second comes {class} with {probability}.", name, chance)
         yield claim("second", "", ["prediction"], 0.6, text, text)
     if first.probability < HALF:
-        text = say("Even the network’s best answer has less than one half.")
+        text = say("Even the network’s best answer has a probability below one half.")
         yield claim(
             "unsure", "", ["prediction"], 0.9,
             text, text,
@@ -80,14 +80,14 @@ def _words(evidence: Evidence) -> Claim:
     if evidence.named:
         return claim(
             "words", "", names, 1.0,
-            say("A concept is what a part of the network responds to; “without” it means with "
-                "that part switched off."),
+            say("Concepts are what the network’s parts respond to; “without” one means its "
+                "part is switched off."),
             None, AUDIENCES,
         )  # fmt: skip
     return claim(
         "words", "", names, 1.0,
         say("The network’s parts have no names here, so addresses stand for them; “without” one "
-            "means with it switched off."),
+            "means it is switched off."),
         say("This atlas has no names: addresses stand for concepts."),
         AUDIENCES, caveat=True,
     )  # fmt: skip
@@ -119,14 +119,13 @@ def _side(kind: str, evidence: Evidence, contrast: Contrast, one: Difference) ->
     ahead, behind = contrast.margin > 0, one.margin < 0
     if kind == "contrast" and ahead and behind:
         text += "; without it, {other} would be ahead of {class}"
-    elif kind == "contrast" and ahead and one.margin < contrast.margin:
-        text += "; without it, the lead over {other} would shrink"
     elif kind == "whynot" and not ahead and one.margin > 0:
         text += "; without it, {class} would be ahead of {other}"
     asked = evidence.target.label != evidence.prediction[0].label
+    moved = min(abs(one.margin - contrast.margin) / max(abs(contrast.margin), 1.0), 1.0)
     return claim(
         kind, "", ["target", "contrast", *([one.concept] if one.concept else [])],
-        0.85 if (kind == "whynot") == asked else 0.35,
+        0.45 + 0.4 * moved if (kind == "whynot") == asked else 0.35 * moved,
         say(f"{text}.", target, other, everyone),
         say("{concept} has relevance {here} for {class} and {there} for {other}; set to zero, it "
             "takes the margin between their logits from {before} to {after}.",
