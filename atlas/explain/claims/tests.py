@@ -73,7 +73,7 @@ def _covered(layer: LayerEvidence, last: Sequence[Concept]) -> Iterator[Claim]:
         ends = bool(last) and last[0].layer == layer.layer
         yield claim(
             "coverage", layer.layer, [layer.id], 0.7 if ends else 0.2,
-            say("Most of the weight is spread over parts that are not listed.") if ends else None,
+            say("Parts that are not listed carry most of the weight.") if ends else None,
             say("Most of the relevance of {layer} is in channels that are not listed: its concepts "
                 "hold {coverage}.", w.layer("layer", layer.layer),
                 w.share("coverage", layer.coverage, f"{layer.id} coverage"),
