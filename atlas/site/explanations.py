@@ -18,7 +18,7 @@ from atlas.site.entries import ChannelEntry
 from atlas.site.output import BuildCache, Tree
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.writer import PageWriter
-from atlas.store import Store, claims, evidence, narrative
+from atlas.store import Store, claims, evidence, narrative, table
 from atlas.store.claims import Claim, Slot
 from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
 from atlas.store.narrative import Narrative, Sentence
@@ -115,6 +115,10 @@ class Explanation:
     def means(self) -> bool:
         """Whether channels were set to their means with an effect of its own."""
         return any(curve.kind == "mean" for curve in self.found.curves)
+
+    def state(self, one: Concept) -> str:
+        """Return how far a concept's name can be trusted."""
+        return table.state(one)
 
     def effects(self, one: Concept) -> tuple[evidence.Effect, ...]:
         """Return what taking away a concept does."""

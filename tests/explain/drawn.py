@@ -47,7 +47,7 @@ def evidences(draw) -> Evidence:
     layers, concepts = [], []
     for depth in range(draw(st.integers(1, 3))):
         name = f"features.{3 * depth}"
-        chosen = draw(st.integers(0, 3))
+        chosen = draw(st.integers(0, 5))
         layers.append(LayerEvidence(
             f"layer:{name}", name, chosen + draw(st.integers(0, 9)), draw(UNIT), draw(NUMBER),
             draw(NUMBER), chosen, draw(UNIT),
@@ -77,6 +77,7 @@ def evidences(draw) -> Evidence:
             Together(f"together:{a}:{b}", a, b, draw(UNIT), draw(NUMBER), *_class(draw))
             for a, b in both
         ),
+        truth=draw(st.sampled_from([None, *guesses])),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from atlas.recipe import Explain
 from atlas.store import narrative as sentences
 from atlas.store.narrative import RULES
 from atlas.vlm import Loading, language
+from tests.explain.conftest import effects
 from tests.explain.drawn import evidences
 from tests.naming.conftest import TEXT, words
 
@@ -179,7 +180,7 @@ HONEST += "becomes {answer}."
 
 def test_other_words_need_a_judge_and_the_guard(example):
     made = claims(example)
-    number = [c.id for c in made if "everyone" in c.wordings].index("falls:c3") + 1
+    number = [c.id for c in made if "everyone" in c.wordings].index("changes:c3") + 1
     plan = f"{number}"
     without, _ = compose(made, Writer(Scripted(plan, HONEST)))
     assert not any(one.rephrased for one in without.sentences)
@@ -234,11 +235,13 @@ def test_narratives_read_back_as_they_were_written(example, tmp_path):
 
 
 def test_claims_of_one_kind_share_a_sentence(example):
-    made = {claim.id: claim for claim in claims(example)}
-    group = (made["falls:c3"], made["falls:c4"])
+    also = effects("c6", (0.3, 8.0, 1), (0.3, 8.0, 1), (0.3, 8.0, 1))
+    without = (*(one for one in example.effects if one.concept != "c6"), also)
+    made = {claim.id: claim for claim in claims(replace(example, effects=without))}
+    group = (made["changes:c6"], made["changes:c3"])
     assert sentence(group, "everyone", {}).text == (
-        "Without “pointed ears”, this answer falls from 93 % to 41 %, and the answer becomes "
-        "“tiger”; without “fur”, to 87 %."
+        "Without “whiskers”, the network would say “tiger” (this answer falls from 93 % to 30 %); "
+        "without “pointed ears”, “tiger” (to 41 %)."
     )
 
 

@@ -33,6 +33,18 @@ def _answer(evidence: Evidence) -> Iterator[Claim]:
             name, chance, logit),
         AUDIENCES,
     )  # fmt: skip
+    if (truth := evidence.truth) is not None and truth.label != first.label:
+        right = w.a_class("truth", truth.name, "truth name")
+        rank = w.count("rank", truth.rank, "truth rank")
+        chance = w.chance("probability", truth.probability, "truth probability")
+        yield claim(
+            "wrong", "", ["truth", "prediction"], 1.0,
+            say("By its label the picture shows {truth} ({probability}), so the answer is wrong.",
+                right, chance),
+            say("By its label the picture shows {truth} (rank {rank}, {probability}), so the "
+                "answer is wrong.", right, rank, chance),
+            AUDIENCES, caveat=True,
+        )  # fmt: skip
     if others:
         name = w.a_class("class", others[0].name, "prediction.2 name")
         chance = w.chance("probability", others[0].probability, "prediction.2 probability")

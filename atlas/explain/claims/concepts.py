@@ -96,9 +96,7 @@ def _carries(
                 text += "; the remaining {rest} is spread over other parts"
             text += "."
             wordings[audience] = say(text, *slots, *named, left)
-    told = rest < REST and len(own) <= ALONE and all(
-        decides(evidence, one) for one in own
-    )
+    told = rest < REST and len(own) <= ALONE and all(decides(evidence, one) for one in own)
     return claim(
         "carries", layer.layer, ["target", layer.id, *(one.id for one in own)],
         0.8 if ends else 0.1, wordings.get("everyone"), wordings["expert"],

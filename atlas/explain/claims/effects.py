@@ -93,7 +93,9 @@ def _everyone(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: s
 def _expert(evidence: Evidence, one: Concept, zero: Effect) -> Wording:
     speaker = Speaker(evidence, "expert")
     target, slots = speaker.target()
-    text = f"Set to zero, {{concept}} takes the probability of {target} from {{before}} to {{after}}"
+    text = (
+        f"Set to zero, {{concept}} takes the probability of {target} from {{before}} to {{after}}"
+    )
     joined = "{concept}, to {after}"
     if zero.answer != evidence.prediction[0].label:
         text, joined = f"{text} and the answer to {{answer}}", f"{joined} and {{answer}}"

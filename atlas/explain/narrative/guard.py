@@ -73,8 +73,8 @@ say says said take takes taken took make makes made go goes went gone come comes
 became turn turns change changes move moves give gives gave identify identifies classify classifies
 see sees believe believes recognise recognises call calls named according follow follows divide
 divides spread lie lies lay between among fare fared perform performs performed explained explain
-explanation after another behind order output outputs scales tip tips instead evidence remaining rest reach reaches
-own again now such same way means set cent would
+explanation after another behind order output outputs scales tip tips instead evidence remaining
+rest reach reaches own again now such same way means set cent would
 """
 
 _FREE = frozenset(_WORDS.split())
@@ -92,7 +92,7 @@ _PHRASES = (
     (rf"(?:with|if|when|once) ({_LIST}) (?:(?:is|are) )?gone", r"REMOVED \1"),
     (r"(?:set|setting|sets) (\{\w+\}(?: channels of \{\w+\})?|it) to zero", r"ZERO \1"),
     (r"set to zero|zero(?:ed|ing|es)", "ZERO"),
-    (r"(?:for|against) (?:and|or) (?:for|against)", "BOTHSIDES"),
+    (r"for (?:and|or) against|against (?:and|or) for", "BOTHSIDES"),
     (r"of all(?: the)?", "of the"),
     (r"over (a fifth|half|one half)", r"more than \1"),
     (r"whichever", "any one"),
@@ -147,7 +147,8 @@ def objection(wording: Wording, text: str) -> str | None:
     own, other = wording.text, text
     if own != other and (found := _form(own, other)):
         return found
-    return _order(wording.slots, own, other) or _words(wording.slots, own, other)
+    slots = wording.slots
+    return _order(slots, own, other) or _roles(own, other) or _words(slots, own, other)
 
 
 def _form(own: str, other: str) -> str | None:
@@ -177,15 +178,9 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         )
         if before != after:
             return "slots have changed places"
-    for key in kinds:
-        by = f"by {{{key}}}"
-        if kinds[key] == "number" and by in other and by not in own:
-            return "a number has become a difference"
-    if not _negated(other) <= _negated(own):
-        return "something else is denied"
-    measures, said = _measures(own), _measures(other)
-    if [one for one in measures if one in said] != [one for one in said if one in measures]:
-        return "measures have changed places"
+    differences = (f"by {{{key}}}" for key, kind in kinds.items() if kind == "number")
+    if any(by in other and by not in own for by in differences):
+        return "a number has become a difference"
     before_, after_ = _bindings(own), _bindings(other)
     for word, keys in after_.items():
         if keys and before_.get(word, keys) != keys and not keys <= before_[word]:
@@ -193,6 +188,16 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
     for word in ("REMOVED", "ZERO"):
         if before_.get(word) and not before_[word] <= after_.get(word, set()):
             return f"{word!r} is gone from its slot"
+    return None
+
+
+def _roles(own: str, other: str) -> str | None:
+    """Object where something else is denied, and where what is measured has changed places."""
+    if not _negated(other) <= _negated(own):
+        return "something else is denied"
+    measures, said = _measures(own), _measures(other)
+    if [one for one in measures if one in said] != [one for one in said if one in measures]:
+        return "measures have changed places"
     return None
 
 

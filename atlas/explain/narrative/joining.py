@@ -1,6 +1,5 @@
 """Claims put behind each other as sentences; nothing is said but what they say."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from atlas.store.claims import PLACEHOLDER, Audience, Claim
