@@ -47,7 +47,7 @@ def _narrative(claims: Sequence[Claim], audience: Audience, writer: Writer | Non
     if writer is None:
         return _put(choose(own, audience), audience, RULES)
     question = prompts.menu(own, audience)
-    answer = writer.model.ask([Request((), question)])[0]
+    answer = writer.model.ask([Request((), question, menu=len(own))])[0]
     plan, strange = plans.read(answer, len(own))
     refused = [f"{strange} numbers that are not in the menu"] if strange else []
     if not plan:
