@@ -31,7 +31,11 @@ VIEW, HEAT = "picture.webp", "heat.webp"
 
 _ID = re.compile(r"[a-z0-9-]+")
 
-_BEGINS = {"silent": 1, "carries": 1, "earlier": 2, "decide": 2, "kept": 3, "failed": 3}
+_BEGINS = {
+    **dict.fromkeys(("silent", "carries", "changes", "falls", "rises", "keeps", "spread"), 1),
+    **dict.fromkeys(("more", "earlier", "decide", "disagree", "together", "contrast", "whynot"), 2),
+    **dict.fromkeys(("kept", "failed", "unnamed", "untested", "doubtful"), 3),
+}
 """Paragraph that a kind of claims is in, with all that follow until the next of these."""
 
 
@@ -175,7 +179,7 @@ class Explanation:
     def caveats(self) -> list[str]:
         """What there is to be careful about."""
         found = [claim for claim in self.claims.values() if claim.caveat]
-        wordings = [one.wordings.get("expert") or one.wordings["everyone"] for one in found]
+        wordings = [one.wordings.get("everyone") or one.wordings["expert"] for one in found]
         return [wording.sentence for wording in wordings]
 
     def marked(self, sentence: Sentence, up: str) -> Markup:

@@ -99,7 +99,7 @@ def _carries(
     told = rest < REST and len(own) <= ALONE and all(decides(evidence, one) for one in own)
     return claim(
         "carries", layer.layer, ["target", layer.id, *(one.id for one in own)],
-        0.8 if ends else 0.1, wordings.get("everyone"), wordings["expert"],
+        0.9 if ends else 0.1, wordings.get("everyone"), wordings["expert"],
         AUDIENCES if ends and not told else ("expert",) if ends else (),
     )  # fmt: skip
 

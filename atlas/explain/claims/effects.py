@@ -117,9 +117,10 @@ def _blurred(evidence: Evidence, one: Concept) -> Claim:
         w.chance("after", blur.probability, f"effect:{one.id} blur.probability"),
     )
     change = abs(evidence.target.probability - blur.probability)
+    worth = 0.2 if decides(evidence, one) else 0.42  # where the channel alone does not decide
     ids = ["target", one.id, f"effect:{one.id}"]
     wording = say(text, *slots, joined="that of {concept}, to {after}")
-    return claim("blurred", one.id, ids, 0.3 * change, None, wording)
+    return claim("blurred", one.id, ids, worth * change, None, wording)
 
 
 def _leader(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
@@ -237,7 +238,7 @@ def _outcome(evidence: Evidence, own: Sequence[Concept], target: str, also: str)
     limit, answer = (1 - FIFTH) * evidence.target.probability, evidence.prediction[0].label
     does = []
     if any(one.probability < limit for one in effects_):
-        does.append(f"{target} {also}loses more than a fifth of its probability")
+        does.append(f"{target} {also}falls by more than a fifth")
     if any(one.answer != answer for one in effects_ if one.probability >= limit):
         does.append(f"the answer {also}changes")
     return " or ".join(does)

@@ -9,7 +9,7 @@ LEAST: dict[Audience, int] = {"everyone": 60, "expert": 120}
 MOST: dict[Audience, int] = {"everyone": 110, "expert": 250}
 """Words of a text; what is obligatory is said in any case."""
 
-WORTH_SAYING: dict[Audience, float] = {"everyone": 0.15, "expert": 0.3}
+WORTH_SAYING = 0.3
 """Claims of less weight fill up a text that is too short; else they are for readers who look for
 them, in claims.json."""
 
@@ -29,7 +29,7 @@ def choose(claims: Sequence[Claim], audience: Audience) -> list[Group]:
     rest = sorted((one for one in own if one.id not in chosen), key=lambda one: -one.weight)
     now = length(_groups(own, chosen, audience), audience)
     for claim in rest:
-        if claim.weight < WORTH_SAYING[audience] and now >= LEAST[audience]:
+        if claim.weight < WORTH_SAYING and now >= LEAST[audience]:
             break
         longer = length(_groups(own, chosen | {claim.id}, audience), audience)
         if longer <= MOST[audience]:
