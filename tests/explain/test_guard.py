@@ -8,10 +8,10 @@ from atlas.explain.claims.making import claims
 from atlas.explain.narrative.guard import objection
 from atlas.explain.narrative.rephrasing import masked, read
 from atlas.store.claims import PLACEHOLDER
-from benchmarks.narrating import rephrasings, shares_passed
+from benchmarks.narrating import HALVES, rephrasings, shares_passed
 
 
-@pytest.mark.parametrize("half", ["seen", "held back"])
+@pytest.mark.parametrize("half", HALVES)
 def test_the_shares_that_are_let_through(half):
     found = shares_passed(half)
     assert found["honest"] >= 0.85

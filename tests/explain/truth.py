@@ -197,6 +197,11 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             word = {"changes": down, "falls": down, "rises": "rises from {before} to",
                     "keeps": "stays at"}[kind]  # fmt: skip
             yield from must(word in text, "another verb")
+        else:
+            word = {"rises": "raises the probability", "keeps": "leaves the probability"}.get(
+                kind, "lowers the probability"
+            )
+            yield from must(word in text, "another verb")
         before, after = target["probability"], zero[about]["probability"]
         if kind in ("changes", "falls"):
             yield from must(after < before, "it does not fall")

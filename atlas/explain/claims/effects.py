@@ -52,7 +52,7 @@ def _alone(evidence: Evidence, one: Concept, *, bound: bool) -> Claim:
     return claim(
         kind, one.id, ["target", one.id, f"effect:{one.id}"],
         0.7 + 0.3 * change if decides(evidence, one) else change,
-        _everyone(evidence, one, zero, kind, verb), _expert(evidence, one, zero),
+        _everyone(evidence, one, zero, kind, verb), _expert(evidence, one, zero, kind),
         AUDIENCES if bound else (),
     )  # fmt: skip
 
@@ -90,15 +90,18 @@ def _everyone(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: s
     return say(f"{text}.", *slots, joined=joined)
 
 
-def _expert(evidence: Evidence, one: Concept, zero: Effect) -> Wording:
+def _expert(evidence: Evidence, one: Concept, zero: Effect, kind: str) -> Wording:
     speaker = Speaker(evidence, "expert")
     target, slots = speaker.target()
-    text = (
-        f"Set to zero, {{concept}} takes the probability of {target} from {{before}} to {{after}}"
-    )
-    joined = "{concept}, to {after}"
+    if kind == "keeps":
+        text, joined = f"leaves the probability of {target} at {{after}}", "{concept}, at {after}"
+    else:
+        does = "raises" if kind == "rises" else "lowers"
+        text = f"{does} the probability of {target} from {{before}} to {{after}}"
+        joined = "{concept}, to {after}"
     if zero.answer != evidence.prediction[0].label:
-        text, joined = f"{text} and the answer to {{answer}}", f"{joined} and {{answer}}"
+        text, joined = f"{text} and changes the answer to {{answer}}", f"{joined} and to {{answer}}"
+    text = f"Set to zero, {{concept}} {text}"
     slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
     return say(f"{text}.", *slots, joined=joined)
 

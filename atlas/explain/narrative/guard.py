@@ -58,6 +58,7 @@ _FAMILIES = {
     "channel": "channel",
     "place": "place rank",
     "concept": "concept",
+    "decide": "decide decisive",
     "class": "class",
     "last": "last",
     "map": "heat map",
@@ -106,7 +107,8 @@ _PHRASES = (
     (r"did not do well|not do well", "did poorly"),
     (r"any one of (?:them|these|the)", "any one"),
     (r"even its best", "best"),
-    (rf"(?:with|if|when|once|were|as soon as) ({_LIST}) (?:(?:is|are|were|be) )?(REMOVED|ZERO)",
+    (rf"(?:with|if|when|once|were|had|as soon as) ({_LIST}) "
+     r"(?:(?:is|are|were|be|been) )?(REMOVED|ZERO)",
      r"\2 \1"),
     (rf"({_LIST}) (?:is|are|were|be) (REMOVED|ZERO)", r"\2 \1"),
     (r"(REMOVED|ZERO), (\{\w+\})", r"\1 \2"),
@@ -123,11 +125,17 @@ _BOUND = ("REMOVED", "ZERO", "for", "against", "than", "probability", "logit", "
 _MEASURES = ("weight", "probability", "score", "logit", "share", "relevance")
 """Families of what is measured: not one takes another’s place."""
 
+_BETWEEN = frozenset("a an the is are was were be so not therefore thus".split())
+
 _NUMBERS = ("share", "probability", "logit", "count")
+
+_COURSE = re.compile(r"from \{\w+\} to \{\w+\}")
 
 _WORD = re.compile(r"\{\w+\}|[^\W\d_]+(?:[’'-][^\W\d_]+)*")
 
-_MAY_GO = frozenset({"speaks", "other", "probability", "first", "picture", "even", "part", "share"})
+_MAY_GO = frozenset(
+    {"speaks", "cause", "other", "probability", "first", "picture", "even", "part", "share"}
+)
 """Families that a sentence can do without, if nothing takes their place."""
 
 _LONGER = 1.6
@@ -195,6 +203,8 @@ def _roles(own: str, other: str) -> str | None:
     """Object where something else is denied, and where what is measured has changed places."""
     if not _negated(other) <= _negated(own):
         return "something else is denied"
+    if not _judged(other) <= _judged(own):
+        return "something else is called right or wrong"
     measures, said = _measures(own), _measures(other)
     if [one for one in measures if one in said] != [one for one in said if one in measures]:
         return "measures have changed places"
@@ -206,6 +216,12 @@ def _negated(text: str) -> set[str]:
     tokens = [word for word in _tokens(text) if word not in _FREE]
     pairs = (pair for pair in pairwise(tokens) if pair[0] in ("not", "never"))
     return {next(_families(word), word) for _, word in pairs}
+
+
+def _judged(text: str) -> set[str]:
+    """Return what a text calls right or wrong: the word before, over verbs and articles."""
+    tokens = [word for word in _tokens(text) if word not in _BETWEEN]
+    return {one for one, word in pairwise(tokens) if {*_families(word)} & {"right", "wrong"}}
 
 
 def _measures(text: str) -> list[str]:
@@ -240,6 +256,8 @@ def _words(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         if word == "would" and not canonical & {"REMOVED", "ZERO"}:
             return "'would' says something else"
     needed = {family for word in canonical for family in _families(word)} - _MAY_GO
+    if (course := _COURSE.search(own)) and course[0] in other:
+        needed -= {"fall", "rise"}  # its two numbers say so
     needed |= canonical & {"REMOVED", "ZERO", "BOTHSIDES", "blur"}
     gone = needed - said - set(_tokens(other))
     return f"nothing says {min(gone)!r}" if gone else None
