@@ -125,7 +125,9 @@ _BOUND = ("REMOVED", "ZERO", "for", "against", "than", "probability", "logit", "
 _MEASURES = ("weight", "probability", "score", "logit", "share", "relevance")
 """Families of what is measured: not one takes another’s place."""
 
-_BETWEEN = frozenset("a an the is are was were be so not therefore thus".split())
+_BETWEEN = frozenset(
+    ["a", "an", "the", "is", "are", "was", "were", "be", "so", "not", "therefore", "thus"]
+)
 
 _NUMBERS = ("share", "probability", "logit", "count")
 
