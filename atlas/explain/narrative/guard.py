@@ -13,10 +13,10 @@ from itertools import pairwise
 from atlas.store.claims import PLACEHOLDER, Slot, Wording
 
 _FAMILIES = {
-    "neg": "not no never neither nor none nothing cannot hardly barely scarcely",
+    "neg": "not no never neither nor none nothing nobody cannot hardly barely scarcely",
     "fall": "fall fell fallen drop slip slide dip sink sank sunk decline decrease lower low "
-    "shrink reduce lose lost cost",
-    "rise": "rise rose risen climb increase raise grow grew higher high",
+    "shrink reduce lose lost cost down",
+    "rise": "up rise rose risen climb increase raise grow grew higher high",
     "stay": "stay remain keep kept leave left unchanged",
     "more": "more further larger greater",
     "less": "less fewer smaller",
@@ -34,7 +34,8 @@ _FAMILIES = {
     "even": "even",
     "cause": "because cause due thanks reason therefore hence so since owing prove why",
     "against": "against oppose opposes contradict",
-    "speaks": "speak argue count weigh matter carry hold bear vote favour",
+    "speaks": "speak argue count weigh matter carry hold bear vote favour account contribute "
+    "important",
     "usual": "usual usually typical typically normally mean average",
     "other": "other others",
     "picture": "picture image photo photograph",
@@ -68,9 +69,9 @@ _FAMILIES = {
 _WORDS = """
 a an the this that these those it its itself they them their which what who whose there here is are
 was were be been being has have had having do does did done get gets got of in on at to from by for
-with into over under upon up down out as than then when where while if once and or but yet however
+with into over under upon out as than then when where while if once and or but yet however
 though although whereas whether too also still rather network model answer answers
-say says said take takes taken took make makes made go goes went gone come comes came become becomes
+choose choosing switch switches say says said take takes taken took make makes made go goes went gone come comes came become becomes
 became turn turns change changes move moves give gives gave identify identifies classify classifies
 see sees believe believes recognise recognises call calls named according follow follows divide
 divides spread lie lies lay between among fare fared perform performs performed explained explain
@@ -101,6 +102,11 @@ _PHRASES = (
     (r"(?:go|goes|went|going) down", "fall"),
     (r"(?:go|goes|went|going) up", "rise"),
     (r"one by one", "one after another"),
+    (r"mak(?:e|es|ing) up", "make"),
+    (r"runner-up", "second"),
+    (r"in second place", "second"),
+    (r"(?:on|by) (?:its|their) own", "alone"),
+    (r"at (?:an )?earlier (?:stages?|steps?) (?:of|in)", "earlier in"),
     (r"as well", "too"),
     (r"and not (\{\w+\})", r"rather than \1"),
     (r"ranks? first", "comes first"),
@@ -110,7 +116,7 @@ _PHRASES = (
     (rf"(?:with|if|when|once|were|had|as soon as) ({_LIST}) "
      r"(?:(?:is|are|were|be|been) )?(REMOVED|ZERO)",
      r"\2 \1"),
-    (rf"({_LIST}) (?:is|are|were|be) (REMOVED|ZERO)", r"\2 \1"),
+    (rf"({_LIST}) (?:is|are|were|be|being) (REMOVED|ZERO)", r"\2 \1"),
     (r"(REMOVED|ZERO), (\{\w+\})", r"\1 \2"),
     (r"(?:is|are|were|be) (REMOVED|ZERO)", r"\1"),
 )  # fmt: skip
@@ -269,7 +275,7 @@ def _tokens(text: str) -> list[str]:
     """Return the words of a text in small letters, with phrases brought to one form."""
     lowered = PLACEHOLDER.sub(lambda slot: slot[0], text[:1].lower() + text[1:])
     for pattern, form in _PHRASES:
-        lowered = re.sub(rf"(?<![\w{{]){pattern}(?![\w}}])", form, lowered)
+        lowered = re.sub(rf"(?<![\w{{])(?:{pattern})(?![\w}}])", form, lowered)
     words = (word.removesuffix("’s") for word in _WORD.findall(lowered))
     return [word if word in _FORMS else word.lower() for word in words]
 
