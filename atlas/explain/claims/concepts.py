@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from atlas.explain.claims import wording as w
-from atlas.explain.claims.effects import ALONE, decides
+from atlas.explain.claims.effects import decides
 from atlas.explain.claims.wording import Speaker, claim, say
 from atlas.plain import plain
 from atlas.store.claims import AUDIENCES, Audience, Claim, Slot, Wording
@@ -96,11 +96,12 @@ def _carries(
                 text += "; the remaining {rest} is spread over other parts"
             text += "."
             wordings[audience] = say(text, *slots, *named, left)
-    told = rest < REST and len(own) <= ALONE and all(decides(evidence, one) for one in own)
+    # Where concepts decide, what each of them does says more to everyone than its weight.
+    weighed = ends and not any(decides(evidence, one) for one in evidence.concepts)
     return claim(
         "carries", layer.layer, ["target", layer.id, *(one.id for one in own)],
         0.9 if ends else 0.1, wordings.get("everyone"), wordings["expert"],
-        AUDIENCES if ends and not told else ("expert",) if ends else (),
+        AUDIENCES if weighed else ("expert",) if ends else (),
     )  # fmt: skip
 
 

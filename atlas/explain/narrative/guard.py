@@ -67,16 +67,17 @@ _FAMILIES = {
 """Words that say something, by what they say; each may be used where its family is."""
 
 _WORDS = """
-a an the this that these those it its itself they them their which what who whose there here is are
-was were be been being has have had having do does did done get gets got of in on at to from by for
-with into over under upon out as than then when where while if once and or but yet however
-though although whereas whether too also still rather network model answer answers
-choose choosing switch switches say says said take takes taken took make makes made go goes went gone come comes came become becomes
-became turn turns change changes move moves give gives gave identify identifies classify classifies
-see sees believe believes recognise recognises call calls named according follow follows divide
-divides spread lie lies lay between among fare fared perform performs performed explained explain
-explanation after another behind order output outputs scales tip tips instead evidence remaining
-rest reach reaches own again now such same way means set cent would
+a an the this that these those it its itself they them their which what who whose there here is
+are was were be been being has have had having do does did done get gets got of in on at to from
+by for with into over under upon out as than then when where while if once and or but yet however
+though although whereas whether too also still rather network model answer answers choose choosing
+switch switches say says said take takes taken took make makes made go goes went gone come comes
+came become becomes became turn turns change changes move moves give gives gave identify
+identifies classify classifies see sees believe believes recognise recognises call calls named
+according follow follows divide divides spread lie lies lay between among fare fared perform
+performs performed explained explain explanation after another behind order output outputs scales
+tip tips instead evidence remaining rest reach reaches own again now such same way means set cent
+would
 """
 
 _FREE = frozenset(_WORDS.split())
