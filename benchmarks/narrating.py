@@ -6,8 +6,7 @@
 
 `rephrasings.txt` was written before the guard. Every second line of each kind was held back: its
 figures were printed, its sentences were not looked at while the guard was written. What comes later
-in the file was written after the guard by somebody who had not read it; kinds of mistakes that it
-showed were mended.
+in the file was written after the guard; kinds of mistakes that it showed were mended.
 
 With `--atlas`, how long the texts by rules of an atlas's explanations are, and whether those for
 everyone name each concept whose removal changes the answer or takes more than a fifth of the

@@ -54,7 +54,7 @@ class Narratives:
 _ADAPTER = TypeAdapter(Narratives)
 
 
-def write(narratives: tuple[Narrative, ...], folder: Path, table: tuple[Row, ...] = ()) -> None:
+def write(narratives: tuple[Narrative, ...], folder: Path, table: tuple[Row, ...]) -> None:
     """Write narrative.json."""
     files.write_text(folder / FILE, dumps(asdict(Narratives(VERSION, narratives, table))))
 

@@ -23,6 +23,7 @@ from atlas.pipeline.explaining import _writer
 from atlas.recipe import Explain
 from atlas.store import narrative as sentences
 from atlas.store.narrative import RULES
+from atlas.store.table import rows
 from atlas.vlm import Loading, language
 from tests.explain.conftest import effects
 from tests.explain.drawn import evidences
@@ -233,7 +234,7 @@ def test_models_that_are_not_there(tmp_path):
 
 def test_narratives_read_back_as_they_were_written(example, tmp_path):
     narratives = compose(claims(example))
-    sentences.write(narratives, tmp_path)
+    sentences.write(narratives, tmp_path, rows(example))
     assert sentences.read(tmp_path) == narratives
 
 

@@ -14,6 +14,8 @@ def problems(claim: dict, evidence: dict) -> list[str]:
     for audience, wording in claim["wordings"].items():
         slots = {slot["key"]: slot for slot in wording["slots"]}
         used = re.findall(r"\{([a-z]+\d*)\}", wording["text"])
+        if not set(re.findall(r"\{([a-z]+\d*)\}", wording["joined"] or "")) <= set(slots):
+            found.append(f"{audience}: {wording['joined']} has other slots")
         if set(used) != set(slots):
             found.append(f"{audience}: {set(used) ^ set(slots)} are slots or placeholders alone")
         for slot in slots.values():

@@ -94,13 +94,15 @@ def _expert(evidence: Evidence, one: Concept, zero: Effect, kind: str) -> Wordin
     speaker = Speaker(evidence, "expert")
     target, slots = speaker.target()
     if kind == "keeps":
-        text, joined = f"leaves the probability of {target} at {{after}}", "{concept}, at {after}"
+        text = f"leaves the probability of {target} at {{after}}"
+        joined: str | None = "{concept}, at {after}"
     else:
         does = "raises" if kind == "rises" else "lowers"
         text = f"{does} the probability of {target} from {{before}} to {{after}}"
         joined = "{concept}, to {after}"
     if zero.answer != evidence.prediction[0].label:
-        text, joined = f"{text} and changes the answer to {{answer}}", f"{joined} and to {{answer}}"
+        text += " and changes the answer to {answer}"
+        joined = f"{joined} and to {{answer}}" if kind == "changes" else None
     text = f"Set to zero, {{concept}} {text}"
     slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
     return say(f"{text}.", *slots, joined=joined)
