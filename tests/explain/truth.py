@@ -243,6 +243,14 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             yield from must({c["layer"] for c in cited} == {about}, "another layer")
             most = min(zero[c["id"]]["probability"] for c in cited)
             yield from must(values["after"] == most, "another costs more")
+            new = any(zero[c["id"]]["answer"] != first["label"] for c in cited
+                      if zero[c["id"]]["probability"] == most)  # fmt: skip
+            yield from must("{answer}" not in text or new, "the answer stays")
+            yield from must(
+                "{answer}" in text
+                or not all(zero[c["id"]]["answer"] != first["label"] for c in cited),
+                "a new answer is quiet",
+            )
         else:
             names = {quoted(c["name"]) if c["name"] else c["address"] for c in cited}
             said = {

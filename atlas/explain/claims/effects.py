@@ -219,18 +219,22 @@ def _in_layer(evidence: Evidence, layer: LayerEvidence, earlier: Sequence[Concep
     own = [one for one in earlier if one.layer == layer.layer]
     speaker, most = Speaker(evidence, "expert"), own[0]
     target, slots = speaker.target()
-    after = evidence.effect(most.id, "zero").probability
+    zero = evidence.effect(most.id, "zero")
+    says = ", answer {answer}" if zero.answer != evidence.prediction[0].label else ""
     text = f"In {{layer}}, {_outcome(evidence, earlier, target, '')} without "
-    text += "any one of {deciding} concepts, most without {concept} ({after} left)."
-    joined = "in {layer}, without any one of {deciding}, most without {concept} ({after})"
+    text += f"any one of {{deciding}} concepts, most without {{concept}} ({{after}} left{says})."
+    joined = (
+        f"in {{layer}}, without any one of {{deciding}}, most without {{concept}} ({{after}}{says})"
+    )
     if len(own) == 1:
         text = text.replace("any one of {deciding} concepts, most without ", "")
-        joined = "in {layer}, without {concept} ({after})"
+        joined = f"in {{layer}}, without {{concept}} ({{after}}{says})"
     slots += (
         w.layer("layer", layer.layer),
         w.count("deciding", len(own), f"{layer.id} deciding"),
         speaker.concept("concept", most),
-        w.chance("after", after, f"effect:{most.id} zero.probability"),
+        w.chance("after", zero.probability, f"effect:{most.id} zero.probability"),
+        w.a_class("answer", zero.answer_name, f"effect:{most.id} zero.answer_name"),
     )
     ids = ["target", layer.id, *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
     wording = say(text, *slots, joined=joined)
