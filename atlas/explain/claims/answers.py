@@ -39,8 +39,7 @@ def _answer(evidence: Evidence) -> Iterator[Claim]:
         chance = w.chance("probability", truth.probability, "truth probability")
         yield claim(
             "wrong", "", ["truth", "prediction"], 1.0,
-            say("By its label the picture shows {truth} ({probability}), so the answer is wrong.",
-                right, chance),
+            say("By its label the picture shows {truth}, so the answer is wrong.", right),
             say("By its label the picture shows {truth} (rank {rank}, {probability}), so the "
                 "answer is wrong.", right, rank, chance),
             AUDIENCES, caveat=True,
@@ -69,8 +68,8 @@ def _asked(evidence: Evidence) -> Iterator[Claim]:
     if target.label != first.label:
         yield claim(
             "asked", "", ["target", "prediction"], 1.0,
-            say("Explained here is {class}, which is not the network’s answer: it comes at place "
-                "{rank} with a probability of {probability}.", name, place, chance),
+            say("Explained here is another class: {class}, in place {rank} with {probability}.",
+                name, place, chance),
             say("Explained here is {class}, not the answer {best}: rank {rank}, probability "
                 "{probability}, logit {logit}.", name, best, place, chance, logit),
             AUDIENCES, caveat=True,

@@ -77,7 +77,7 @@ def _covered(layer: LayerEvidence, last: Sequence[Concept]) -> Iterator[Claim]:
             say("Most of the relevance of {layer} is in channels that are not listed: its concepts "
                 "hold {coverage}.", w.layer("layer", layer.layer),
                 w.share("coverage", layer.coverage, f"{layer.id} coverage"),
-                joined="so is that of {layer} ({coverage})"),
+                joined="so is that of {layer} ({coverage})") if not ends else None,
             ("everyone",) if ends else (), caveat=True,
         )  # fmt: skip
 
