@@ -10,7 +10,7 @@ TRUSTED = 0.7
 """A name with a lower score (AUPRC) did poorly."""
 
 HEADINGS = ("layer", "concept", "share", "without it", "logit", "answer then", "name")
-"""Of the columns, as they are read."""
+"""The columns, as they are read."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Row:
     after: float
     """Probability of the target before and after the channel is set to zero."""
     logit: float
-    """Of the target, with the channel set to zero."""
+    """Logit of the target with the channel set to zero."""
     answer: str | None
     """What the network says then; None where it says the same."""
     state: str
