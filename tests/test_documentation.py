@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -194,34 +195,44 @@ def test_the_readme_leads_to_the_pages():
 # What is shown runs ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def inside(small_demo, monkeypatch) -> Path:
-    """The directory in which the small demo was built, as the current one."""
-    monkeypatch.chdir(small_demo)
-    return small_demo
+@pytest.fixture(scope="module")
+def home(small_demo, tmp_path_factory) -> Path:
+    """A directory with a copy of the small demo, which may be changed, and a picture."""
+    from atlas.demo.world import draw
+
+    folder = tmp_path_factory.mktemp("reader")
+    own = Path("build/out/demo")
+    ignore = shutil.ignore_patterns("site", "pages", "theme")
+    shutil.copytree(small_demo / own, folder / own, ignore=ignore)
+    Image.fromarray(draw(5, 1).image).save(folder / "picture.png")
+    return folder
 
 
 WITH_PYTHON = [name for name, text in CHECKED.items() if "\nimport atlas" in text]
 
 
 @pytest.mark.parametrize("page", sorted({*WITH_PYTHON, "files.md"} - MADE))
-def test_python_on_the_pages_runs(page, inside, capsys):
-    from atlas.demo.world import draw
-
-    Image.fromarray(draw(5, 1).image).save("picture.png")
+def test_python_on_the_pages_runs(page, home, monkeypatch, capsys):
+    monkeypatch.chdir(home)
     for text in blocks(CHECKED[page], "python"):
         exec(compile(text, page, "exec"), {})
     assert capsys.readouterr().out
 
 
-def test_the_commands_of_the_first_page_run(inside):
+@pytest.mark.parametrize(
+    ("page", "count"), [("first-atlas.md", 4), ("comparing.md", 4), ("publishing.md", 10)]
+)
+def test_commands_that_ask_an_atlas_run(page, count, home, monkeypatch):
+    """Two atlases that are compared are the demo and itself."""
+    monkeypatch.chdir(home)
     ran = 0
-    for words in commands(PAGES["first-atlas.md"]):
-        if words[0] in ("lookup", "show", "cite"):
-            result = CliRunner().invoke(main, words)
-            assert result.exit_code == 0, result.output
+    for words in commands(PAGES[page]):
+        own = [re.sub("^build/out/(before|after)$", "build/out/demo", word) for word in words]
+        if own[0] in ("lookup", "show", "cite", "diff", "export", "figure", "rename"):
+            result = CliRunner().invoke(main, own)
+            assert result.exit_code == 0, (own, result.output)
             ran += 1
-    assert ran == 3
+    assert ran == count
 
 
 def test_the_files_of_an_atlas_are_listed(small_demo):
