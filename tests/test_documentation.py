@@ -125,7 +125,7 @@ def test_keys_and_columns_in_the_text_exist():
     files = {"patches.faiss", "site.json", "pages.json", *(f"{name}.parquet" for name in COLUMNS)}
     seen = 0
     for page, text in CHECKED.items():
-        for table, key in re.findall(r"`([a-z]+)\.([a-z_]+)", text):
+        for table, key in re.findall(r"`([a-z]+)\.([a-z_0-9]+)", text):
             if f"{table}.{key}" in files or not (table in keys or table in COLUMNS):
                 continue
             seen += 1
