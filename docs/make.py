@@ -164,11 +164,12 @@ def tables() -> str:
         '`atlas score` add. "Row of" another table is the number of a row there, from 0.',
     ]
     for name, columns in COLUMNS.items():
-        lines = ["| column | type | |", "|:--|:--|:--|"]
+        lines = ["| column | | type |", "|:--|:--|:--|"]
         for column, kind in columns.items():
             above, meaning = comments.get((name, column), ("", ""))
-            lines += [f"| | | *{_cell(above)}* |"] if above else []
-            lines.append(f"| `{column}` | `{_cell(str(kind))}` | {_cell(meaning)} |")
+            lines += [f"| | *{_cell(above)}* | |"] if above else []
+            shown = str(kind).replace("item: ", "")
+            lines.append(f"| `{column}` | {_cell(meaning)} | `{_cell(shown)}` |")
         parts += [f"## {name}.parquet", "\n".join(lines)]
         if name == "bands":
             parts.append("Bands, from the top down: " + ", ".join(f"`{b}`" for b in BANDS) + ".")
