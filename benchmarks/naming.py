@@ -217,7 +217,7 @@ def name_channels(
         said = {
             (record.layer, record.channel): understood(record.name)
             for record in names.read(here)
-            if record.sense is None
+            if record.whole
         }
         if method != "vlm":
             return said, []

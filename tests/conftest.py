@@ -210,7 +210,7 @@ def write_names(store: Any, named: list[list[tuple[str, float]]]) -> None:
                 else []
                 for all_ in senses
             ],
-            "score_detection": [purity for _, purity in best],
+            "score_ap": [purity for _, purity in best],
         },
     )
     manifest = store.manifest()
@@ -283,10 +283,10 @@ def planted(built, run, tmp_path_factory) -> Path:
     names.write_columns(store, "vlm")
     scores = [None if row % 3 == 2 else (row % 10) / 10 for row in range(len(table))]
     store.extend_table("channels", {
-        "score_detection": scores,
-        "score_detection_low": [s and s / 2 for s in scores],
-        "score_detection_high": [s and min(1, s * 1.1) for s in scores],
-        "score_borrowed": [s and s / 3 for s in scores],
+        "score_ap": scores,
+        "score_ap_low": [s and s / 2 for s in scores],
+        "score_ap_high": [s and min(1, s * 1.1) for s in scores],
+        "score_borrowed_ap": [s and s / 3 for s in scores],
     })  # fmt: skip
     store.extend_table("classes", {"name": [HOSTILE[6], HOSTILE[0], HOSTILE[3]]})
     store.write_manifest({**store.manifest(), "files": store.checksums()})

@@ -147,7 +147,7 @@ def give_names(store: Store) -> None:
         {
             "name": names,
             "description": [name and f"It shows {name}." for name in names],
-            "score_detection": [0.9 if row % 4 == 0 else 0.4 for row in range(rows)],
+            "score_ap": [0.9 if row % 4 == 0 else 0.4 for row in range(rows)],
         },
     )
 

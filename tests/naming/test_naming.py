@@ -93,7 +93,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(llava_folder, monkeypatch):
 def responses_at_random(store: Store) -> Responses:
     images, channels = store.table("images").num_rows, store.table("channels").num_rows
     values = np.random.default_rng(0).random((images, channels)).astype(np.float32)
-    return Responses(np.arange(images), values, np.zeros((images, channels, 2), np.int32))
+    return Responses(np.arange(images), values)
 
 
 def test_contrast_is_a_near_miss(atlas_copy):
@@ -141,7 +141,7 @@ def test_contrast_differs_between_channels(atlas_copy):
     """A patch that has served a channel comes after near ones that have served none."""
     references = References(atlas_copy)
     random = responses_at_random(atlas_copy)
-    silent = Responses(random.images, np.zeros_like(random.values), random.peaks)
+    silent = Responses(random.images, np.zeros_like(random.values))
     choice = ReferenceSelector(atlas_copy, references, Naming(references=3, contrast=1), silent)
     shown = [(*references.box(row), int(references.image[row]))
              for one in choice.whole() for row in one.contrast]  # fmt: skip

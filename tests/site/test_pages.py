@@ -180,9 +180,9 @@ def test_a_channel_says_who_named_it_and_how_good_that_is(planted, pages, hostil
 
 
 def test_a_name_no_better_than_a_borrowed_one_is_said_to_be_so(planted, pages):
-    columns = ["layer", "channel", "score_detection_low", "score_borrowed"]
+    columns = ["layer", "channel", "score_ap_low", "score_borrowed_ap"]
     for row in open_store(planted).table("channels").select(columns).to_pylist():
-        low, borrowed = row["score_detection_low"], row["score_borrowed"]
+        low, borrowed = row["score_ap_low"], row["score_borrowed_ap"]
         said = pages[f"channels/{row['layer']}/{row['channel']}.html"].said
         found = "The test does not show that this name describes" in said
         assert found == (low is not None and low <= borrowed), row

@@ -1,0 +1,142 @@
+"""Both sides of a channel: whether its name fits the references that it was not made from.
+
+Names come from references by relevance, unless the recipe says otherwise: what the network uses a
+channel for. What sets a channel off can be something else. So a name is tested on as many of the
+best references of either mode as are shown when it is asked for.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from atlas import prompts
+from atlas.naming.selection import ReferenceSelector, fingerprint
+from atlas.patches.views import References, view
+from atlas.recipe import Naming
+from atlas.store import MODES, Mode, Store, names, nametests
+from atlas.store.names import NameRecord
+from atlas.vlm import Request, SampledChance, Vlm
+
+_AT_ONCE = 16  # channels that are asked about between two writings
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One name to be tested."""
+
+    record: NameRecord
+    side: Mode  # from whose references it was made
+    rows: dict[Mode, list[int]]  # of references.parquet, that are shown
+    prompt: prompts.Prompt
+    key: str
+
+
+def contradicted(
+    store: Store, vlm: Vlm, selector: ReferenceSelector, settings: Naming, fits: str
+) -> list[tuple[Address, Mode]]:
+    """Test every name of this model on both sides, as far as that is not done.
+
+    Parameters
+    ----------
+    store : Store
+        With names.
+    vlm : Vlm
+        Who gave the names and is asked.
+    selector : ReferenceSelector
+        Knows the references.
+    settings : Naming
+        How patches are shown, and how many.
+    fits : str
+        The prompt that asks whether a patch fits a name.
+
+    Returns
+    -------
+    list
+        Channels whose name does not fit the references of the mode that it was not made from, and
+        that mode.
+    """
+    cases = list(_cases(store, vlm, selector, settings, fits))
+    done = {test.key for test in nametests.sides(store)}
+    open_ = [case for case in cases if case.key not in done]
+    with tqdm(
+        total=len(cases), initial=len(cases) - len(open_), desc="fits", unit=" channels"
+    ) as progress:
+        for start in range(0, len(open_), _AT_ONCE):
+            several = open_[start : start + _AT_ONCE]
+            tested = _ask(vlm, selector.references, several, settings)
+            nametests.append(store, tested)
+            progress.update(len(tested))
+    found = {test.key: test for test in nametests.sides(store)}
+    return [
+        ((case.record.layer, case.record.channel), found[case.key].other)
+        for case in cases
+        if case.key in found and found[case.key].one_sided
+    ]
+
+
+def _cases(
+    store: Store, vlm: Vlm, selector: ReferenceSelector, settings: Naming, fits: str
+) -> Iterator[_Case]:
+    last = {
+        (record.layer, record.channel): record
+        for record in names.valid(store)
+        if record.method == "vlm"
+        and record.whole
+        and (record.by, record.revision) == (vlm.id, vlm.revision)
+    }
+    references = selector.references
+    for address in selector.addresses:
+        record = last.get(address)
+        rows = {mode: references.of(*address, mode)[: settings.references] for mode in MODES}
+        if record is None or record.name is None or not all(rows.values()):
+            continue
+        prompt = prompts.fitting(fits, settings.view, record.name)
+        facts = [*address, record.name, vlm.id, vlm.revision, prompt.sha256]
+        facts += [settings.view, settings.side, settings.mode]
+        shown = [fingerprint(references, rows[mode], facts) for mode in MODES]
+        key = hashlib.sha256("\n".join(shown).encode()).hexdigest()
+        yield _Case(record, settings.mode, rows, prompt, key)
+
+
+def _ask(
+    vlm: Vlm, references: References, cases: Sequence[_Case], settings: Naming
+) -> list[dict[str, object]]:
+    """Ask about some channels; return a record of each whose answers are all there."""
+    requests = [
+        Request([view(references.patch(row), settings.view, settings.side)], case.prompt.text)
+        for case in cases
+        for mode in MODES
+        for row in case.rows[mode]
+    ]
+    replies = vlm.yes(requests)
+    records = []
+    for case in cases:
+        said: dict[Mode, list[float]] = {}
+        for mode in MODES:
+            count = len(case.rows[mode])
+            said[mode], replies = replies[:count], replies[count:]
+        every = [one for mode in MODES for one in said[mode]]
+        if np.isnan(every).any():  # some answers are still to come
+            continue
+        sampled = sum(isinstance(one, SampledChance) for one in every)
+        records.append({
+            "key": case.key,
+            "test": nametests.SIDES,
+            "layer": case.record.layer,
+            "channel": case.record.channel,
+            "name": case.record.name,
+            "by": vlm.id,
+            "revision": vlm.revision,
+            **vlm.facts,
+            "side": case.side,
+            "fits": {mode: nametests.fitting(said[mode]) for mode in MODES},
+            "answers": {mode: [round(float(one), 4) for one in said[mode]] for mode in MODES},
+            "references": case.rows,
+            **({"sampled": sampled} if sampled else {}),
+        })  # fmt: skip
+    return records
