@@ -6,6 +6,7 @@ best references of either mode as are shown when it is asked for.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,12 +14,15 @@ import numpy as np
 from tqdm import tqdm
 
 from atlas import prompts
+from atlas.errors import UserError, one_line
 from atlas.naming.selection import ReferenceSelector, fingerprint
 from atlas.patches.views import References, view
 from atlas.recipe import Naming
 from atlas.store import MODES, Mode, Store, names, nametests
 from atlas.store.names import NameRecord
 from atlas.vlm import Request, SampledChance, Vlm
+
+_log = logging.getLogger(__name__)
 
 _AT_ONCE = 16  # channels that are asked about between two writings
 
@@ -67,8 +71,7 @@ def contradicted(
         total=len(cases), initial=len(cases) - len(open_), desc="fits", unit=" channels"
     ) as progress:
         for start in range(0, len(open_), _AT_ONCE):
-            several = open_[start : start + _AT_ONCE]
-            tested = _ask(vlm, selector.references, several, settings)
+            tested = _tested(vlm, selector.references, open_[start : start + _AT_ONCE], settings)
             nametests.append(store, tested)
             progress.update(len(tested))
     found = {test.key: test for test in nametests.sides(store)}
@@ -101,6 +104,22 @@ def _cases(
         shown = [fingerprint(references, rows[mode], facts) for mode in MODES]
         key = hashlib.sha256("\n".join(shown).encode()).hexdigest()
         yield _Case(record, settings.mode, rows, prompt, key)
+
+
+def _tested(
+    vlm: Vlm, references: References, cases: Sequence[_Case], settings: Naming
+) -> list[dict[str, object]]:
+    """Ask about some channels; one at which the model fails stays untested."""
+    try:
+        return _ask(vlm, references, cases, settings)
+    except UserError:  # a server that is away: nothing is said of the questions
+        raise
+    except Exception as error:  # whatever a model raises, the run goes on
+        if len(cases) == 1:
+            address = f"{cases[0].record.layer}:{cases[0].record.channel}"
+            _log.warning("the name of %s is not tested: %s", address, one_line(error))
+            return []
+        return [one for case in cases for one in _tested(vlm, references, [case], settings)]
 
 
 def _ask(

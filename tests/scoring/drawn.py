@@ -1,4 +1,4 @@
-"""Channels drawn with a known share of pictures that they respond to, and names of known quality."""
+"""Channels drawn with a known share of pictures to respond to, and names of known quality."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def channel(random: np.random.Generator, pictures: int, rate: float) -> Floats:
 
 
 def kept(activations: Floats, random: np.random.Generator) -> Kept:
-    """Return what the pre-pass would keep: a few random pictures of each band, and the histogram."""
+    """Return what the pre-pass would keep: a few pictures of each band, and the histogram."""
     count = len(activations)
     order = np.argsort(-activations, kind="stable")
     positive = int((activations > 0).sum())

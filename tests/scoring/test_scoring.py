@@ -36,9 +36,7 @@ def test_weighted_measures_are_those_of_scikit_learn_and_numpy(seed):
 
 
 def estimate(answers, positive, weights, strata, seed=0):
-    return metrics.agreement(
-        answers, positive, weights, strata, positive * 1.0, 400, seed
-    )
+    return metrics.agreement(answers, positive, weights, strata, positive * 1.0, 400, seed)
 
 
 def test_an_answer_counts_for_as_many_pictures_as_it_stands_for():
