@@ -95,7 +95,10 @@ class Background:
             self._channels[column][row] if column in self._channels else None
             for column in ("name", "description", "score_ap")
         ]
-        values.append(standing.state_of({key: self._channels[key][row] for key in self._channels}))
+        every = {column: self._channels[column][row] for column in self._channels}
+        values.append(standing.state_of(every))
+        if values[-1] == "one-sided":  # relevance is what is explained
+            values[0] = every["used_for"] or values[0]
         return Name(*values) if values[0] else Name(None, None, None, None)
 
     def means(self, layer: str, count: int) -> list[float]:

@@ -275,6 +275,7 @@ def _record(
         "images": tried.image.tolist(),
         "activations": [float(f"{value:.4g}") for value in tried.activation.tolist()],
         "weights": [float(f"{value:.6g}") for value in tried.weight.tolist()],
+        "strata": tried.stratum.tolist(),
         "positive": tried.positive.tolist(),
         "least": tried.least,
     }

@@ -285,12 +285,13 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind == "conservation":
         gap = abs(by_id(evidence["layers"], f"layer:{about}")["conserved"] - 1)
         yield from must(gap > (0.5 if audience == "everyone" else 0.02), "conserved")
-    elif kind in ("unnamed", "untested", "doubtful"):
+    elif kind in ("unnamed", "untested", "doubtful", "sided"):
         for one in cited:
             holds = {
                 "unnamed": not one["name"],
-                "untested": bool(one["name"]) and one["score"] is None,
-                "doubtful": one["score"] is not None and one["score"] < 0.7,
+                "untested": bool(one["name"]) and one["state"] in (None, "untested"),
+                "doubtful": bool(one["name"]) and one["state"] == "not told from chance",
+                "sided": bool(one["name"]) and one["state"] == "one-sided",
             }[kind]
             yield from must(holds, f"{one['id']} is not {kind}")
         if audience == "everyone":  # a name said alone must be of no other concept

@@ -11,7 +11,7 @@ ORDER = (
     "answer", "unsure", "second", "asked", "words", "silent", "carries", "falls", "rises", "keeps",
     "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "earlier",
     "decide", "typical", "seen", "place", "kept", "flow", "failed", "sign", "coverage",
-    "conservation", "unseen", "unnamed", "untested", "doubtful",
+    "conservation", "unseen", "unnamed", "untested", "doubtful", "sided",
 )  # fmt: skip
 """Kinds of claims as a reader best meets them: the finding first, caveats last."""
 

@@ -12,9 +12,6 @@ from atlas.store.evidence import Concept, Course, Curve, Evidence, LayerEvidence
 COVERED = 0.4
 """A layer whose concepts hold less of its |relevance| says little."""
 
-TRUSTED = 0.7
-"""A name with a lower score (AUPRC) did poorly."""
-
 LEAKED, MUCH_LEAKED = 0.02, 0.5
 """What part of the logit a layer may lose or gain without a word, and without a caveat."""
 
@@ -104,14 +101,15 @@ def _conserved(evidence: Evidence, layer: LayerEvidence) -> Iterator[Claim]:
 
 
 def _names(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
-    """Yield which names are missing, were never tested, or did poorly when tested."""
+    """Yield which names are missing or never tested, and which did poorly or fit one side alone."""
     if not evidence.named:
         return
     named = [one for one in evidence.concepts if one.name]
     kinds = {
         "unnamed": [one for one in evidence.concepts if not one.name],
-        "untested": [one for one in named if one.score is None],
-        "doubtful": [one for one in named if one.score is not None and one.score < TRUSTED],
+        "untested": [one for one in named if one.state in (None, "untested")],
+        "doubtful": [one for one in named if one.state == "not told from chance"],
+        "sided": [one for one in named if one.state == "one-sided"],
     }
     spoken = [one for one in evidence.concepts if one in last or decides(evidence, one)]
     for kind, own in kinds.items():
@@ -149,5 +147,7 @@ def _of_names(evidence: Evidence, kind: str, audience: Audience, own: Sequence[C
         "untested": f"The {'names' if several else 'name'} {names} {'were' if several else 'was'} "
         "never tested.",
         "doubtful": f"The {'names' if several else 'name'} {names} did poorly when tested.",
+        "sided": f"The {'names' if several else 'name'} {names} "
+        f"{'fit' if several else 'fits'} what the network uses, not what sets it off.",
     }
     return say(texts[kind], *slots)
