@@ -141,9 +141,9 @@ class Channel:
     channel), `not told from chance`, `one-sided` (see `used_for` and `fires_for`), `untested`,
     `by a person`, `none found` (see `tried`). None where nobody was asked."""
     used_for: str | None
-    """Of a one-sided name: what the references by relevance show; None: nothing in common."""
+    """What the references by relevance show, if the name is one-sided; None: nothing in common."""
     fires_for: str | None
-    """Of a one-sided name: what the references by activation show; None: nothing in common."""
+    """What the references by activation show, if the name is one-sided; None: nothing in common."""
     tried: str | None
     """What was tried where no name was found."""
     confidence: float | None

@@ -30,7 +30,7 @@ Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class _Case:
+class _Name:
     """One name to be tested."""
 
     record: NameRecord
@@ -84,7 +84,7 @@ def contradicted(
 
 def _cases(
     store: Store, vlm: Vlm, selector: ReferenceSelector, settings: Naming, fits: str
-) -> Iterator[_Case]:
+) -> Iterator[_Name]:
     last = {
         (record.layer, record.channel): record
         for record in names.valid(store)
@@ -103,11 +103,11 @@ def _cases(
         facts += [settings.view, settings.side, settings.mode]
         shown = [fingerprint(references, rows[mode], facts) for mode in MODES]
         key = hashlib.sha256("\n".join(shown).encode()).hexdigest()
-        yield _Case(record, settings.mode, rows, prompt, key)
+        yield _Name(record, settings.mode, rows, prompt, key)
 
 
 def _tested(
-    vlm: Vlm, references: References, cases: Sequence[_Case], settings: Naming
+    vlm: Vlm, references: References, cases: Sequence[_Name], settings: Naming
 ) -> list[dict[str, object]]:
     """Ask about some channels; one at which the model fails stays untested."""
     try:
@@ -123,7 +123,7 @@ def _tested(
 
 
 def _ask(
-    vlm: Vlm, references: References, cases: Sequence[_Case], settings: Naming
+    vlm: Vlm, references: References, cases: Sequence[_Name], settings: Naming
 ) -> list[dict[str, object]]:
     """Ask about some channels; return a record of each whose answers are all there."""
     requests = [

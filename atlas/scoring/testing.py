@@ -23,7 +23,7 @@ from atlas.probe.probe import Probe, Responses, cut_patches, measure_responses
 from atlas.recipe import Scoring
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
-from atlas.scoring.trials import FEWEST, Kept, Trial, part, trial
+from atlas.scoring.trials import FEWEST, KeptRange, Trial, part, trial
 from atlas.store import BANDS, TESTED, Store, names, nametests, standing
 from atlas.vlm import Request, SampledChance, Vlm
 
@@ -196,7 +196,7 @@ def _cases(
     return cases
 
 
-def _kept(store: Store, table: Mapping[str, Sequence[Any]]) -> dict[int, Kept]:
+def _kept(store: Store, table: Mapping[str, Sequence[Any]]) -> dict[int, KeptRange]:
     """Return what is kept of the range of each channel, by its row."""
     bands = store.table("bands").to_pydict()
     addresses = {
@@ -214,7 +214,7 @@ def _kept(store: Store, table: Mapping[str, Sequence[Any]]) -> dict[int, Kept]:
     for rows in np.split(inside, np.flatnonzero(np.diff(owner[inside])) + 1):
         if len(rows):
             row = int(owner[rows[0]])
-            result[row] = Kept(
+            result[row] = KeptRange(
                 places[rows], images[rows], activations[rows], weights[rows], peaks[rows],
                 table["act_edges"][row], table["act_counts"][row], table["images"][row],
             )  # fmt: skip

@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptRange:
     """What is kept of one channel's range; all arrays are of one length, in the table's order.
 
     Attributes
@@ -90,12 +90,12 @@ class Trial:
         return float(self.weight[self.positive].sum() / self.weight.sum())
 
 
-def trial(kept: Kept, excluded: Integers, patches: int) -> Trial | None:
+def trial(kept: KeptRange, excluded: Integers, patches: int) -> Trial | None:
     """Choose the pictures of a channel.
 
     Parameters
     ----------
-    kept : Kept
+    kept : KeptRange
         What is kept of its range.
     excluded : ndarray
         int64, rows of images.parquet that its name was made from: never shown again. The others
@@ -187,7 +187,7 @@ def part(whole: Trial, patches: int) -> tuple[Integers, Trial]:
     )
 
 
-def _least(kept: Kept) -> tuple[float, int] | None:
+def _least(kept: KeptRange) -> tuple[float, int] | None:
     """Return from which output on a channel responds, and to how many pictures; None if to none.
 
     It is the edge of the histogram that is nearest to half of the way.

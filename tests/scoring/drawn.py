@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from atlas.scoring.trials import Kept
+from atlas.scoring.trials import KeptRange
 from atlas.store import BANDS
 
 EDGES = 2.0 ** (np.arange(-16, 17) / 4)
@@ -30,7 +30,7 @@ def channel(random: np.random.Generator, pictures: int, rate: float) -> Floats:
     return 8 * random.permutation(np.concatenate([strong, weak]))
 
 
-def kept(activations: Floats, random: np.random.Generator) -> Kept:
+def kept(activations: Floats, random: np.random.Generator) -> KeptRange:
     """Return what the pre-pass would keep: a few pictures of each band, and the histogram."""
     count = len(activations)
     order = np.argsort(-activations, kind="stable")
@@ -50,7 +50,7 @@ def kept(activations: Floats, random: np.random.Generator) -> Kept:
         rows["weight"] += [len(inside) / max(len(taken), 1)] * len(taken)
     image = np.array(rows["image"], np.int64)
     counts = np.histogram(activations, EDGES)[0]
-    return Kept(
+    return KeptRange(
         np.array(rows["band"], np.int64), image, activations[image], np.array(rows["weight"]),
         np.zeros((len(image), 2), np.int64), EDGES.tolist(), counts.tolist(), count,
     )  # fmt: skip

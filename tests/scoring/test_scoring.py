@@ -4,7 +4,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
-from atlas.scoring.trials import Kept, part, trial
+from atlas.scoring.trials import KeptRange, part, trial
 from tests.scoring.drawn import EDGES, channel, kept, precision_and_recall
 
 
@@ -127,7 +127,7 @@ def test_no_trial_where_all_that_it_responds_to_was_shown_to_the_namer():
 
 def test_a_channel_without_pictures_has_no_trial():
     none = np.array([], np.int64)
-    empty = Kept(none, none, none * 1.0, none * 1.0, none.reshape(0, 2), [1.0, 2.0], [3], 10)
+    empty = KeptRange(none, none, none * 1.0, none * 1.0, none.reshape(0, 2), [1.0, 2.0], [3], 10)
     assert trial(empty, none, 40) is None
 
 
