@@ -77,9 +77,12 @@ class Terminology:
 
     def state(self, channel: ChannelEntry) -> str:
         """Return what the state of a channel's name means."""
-        fits = [
-            f"{text.percent(share)} of the references by {mode} shown to the model fit it"
-            for mode in ("relevance", "activation")
-            if (share := channel.number(f"fits_{mode}")) is not None
-        ]
-        return MEANINGS.get(channel.state or "", "") + (f" ({'; '.join(fits)})" if fits else "")
+        meaning = MEANINGS.get(channel.state or "", "")
+        shares = [channel.number(f"fits_{mode}") for mode in MODES[::-1]]
+        if None in shares:
+            return meaning
+        relevance, activation = map(text.percent, shares)
+        return (
+            f"{meaning}; the name fits {relevance} of the references by relevance that the model "
+            f"was shown, and {activation} of those by activation"
+        )
