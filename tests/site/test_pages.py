@@ -206,7 +206,8 @@ def test_a_one_sided_channel_shows_both_names(planted, pages, hostile):
     row = open_store(planted).table("channels").to_pylist()[7]
     said = pages[f"channels/{row['layer']}/{row['channel']}.html"].said
     assert row["name_state"] == "one-sided"
-    assert f"used for {' '.join(row['name'].split())} fires for {hostile[1]}" in said
+    assert row["used_for"] == row["name"]
+    assert f"fires for {hostile[1]} one-sided named by" in said
     assert "fits 100 % of the references by relevance that the model was shown, and 25 %" in said
 
 
