@@ -36,6 +36,7 @@
         score: data.scores[at],
         thumbnail: data.thumbnails[at],
         sense: (data.senses[at] ?? []).map(clip).join(" · "),
+        several: (data.senses[at] ?? []).length > 1, // one alone is the name of its other side
         label: data.labels[data.classes[at][0]] ?? "",
         link: `${up}channels/${encodeURIComponent(slug)}/${number}.html`,
       });
@@ -87,7 +88,7 @@
   const state = states.length > 1
     ? select("Name", [["", "any"], ...states.map((s) => [s, data.states[s]])])
     : null;
-  const several = Object.keys(data.senses).length
+  const several = channels.some((channel) => channel.several)
     ? select("Senses", [["", "any"], ["1", "several"]])
     : null;
   const least = data.scores.some((score) => score >= 0)
@@ -103,7 +104,7 @@
       const channel = channels[at];
       return (!layer.value || data.layers[channel.position][0] === layer.value) &&
         (!state?.value || channel.state === +state.value) &&
-        (!several?.value || channel.sense) &&
+        (!several?.value || channel.several) &&
         (!least?.value || channel.score >= +least.value);
     };
     const every = (list) => [...list.keys()];
