@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from atlas.demo.world import ATTRIBUTES
-from atlas.store import DOUBTFUL
+from atlas.store import DOUBTFUL, standing
 
 KINDS = ("colour", "texture", "shape", "background")
 
@@ -127,7 +127,7 @@ def score_rows(truth: Truths, active: Truths, table: Scores) -> list[list[object
             continue
         columns = ("base_rate", "borrowed_ap", "frequent_ap")
         others = [float(score[f"score_{name}"]) for name in columns]
-        above = float(score["score_ap_low"] > max(others))
+        above = float(bool(standing.above_chance(score)))
         row = [float(score["score_ap"]), *others, above]
         both = active[address][0] & shared if address in active else frozenset()
         groups[EVERYTHING if both == shared else SOMETHING if both else NOTHING].append(row)

@@ -61,6 +61,8 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    from atlas.store import standing  # noqa: PLC0415
+
     table = Table(title="Names on all pictures: average precision and what it is compared with")
     table.add_column("layer", no_wrap=True)
     heads = (
@@ -79,7 +81,7 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     for layer in [*layers, ALL]:
         mine = [row for row in rows if layer in (row["layer"], ALL)]
-        tested = fmean(row["score_ap_low"] > _controls(row) for row in mine)
+        tested = fmean(bool(standing.above_chance(row)) for row in mine)
         table.add_row(
             layer,
             str(len(mine)),
@@ -94,11 +96,6 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
             end_section=layer == layers[-1],
         )
     Console().print(table)
-
-
-def _controls(row: dict[str, Any]) -> float:
-    """Return the best that a name without meaning gets."""
-    return max(float(row[f"score_{name}"]) for name in ("borrowed_ap", "frequent_ap", "base_rate"))
 
 
 def _mean(rows: Sequence[dict[str, Any]], column: str) -> str:

@@ -49,7 +49,7 @@ NOTES: dict[str, dict[str, str]] = {
         "score_correlation_low": "lower end of its 95 % interval",
         "score_correlation_high": "upper end of its 95 % interval",
         "score_base_rate": "share of all pictures to which the channel responds",
-        "score_borrowed_ap": "mean average precision of some other channels' names",
+        "score_borrowed_ap": "mean average precision of other channels' names",
         "score_frequent_ap": "average precision of the atlas's most frequent name",
         "score_clarity": "intruders found among references without a name",
         "score_label_auc": "AUC of the best combination of labels",

@@ -1,8 +1,8 @@
 """Scores of all names, by the model that is asked whether patches fit them.
 
-Beside a name's own score stand those of names that say nothing of the channel: of the atlas's most
-frequent name, of some borrowed from other channels, and of "anything", whose average precision is
-the base rate.
+Beside a name's own score stand those of names that say nothing of the channel: the mean of some
+that are borrowed from other channels, one of them the atlas's most frequent name, whose score
+stands alone too; and "anything", whose average precision is the base rate.
 """
 
 import hashlib
@@ -249,7 +249,6 @@ def _record(
         }
         for name, said in zip(case.controls, answers[count:].reshape(-1, len(some)), strict=True)
     ]
-    borrowed = [one["ap"] for one in controls[1:]] or [controls[0]["ap"]]
     return {
         "key": case.key,
         "layer": case.address[0],
@@ -267,7 +266,7 @@ def _record(
             )
         },
         "base_rate": tried.base_rate,
-        "borrowed_ap": float(np.mean(borrowed)),
+        "borrowed_ap": float(np.mean([one["ap"] for one in controls])),
         "frequent_ap": controls[0]["ap"],
         "controls": controls,
         "control_patches": some.tolist(),

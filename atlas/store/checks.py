@@ -55,12 +55,12 @@ STATUSES = ("named", "no clear concept", "unnamed")
 NameState = Literal[
     "tested", "not told from chance", "one-sided", "untested", "by a person", "none found"
 ]
-"""How far a name can be relied on. `tested`: on the whole range of the channel's activation the
-95 % interval of its average precision lies above that of borrowed names, of the atlas's most
-frequent name and of "anything". `not told from chance`: it was tested and does not. `one-sided`: it
-fits the references by relevance and at most a quarter of those by activation, or the other way
-round. `untested`: nobody tested it. `by a person`: a person gave it. `none found`: the channel was
-asked about, and nothing was found that could be its name."""
+"""How far a name can be relied on. `tested`: on the whole range of the channel's activation it
+scores above names that say nothing of the channel (`standing.above_chance`). `not told from
+chance`: it was tested and does not. `one-sided`: it fits the references by relevance and at most a
+quarter of those by activation, or the other way round. `untested`: nobody tested it. `by a
+person`: a person gave it. `none found`: the channel was asked about, and nothing was found that
+could be its name."""
 
 STATES: tuple[NameState, ...] = get_args(NameState)
 

@@ -135,7 +135,7 @@ NAMED: dict[str, dict[str, pa.DataType]] = {
         "score_correlation_low": pa.float32(),
         "score_correlation_high": pa.float32(),
         "score_base_rate": pa.float32(),  # average precision of "anything"
-        "score_borrowed_ap": pa.float32(),  # mean of some other channels' names
+        "score_borrowed_ap": pa.float32(),  # mean of other channels' names, the next among them
         "score_frequent_ap": pa.float32(),  # of the most frequent name of the atlas
         "score_clarity": pa.float32(),  # intruders found among references without a name
         "score_label_auc": pa.float32(),  # of the best combination of labels

@@ -39,6 +39,27 @@ def state_of(row: Mapping[str, Any]) -> NameState | None:
     return "none found" if state is None and row.get("name_status") else state
 
 
+def above_chance(score: Mapping[str, Any]) -> bool | None:
+    """Say whether a name scores above names that say nothing of the channel; None without a score.
+
+    The interval of its average precision has to lie above the base rate, which "anything" gets, and
+    above the mean of other channels' names, the atlas's most frequent one among them; and the
+    estimate above that of the most frequent one alone, which is as uncertain as any.
+
+    Parameters
+    ----------
+    score : mapping
+        The columns `score_...` of a row of channels.parquet.
+    """
+    columns = ("ap", "ap_low", "base_rate", "borrowed_ap", "frequent_ap")
+    values = [score.get(f"score_{name}") for name in columns]
+    known = [float(value) for value in values if value is not None]
+    if len(known) < len(columns):
+        return None
+    ap, low, *chance, frequent = known
+    return low > max(chance) and ap > frequent
+
+
 def write_columns(store: Store, preferred: str) -> None:
     """Write states and sides into channels.parquet, from the records of names and of their tests.
 
@@ -72,7 +93,9 @@ def write_columns(store: Store, preferred: str) -> None:
             for values in scores.values():
                 values[row] = None
         elif columns["name_state"][row] == "untested":
-            columns["name_state"][row] = _by_score(score)
+            passed = above_chance(score)
+            if passed is not None:
+                columns["name_state"][row] = _state("tested" if passed else "not told from chance")
     store.extend_table("channels", {**columns, **scores})
 
 
@@ -114,16 +137,6 @@ def _sides(known: Named | None, test: SideTest | None) -> dict[str, Any]:
 
 def _state(state: NameState) -> NameState:
     return state
-
-
-def _by_score(score: Mapping[str, Any]) -> NameState:
-    """Return the state of a name by its test on the whole range."""
-    low = score.get("score_ap_low")
-    others = [score.get(f"score_{name}") for name in ("base_rate", "borrowed_ap", "frequent_ap")]
-    known = [one for one in others if one is not None]
-    if low is None or len(known) < len(others):
-        return "untested"
-    return "tested" if low > max(known) else "not told from chance"
 
 
 def _tried(record: NameRecord) -> str | None:

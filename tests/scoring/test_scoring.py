@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
@@ -5,6 +8,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.trials import KeptRange, part, trial
+from atlas.store import open_store
 from tests.scoring.drawn import EDGES, channel, kept, precision_and_recall
 
 
@@ -129,6 +133,24 @@ def test_a_channel_without_pictures_has_no_trial():
     none = np.array([], np.int64)
     empty = KeptRange(none, none, none * 1.0, none * 1.0, none.reshape(0, 2), [1.0, 2.0], [3], 10)
     assert trial(empty, none, 40) is None
+
+
+def test_an_atlas_that_keeps_no_bands_says_what_to_do(built, project, tmp_path, run):
+    root = shutil.copytree(built, tmp_path / "atlas")
+    (root / "bands.parquet").unlink()
+    manifest = json.loads((root / "manifest.json").read_text())
+    del manifest["bands"], manifest["files"]["bands.parquet"]
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    layer = open_store(root).manifest()["layers"][0]
+    assert run("rename", root, f"{layer}:0", "edges", "--by", "A. Person").returncode == 0
+    done = run("score", root, "--trust-code")
+    assert done.returncode == 2
+    [line] = [one for one in done.stderr.splitlines() if one.startswith("atlas:")]
+    assert "with prepass.bands = 6" in line
+    settings = ["naming.method=labels", "scoring.in_build=true", "prepass.bands=0"]
+    more = [part for one in settings for part in ("--set", one)]
+    done = run("build", project / "tiny.toml", "--out", tmp_path / "new", *more)
+    assert done.returncode == 2 and "scoring.in_build" in done.stderr
 
 
 # What scores are for
