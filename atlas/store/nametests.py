@@ -62,14 +62,16 @@ def append(store: Store, records: Iterable[dict[str, Any]]) -> None:
     journal.append(store.root / SCORES_FILE, [{**record, **made} for record in records])
 
 
+def every(store: Store, test: str) -> list[dict[str, Any]]:
+    """Return all records of a test, of whatever state of the atlas, in their order."""
+    records = journal.read(store.root / SCORES_FILE)
+    return [record for record in records if record.get("test") == test]
+
+
 def valid(store: Store, test: str) -> list[dict[str, Any]]:
     """Return the records of a test that speak of the atlas as it is now, in their order."""
     state = states.now(store)
-    return [
-        record
-        for record in journal.read(store.root / SCORES_FILE)
-        if record.get("test") == test and state.has(record.get("atlas"))
-    ]
+    return [record for record in every(store, test) if state.has(record.get("atlas"))]
 
 
 def sides(store: Store) -> list[SideTest]:
