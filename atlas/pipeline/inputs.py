@@ -130,6 +130,13 @@ class Inputs:
         known = ((name, self.network.trace.layers[name].field) for name in self.layers)
         return {name: field for name, field in known if field is not None}
 
+    @property
+    def depths(self) -> dict[str, float]:
+        """Where each layer stands among all of the network: 0 is the first, 1 the last."""
+        places = {name: place for place, name in enumerate(self.network.trace.layers)}
+        last = max(len(places) - 1, 1)
+        return {name: round(places[name] / last, 4) for name in self.layers}
+
     @cached_property
     def encoder(self) -> Encoder:
         """What turns patches into vectors."""

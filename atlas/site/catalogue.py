@@ -21,7 +21,7 @@ Shares = npt.NDArray[np.float32]
 
 _MEASURED_BY = (
     *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
-    *("relevance", "index", "receptive_fields", "conservation", "versions"),
+    *("relevance", "index", "receptive_fields", "depths", "conservation", "versions"),
 )
 """What pages show of the manifest."""
 
@@ -51,8 +51,9 @@ class Catalogue:
         ):
             measured = [name for name in MEASURED[kind] if name in table.column_names]
             digest.update(_content(table.select(measured)))
-        for name in ("classes.parquet", "images.parquet", "masks.npy"):
-            digest.update(files.sha256(self.store.root / name).encode())
+        for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):
+            if (self.store.root / name).is_file():  # older atlases have no bands
+                digest.update(files.sha256(self.store.root / name).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -82,9 +83,10 @@ class Catalogue:
         known = [name for name in self.manifest.get("layers", []) if name in rows]
         order = known + [name for name in rows if name not in known]
         last = max(len(order) - 1, 1)
+        known_depths = self.manifest.get("depths", {})  # older atlases have none
         slugs = text.slugs(order)
         return [
-            LayerEntry(name, n, n / last, tuple(rows[name]), slugs[name])
+            LayerEntry(name, n, known_depths.get(name, n / last), tuple(rows[name]), slugs[name])
             for n, name in enumerate(order)
         ]
 
