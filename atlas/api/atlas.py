@@ -84,7 +84,7 @@ class Atlas(Contents):
             Only channels that have this class, by its name or number (`:3` is always number 3),
             among their top classes.
         min_score : float, optional
-            Least detection score of the name, 0 to 1.
+            Least average precision of the name (`score_ap`), 0 to 1.
         encoder : str or Path, optional
             Folder of a model of sentence-transformers (the extra `meaning`). Where the words
             themselves stand nowhere, channels of similar meaning are found then, in any language
