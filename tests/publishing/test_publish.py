@@ -65,16 +65,13 @@ def to(path: Path, target: str):
     return publish(atlas.open(path), target)
 
 
-def test_a_branch_has_the_site_and_no_history(copy, remote, tmp_path):
+def test_a_branch_has_the_site_and_no_history(copy, remote):
     # Neither names that git would ignore nor filters of the site change what is published.
     for name, content in {".gitignore": "*\n", ".gitattributes": "* text eol=crlf\n"}.items():
         (copy / "site" / name).write_text(content)
     (copy / "site" / 'odd "name" \\ ü.txt').write_text("x")
     to(copy, f"git:{remote}")
-    git("clone", "--quiet", "--branch", "gh-pages", remote, tmp_path / "clone", "-c", "core.autocrlf=false")  # fmt: skip
-    listed = git(
-        "-c", "core.quotepath=false", "-C", remote, "ls-tree", "-rz", "--name-only", "gh-pages"
-    )
+    listed = git("-C", remote, "ls-tree", "-rz", "--name-only", "gh-pages")
     assert set(listed.rstrip("\0").split("\0")) == set(files(copy / "site"))
     assert ".nojekyll" in listed and ".zenodo.json" in listed
     blob = subprocess.run(
@@ -294,7 +291,13 @@ class Hub(BaseHTTPRequestHandler):
                 self.spaces[name][value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "deletedFile":
                 del self.spaces[name][value["path"]]
-        return self.answer({"success": True, "commitOid": "1" * 40, "commitUrl": "x"})
+        return self.answer(
+            {
+                "success": True,
+                "commitOid": "1" * 40,
+                "commitUrl": f"{self.url(name)}/commit/{1:040}",
+            }
+        )
 
     def url(self, name: str) -> str:
         return f"http://{self.headers['Host']}/spaces/{name}"
@@ -364,7 +367,7 @@ def _unbuilt(path: Path) -> None:
 
 
 def _linked(path: Path) -> None:
-    (path / "site" / "secret.txt").symlink_to("/etc/hostname")
+    (path / "site" / "secret.txt").symlink_to(path / "manifest.json")  # in the atlas, not the site
 
 
 def _repository(path: Path) -> None:
