@@ -97,8 +97,8 @@ class Atlas(Contents):
         Returns
         -------
         Hits
-            A list of `Hit`, best first; empty if nothing was found. `Hit.remark` says what was taken
-            for words that stand nowhere.
+            A list of `Hit`, best first; empty if nothing was found. `Hit.remark` says what was
+            taken for words that stand nowhere.
 
         Raises
         ------

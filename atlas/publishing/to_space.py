@@ -85,13 +85,20 @@ def send(contents: Contents, site: FinishedSite, name: str, older: Sequence[str]
             "the Hub needs a token that may write: run `hf auth login`, or put it in HF_TOKEN"
         )
     # The error of the library under the Hub's (httpx, or what comes after it), and OSError.
-    unreachable = HfHubHTTPError.__bases__
+    bases = HfHubHTTPError.__bases__
+    unreachable = [one for one in bases if issubclass(one, Exception)]
+    failures: tuple[type[Exception], ...] = (
+        *unreachable,
+        HFValidationError,
+        ValueError,
+        KeyError,
+    )
     api = HfApi(library_name=MARK)
     try:
         if "/" not in name:
             name = f"{api.whoami()['name']}/{name}"
         _upload(api, contents, site, name, older)
-    except (*unreachable, HFValidationError, ValueError, KeyError) as error:
+    except failures as error:
         raise UserError(
             f"the Space {plain(name)[:100]} could not be published ({one_line(error)[:200]}): "
             "check its name, the token and the network, and run the same command again"
@@ -102,7 +109,11 @@ def send(contents: Contents, site: FinishedSite, name: str, older: Sequence[str]
 def _upload(
     api: "HfApi", contents: Contents, site: FinishedSite, name: str, older: Sequence[str]
 ) -> None:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415
+    from huggingface_hub import (  # noqa: PLC0415
+        CommitOperationAdd,
+        CommitOperationCopy,
+        CommitOperationDelete,
+    )
 
     api.create_repo(name, repo_type="space", space_sdk="static", exist_ok=True)
     there = set(api.list_repo_files(name, repo_type="space"))
@@ -116,7 +127,7 @@ def _upload(
         for path in sorted(there - kept - site.sizes.keys())
         if path.partition("/")[0] not in older
     ]
-    operations = [
+    operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
         CommitOperationAdd(CARD, card(contents).encode()),
         *(CommitOperationAdd(path, site.root / path) for path in site.sizes),
         *(CommitOperationDelete(path) for path in stale),

@@ -9,7 +9,7 @@ from atlas.publishing.finished import FinishedSite
 from atlas.store import files
 
 _TIME = (1980, 1, 1, 0, 0, 0)
-"""Of every file: the first time that ZIP knows."""
+"""Time of every file: the first one that ZIP knows."""
 
 _PACKED = (".webp", ".png", ".jpg", ".gz", ".parquet", ".woff2")
 """Endings of files that do not become smaller."""
