@@ -2,22 +2,10 @@
 
 from atlas.api.atlas import Atlas, open  # noqa: A004 (atlas.open)
 from atlas.api.contents import Channel, Reference, Sense
-from atlas.api.results import Explained, Hits
 from atlas.api.sampled import Sampled
 from atlas.errors import UserError
 from atlas.lookup import Hit
 
-__all__ = [
-    "Atlas",
-    "Channel",
-    "Explained",
-    "Hit",
-    "Hits",
-    "Reference",
-    "Sampled",
-    "Sense",
-    "UserError",
-    "open",
-]
+__all__ = ["Atlas", "Channel", "Hit", "Reference", "Sampled", "Sense", "UserError", "open"]
 
 __version__ = "0.1.0"

@@ -96,7 +96,7 @@ class Atlas(Contents):
 
         Returns
         -------
-        Hits
+        atlas.api.results.Hits
             A list of `Hit`, best first; empty if nothing was found. `Hit.remark` says what was
             taken for words that stand nowhere.
 
@@ -145,7 +145,7 @@ class Atlas(Contents):
 
         Returns
         -------
-        Hits
+        atlas.api.results.Hits
             A list of `Hit`, by falling similarity, each with the patches that look like the
             picture.
 
@@ -177,8 +177,8 @@ class Atlas(Contents):
 
         Returns
         -------
-        Explained
-            The evidence, as it now stands in the atlas's directory `explanations`.
+        atlas.api.results.Explained
+            The evidence (`atlas.store.evidence.Evidence`), as it now stands in the atlas's directory `explanations`.
 
         Raises
         ------
@@ -200,6 +200,11 @@ class Atlas(Contents):
         ----------
         slug : str
             Its id.
+
+        Returns
+        -------
+        atlas.api.results.Explained
+            The evidence, which notebooks show with its pictures.
 
         Raises
         ------

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import atlas
+from atlas.api.results import Hits
 from atlas.store import Store
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
@@ -147,7 +148,7 @@ def test_what_is_found_is_a_list_and_a_table(named):
     assert hits[0].channel.address in page.text
     assert f"and {len(hits) - 12} more channels" in page.text
     assert "nearest: star" in shown(a.search("starr", n=1)).text
-    assert shown(atlas.Hits()).text == "Nothing was found."
+    assert shown(Hits()).text == "Nothing was found."
 
 
 def test_missing_pictures_are_said_to_be_missing(named, tmp_path):
