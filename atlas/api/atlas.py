@@ -178,7 +178,8 @@ class Atlas(Contents):
         Returns
         -------
         atlas.api.results.Explained
-            The evidence (`atlas.store.evidence.Evidence`), as it now stands in the atlas's directory `explanations`.
+            The evidence (`atlas.store.evidence.Evidence`), as it now stands in the atlas's
+            directory `explanations`.
 
         Raises
         ------

@@ -81,7 +81,7 @@ def publish(atlas_dir: Path, target: str) -> None:
     import atlas  # noqa: PLC0415
     from atlas.publishing.publish import publish as run  # noqa: PLC0415
 
-    published = run(atlas.open(atlas_dir), target)
-    for note in published.notes:
-        click.echo(f"atlas: {plain(note)}", err=True)
-    click.echo(plain(published.place))
+    place = run(
+        atlas.open(atlas_dir), target, lambda line: click.echo(f"atlas: {plain(line)}", err=True)
+    )
+    click.echo(plain(place))

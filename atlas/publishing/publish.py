@@ -1,7 +1,6 @@
 """Publish the finished site of an atlas: which ways there are, and what is said about each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -12,20 +11,11 @@ from atlas.plain import plain
 from atlas.publishing import finished, to_folder, to_git, to_space, to_zip
 from atlas.publishing.finished import FinishedSite
 
-_Way = Callable[[Contents, FinishedSite, str], "Published"]
+_Way = Callable[[Contents, FinishedSite, str], tuple[str, str]]
+"""Publishes, and returns where it is now and the address that its pages will have, if known."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """What has been published."""
-
-    place: str
-    """Where it is now, for people."""
-    notes: tuple[str, ...] = ()
-    """What is still to be done or to be known, a line each."""
-
-
-def publish(contents: Contents, target: str) -> Published:
+def publish(contents: Contents, target: str, say: Callable[[str], object]) -> str:
     """Publish exactly the files of an atlas's site.
 
     Parameters
@@ -34,6 +24,13 @@ def publish(contents: Contents, target: str) -> Published:
         The atlas; its site must have been built.
     target : str
         `git:REMOTE[#BRANCH]`, `hf-space:NAME`, `dir:PATH` or `zip:FILE`.
+    say : callable
+        Is given each line about what is to be known or still to be done.
+
+    Returns
+    -------
+    str
+        Where it is now, for people.
 
     Raises
     ------
@@ -48,34 +45,46 @@ def publish(contents: Contents, target: str) -> Published:
             "hf-space:NAME, dir:PATH or zip:FILE"
         )
     site = finished.look(contents)
-    published = _WAYS[way](contents, site, where)
-    return Published(published.place, (*_about(contents, site), *published.notes))
+    url = contents.recipe.cite.url
+    if site.size > finished.LARGE:
+        say(
+            f"the site has {site.size / 1e9:.1f} GB, and free hosts take about 1 GB: "
+            "site.images = 'thumbs' makes it smaller"
+        )
+    if url and not _known_url(site).startswith(url.rstrip("/")):
+        say(
+            f"the site does not say yet that it is at {plain(url)}: run `atlas site "
+            f"{contents.store.root}` and publish again"
+        )
+    place, address = _WAYS[way](contents, site, where)
+    if not url:
+        will_be = f"this will be at {address}, but " if address else ""
+        say(
+            f"{will_be}its pages and citations do not know their address: put url = "
+            f'"{address or "https://..."}" under [cite] in the recipe, build and publish again'
+        )
+    return place
 
 
-def _to_git(contents: Contents, site: FinishedSite, where: str) -> Published:
+def _to_git(contents: Contents, site: FinishedSite, where: str) -> tuple[str, str]:
     remote, _, branch = where.partition("#")
-    address = to_git.address(remote)
-    sent = to_git.send(site, remote, branch or to_git.BRANCH, contents.id, _older(contents))
-    place = f"{to_git.shown(remote)}, branch {branch or to_git.BRANCH}"
-    return Published(
-        place if sent else f"{place}: nothing has changed", _unknown_address(contents, address)
-    )
+    branch = branch or to_git.BRANCH
+    sent = to_git.send(site, remote, branch, contents.id, contents.recipe.cite.older)
+    place = f"{to_git.shown(remote)}, branch {branch}"
+    return place if sent else f"{place}: nothing has changed", to_git.address(remote)
 
 
-def _to_space(contents: Contents, site: FinishedSite, where: str) -> Published:
-    name = to_space.send(contents, site, where, _older(contents))
-    return Published(
-        f"https://huggingface.co/spaces/{name}",
-        _unknown_address(contents, to_space.address(name)),
-    )
+def _to_space(contents: Contents, site: FinishedSite, where: str) -> tuple[str, str]:
+    name = to_space.send(contents, site, where)
+    return f"https://huggingface.co/spaces/{name}", to_space.address(name)
 
 
-def _to_folder(contents: Contents, site: FinishedSite, where: str) -> Published:
-    return Published(str(to_folder.send(site, where)), _unknown_address(contents, ""))
+def _to_folder(_: Contents, site: FinishedSite, where: str) -> tuple[str, str]:
+    return str(to_folder.send(site, where)), ""
 
 
-def _to_zip(contents: Contents, site: FinishedSite, where: str) -> Published:
-    return Published(str(to_zip.send(site, where)), _unknown_address(contents, ""))
+def _to_zip(_: Contents, site: FinishedSite, where: str) -> tuple[str, str]:
+    return str(to_zip.send(site, where)), ""
 
 
 _WAYS: Mapping[str, _Way] = {
@@ -84,39 +93,6 @@ _WAYS: Mapping[str, _Way] = {
     "dir": _to_folder,
     "zip": _to_zip,
 }
-
-
-def _older(contents: Contents) -> tuple[str, ...]:
-    """Return the folders of earlier versions, which stay beside what is published."""
-    return contents.recipe.cite.older
-
-
-def _about(contents: Contents, site: FinishedSite) -> tuple[str, ...]:
-    """Return what is to be said of a site wherever it goes."""
-    notes = []
-    if site.size > finished.LARGE:
-        notes.append(
-            f"the site has {site.size / 1e9:.1f} GB, and free hosts take about 1 GB: "
-            "site.images = 'thumbs' makes it smaller"
-        )
-    url = contents.recipe.cite.url
-    if url and not _known_url(site).startswith(url.rstrip("/")):
-        notes.append(
-            f"the site does not say yet that it is at {url}: run `atlas site "
-            f"{contents.store.root}` and publish again"
-        )
-    return tuple(notes)
-
-
-def _unknown_address(contents: Contents, address: str) -> tuple[str, ...]:
-    """Say how a site learns its address, if it does not know it."""
-    if contents.recipe.cite.url:
-        return ()
-    will_be = f"this will be at {address}, but " if address else ""
-    return (
-        f"{will_be}its pages and citations do not know their address: put url = "
-        f'"{address or "https://..."}" under [cite] in the recipe, build and publish again',
-    )
 
 
 def _known_url(site: FinishedSite) -> str:

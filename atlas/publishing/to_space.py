@@ -1,7 +1,6 @@
 """A site as a static Space of the Hugging Face Hub."""
 
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import yaml
@@ -52,19 +51,17 @@ def card(contents: Contents) -> str:
     )
 
 
-def send(contents: Contents, site: FinishedSite, name: str, older: Sequence[str] = ()) -> str:
+def send(contents: Contents, site: FinishedSite, name: str) -> str:
     """Make a site the content of a Space, which is made if it is not there.
 
     Parameters
     ----------
     contents : Contents
-        The atlas, for the card.
+        The atlas, for the card; folders named in `cite.older` stay in the Space as they are.
     site : FinishedSite
         The site.
     name : str
         `NAME` or `OWNER/NAME`.
-    older : sequence of str
-        Folders that stay in the Space as they are.
 
     Returns
     -------
@@ -97,7 +94,7 @@ def send(contents: Contents, site: FinishedSite, name: str, older: Sequence[str]
     try:
         if "/" not in name:
             name = f"{api.whoami()['name']}/{name}"
-        _upload(api, contents, site, name, older)
+        _upload(api, contents, site, name)
     except failures as error:
         raise UserError(
             f"the Space {plain(name)[:100]} could not be published ({one_line(error)[:200]}): "
@@ -106,9 +103,7 @@ def send(contents: Contents, site: FinishedSite, name: str, older: Sequence[str]
     return name
 
 
-def _upload(
-    api: "HfApi", contents: Contents, site: FinishedSite, name: str, older: Sequence[str]
-) -> None:
+def _upload(api: "HfApi", contents: Contents, site: FinishedSite, name: str) -> None:
     from huggingface_hub import (  # noqa: PLC0415
         CommitOperationAdd,
         CommitOperationCopy,
@@ -125,7 +120,7 @@ def _upload(
     stale = [
         path
         for path in sorted(there - kept - site.sizes.keys())
-        if path.partition("/")[0] not in older
+        if path.partition("/")[0] not in contents.recipe.cite.older
     ]
     operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
         CommitOperationAdd(CARD, card(contents).encode()),

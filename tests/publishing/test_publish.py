@@ -61,8 +61,11 @@ def set_recipe(path: Path, table: str, **values: object) -> None:
     store.write_manifest(manifest)
 
 
-def to(path: Path, target: str):
-    return publish(atlas.open(path), target)
+def to(path: Path, target: str) -> list[str]:
+    """Publish, and return what is said: lines to know, and at last the place."""
+    lines: list[str] = []
+    place = publish(atlas.open(path), target, lines.append)
+    return [*lines, place]
 
 
 def test_a_branch_has_the_site_and_no_history(copy, remote):
@@ -80,7 +83,7 @@ def test_a_branch_has_the_site_and_no_history(copy, remote):
     assert blob.stdout == (copy / "site" / "index.html").read_bytes()
     first = git("-C", remote, "rev-parse", "gh-pages")
 
-    assert "nothing has changed" in to(copy, f"git:{remote}").place
+    assert "nothing has changed" in to(copy, f"git:{remote}")[-1]
     assert git("-C", remote, "rev-parse", "gh-pages") == first
 
     before = objects(remote)
@@ -457,21 +460,24 @@ def test_a_site_without_pictures_may_always_go(copy, tmp_path):
 
 
 def test_the_address_is_set_in_the_recipe(copy, tmp_path, run):
-    [note] = to(copy, f"dir:{tmp_path / 'out'}").notes
-    assert 'put url = "https://..." under [cite]' in note
+    out = tmp_path / "out"
+    note, place = to(copy, f"dir:{out}")
+    assert 'put url = "https://..." under [cite]' in note and place == str(out)
     set_recipe(copy, "cite", url="https://ada.github.io/atlas/")
-    [note] = to(copy, f"dir:{tmp_path / 'out'}").notes
+    note, _ = to(copy, f"dir:{out}")
     assert "does not say yet that it is at https://ada.github.io/atlas/: run `atlas site" in note
     assert run("site", copy).returncode == 0
-    assert to(copy, f"dir:{tmp_path / 'out'}").notes == ()
+    assert to(copy, f"dir:{out}") == [str(out)]
 
 
-def test_a_large_site_is_said_to_be_large(copy, tmp_path):
-    big = copy / "site" / "big.bin"
-    with big.open("wb") as file:
-        file.truncate(100 * 2**20 + 1)  # without a byte on the disk
-    with pytest.raises(atlas.UserError, match="100 MB, which GitHub refuses"):
-        to(copy, "git:https://github.com/ada/atlas")
+def test_a_large_site_is_said_to_be_large_before_it_goes(copy):
+    with (copy / "site" / "large.bin").open("wb") as file:
+        file.truncate(10**9)  # without a byte on the disk
+    said: list[str] = []
+    with pytest.raises(atlas.UserError, match="more than 100 MB, which GitHub refuses"):
+        publish(atlas.open(copy), "git:https://github.com/ada/atlas", said.append)
+    [line] = said
+    assert line.startswith("the site has 1.0 GB, and free hosts take about 1 GB")
 
 
 def test_the_command_prints_where_it_is(copy, tmp_path):
