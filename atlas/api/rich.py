@@ -64,7 +64,7 @@ def atlas(shown: "Atlas") -> str:
                 _text(layer),
                 f"{len(mine):,}",
                 f"{count:,}",
-                "".join(_patch(found[0], 40) for found in best if found),
+                _strip([found[0] for found in best if found], 40),
             )
         )
     return _box(
@@ -107,9 +107,10 @@ def reference(shown: "Reference") -> str:
     label = f"{_text(shown.label)}, " if shown.label is not None else ""
     try:
         picture = shown.picture()
-        ImageDraw.Draw(picture).rectangle(
-            [shown.box[0], shown.box[1], shown.box[2] - 1, shown.box[3] - 1], outline="#ff3b30"
-        )
+        x0, y0, x1, y1 = shown.box
+        pen = ImageDraw.Draw(picture)
+        pen.rectangle((x0, y0, x1 - 1, y1 - 1), outline="white", width=2)
+        pen.rectangle((x0, y0, x1 - 1, y1 - 1), outline="black")
         pictures = _image(picture, _LARGE, shown.key) + _patch(shown, _LARGE)
     except UserError as error:
         pictures = _missing(error)
@@ -135,7 +136,7 @@ def hits(shown: "Hits") -> str:
                 f"<code>{_text(hit.channel.address)}</code>",
                 _name(hit.channel),
                 _text(why) + (f"<br><span style='{_QUIET}'>{_text(where)}</span>" if where else ""),
-                "".join(_patch(one, _SMALL) for one in seen[:4]),
+                _strip(seen[:4], _SMALL),
             )
         )
     table = _table(("address", "name", "found by", "patches"), rows)
@@ -228,6 +229,12 @@ def _patch(shown: "Reference", side: int) -> str:
         return _missing(error)
 
 
+def _strip(several: "Sequence[Reference]", side: int) -> str:
+    """Return patches that stay on one line."""
+    patches = "".join(_patch(one, side) for one in several)
+    return f"<span style='white-space:nowrap'>{patches}</span>"
+
+
 def _image(picture: Image.Image, side: int, caption: str) -> str:
     """Return a picture as an element with the data inside, `side` pixels high or wide at most."""
     scale = side / max(picture.size)
@@ -260,7 +267,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for row in rows
     )
     return (
-        "<table style='border-collapse:collapse;margin:6px 0 0;color:inherit;background:none'>"
+        "<table style='border-collapse:collapse;margin:6px 0 0;color:inherit;font-size:inherit;"
+        "background:none'>"
         f"<thead><tr style='background:none'>{titles}</tr></thead><tbody>{body}</tbody></table>"
     )
 
