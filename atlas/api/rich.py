@@ -185,7 +185,7 @@ def _concept(
             where = _missing(error)
     name = ""
     if concept.name:
-        known = "untested" if concept.score is None else f"tested {concept.score:.2f}"
+        known = concept.state or "untested"
         name = f"<b>{_text(concept.name)}</b> <span style='{_QUIET}'>({known})</span><br>"
     without = shown.effect(concept.id, "zero").probability
     return (
@@ -205,13 +205,11 @@ def _name(shown: "Channel") -> str:
 
 
 def _state(shown: "Channel") -> str:
-    """Return the state of a channel's name in words."""
-    if shown.named_by == "person":
-        return "by a person"
-    score, other = (shown.scores.get(f"score_{name}") for name in ("detection", "borrowed"))
+    """Return the state of a channel's name in words, with its score."""
+    score = shown.scores.get("score_ap")
     if score is None:
-        return "untested"
-    return f"tested {score:.2f}" + (f", another's name {other:.2f}" if other is not None else "")
+        return shown.state or "untested"
+    return f"{shown.state}, average precision {score:.2f}"
 
 
 def _first_mode(shown: "Channel") -> "Mode":
