@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from atlas import addresses
+from atlas.api import rich
 from atlas.api.sampled import Sampled
 from atlas.errors import UserError
 from atlas.plain import slugs
@@ -106,6 +107,9 @@ class Reference:
     def patch(self) -> Image.Image:
         """Return the patch."""
         return self.picture().crop(self.box)
+
+    def _repr_html_(self) -> str:
+        return rich.reference(self)
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,9 @@ class Channel:
         row = self._contents.channels.slice(self.row, 1).to_pylist()[0]
         pairs = zip(row["neighbours"], row["neighbour_similarities"], strict=True)
         return [(self._contents.channel(number), similarity) for number, similarity in pairs]
+
+    def _repr_html_(self) -> str:
+        return rich.channel(self)
 
 
 class Contents:
