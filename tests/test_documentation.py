@@ -298,6 +298,7 @@ def test_a_newcomer_gets_a_right_atlas(newcomer, monkeypatch, recipe, layer, ins
     assert result.exit_code == 0, result.output
     a = atlas.open(f"build/out/{recipe}")
     assert a.class_names == NOUNS
+    assert f"labels: {a.manifest['labels']}\n" in PAGES["network.md"]
     assert a.manifest["images"]["labelled"] == 40
     assert all(check["passed"] for check in a.manifest["checks"])
 
