@@ -1,9 +1,13 @@
 """The list of claims of one explanation."""
 
+from collections import Counter
+from dataclasses import replace
+
 from atlas.explain.claims.answers import answers
 from atlas.explain.claims.concepts import concepts
 from atlas.explain.claims.effects import effects
 from atlas.explain.claims.tests import tests
+from atlas.explain.claims.wording import quoted
 from atlas.store.claims import Claim
 from atlas.store.evidence import Evidence
 
@@ -24,6 +28,7 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
     evidence : Evidence
         As it was read back from its file, so that conditions hold for the numbers that it has.
     """
+    evidence = _classes_told_apart(evidence)
     last = next((own for layer in reversed(evidence.layers)
                  if (own := evidence.of_layer(layer.layer))), [])  # fmt: skip
     found = [
@@ -31,3 +36,36 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
         *tests(evidence, last),
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda one: (ORDER.index(one.kind), -one.weight)))
+
+
+def _classes_told_apart(evidence: Evidence) -> Evidence:
+    """Return evidence in which classes of one name have their numbers behind it.
+
+    Two of ImageNet's are cranes, and `the answer is “crane”, not “crane”` says nothing.
+    """
+    guesses = [*evidence.prediction, evidence.target]
+    guesses += [one for one in (evidence.truth,) if one is not None]
+    known = {(one.label, quoted(one.name)) for one in guesses}
+    if (contrast := evidence.contrast) is not None:
+        known.add((contrast.label, quoted(contrast.name)))
+    changed = [*(one for effects_ in evidence.effects for one in effects_.effects)]
+    known |= {(one.answer, quoted(one.answer_name)) for one in (*changed, *evidence.together)}
+    often = Counter(name for _, name in known)
+
+    def called(label: int, name: str) -> str:
+        return f"{name} (class {label})" if often[quoted(name)] > 1 else name
+
+    if max(often.values()) == 1:
+        return evidence
+    guess = lambda one: replace(one, name=called(one.label, one.name))  # noqa: E731
+    after = lambda one: replace(one, answer_name=called(one.answer, one.answer_name))  # noqa: E731
+    return replace(
+        evidence,
+        prediction=tuple(guess(one) for one in evidence.prediction),
+        target=guess(evidence.target),
+        truth=evidence.truth and guess(evidence.truth),
+        contrast=contrast and guess(contrast),
+        effects=tuple(replace(one, effects=tuple(after(e) for e in one.effects))
+                      for one in evidence.effects),
+        together=tuple(after(one) for one in evidence.together),
+    )  # fmt: skip

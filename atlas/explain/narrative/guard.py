@@ -39,7 +39,9 @@ _FAMILIES = {
     "usual": "usual usually typical typically normally mean average",
     "other": "other others",
     "picture": "picture image photo photograph",
-    "pictures": "pictures images photos photographs scenes networks cases",
+    "pictures": "pictures images photos photographs scenes cases",
+    "networks": "networks models",
+    "than": "than",
     "test": "test",
     "poor": "poorly badly poor bad",
     "right": "right rightly correct correctly good well",
@@ -68,20 +70,18 @@ _FAMILIES = {
 
 _WORDS = """
 a an the this that these those it its itself they them their which what who whose there here is
-are was were be been being has have had having do does did done get gets got of in on at to from
-by for with into over under upon out as than then when where while if once and or but yet however
-though although whereas whether too also still rather network model answer answers choose choosing
-switch switches say says said take takes taken took make makes made go goes went gone come comes
-came become becomes became turn turns change changes move moves give gives gave identify
-identifies classify classifies see sees believe believes recognise recognises call calls named
-according follow follows divide divides spread lie lies lay between among fare fared perform
-performs performed explained explain explanation after another behind order output outputs scales
-tip tips instead evidence remaining rest reach reaches own again now such same way means set cent
+are was were be been being has have had having do does did done get got of in on at to from
+by for with into over under upon out as then when where while if once and or but yet however
+though although whereas whether too also still rather network model answer choose switch say said
+take taken took make made go goes went gone come came become became turn change move give gave
+given assign identify classify see believe think recognise call named according follow divide
+spread lie lay flow between among fare perform explain explanation after another behind order
+output scales tip instead evidence remaining rest reach own again now such same way means set cent
 would
 """
 
 _FREE = frozenset(_WORDS.split())
-"""Words that say nothing by themselves."""
+"""Words that say nothing by themselves, also with the endings of `_forms`."""
 
 _LIST = r"\{\w+\}(?:,? (?:and |or )?\{\w+\})*|it|any one"
 """What is taken away."""
@@ -92,7 +92,7 @@ _PHRASES = (
      r"|(?:delet|disabl|exclud|deactivat|eliminat)(?:e|es|ed|ing)", "REMOVED"),
     (rf"(?:tak(?:e|es|en|ing)|switch(?:ed|es|ing)?|turn(?:ed|ing|s)?) ({_LIST}) (?:away|off)",
      r"REMOVED \1"),
-    (rf"(?:with|if|when|once) ({_LIST}) (?:(?:is|are) )?gone", r"REMOVED \1"),
+    (rf"(?:with|if|when|once) ({_LIST}) (?:(?:is|are) )?(?:gone|off)", r"REMOVED \1"),
     (r"(?:set|setting|sets) (\{\w+\}(?: channels of \{\w+\})?|it) to zero", r"ZERO \1"),
     (r"set to zero|zero(?:ed|ing|es)", "ZERO"),
     (r"for (?:and|or) against|against (?:and|or) for", "BOTHSIDES"),
@@ -102,10 +102,10 @@ _PHRASES = (
     (r"no(?:t)? more than", "at most"),
     (r"(?:go|goes|went|going) down", "fall"),
     (r"(?:go|goes|went|going) up", "rise"),
-    (r"one by one", "one after another"),
+    (r"one by one|in turn", "one after another"),
     (r"mak(?:e|es|ing) up", "make"),
-    (r"runner-up", "second"),
-    (r"in second place", "second"),
+    (r"runner-up|in second place|second most (?:probable|likely)(?: class)?", "second"),
+    (r"(?:be|get|become)s? smaller", "shrink"),
     (r"(?:on|by) (?:its|their) own", "alone"),
     (r"at (?:an )?earlier (?:stages?|steps?) (?:of|in)", "earlier in"),
     (r"as well", "too"),
@@ -126,7 +126,7 @@ _PHRASES = (
 _FORMS = ("REMOVED", "ZERO", "BOTHSIDES")
 """What phrases are brought to."""
 
-_BOUND = ("REMOVED", "ZERO", "for", "against", "than", "probability", "logit", "share", "place")
+_BOUND = ("REMOVED", "ZERO", "for", "against", "than", "over", "probability", "logit", "share", "place")
 """Words whose next slot has to stay the same."""
 
 _MEASURES = ("weight", "probability", "score", "logit", "share", "relevance")
@@ -139,6 +139,10 @@ _BETWEEN = frozenset(
 _NUMBERS = ("share", "probability", "logit", "count")
 
 _COURSE = re.compile(r"from \{\w+\} to \{\w+\}")
+
+_WHOLE = re.compile(r"\{(\w+)\} of (?:the |this |a )?([^\W\d_]+)")
+
+_BY = re.compile(r"\bby (?:falling )?([a-z]+)")
 
 _WORD = re.compile(r"\{\w+\}|[^\W\d_]+(?:[’'-][^\W\d_]+)*")
 
@@ -195,6 +199,9 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         )
         if before != after:
             return "slots have changed places"
+    wholes, others = _wholes(own), _wholes(other)
+    if any(wholes.get(key, whole) != whole for key, whole in others.items()):
+        return "a number is a part of something else"
     differences = (f"by {{{key}}}" for key, kind in kinds.items() if kind == "number")
     if any(by in other and by not in own for by in differences):
         return "a number has become a difference"
@@ -202,10 +209,16 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
     for word, keys in after_.items():
         if keys and before_.get(word, keys) != keys and not keys <= before_[word]:
             return f"another slot follows {word!r}"
-    for word in ("REMOVED", "ZERO"):
+    for word in ("REMOVED", "ZERO", "over"):
         if before_.get(word) and not before_[word] <= after_.get(word, set()):
             return f"{word!r} is gone from its slot"
     return None
+
+
+def _wholes(text: str) -> dict[str, str]:
+    """Return by number of what it is a part: `{area} of the picture`."""
+    found = _WHOLE.findall(text)
+    return {key: next(_families(word), word) for key, word in found}
 
 
 def _roles(own: str, other: str) -> str | None:
@@ -215,6 +228,9 @@ def _roles(own: str, other: str) -> str | None:
     if not _judged(other) <= _judged(own):
         return "something else is called right or wrong"
     measures, said = _measures(own), _measures(other)
+    by, by_said = _BY.findall(own.lower()), _BY.findall(other.lower())
+    if by and by == by_said:  # the measure behind `by` is told by it, wherever it stands
+        measures, said = ([one for one in list_ if one not in by] for list_ in (measures, said))
     if [one for one in measures if one in said] != [one for one in said if one in measures]:
         return "measures have changed places"
     return None
@@ -222,7 +238,7 @@ def _roles(own: str, other: str) -> str | None:
 
 def _negated(text: str) -> set[str]:
     """Return what a text says not: by families, the words that say something behind a `not`."""
-    tokens = [word for word in _tokens(text) if word not in _FREE]
+    tokens = [word for word in _tokens(text) if next(_families(word), None) or not _free(word)]
     pairs = (pair for pair in pairwise(tokens) if pair[0] in ("not", "never"))
     return {next(_families(word), word) for _, word in pairs}
 
@@ -260,7 +276,7 @@ def _words(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         said |= families
         if word.startswith("{") or word in canonical or families & known:
             continue
-        if families or word not in _FREE:
+        if families or not _free(word):
             return f"{word!r} says something else"
         if word == "would" and not canonical & {"REMOVED", "ZERO"}:
             return "'would' says something else"
@@ -287,6 +303,10 @@ def _families(word: str) -> Iterator[str]:
         if form in _BY_WORD:
             yield _BY_WORD[form]
             return
+
+
+def _free(word: str) -> bool:
+    return any(form in _FREE for form in _forms(word))
 
 
 def _forms(word: str) -> Iterator[str]:
