@@ -10,9 +10,7 @@ from typing import Any
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
-_TURNING = dict.fromkeys(
-    [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-)
+_TURNING = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 """Marks that turn the direction of a text, also of what stands behind them."""
 _SAFE = re.compile(r"[A-Za-z0-9_.-]")
 _SAFE_LOWER = re.compile(r"[a-z0-9_.-]")

@@ -43,13 +43,13 @@ def _classes_told_apart(evidence: Evidence) -> Evidence:
 
     Two of ImageNet's are cranes, and `the answer is “crane”, not “crane”` says nothing.
     """
-    guesses = [*evidence.prediction, evidence.target]
-    guesses += [one for one in (evidence.truth,) if one is not None]
-    known = {(one.label, quoted(one.name)) for one in guesses}
-    if (contrast := evidence.contrast) is not None:
-        known.add((contrast.label, quoted(contrast.name)))
-    changed = [*(one for effects_ in evidence.effects for one in effects_.effects)]
-    known |= {(one.answer, quoted(one.answer_name)) for one in (*changed, *evidence.together)}
+    known = {(one.label, quoted(one.name))
+             for one in (*evidence.prediction, evidence.target, evidence.truth, evidence.contrast)
+             if one is not None}  # fmt: skip
+    effects_ = (one for own in evidence.effects for one in own.effects)
+    known |= {(one.answer, quoted(one.answer_name)) for one in effects_}
+    known |= {(one.answer, quoted(one.answer_name)) for one in evidence.together}
+    contrast = evidence.contrast
     often = Counter(name for _, name in known)
 
     def called(label: int, name: str) -> str:
@@ -57,15 +57,18 @@ def _classes_told_apart(evidence: Evidence) -> Evidence:
 
     if max(often.values()) == 1:
         return evidence
-    guess = lambda one: replace(one, name=called(one.label, one.name))  # noqa: E731
-    after = lambda one: replace(one, answer_name=called(one.answer, one.answer_name))  # noqa: E731
     return replace(
         evidence,
-        prediction=tuple(guess(one) for one in evidence.prediction),
-        target=guess(evidence.target),
-        truth=evidence.truth and guess(evidence.truth),
-        contrast=contrast and guess(contrast),
-        effects=tuple(replace(one, effects=tuple(after(e) for e in one.effects))
-                      for one in evidence.effects),
-        together=tuple(after(one) for one in evidence.together),
+        prediction=tuple(replace(one, name=called(one.label, one.name))
+                         for one in evidence.prediction),
+        target=replace(evidence.target, name=called(evidence.target.label, evidence.target.name)),
+        truth=(truth := evidence.truth) and replace(truth, name=called(truth.label, truth.name)),
+        contrast=contrast and replace(contrast, name=called(contrast.label, contrast.name)),
+        effects=tuple(
+            replace(one, effects=tuple(replace(e, answer_name=called(e.answer, e.answer_name))
+                                       for e in one.effects))
+            for one in evidence.effects
+        ),
+        together=tuple(replace(one, answer_name=called(one.answer, one.answer_name))
+                       for one in evidence.together),
     )  # fmt: skip

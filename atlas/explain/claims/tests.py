@@ -183,6 +183,7 @@ def _to_experts(evidence: Evidence, kind: str, own: Sequence[Concept]) -> Wordin
 
 
 def _of(evidence: Evidence, kind: str) -> tuple[int, str]:
-    """Return of how many concepts some are told, and where that stands: of names, of the named."""
-    named = sum(bool(one.name) for one in evidence.concepts)
-    return (len(evidence.concepts), "concepts all") if kind == "unnamed" else (named, "concepts named")
+    """Return how many could be of a kind, and where that stands: of names only what has one."""
+    if kind == "unnamed":
+        return len(evidence.concepts), "concepts all"
+    return sum(bool(one.name) for one in evidence.concepts), "concepts named"

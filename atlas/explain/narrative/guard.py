@@ -126,7 +126,18 @@ _PHRASES = (
 _FORMS = ("REMOVED", "ZERO", "BOTHSIDES")
 """What phrases are brought to."""
 
-_BOUND = ("REMOVED", "ZERO", "for", "against", "than", "over", "probability", "logit", "share", "place")
+_BOUND = (
+    "REMOVED",
+    "ZERO",
+    "for",
+    "against",
+    "than",
+    "over",
+    "probability",
+    "logit",
+    "share",
+    "place",
+)
 """Words whose next slot has to stay the same."""
 
 _MEASURES = ("weight", "probability", "score", "logit", "share", "relevance")
