@@ -187,7 +187,7 @@ def with_zero(example, number: int, **changes) -> e.Evidence:
     return replace(example, effects=tuple(others))
 
 
-def test_classes_of_one_name_are_told_apart(example):
+def test_classes_of_one_name_have_their_numbers(example):
     first, second, *others = example.prediction
     twin = replace(second, name=f" {first.name}")
     odd = written(replace(example, prediction=(first, twin, *others), contrast=None))

@@ -29,7 +29,7 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
     evidence : Evidence
         As it was read back from its file, so that conditions hold for the numbers that it has.
     """
-    evidence = _classes_told_apart(evidence)
+    evidence = _with_distinct_classes(evidence)
     last = next((own for layer in reversed(evidence.layers)
                  if (own := evidence.of_layer(layer.layer))), [])  # fmt: skip
     found = [
@@ -39,7 +39,7 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
     return tuple(sorted(found, key=lambda one: (ORDER.index(one.kind), -one.weight)))
 
 
-def _classes_told_apart(evidence: Evidence) -> Evidence:
+def _with_distinct_classes(evidence: Evidence) -> Evidence:
     """Return evidence in which classes of one name have their numbers behind it.
 
     Two of ImageNet's are cranes, and `the answer is “crane”, not “crane”` says nothing.
