@@ -362,7 +362,11 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
                 "sided": bool(one["name"]) and one["state"] == "one-sided",
             }[kind]
             yield from must(holds, f"{one['id']} is not {kind}")
-        if audience == "everyone":  # whose name it is, and whether others share it
+        counted = "{count}" in text
+        if audience == "everyone" and counted:  # of many, how many: the count is looked up above
+            spoken = [one for one in cited if one["layer"] == last_layer or decides(one, evidence)]
+            yield from must(len({one["name"] for one in spoken}) > 3, "few are not counted")
+        elif audience == "everyone":  # whose name it is, and whether others share it
             for slot in claim["wordings"][audience]["slots"]:
                 mine = concepts[slot["source"].removesuffix(" name")]
                 ends = mine["layer"] == last_layer

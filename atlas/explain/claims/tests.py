@@ -144,7 +144,17 @@ def _to_everyone(
     spoken: Sequence[Concept],
     last: Sequence[Concept],
 ) -> Wording:
-    """Return which names of what a reader meets are meant; `(in part)` if others share one."""
+    """Return which names of what a reader meets are meant; `(in part)` if others share one.
+
+    Where they are many, how many: the card of each concept says the rest.
+    """
+    verb = _VERBS[kind]
+    if kind != "unnamed" and len({one.name for one in spoken}) > FEW:
+        return say(
+            f"Of the {{all}} names here, {{count}} {verb[len(own) > 1]}.",
+            w.count("count", len(own), f"concepts {kind}"),
+            w.count("all", *_of(evidence, kind)),
+        )
     slots: list[Slot] = []
     parts: list[list[str]] = [[], []]
     for one in sorted(spoken, key=lambda one: one not in last):
@@ -165,7 +175,7 @@ def _to_everyone(
         subject += f" and, earlier, {earlier}" if earlier else ""
     else:
         subject = f"Of the earlier names, {earlier}"
-    return say(f"{subject} {_VERBS[kind][several]}.", *slots)
+    return say(f"{subject} {verb[several]}.", *slots)
 
 
 def _to_experts(evidence: Evidence, kind: str, own: Sequence[Concept]) -> Wording:
