@@ -64,7 +64,7 @@ def atlas(shown: "Atlas") -> str:
                 _text(layer),
                 f"{len(mine):,}",
                 f"{count:,}",
-                _strip([found[0] for found in best if found], 40),
+                _side_by_side([found[0] for found in best if found], 40),
             )
         )
     return _box(
@@ -136,7 +136,7 @@ def hits(shown: "Hits") -> str:
                 f"<code>{_text(hit.channel.address)}</code>",
                 _name(hit.channel),
                 _text(why) + (f"<br><span style='{_QUIET}'>{_text(where)}</span>" if where else ""),
-                _strip(seen[:4], _SMALL),
+                _side_by_side(seen[:4], _SMALL),
             )
         )
     table = _table(("address", "name", "found by", "patches"), rows)
@@ -185,7 +185,7 @@ def _concept(
             where = _missing(error)
     name = ""
     if concept.name:
-        known = "untested" if concept.score is None else f"tested {concept.score:.2f}"
+        known = concept.state or "untested"
         name = f"<b>{_text(concept.name)}</b> <span style='{_QUIET}'>({known})</span><br>"
     without = shown.effect(concept.id, "zero").probability
     return (
@@ -205,13 +205,11 @@ def _name(shown: "Channel") -> str:
 
 
 def _state(shown: "Channel") -> str:
-    """Return the state of a channel's name in words."""
-    if shown.named_by == "person":
-        return "by a person"
-    score, other = (shown.scores.get(f"score_{name}") for name in ("detection", "borrowed"))
+    """Return the state of a channel's name in words, with its score."""
+    score = shown.scores.get("score_ap")
     if score is None:
-        return "untested"
-    return f"tested {score:.2f}" + (f", another's name {other:.2f}" if other is not None else "")
+        return shown.state or "untested"
+    return f"{shown.state}, average precision {score:.2f}"
 
 
 def _first_mode(shown: "Channel") -> "Mode":
@@ -229,7 +227,7 @@ def _patch(shown: "Reference", side: int) -> str:
         return _missing(error)
 
 
-def _strip(several: "Sequence[Reference]", side: int) -> str:
+def _side_by_side(several: "Sequence[Reference]", side: int) -> str:
     """Return patches that stay on one line."""
     patches = "".join(_patch(one, side) for one in several)
     return f"<span style='white-space:nowrap'>{patches}</span>"

@@ -111,7 +111,8 @@ def test_a_name_is_not_shown_without_its_state(wild, named):
     assert "(by a person)" in shown(first).text
     assert "(untested)" in shown(second).text
     star = atlas.open(named)["planted:3"]
-    assert f"(tested {star.scores['score_detection']:.2f}" in shown(star).text
+    score = star.scores["score_ap"]
+    assert f"({star.state}, average precision {score:.2f})" in shown(star).text
 
 
 def mean_colour(picture: Image.Image) -> tuple[int, int, int]:
