@@ -89,7 +89,7 @@ def make(root: Path, scale: float) -> None:
     records = []
     for row in range(count):
         record = NameRecord(
-            layer[row], int(number[row]), "vlm", "Qwen/Qwen2.5-VL-7B-Instruct", "named",
+            layer[row], int(number[row]), "vlm", "Qwen/Qwen3-VL-8B-Instruct", "named",
             named[row], f"It shows {phrase(random, 6, 12)}.", float(random.random()),
             revision="cc594898137f460bfe9f0759e9844b3ce807cfb5",
             prompt={"name": "patches", "version": 1, "sha256": "0" * 64}, references="0" * 64,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from atlas.cli.files import exchange, file_options, report
 from atlas.cli.group import atlas_argument, main, set_option, trust_option
 from atlas.errors import UserError
 
@@ -31,6 +32,7 @@ WIDTH = 96
     help="Print also what is said to this reader; to experts with the table of concepts.",
 )
 @set_option
+@file_options
 @trust_option
 def explain(
     atlas_dir: Path,
@@ -38,12 +40,18 @@ def explain(
     target: str | None,
     audience: str | None,
     overrides: tuple[str, ...],
+    questions: Path | None,
+    answers: tuple[Path, ...],
+    part_mb: float,
     *,
     trust_code: bool,
 ) -> None:
     """Say which named concepts the network's answer to each IMAGE rests on.
 
-    A folder stands for the pictures in it. The pages are made by `atlas site`.
+    A folder stands for the pictures in it. The pages are made by `atlas site`. Models that look or
+    write (explain.vlm, explain.writer, explain.judge) run in this process or at a server, or are
+    asked by files (--questions, --answers): then questions that follow from answers are in the next
+    file, and texts are by rules until it is answered. What is answered is not asked again.
     Ends with exit status 2 when a picture cannot be read; the others are explained.
     """
     from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
@@ -59,13 +67,15 @@ def explain(
     store = open_store(atlas_dir)
     recipe = recorded(store.manifest(), overrides)
     border = pipeline.border(store, overrides, trust_code=trust_code)
-    outcome = pipeline.explain(store, recipe, images, target, border)
+    files = exchange(questions, answers, part_mb)
+    outcome = pipeline.explain(store, recipe, images, target, border, exchange=files)
     for folder in outcome.done:
         click.echo(folder)
         if audience is not None:
             click.echo(_said(folder, audience))
     for path, reason in outcome.failed:
         click.echo(f"atlas: {path} is not explained: {reason}", err=True)
+    report(files)
     if outcome.failed:
         sys.exit(2)
 

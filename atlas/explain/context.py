@@ -13,7 +13,7 @@ from torch import Tensor
 from atlas.explain.drawing import over
 from atlas.explain.models import AnsweringModel
 from atlas.store.evidence import Concept, Context
-from atlas.vlm import Request
+from atlas.vlm import Failed, Request, Unanswered
 
 LONGEST = 160
 """Characters that are kept of an answer."""
@@ -27,7 +27,7 @@ that says where and how it shows here. Do not give it another name."""
 
 def contextualise(
     view: Image.Image, concepts: Sequence[Concept], maps: Tensor, model: AnsweringModel
-) -> tuple[Context, ...]:
+) -> tuple[Context | None, ...]:
     """Ask about every concept that has a name.
 
     Parameters
@@ -40,6 +40,11 @@ def contextualise(
         (concepts, height, width), their heat maps.
     model : AnsweringModel
         Who is asked.
+
+    Returns
+    -------
+    tuple of Context or None
+        None for questions whose answer is still to come.
     """
     named = [(one, heat) for one, heat in zip(concepts, maps, strict=True) if one.name]
     requests = [
@@ -54,7 +59,9 @@ def contextualise(
     ]
     answers = model.ask(requests) if requests else []
     return tuple(
-        Context(f"context:{one.id}", one.id, *parse(answer), model.id)
+        None
+        if isinstance(answer, Unanswered)
+        else Context(f"context:{one.id}", one.id, *parse(answer), model.id)
         for (one, _), answer in zip(named, answers, strict=True)
     )
 
@@ -62,8 +69,11 @@ def contextualise(
 def parse(answer: str) -> tuple[bool | None, str]:
     """Return whether the concept shows, and what was said of it on one line.
 
-    An answer that begins with neither yes nor no says nothing.
+    An answer that begins with neither yes nor no says nothing, and neither does what a model says
+    that cannot answer.
     """
+    if isinstance(answer, Failed):
+        return None, ""
     text = _plain(answer)
     match = re.match(r"\W*(yes|no)\b[\s,.:;–-]*", text, re.IGNORECASE)
     if match is None:

@@ -94,10 +94,12 @@ class Explainer:
         picture = Picture(path.name, digest, image.width, image.height, side)
         id_ = identify(path.stem, digest, str(self.subject.background.manifest["id"]), target)
         gathered = gather(self.subject, self._input(view), picture, id_, target, self.label(path))
-        found = gathered.evidence
+        found, writer = gathered.evidence, self.writer
         if self.vlm is not None:
-            context = contextualise(view, found.concepts, gathered.maps, self.vlm)
-            found = replace(found, context=context)
+            said = contextualise(view, found.concepts, gathered.maps, self.vlm)
+            found = replace(found, context=tuple(one for one in said if one is not None))
+            # What is still to come may be said too: the writer chooses when all is there.
+            writer = None if None in said else writer
         with _whole(self.root / id_) as folder:
             _draw(folder, view, gathered)
             evidence.write(found, folder)
@@ -105,7 +107,7 @@ class Explainer:
             written = evidence.read(folder)
             claimed = claims(written)
             stored_claims.write(claimed, folder)
-            narrative.write(compose(claimed, self.writer), folder, table.rows(written))
+            narrative.write(compose(claimed, writer), folder, table.rows(written))
         return self.root / id_
 
     def _input(self, view: Image.Image) -> Tensor:

@@ -1,6 +1,7 @@
 """Explaining single pictures by a finished atlas."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from atlas import vlm
@@ -11,6 +12,7 @@ from atlas.explain.explaining import Explainer, Outcome, image_files
 from atlas.explain.gathering import Subject
 from atlas.explain.narrative.compose import Writer
 from atlas.pipeline.inputs import Inputs, check_weights
+from atlas.pipeline.models import ModelOf, explaining
 from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Explain, Recipe
 from atlas.relevance.engine import PREDICTED
@@ -19,6 +21,10 @@ from atlas.relevance.tape import instrument
 from atlas.store import Store
 from atlas.store.evidence import EXPLANATIONS
 from atlas.vlm import language
+from atlas.vlm.files import Exchange
+
+MODELS = ("explain.vlm", "explain.writer", "explain.judge")
+"""What has to be reached for the models."""
 
 
 def explain(
@@ -28,6 +34,7 @@ def explain(
     target: str | None,
     border: Border = OWN,
     labelled: Path | None = None,
+    exchange: Exchange | None = None,
 ) -> Outcome:
     """Explain pictures by a finished atlas.
 
@@ -46,16 +53,21 @@ def explain(
     labelled : Path, optional
         A folder, beside that of the data, whose folders have the names of classes: by these it is
         known whether the network is right about the pictures in them.
+    exchange : Exchange, optional
+        Files by which the models of `[explain]` are asked. As long as answers are missing, an
+        explanation is by rules.
 
     Raises
     ------
     UserError
-        The atlas is not finished, its network is another one now, or there is no such class.
+        The atlas is not finished, its network is another one now, there is no such class, or files
+        are given and no model is named.
     """
+    _check_models(recipe.explain, exchange)
     background = Background(store)
     label = PREDICTED if target is None else background.label(target)
     paths = [path for given in images for path in image_files(given)]
-    border.check(recipe, "explain.vlm", "explain.writer", "explain.judge")
+    border.check(recipe, *([] if exchange else MODELS))
     inputs = Inputs(recipe, border=border)
     network = inputs.network
     check_weights(store, network)
@@ -73,10 +85,16 @@ def explain(
         network.device,
         store.root / EXPLANATIONS,
         _labels(recipe, background.classes, labelled),
-        vlm=_seeing(recipe.explain.vlm),
-        writer=_writer(recipe.explain),
     )
-    return explainer(paths, label)
+    if not _asks(recipe.explain):
+        return explainer(paths, label)
+    with explaining(store, exchange) as model_of:
+        explainer = replace(
+            explainer,
+            vlm=_seeing(recipe.explain, model_of),
+            writer=_writer(recipe.explain, model_of),
+        )
+        return explainer(paths, label)
 
 
 def _labels(
@@ -97,19 +115,37 @@ def _labels(
     return label
 
 
-def _seeing(name: str) -> vlm.Vlm | None:
-    """Load the model that looks at heat maps; none without a name."""
-    return vlm.load(vlm.Loading(name, max_tokens=80)) if name else None
+def _asks(settings: Explain) -> bool:
+    """Say whether a model is asked anything."""
+    return bool(settings.vlm or settings.writer)
 
 
-def _writer(settings: Explain) -> Writer | None:
-    """Load the model that chooses what is said, and the one that judges its words."""
-    if not settings.writer:
-        if settings.judge:
-            raise UserError("explain.judge judges what explain.writer writes: name a writer too")
+def _check_models(settings: Explain, exchange: Exchange | None) -> None:
+    """Refuse a judge with nothing to judge, and files for nobody."""
+    if settings.judge and not settings.writer:
+        raise UserError("explain.judge judges what explain.writer writes: name a writer too")
+    if exchange is not None and not _asks(settings):
+        raise UserError(
+            "explanations by rules ask no model, so that there are no questions: name one, "
+            "--set explain.vlm=MODEL or --set explain.writer=MODEL"
+        )
+
+
+def _seeing(settings: Explain, model_of: ModelOf) -> vlm.Vlm | None:
+    """Return the model that looks at heat maps; none without a name."""
+    if not settings.vlm:
         return None
-    writer = language.load(vlm.Loading(settings.writer, max_tokens=2000))
-    if settings.judge == settings.writer:
-        return Writer(writer, writer)
-    judge = language.load(vlm.Loading(settings.judge)) if settings.judge else None
-    return Writer(writer, judge)
+    return model_of(vlm.load, vlm.Loading(settings.vlm, max_tokens=80, setting="explain.vlm"))
+
+
+def _writer(settings: Explain, model_of: ModelOf) -> Writer | None:
+    """Return the model that chooses what is said, and the one that judges its words."""
+    if not settings.writer:
+        return None
+    asked_for = vlm.Loading(settings.writer, max_tokens=2000, setting="explain.writer")
+    writer = model_of(language.load, asked_for)
+    if settings.judge in ("", settings.writer):
+        return Writer(writer, writer if settings.judge else None)
+    return Writer(
+        writer, model_of(language.load, vlm.Loading(settings.judge, setting="explain.judge"))
+    )

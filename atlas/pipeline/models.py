@@ -1,6 +1,6 @@
-"""Vision-language models that a recipe names, made ready for naming and scoring."""
+"""Models that a recipe names, made ready for naming, scoring and explaining."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -9,8 +9,11 @@ from atlas.pipeline import sharing
 from atlas.prepass.processes import ALONE, Team
 from atlas.recipe import Naming
 from atlas.store import ANSWERS, Store
-from atlas.vlm.files import Exchange, FilesVlm
+from atlas.vlm.files import Exchange, FilesVlm, OpenExchange
 from atlas.vlm.kept import Answers, Kept
+
+ModelOf = Callable[[Callable[[vlm.Loading], vlm.Vlm], vlm.Loading], Kept]
+"""Gives a model by what would load it, and which one it is."""
 
 
 @contextmanager
@@ -35,24 +38,82 @@ def asked(
     UserError
         The model cannot be had, or the files cannot be read or written.
     """
-    answers = Answers(store.root / ANSWERS)
-    if exchange is None:
-        model = _loaded(settings, team)
-        if team.size == 1:
-            yield Kept(model, answers)
-            return
-        shared = sharing.Shared(model, team)
-        try:
-            yield Kept(shared, answers)
-        finally:
-            shared.end()
+    if exchange is not None:
+        with by_files(store, exchange) as model_of:
+            yield model_of(loading(settings))
         return
-    by_file = FilesVlm(loading(settings), exchange)
+    answers = Answers(store.root / ANSWERS)
+    model = _loaded(settings, team)
+    if team.size == 1:
+        yield Kept(model, answers)
+        return
+    shared = sharing.Shared(model, team)
     try:
-        yield Kept(by_file, answers, every=True)
-        by_file.close(answers)
+        yield Kept(shared, answers)
     finally:
-        by_file.discard()
+        shared.end()
+
+
+@contextmanager
+def by_files(
+    store: Store, exchange: Exchange, about: str = "this atlas"
+) -> Iterator[Callable[[vlm.Loading], Kept]]:
+    """Yield what gives models that are asked by files; nothing is loaded.
+
+    Parameters
+    ----------
+    store : Store
+        The atlas, which keeps every answer.
+    exchange : Exchange
+        The files. Open questions are written when all is well in the end.
+    about : str
+        What the questions are about, for the line about answers to others.
+
+    Raises
+    ------
+    UserError
+        The files cannot be read or written.
+    """
+    answers = Answers(store.root / ANSWERS)
+    files = OpenExchange(exchange, about)
+    try:
+        yield lambda asked_for: Kept(FilesVlm(asked_for, files), answers, every=True)
+        files.close(answers)
+    finally:
+        files.discard()
+
+
+@contextmanager
+def explaining(store: Store, exchange: Exchange | None = None) -> Iterator[ModelOf]:
+    """Yield what gives the models of explanations, with what they have answered already.
+
+    Questions are known by the model's name, whichever way they are asked; every answer is kept.
+
+    Parameters
+    ----------
+    store : Store
+        The atlas.
+    exchange : Exchange, optional
+        Files by which models are asked. Open questions are written when all is well in the end.
+
+    Raises
+    ------
+    UserError
+        The files cannot be read or written.
+    """
+    if exchange is not None:
+        with by_files(store, exchange, "these pictures") as model_of:
+            yield lambda _, asked_for: model_of(asked_for)
+        return
+    answers = Answers(store.root / ANSWERS)
+
+    def loaded(load: Callable[[vlm.Loading], vlm.Vlm], asked_for: vlm.Loading) -> Kept:
+        with reaching(asked_for.name):
+            model = Kept(load(asked_for), answers, every=True)
+        model.revision = asked_for.revision or None  # files cannot know the commit
+        return model
+
+    yield loaded
 
 
 def sharing_with(team: Team, settings: Naming, exchange: Exchange | None) -> Team:

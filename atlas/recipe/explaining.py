@@ -41,8 +41,8 @@ class Explain:
     in the picture; empty means none."""
 
     writer: str = ""
-    """A language model, with or without vision, that chooses what is said of all that the evidence
-    allows to be said, and in which order; empty means by rules."""
+    """A language model, with or without vision, named as in `naming.vlm`, that chooses what is said
+    of all that the evidence allows to be said, and in which order; empty means by rules."""
 
     judge: str = ""
     """A language model that compares other words, which the writer finds for a sentence, with the

@@ -19,11 +19,14 @@ class Naming:
     labels that the channel distinguishes best. `clip`: the word of a list that an image-text model
     finds fitting most. Empty: `atlas build` names nothing, and `atlas name` takes `vlm`."""
 
-    vlm: str = "Qwen/Qwen2.5-VL-7B-Instruct"
+    vlm: str = "Qwen/Qwen3-VL-8B-Instruct"
     """Any image-text-to-text model of `transformers`: a local folder, a name on the Hub, or
     `demo/vlm`; or one at a server with the chat-completions interface (vLLM, llama.cpp, Ollama, LM
     Studio, `transformers serve`), `server:http://127.0.0.1:8000/v1`, with `#MODEL` where it has
-    several (needs the extra `server`; a key is taken from the variable `ATLAS_VLM_KEY`)."""
+    several (needs the extra `server`; a key is taken from the variable `ATLAS_VLM_KEY`). The
+    default has the Apache licence, fits one GPU of 24 GB in bfloat16 (8.8 billion parameters, 17.5
+    GB), takes many pictures in one question, answers without thinking first, and is served by vLLM,
+    llama.cpp and Ollama, too."""
 
     revision: str = ""
     """Which revision of the model on the Hub; empty means the newest, and records say which. Of a

@@ -196,7 +196,8 @@ SCORES_FILE = "scores.jsonl"
 """Every test of a name that was ever done; it only grows."""
 
 ANSWERS = "answers.jsonl"
-"""Answers of models to single questions that came by file, or before a server stopped."""
+"""Answers of models to single questions: those of explanations, and those that came by file or
+before a server stopped."""
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,8 @@ class Loading:
     batch_size: int = 16
     max_tokens: int = 160
     constrained: bool = False
+    setting: str = "naming.vlm"
+    """Where a recipe names the model: what is to be mended where it is not there."""
 
 
 def decoding(loading: Loading) -> dict[str, Any]:

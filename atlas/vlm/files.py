@@ -8,10 +8,10 @@ is `{"custom_id", "method", "url", "body"}`, an answer `{"custom_id", "response"
 
 import json
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
@@ -57,15 +57,15 @@ class Exchange:
     open: int = 0
 
 
-class FilesVlm:
-    """A model whose answers come in files, and whose open questions go into some.
+class OpenExchange:
+    """Files that are being written and read, by one model or several.
 
     Parameters
     ----------
-    loading : Loading
-        Which model is meant.
     exchange : Exchange
         The files.
+    about : str
+        What the questions are about.
 
     Raises
     ------
@@ -73,12 +73,9 @@ class FilesVlm:
         A file of answers cannot be read or holds none, or one of questions is there already.
     """
 
-    def __init__(self, loading: Loading, exchange: Exchange) -> None:
-        self.id, self._model = _model(loading.name)
-        self.revision: str | None = loading.revision or None
-        self.decoding = decoding(loading)
+    def __init__(self, exchange: Exchange, about: str = "this atlas") -> None:
         self._exchange = exchange
-        self._servers: set[str] = set()
+        self._about = about
         self._asked: set[str] = set()
         self._used: set[str] = set()
         self._parts = None
@@ -88,20 +85,25 @@ class FilesVlm:
         for path in exchange.answers:
             self._answers |= read(path)
 
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """What the answers say of the model that gave them."""
-        return {"server": {"files": True, "models": sorted(self._servers)}}
+    def reply(self, question: str, body: Callable[[], Mapping[str, Any]]) -> chat.Reply | None:
+        """Return the answer to a question; without one, write it, and return None.
 
-    def ask(self, requests: Sequence[Request]) -> list[str]:
-        """Return the answers that came; the other questions are written, and `Unanswered`."""
-        replies = (self._reply(request, "words") for request in requests)
-        return [Unanswered() if reply is None else reply.text for reply in replies]
-
-    def yes(self, requests: Sequence[Request]) -> list[float]:
-        """Return what is known; the other questions are written, and `UNKNOWN`."""
-        replies = (self._reply(request, "yes") for request in requests)
-        return [UNKNOWN if reply is None else _chance(reply) for reply in replies]
+        Parameters
+        ----------
+        question : str
+            Its `chat.identity`.
+        body : callable
+            Makes the request that asks it.
+        """
+        if (answer := self._answers.get(question)) is not None:
+            self._used.add(question)
+            reply: chat.Reply = answer
+            return reply
+        if question not in self._asked:
+            self._asked.add(question)
+            if self._parts is not None:
+                self._parts.add(question, body())
+        return None
 
     def close(self, known: Container[str]) -> None:
         """Give the files of questions their names, and say which answers were of no use.
@@ -121,9 +123,9 @@ class FilesVlm:
         strange = [name for name in left if name not in known]
         if strange:
             _report(
-                f"{len(strange)} answers are to no open question of this atlas and are skipped "
+                f"{len(strange)} answers are to no open question of {self._about} and are skipped "
                 f"(the first is {plain(strange[0])[:80]!r}): they were recorded before, or are "
-                "of another state, model or setting"
+                "of another picture, state, model or setting"
             )
 
     def discard(self) -> None:
@@ -131,18 +133,53 @@ class FilesVlm:
         if self._parts is not None:
             self._parts.discard()
 
+
+class FilesVlm:
+    """A model whose answers come in files, and whose open questions go into some.
+
+    Parameters
+    ----------
+    loading : Loading
+        Which model is meant.
+    exchange : OpenExchange
+        The files.
+
+    Raises
+    ------
+    UserError
+        The name does not say which model is meant.
+    """
+
+    def __init__(self, loading: Loading, exchange: OpenExchange) -> None:
+        self.id, self._model = _model(loading)
+        self.revision: str | None = loading.revision or None
+        self.decoding = decoding(loading)
+        self._exchange = exchange
+        self._servers: set[str] = set()
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the answers say of the model that gave them."""
+        return {"server": {"files": True, "models": sorted(self._servers)}}
+
+    def ask(self, requests: Sequence[Request]) -> list[str]:
+        """Return the answers that came; the other questions are written, and `Unanswered`."""
+        replies = (self._reply(request, "words") for request in requests)
+        return [Unanswered() if reply is None else reply.text for reply in replies]
+
+    def yes(self, requests: Sequence[Request]) -> list[float]:
+        """Return what is known; the other questions are written, and `UNKNOWN`."""
+        replies = (self._reply(request, "yes") for request in requests)
+        return [UNKNOWN if reply is None else _chance(reply) for reply in replies]
+
     def _reply(self, request: Request, kind: Kind) -> chat.Reply | None:
         name = chat.identity(request, kind, self.id, self.revision, self.decoding)
-        if (answer := self._answers.get(name)) is not None:
-            self._used.add(name)
-            reply: chat.Reply = answer
-            self._servers |= {reply.facts["model"]} if "model" in reply.facts else set()
-            return reply
-        if name not in self._asked:
-            self._asked.add(name)
-            if self._parts is not None:
-                self._parts.add(name, chat.body(request, kind, self._model, self.decoding))
-        return None
+        reply = self._exchange.reply(
+            name, lambda: chat.body(request, kind, self._model, self.decoding)
+        )
+        if reply is not None and "model" in reply.facts:
+            self._servers.add(reply.facts["model"])
+        return reply
 
 
 def read(path: Path) -> dict[str, chat.Reply]:
@@ -222,21 +259,32 @@ def _chance(reply: chat.Reply) -> float:
     return SampledChance(0.5 if said is None else said)
 
 
-def _model(name: str) -> tuple[str, str]:
+def _model(loading: Loading) -> tuple[str, str]:
     """Return what records and files of questions call the model."""
-    if not name.startswith(SERVER):
-        return called(name), called(name)
-    model = split(name)[1]
+    if not loading.name.startswith(SERVER):
+        return called(loading.name), called(loading.name)
+    model = split(loading.name)[1]
     if not model:
         raise UserError(
             "a file of questions says which model is meant: name it, "
-            f"--set naming.vlm='{SERVER}URL#MODEL'"
+            f"--set {loading.setting}='{SERVER}URL#MODEL'"
         )
     return called(model), model
 
 
+@dataclass
+class _Part:
+    """A file that is being written, and how many lines it has."""
+
+    file: BinaryIO
+    lines: int = 0
+
+
 class _Parts:
-    """Writes lines into files that stay below a size; none has its name before all are written."""
+    """Writes lines into files; none has its name before all are written.
+
+    Each stays below a size and is for one model: batch services and `vllm run-batch` take no other.
+    """
 
     def __init__(self, path: Path, size: int) -> None:
         there = [path, *path.parent.glob(f"{path.stem}-*{path.suffix}")]
@@ -247,23 +295,21 @@ class _Parts:
             raise UserError(f"{path.parent} is no directory: make it, or give another --questions")
         self._path, self._size = path, size
         self._temporary: list[Path] = []
-        self._file: Any = None
-        self._lines = 0
+        self._open: dict[str, _Part] = {}
 
     def add(self, name: str, body: Mapping[str, Any]) -> None:
         """Write one question."""
         line = json.dumps({"custom_id": name, "method": "POST", "url": ADDRESS, "body": body})
         data = line.encode() + b"\n"
-        full = self._file and (self._file.tell() + len(data) > self._size or self._lines == LINES)
-        if self._file is None or full:
-            self._next()
-        self._file.write(data)
-        self._lines += 1
+        part = self._open.get(body["model"])
+        if part is None or part.file.tell() + len(data) > self._size or part.lines == LINES:
+            part = self._next(body["model"])
+        part.file.write(data)
+        part.lines += 1
 
     def close(self) -> list[Path]:
         """Name the files, and return them."""
-        if self._file is not None:
-            self._file.close()
+        self._end()
         names = [self._path]
         if len(self._temporary) > 1:
             names = [
@@ -278,19 +324,22 @@ class _Parts:
 
     def discard(self) -> None:
         """Delete the files that have no name yet."""
-        if self._file is not None:
-            self._file.close()
+        self._end()
         for temporary in self._temporary:
             temporary.unlink(missing_ok=True)
 
-    def _next(self) -> None:
-        if self._file is not None:
-            self._file.close()
+    def _next(self, model: str) -> _Part:
+        if model in self._open:
+            self._open[model].file.close()
         number = len(self._temporary) + 1
         path = self._path.with_name(f".{self._path.name}-{number}{files.TEMPORARY_SUFFIX}")
         self._temporary.append(path)
-        self._file = path.open("wb")
-        self._lines = 0
+        self._open[model] = _Part(path.open("wb"))
+        return self._open[model]
+
+    def _end(self) -> None:
+        for part in self._open.values():
+            part.file.close()
 
 
 def _report(text: str) -> None:

@@ -1,15 +1,18 @@
-"""Answers that no record holds yet: kept by the question that they answer.
+"""Answers to single questions, kept by the question that they answer.
 
 A record of naming may need a second question, one of scoring has many. Answers that come by file,
 in any order and not all at once, or that a server gave before it stopped, wait here until
-the record can be made. A question is known by its text, pixels and model (`chat.identity`), so that
-an answer is never taken for that of another one, whatever became of the atlas in between.
+the record can be made. Of what a model said for explanations there is no other record. A question
+is known by its text, pixels and model (`chat.identity`), so that an answer is never taken for that
+of another one, whatever became of the atlas in between.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from filelock import FileLock
 
 from atlas.store import journal
 from atlas.vlm import chat
@@ -60,7 +63,9 @@ class Answers:
             if question not in self._known and _final(answer)
         }
         if new:
-            journal.append(self._path, [_written(*pair) for pair in new.items()])
+            # Pictures may be explained by several processes at a time, which all write here.
+            with FileLock(self._path.with_name(f".{self._path.name}.lock")):
+                journal.append(self._path, [_written(*pair) for pair in new.items()])
             self._known |= new
 
 

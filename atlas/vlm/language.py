@@ -5,7 +5,7 @@ from typing import Any
 
 from atlas import vlm
 from atlas.errors import UserError, one_line
-from atlas.vlm import DEMO, Loading, TransformersVlm, Vlm, called
+from atlas.vlm import DEMO, SERVER, Loading, TransformersVlm, Vlm, called
 
 
 class TextProcessor:
@@ -42,7 +42,7 @@ class TextProcessor:
 
 
 def load(loading: Loading) -> Vlm:
-    """Load a language model, with vision or without.
+    """Load a language model, with vision or without, or reach one at a server.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def load(loading: Loading) -> Vlm:
 
 def _without_vision(loading: Loading) -> bool:
     """Return whether a name stands for a model that takes texts only."""
-    if loading.name == DEMO:
-        return False
+    if loading.name == DEMO or loading.name.startswith(SERVER):
+        return False  # a server takes texts alone from any model
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig  # noqa: PLC0415
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING as SEEING  # noqa: PLC0415
 

@@ -84,6 +84,7 @@ class ServerVlm:
         self._client = client
         self._model = model
         self._in_flight = loading.batch_size
+        self._setting = loading.setting
         self._facts = dict(facts)
         self._answered = False  # anything at all
 
@@ -171,8 +172,7 @@ class ServerVlm:
         if done and not self._answered:
             raise UserError(
                 f"the model {self.id} refuses every question ({done[0]}): does it take "
-                f"{len(requests[0].images)} pictures in a question, and are naming.max_tokens, "
-                "naming.constrained and naming.layout such that it can answer?"
+                f"{len(requests[0].images)} pictures in a question{_others(self._setting)}?"
             )
         return done
 
@@ -194,9 +194,11 @@ class ServerVlm:
             except openai.APIStatusError as error:
                 raise self._about(error) from error
             except openai.APITimeoutError as error:
+                naming = self._setting.startswith("naming.")
+                mend = "ask less at a time (--set naming.batch_size=4)"
                 raise _AwayError(
-                    f"{self._where} did not answer within {self._client.timeout:g} seconds: ask "
-                    "less at a time (--set naming.batch_size=4)"
+                    f"{self._where} did not answer within {self._client.timeout:g} seconds: "
+                    f"{mend if naming else 'see what else it has to do'}"
                 ) from error
             except openai.APIConnectionError as error:
                 raise _AwayError(
@@ -219,7 +221,7 @@ class ServerVlm:
         if status == 404:
             return UserError(
                 f"{self._where} has no model {self._model!r} ({said}): name another one, "
-                "naming.vlm = 'server:URL#MODEL'"
+                f"{self._setting} = '{SERVER}URL#MODEL'"
             )
         if status in (408, 409, 429) or status >= 500:
             return _AwayError(
@@ -283,7 +285,7 @@ def connect(
     except openai.APIConnectionError as error:
         raise UserError(
             f"no server answers at {address} ({one_line(error.__cause__ or error)[:120]}): start "
-            "it, or give its address with --set naming.vlm=server:URL"
+            f"it, or give its address with --set {loading.setting}={SERVER}URL"
         ) from error
     except (ValueError, AttributeError) as error:
         raise UserError(
@@ -295,7 +297,7 @@ def connect(
         names = ", ".join(sorted(known)[:8]) or "it lists none"
         raise UserError(
             f"the server at {address} has not just one model ({names}): say which one, "
-            f"--set naming.vlm='{SERVER}{address}#MODEL'"
+            f"--set {loading.setting}='{SERVER}{address}#MODEL'"
         )
     model = model or next(iter(known))
     about = known.get(model, {})
@@ -348,6 +350,14 @@ def _short(model: str) -> str:
 
     path = PureWindowsPath(model)
     return path.name if path.is_absolute() or model.startswith("/") else called(model)
+
+
+def _others(setting: str) -> str:
+    """Return what besides may be wrong, in the recipe, where a server takes no question."""
+    if not setting.startswith("naming."):
+        return ""
+    others = "naming.max_tokens, naming.constrained and naming.layout"
+    return f", and are {others} such that it can answer"
 
 
 def _share(texts: Sequence[str]) -> SampledChance:

@@ -19,7 +19,7 @@ from atlas.explain.claims.making import claims
 from atlas.explain.narrative import plans
 from atlas.explain.narrative.compose import Writer, compose
 from atlas.explain.narrative.joining import sentence
-from atlas.pipeline.explaining import _writer
+from atlas.pipeline.explaining import _check_models
 from atlas.recipe import Explain
 from atlas.store import narrative as sentences
 from atlas.store.narrative import RULES
@@ -229,7 +229,7 @@ def test_models_that_are_not_there(tmp_path):
     with pytest.raises(UserError, match=r"the language model .* cannot be loaded"):
         language.load(Loading(str(tmp_path)))
     with pytest.raises(UserError, match="name a writer too"):
-        _writer(Explain(judge="x"))
+        _check_models(Explain(judge="x"), None)
 
 
 def test_narratives_read_back_as_they_were_written(example, tmp_path):

@@ -1,4 +1,4 @@
-"""Tiny models with random weights of four families, written as their makers publish them."""
+"""Tiny models with random weights of six families, written as their makers publish them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -156,6 +156,51 @@ def qwen2_vl(folder: Path) -> None:
     save(tf.Qwen2VLForConditionalGeneration(config), processor, folder)
 
 
+def qwen3_vl(folder: Path) -> None:
+    """The family of the default model: sides of 32 px a token, features of three depths."""
+    names = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokens = words(*names, image_token=names[2], video_token=names[3])
+    ids = dict(zip(names, tokens.convert_tokens_to_ids(list(names)), strict=True))
+    config = tf.Qwen3VLConfig(
+        text_config={
+            **TEXT,
+            "head_dim": 8,
+            "vocab_size": len(tokens),
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                "mrope_interleaved": True,
+                "mrope_section": [2, 1, 1],
+            },
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 4,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0, 1],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+    )
+    processor = tf.Qwen3VLProcessor(
+        image_processor=tf.Qwen2VLImageProcessor(
+            size={"shortest_edge": 32 * 32, "longest_edge": 64 * 64},
+            patch_size=16,
+            image_mean=[0.5, 0.5, 0.5],
+            image_std=[0.5, 0.5, 0.5],
+        ),
+        tokenizer=tokens,
+        video_processor=tf.Qwen3VLVideoProcessor(),
+        chat_template=template("<|vision_start|><|image_pad|><|vision_end|>"),
+    )
+    save(tf.Qwen3VLForConditionalGeneration(config), processor, folder)
+
+
 def smolvlm(folder: Path) -> None:
     names = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
     grid = [f"<row_{row}_col_{column}>" for row in range(1, 3) for column in range(1, 3)]
@@ -211,7 +256,9 @@ def gemma3(folder: Path) -> None:
     save(tf.Gemma3ForConditionalGeneration(config), processor, folder)
 
 
-FAMILIES: Sequence[Callable[[Path], None]] = (llava, llava_onevision, qwen2_vl, smolvlm, gemma3)
+FAMILIES: Sequence[Callable[[Path], None]] = (
+    llava, llava_onevision, qwen2_vl, qwen3_vl, smolvlm, gemma3,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session", params=FAMILIES, ids=lambda make: make.__name__)

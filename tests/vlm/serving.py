@@ -1,4 +1,4 @@
-"""The demo's model behind the chat-completions interface: over HTTP, and for files of questions."""
+"""Models behind the chat-completions interface: over HTTP, and for files of questions."""
 
 import base64
 import io
@@ -14,23 +14,27 @@ from PIL import Image
 
 from atlas import vlm
 
-MODEL = vlm.DEMO
 _ALONE = threading.Lock()
 
 
 class Model:
     """Answers bodies of requests, one at a time, by what the network itself computes."""
 
-    def __init__(self) -> None:
-        self.vlm = vlm.load(vlm.Loading(vlm.DEMO, max_tokens=60))
+    def __init__(self, model: Any = None) -> None:
+        self.vlm = model or vlm.load(vlm.Loading(vlm.DEMO, max_tokens=60))
+        self.name = self.vlm.id
         self.asked: list[dict[str, Any]] = []
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        assert body["model"] == MODEL
+        assert body["model"] == self.name
         [message] = body["messages"]
         *pictures, text = message["content"]
+        menu = 0
+        if "response_format" in body:
+            schema = body["response_format"]["json_schema"]["schema"]
+            menu = schema["properties"]["plan"]["items"]["items"]["maximum"]
         request = vlm.Request([_picture(part["image_url"]["url"]) for part in pictures],
-                              text["text"])  # fmt: skip
+                              text["text"], menu)  # fmt: skip
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
         with _ALONE, torch.inference_mode():
             self.asked.append(body)
@@ -52,7 +56,7 @@ class Model:
                 content = self.vlm.ask([request])[0]
         choice["finish_reason"] = "length" if isinstance(content, vlm.CutOff) else "stop"
         choice["message"] = {"role": "assistant", "content": str(content)}
-        return {"object": "chat.completion", "model": MODEL, "choices": [choice],
+        return {"object": "chat.completion", "model": self.name, "choices": [choice],
                 "system_fingerprint": "fp-1"}  # fmt: skip
 
     def answer(self, questions: Path, answers: Path) -> None:
@@ -83,7 +87,7 @@ def serving(model: Model) -> Iterator[str]:
 
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
-        return {"data": [{"id": MODEL, "owned_by": "tests", "max_model_len": 512}]}
+        return {"data": [{"id": model.name, "owned_by": "tests", "max_model_len": 512}]}
 
     @app.post("/v1/chat/completions")
     def complete(body: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from atlas.explain.narrative.joining import Group, joins, sentence, words
 from atlas.explain.narrative.rephrasing import rephrase
 from atlas.store.claims import AUDIENCES, Audience, Claim
 from atlas.store.narrative import RULES, Narrative
-from atlas.vlm import Request
+from atlas.vlm import Failed, Request, Unanswered
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def compose(claims: Sequence[Claim], writer: Writer | None = None) -> tuple[Narr
     claims : sequence of Claim
         All that may be said, in the order in which readers best meet it.
     writer : Writer, optional
-        Who chooses; rules unless given, and where an answer cannot be read.
+        Who chooses; rules unless given, where an answer cannot be read, and until it has come.
     """
     return tuple(_narrative(claims, audience, writer) for audience in AUDIENCES)
 
@@ -45,6 +45,10 @@ def _narrative(claims: Sequence[Claim], audience: Audience, writer: Writer | Non
         return _put(choose(own, audience), audience, RULES)
     question = prompts.menu(own, audience)
     answer = writer.model.ask([Request((), question, menu=len(own))])[0]
+    if isinstance(answer, Unanswered):
+        return _put(choose(own, audience), audience, RULES)
+    if isinstance(answer, Failed):
+        return _put(choose(own, audience), audience, RULES, [f"the model failed: {answer}"])
     plan, strange = plans.read(answer, len(own))
     refused = [f"{strange} numbers that are not in the menu"] if strange else []
     if not plan:

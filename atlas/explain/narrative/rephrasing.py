@@ -1,5 +1,6 @@
 """Other words for claims: a model's, where the guard and a second model let them through."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -9,10 +10,13 @@ from atlas.explain.narrative.guard import objection
 from atlas.explain.narrative.joining import Group
 from atlas.explain.narrative.plans import cleaned
 from atlas.store.claims import PLACEHOLDER, Audience, Wording
-from atlas.vlm import Request
+from atlas.vlm import Failed, Request, Unanswered
 
 DOUBT = 0.5
 """Probability of yes from which the judge is taken to say that a wording adds something."""
+
+
+WAITING = "the judge has not answered yet"
 
 
 def rephrase(
@@ -41,12 +45,15 @@ def rephrase(
     refused: list[str] = []
     for claim, answer in zip(claims, model.ask(requests), strict=True):
         wording, text = claim.wordings[audience], read(answer)
-        if text == wording.text:
+        if isinstance(answer, Unanswered) or text == wording.text:
             continue
-        reason = objection(wording, text) or differs(wording, text, judge)
+        if isinstance(answer, Failed):
+            reason: str | None = f"the model failed: {answer}"
+        else:
+            reason = objection(wording, text) or differs(wording, text, judge)
         if reason is None:
             found[claim.id] = text
-        else:
+        elif reason != WAITING:
             refused.append(f"other words for {claim.id}: {reason}")
     return found, refused
 
@@ -64,6 +71,8 @@ def differs(wording: Wording, text: str, judge: Judge) -> str | None:
     one, other = masked(wording, wording.text), masked(wording, text)
     questions = [prompts.says_more(one, other), prompts.says_more(other, one)]
     more, less = judge.yes([Request((), question) for question in questions])
+    if math.isnan(more) or math.isnan(less):
+        return WAITING
     if max(more, less) >= DOUBT:
         return f"the judge says that it says {'more' if more >= less else 'less'}"
     return None
