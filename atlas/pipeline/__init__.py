@@ -3,6 +3,7 @@
 from atlas.pipeline.annotating import name, rename, score
 from atlas.pipeline.building import build, make_site
 from atlas.pipeline.explaining import explain
+from atlas.pipeline.factoring import factorise
 from atlas.pipeline.indexing import index
 from atlas.pipeline.inputs import Inputs, load_encoder
 from atlas.pipeline.stages import alone
@@ -15,6 +16,7 @@ __all__ = [
     "border",
     "build",
     "explain",
+    "factorise",
     "index",
     "load_encoder",
     "make_site",
