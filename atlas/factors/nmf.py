@@ -18,7 +18,7 @@ from atlas.factors.nnls import coefficients as coefficients_of
 Matrix = npt.NDArray[np.float32]
 
 ITERATIONS = 200
-"""Of coordinate descent, at most; the tolerance is scikit-learn's default, 1e-4."""
+"""Rounds of coordinate descent, at most; the tolerance is scikit-learn's default, 1e-4."""
 
 
 @dataclass(frozen=True)

@@ -28,16 +28,17 @@ HIGHEST = 64
 """The rank that is tried first where none are given."""
 
 DEALS = 3
-"""How often the pictures are dealt into halves before a rank counts as unstable ..."""
+"""How often the pictures are dealt into halves before a rank counts as unstable."""
 
 HOPEFUL = 0.9
-"""... unless fewer than this part of its factors came again at the first deal."""
+"""Pictures are not dealt anew where fewer than this part of a rank's factors came again."""
 
 ABOVE = 2
-"""The next rank tried is so many above the number of factors that came again, ..."""
+"""The next rank tried is so many above the number of factors that came again."""
 
 LONGEST_STEP = 0.85
-"""... but at least this part of the rank before, as that number is one of a single deal."""
+"""The next rank is at least this part of the one before: the number that came again is of few
+deals."""
 
 LOWEST = 2
 """The lowest rank that is tried."""
@@ -51,7 +52,7 @@ class Tried:
     cosines: npt.NDArray[np.float64]
     """float64 (rank,): of the matched pairs, lowest first."""
     best: Factorisation
-    """Of one of the halves."""
+    """The factorisation of one of the halves."""
     other: Matrix
     """Directions of the other half."""
 

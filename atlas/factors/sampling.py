@@ -23,7 +23,7 @@ FEWEST = 8
 
 
 @dataclass(frozen=True)
-class Sampled:
+class PositionSample:
     """Positions of a layer's output, and the pictures that they are of."""
 
     positions: Mapping[str, Matrix]
@@ -42,7 +42,7 @@ def sample(
     seed: int,
     device: torch.device,
     kept: int,
-) -> Sampled:
+) -> PositionSample:
     """Draw positions of the output of layers.
 
     Which pictures are drawn depends on their numbers in the data and the seed, which positions on
@@ -97,7 +97,9 @@ def sample(
             f"only {len(views)} pictures of the data can be read, too few to find factors: give "
             "more pictures"
         )
-    return Sampled({layer: np.stack(parts) for layer, parts in found.items()}, torch.stack(views))
+    return PositionSample(
+        {layer: np.stack(parts) for layer, parts in found.items()}, torch.stack(views)
+    )
 
 
 def _drawn(source: Source, count: int, seed: int) -> Iterator[Record]:

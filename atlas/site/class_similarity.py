@@ -99,6 +99,9 @@ class ClassSimilarity:
         """The classes with measured shares, and those shares less the mean of all classes."""
         shares = self._catalogue.shares
         matrix = np.stack(list(shares.values())) if shares else np.zeros((0, 0), np.float32)
+        if shares:  # factors are made of channels, which would count twice
+            proper = [channel.layer.basis is None for channel in self._catalogue.channels]
+            matrix = matrix[:, proper]
         return list(shares), np.nan_to_num(matrix - matrix.mean(axis=0)) if shares else matrix
 
     @cached_property
@@ -136,7 +139,10 @@ class ClassSimilarity:
     def _upper(self) -> dict[int, dict[int, float]]:
         """For each picture the channels of the upper half of which it is a reference."""
         catalogue = self._catalogue
-        deep = np.array([channel.layer.depth >= 0.5 for channel in catalogue.channels])
+        deep = np.array([
+            channel.layer.depth >= 0.5 and channel.layer.basis is None
+            for channel in catalogue.channels
+        ])  # fmt: skip
         rows: Integers = np.flatnonzero(catalogue.by_relevance & deep[catalogue.channel_of])
         found: dict[int, dict[int, float]] = {}
         images, channels = catalogue.images_of[rows].tolist(), catalogue.channel_of[rows].tolist()

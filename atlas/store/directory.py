@@ -189,6 +189,11 @@ class Store:
     """The atlas whose directory of pictures its tables name; its own unless given."""
 
     @property
+    def parts(self) -> "tuple[Store, ...]":
+        """The directories whose tables stand one after another here: only this one."""
+        return (self,)
+
+    @property
     def pictures_root(self) -> Path:
         """From where paths of pictures go."""
         return self.home or self.root

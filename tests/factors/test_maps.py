@@ -65,7 +65,7 @@ def test_the_part_of_a_factor_is_the_formula_unit_by_unit(followed):
     for channel, y, x in ((0, 0, 0), (3, 4, 5), (7, 7, 2)):
         u = found[0, :, y, x].tolist()
         made = [value * float(mine.directions[k, channel]) for k, value in enumerate(u)]
-        whole = max(sum(made), max(float(output[channel, y, x]), 0))
+        whole = max(sum(made), float(output[channel, y, x]), 0)
         expected = float(relevance[channel, y, x]) * made[2] / whole if whole else 0
         assert float(parts[channel, y, x]) == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
@@ -129,9 +129,9 @@ def test_which_layers_can_be_factorised():
     assert found == {"a": inf, "b": None, "c": None, "d": 6.0, "six": inf, "e": inf}
     assert list(layers.choose(plan, names, ())) == ["e"]
     assert list(layers.choose(plan, names, ("?",))) == ["a", "d", "e"]
-    with pytest.raises(UserError, match="layer 'b' has a sign.*take 'd'"):
+    with pytest.raises(UserError, match=r"layer 'b' has a sign.*take 'd'"):
         layers.choose(plan, names, ("b",))
-    with pytest.raises(UserError, match="no layer 'dd'.*did you mean d"):
+    with pytest.raises(UserError, match=r"no layer 'dd'.*did you mean d"):
         layers.choose(plan, names, ("dd",))
     with pytest.raises(UserError, match="no measured layer has a ReLU"):
         layers.choose(plan, ["b", "c"], ())
