@@ -12,6 +12,7 @@ CRAFT shows them; what taking factors away does; and how far ways to weigh facto
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -34,10 +35,18 @@ from atlas.relevance.engine import ActivationEngine
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import Instrumented, instrument
 from atlas.store.bases import Basis
+from atlas.store.factorgraph import edges
 from atlas.trace.record import record
 
 LAYER = "features.40"
 UNSEEN, TABLE, IN_MAPS, IN_ORDERS, PER_CLASS = 77, 700, 40, 12, 12
+IN_GRAPH = 12
+GRAPH_CLASSES = [
+    f"{colour} {texture} {shape}"
+    for colour in ("red", "orange", "green", "blue", "pink", "purple", "yellow", "turquoise")
+    for texture, shape in (("striped", "circle"), ("checked", "star"), ("zigzag", "cross"))
+]
+"""Classes whose edges with factors are looked at."""
 FOUND = 0.8
 """Average precision from which on a direction singles a value out."""
 
@@ -190,6 +199,45 @@ def overlap(heat: Tensor, mask: Tensor) -> float:
     return float(both.sum() / (2 * count - both.sum()))
 
 
+def graphed(model: Instrumented, basis: Basis, means: list[str]) -> None:
+    """Print the edges of factors and classes where red objects always lie on bricks."""
+    labels = [CLASSES.index(name) for name in GRAPH_CLASSES]
+    for title, allowed in (
+        ("as drawn", lambda _: True),
+        ("red if and only if on bricks", lambda one: _red(one) == _on_bricks(one)),
+    ):
+        chosen: dict[int, list[DrawnPicture]] = {label: [] for label in labels}
+        number = 0
+        while any(len(some) < IN_GRAPH for some in chosen.values()):
+            one = draw(UNSEEN + 1, number)
+            number += 1
+            if one.label in chosen and len(chosen[one.label]) < IN_GRAPH and allowed(one):
+                chosen[one.label].append(one)
+        shares, fired = [], []
+        for label, some in chosen.items():
+            images = preprocess(torch.from_numpy(np.stack([one.image for one in some])))
+            sums, found, _ = completeness.relevances(model, images, basis, [label] * len(some))
+            largest = found.amax(dim=(2, 3))
+            for into, values in ((shares, sums), (fired, largest)):
+                part = values / values.abs().sum(dim=1, keepdim=True).clamp(min=1e-10)
+                into.append(part.mean(dim=0).double().numpy())
+        kinds = Counter(
+            (edge.kind, means[edge.factor].partition(":")[0])
+            for edge in edges(labels, [IN_GRAPH] * len(labels), np.stack(shares), np.stack(fired))
+        )
+        print(f"\n{len(labels)} classes, {IN_GRAPH} pictures each, {title}: edges by kind")
+        for (kind, of), count in sorted(kinds.items()):
+            print(f"  {kind:<18}{of or 'no one value':<14}{count:>4}")
+
+
+def _red(one: DrawnPicture) -> bool:
+    return one.attributes["colour"] == "red"
+
+
+def _on_bricks(one: DrawnPicture) -> bool:
+    return one.attributes["background"] == "bricks"
+
+
 def weighed(model: Instrumented, basis: Basis, pictures: list[DrawnPicture]) -> None:
     """Print what taking factors away does, and how far ways to weigh them agree."""
     count = len(basis.directions)
@@ -256,6 +304,7 @@ def main() -> None:
     table(basis, positions.astype(np.float64), output, truth)
     means = meanings(basis, output, truth)
     classes(model, basis, means, UNSEEN)
+    graphed(model, basis, means)
     located(model, basis, pictures[:IN_MAPS])
     weighed(model, basis, pictures[:IN_ORDERS])
 

@@ -100,7 +100,7 @@ if (filter) {
       card.hidden = values.s < least || !words.every((w) => text.includes(w));
       shown += !card.hidden;
     }
-    filter.querySelector("output").textContent = `${shown} of ${cards.length} channels`;
+    filter.querySelector("output").textContent = `${shown} of ${cards.length} ${filter.dataset.unit}`;
   };
 
   filter.hidden = false;

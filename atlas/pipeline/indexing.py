@@ -155,6 +155,7 @@ def _measured(store: Store, inputs: Inputs, later: float = 0.0) -> Tally:
         recipe.data.most_skipped,
         recipe.seed,
         later,
+        fired_by_class=bool(inputs.bases),
     )
 
 

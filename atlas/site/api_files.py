@@ -172,7 +172,8 @@ class ApiFiles:
                 ):
                     table = part.table(name)
                     if name == "classes":  # a number for each channel is for programs
-                        table = table.drop_columns(["shares"])
+                        lists = {"shares", "fired"} & {*table.column_names}
+                        table = table.drop_columns(sorted(lists))
                     self._tree.write(f"{ROOT}/tables/{csv}", _csv(table))
                 self._tree.link(target, source)
         return written

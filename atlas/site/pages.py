@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import charts, explanations, featured, search
+from atlas.site import charts, explanations, factor_graph, featured, search
 from atlas.site.api_files import ApiFiles
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
@@ -87,6 +87,7 @@ class Pages:
                 "citing": self._citing,
                 "named": any(channel.name for channel in catalogue.channels),
                 "modes": MODES[::-1],
+                "has_graph": factor_graph.there(catalogue),
             },
         )
 
@@ -298,6 +299,7 @@ class Pages:
             f"The {len(columns)} layers of {title} in the order of the forward pass.",
             rows=by_layer,
         )
+        factor_graph.write(catalogue, self._tree, self._writer, self._citing)
         write(
             "classes/index.html",
             "classes.html",

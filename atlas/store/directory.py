@@ -102,6 +102,9 @@ MEASURED: dict[str, dict[str, pa.DataType]] = {
         "name": pa.string(),
         "count": pa.int64(),  # pictures whose relevance was computed for this class
         "shares": pa.list_(pa.float32()),  # mean relevance share, in the order of channels
+        # Of factors: their mean activation share (the largest output in a picture, as a share of
+        # the sum of those of the layer's factors).
+        "fired": pa.list_(pa.float32()),
     },
 }
 """The columns that `atlas index` writes."""

@@ -120,7 +120,8 @@ def _columns(store: Store, _: dict[str, Any]) -> list[str]:
         for name, columns in MEASURED.items()
         if store.has_table(name)
         for column in columns
-        if column not in store.table(name).column_names
+        if (column != "fired" or store.home)  # of factors alone
+        and column not in store.table(name).column_names
     ]
 
 

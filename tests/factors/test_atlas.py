@@ -19,23 +19,6 @@ from atlas.store.joined import joined
 from atlas.store.verify import check
 
 LAYER, BASIS = "3", "3/nmf3"
-SETTINGS = (
-    "--set", f'factors.layers=["{LAYER}"]', "--set", "factors.ranks=[3]",
-    "--set", "factors.positions=20",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def factored(indexed, run, made_once):
-    """The atlas of the project with three factors of one layer, and its site."""
-
-    def make(folder):
-        shutil.copytree(indexed, folder / "tiny")
-        for command in (("factors", folder / "tiny", *SETTINGS), ("site", folder / "tiny")):
-            result = run(*command, "--trust-code") if command[0] == "factors" else run(*command)
-            assert result.returncode == 0, result.stderr
-
-    return made_once("factored", make) / "tiny"
 
 
 def files_of(folder):
@@ -51,10 +34,12 @@ def test_the_atlas_itself_stays_as_it_was(indexed, factored):
     assert all(result.passed for result in check(after)), [*check(after)]
 
 
-def test_another_run_makes_the_same_bytes_a_second_one_nothing(indexed, factored, run, tmp_path):
+def test_another_run_makes_the_same_bytes_a_second_one_nothing(
+    indexed, factored, run, settings, tmp_path
+):
     shutil.copytree(indexed, tmp_path / "tiny")
     smaller = ("--set", "prepass.batch_size=5")
-    first = run("factors", tmp_path / "tiny", *SETTINGS, *smaller, "--trust-code")
+    first = run("factors", tmp_path / "tiny", *settings, *smaller, "--trust-code")
     assert first.returncode == 0, first.stderr
     assert re.search(r"3/nmf3: 3 factors hold \d+% of the output of 3", first.stdout)
     for name in ("channels", "references", "bands", "images", "classes"):
@@ -65,7 +50,7 @@ def test_another_run_makes_the_same_bytes_a_second_one_nothing(indexed, factored
     directions = files_of(tmp_path / "tiny" / "factors" / "directions")
     assert directions == files_of(factored / "factors" / "directions")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "tiny" / "factors").glob("*.p*")}
-    second = run("factors", tmp_path / "tiny", *SETTINGS, *smaller, "--trust-code")
+    second = run("factors", tmp_path / "tiny", *settings, *smaller, "--trust-code")
     assert second.stdout == first.stdout
     assert "pre-pass" not in second.stderr
     assert times == {path: path.stat().st_mtime_ns for path in times}
