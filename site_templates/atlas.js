@@ -1,4 +1,4 @@
-// What pages work without: remembered switches, keys, filters, copying, random channels.
+// What pages work without: remembered switches, keys, copying.
 "use strict";
 
 const root = new URL("..", document.currentScript.src);
@@ -71,45 +71,5 @@ if (cited && page && cited !== page.dataset.version) {
   page.prepend(note);
 }
 
-// Layer pages: filter and order of the channel grid.
-
-const filter = document.querySelector(".channel-filter");
-if (filter) {
-  const grid = document.querySelector(".channel-grid");
-  const cards = [...grid.children].map((card, place) => ({
-    card,
-    place,
-    text: `${card.textContent} ${card.dataset.c}`.toLowerCase(),
-    name: card.querySelector(".name")?.textContent ?? "\uffff",
-    values: { r: +card.dataset.r, d: +card.dataset.d, s: +card.dataset.s },
-  }));
-  const { word, score, sort } = filter.elements;
-  const orders = { a: (x, y) => x.place - y.place, n: (x, y) => x.name.localeCompare(y.name) };
-  let order = "a";
-
-  const apply = () => {
-    const words = word.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const least = +(score?.value ?? 0);
-    if (sort.value !== order) {
-      order = sort.value;
-      const by = orders[order] ?? ((x, y) => y.values[order] - x.values[order]);
-      grid.append(...[...cards].sort((x, y) => by(x, y) || x.place - y.place).map(({ card }) => card));
-    }
-    let shown = 0;
-    for (const { card, text, values } of cards) {
-      card.hidden = values.s < least || !words.every((w) => text.includes(w));
-      shown += !card.hidden;
-    }
-    filter.querySelector("output").textContent = `${shown} of ${cards.length} ${filter.dataset.unit}`;
-  };
-
-  filter.hidden = false;
-  filter.addEventListener("input", apply);
-  filter.addEventListener("submit", (event) => event.preventDefault());
-  filter.querySelector(".random").addEventListener("click", (event) => {
-    event.preventDefault();
-    const shown = cards.filter(({ card }) => !card.hidden);
-    if (shown.length) shown[Math.floor(Math.random() * shown.length)].card.click();
-  });
-  apply();
-}
+// The row of layers may be wider than a phone: show the place of this page in it.
+document.querySelector(".layer-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

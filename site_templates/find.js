@@ -1,6 +1,6 @@
 // What a query finds: the same as `atlas lookup` does, in the same order. The rules are explained in
 // atlas/searching (words and their forms) and atlas/lookup (textindex, ranking, addressing), by the
-// same names; the tables of atlas/searching/rules.json come with the data.
+// same names; the tables are those of atlas/searching/rules.json.
 "use strict";
 
 window.ConceptFinder = (() => {
@@ -257,9 +257,11 @@ window.ConceptFinder = (() => {
   };
 
   class Addresses {
-    constructor(layers, words) {
+    constructor(layers, rules) {
       this.layers = layers; // [name, rows by number] in the order of the forward pass
-      const one = words.join("|");
+      const one = rules.channel.join("|");
+      const marks = rules.around.join("");
+      this.around = new RegExp(`^[\\[${marks}]+|[${marks}]+$`, "gu");
       this.number = new RegExp(
         `^(?:(?:${one})\\s*#?|#)\\s*([0-9]{1,9})(?:,?\\s+(?:of|in)\\s+(layer\\s*)?(\\S.*))?$`,
       );
@@ -268,8 +270,22 @@ window.ConceptFinder = (() => {
       );
     }
 
+    // Without the marks and spaces around it, wide characters as plain ones, a page as its address.
+    bare(query) {
+      const text = query.normalize("NFKC").trim().replace(this.around, "");
+      const [, layer, number] =
+        /^(?:\S*\/)?channels\/(\S+)\/([0-9]{1,9})(?:\.html|\.json)?(?:[?#]\S*)?$/.exec(text) ?? [];
+      return layer ? `${layer}:${number}` : text;
+    }
+
+    // With the names of the layers that it counts, unless layers are called so.
+    spelled(query, known) {
+      return query.toLowerCase().replace(/(?<![\p{L}\p{N}_])layer\s*#?\s*([0-9]{1,9})(?![\p{L}\p{N}_])/gu, (own, number) =>
+        known(`layer${+number}`) ? own : this.layers[number - 1]?.[0] ?? own);
+    }
+
     small(query) {
-      const text = query.trim().toLowerCase();
+      const text = query.toLowerCase();
       return [...text].length <= LONGEST_ADDRESS ? text : "";
     }
 
@@ -330,16 +346,34 @@ window.ConceptFinder = (() => {
   };
   const complete = (found) => (found[0]?.lacking ? [] : found).map(({ at }) => at);
 
+  // A list of cards, each with a name and classes: those that have all words of a query, in order.
+  class List {
+    constructor(rules, cards) {
+      this.index = new TextIndex(new Analyser(rules));
+      this.cards = cards.map(([name, labels]) => entry(
+        this.index, [[name, NAME]], labels.map((label) => [label, FIRST_CLASS]),
+      ));
+    }
+
+    search(query) {
+      const readings = this.index.read(query);
+      const found = fitting(this.cards, this.index, readings, () => true, (at) => at);
+      return { places: complete(found), nearest: readings[0].nearest };
+    }
+  }
+
   return class {
-    constructor(data) {
+    static List = List;
+
+    constructor(data, rules = window.conceptRules) {
       const layers = data.layers.map(([name]) => [name, new Map()]);
-      this.rules = data.rules;
-      this.analyser = new Analyser(data.rules);
+      this.rules = rules;
+      this.analyser = new Analyser(rules);
       this.index = new TextIndex(this.analyser);
-      this.addresses = new Addresses(layers, data.rules.channel);
+      this.addresses = new Addresses(layers, rules);
       this.rows = new Map();
       this.channels = [];
-      const layerPlace = FIRST_CLASS + data.rules.classes;
+      const layerPlace = FIRST_CLASS + rules.classes;
       data.layers.forEach(([layer, , , count], position) => {
         for (let n = 0; n < count; n++) {
           const at = this.channels.length;
@@ -375,7 +409,7 @@ window.ConceptFinder = (() => {
     // Channels (with the class and texts that have the words), layers and classes by their numbers;
     // what was taken for words that stand nowhere; or what is wrong with the query.
     search(query, allowed = () => true) {
-      const text = query.trim();
+      const text = this.addresses.bare(query);
       const result = { channels: [], layers: [], classes: [], nearest: new Map(), problem: "" };
       const rows = (list) => list.filter(allowed).map((at) => ({ at, label: null, texts: [] }));
       const own = this.rows.get(text);
@@ -390,7 +424,8 @@ window.ConceptFinder = (() => {
       }
       const problem = this.addresses.problem(text) || this.wordless(text);
       if (problem) return { ...result, problem };
-      const readings = this.index.read(text);
+      const spelled = this.addresses.spelled(text, (word) => this.index.known(word));
+      const readings = this.index.read(spelled);
       const find = (entries, may, standing) => fitting(entries, this.index, readings, may, standing);
       const every = () => true;
       const order = (at) => at;

@@ -1,7 +1,8 @@
 """Queries that are addresses: of a channel in any form, of a channel's number, of a layer."""
 
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 
 from atlas.searching.analyser import RULES
 
@@ -16,7 +17,23 @@ _LAYER = re.compile(r"layer\s*(\S.*)")
 _ADDRESS = re.compile(
     rf"(layer\s*)?(\S.*?)\s*(?:[:/#\[]|[\s,]+(?:(?:{_CHANNEL})\b)?\s*#?)\s*([0-9]{{1,9}})\s*\]?"
 )
+_PAGE = re.compile(r"(?:\S*/)?channels/(\S+)/([0-9]{1,9})(?:\.html|\.json)?(?:[?#]\S*)?")
+_COUNTED = re.compile(r"\blayer\s*#?\s*([0-9]{1,9})\b")
 _BETWEEN = re.compile("[^a-z0-9]+")
+_AROUND = "".join(RULES["around"])
+
+
+def bare(query: str) -> str:
+    """Return a query without the marks and spaces around it, wide characters as plain ones.
+
+    People copy an address with the quotes, brackets or the full stop that stood beside it, or the
+    whole address of its page.
+    """
+    text = (
+        unicodedata.normalize("NFKC", query).strip().lstrip(_AROUND + "[").rstrip(_AROUND).strip()
+    )
+    page = _PAGE.fullmatch(text)
+    return f"{page[1]}:{page[2]}" if page else text
 
 
 class Addresses:
@@ -50,6 +67,20 @@ class Addresses:
         rows = (self._layers[layer].get(int(number)) for layer in layers)
         return [row for row in rows if row is not None]
 
+    def spelled(self, query: str, known: Callable[[str], bool]) -> str:
+        """Return a query with the names of the layers that it counts: `star in layer 13`.
+
+        Where layers are called so (`known("layer4")`), the words are left to stand for them.
+        """
+
+        def name(found: re.Match[str]) -> str:
+            number = int(found[1])
+            if known(f"layer{number}") or not 1 <= number <= len(self._layers):
+                return found[0]
+            return list(self._layers)[number - 1]
+
+        return _COUNTED.sub(name, query.lower())
+
     def layers(self, query: str) -> list[str]:
         """Return the layers that `layer NAME` or `layer NUMBER` means."""
         found = _LAYER.fullmatch(_small(query))
@@ -76,5 +107,5 @@ class Addresses:
 
 
 def _small(query: str) -> str:
-    text = query.strip().lower()
+    text = query.lower()
     return text if len(text) <= LONGEST else ""

@@ -71,7 +71,7 @@ class TextIndex:
         """Return the words; two that are one in a text, as `zig zag` may be, are one."""
         joined: list[str] = []
         for word in several:
-            if joined and self._known(joined[-1] + word):
+            if joined and self.known(joined[-1] + word):
                 joined[-1] += word
             else:
                 joined.append(word)
@@ -112,7 +112,8 @@ class TextIndex:
                 found.update(dict.fromkeys(self._texts[other], FORM))
         return {**found, **dict.fromkeys(self._texts.get(word, ()), SAME)}
 
-    def _known(self, word: str) -> bool:
+    def known(self, word: str) -> bool:
+        """Say whether a word, or another form of it, stands in a text."""
         return any(form in self._words for form in forms(word))
 
     @cached_property
@@ -137,7 +138,7 @@ class TextIndex:
         if self._nearest(word):
             return ()
         halves = ((word[:at], word[at:]) for at in range(len(word) - LEAST, LEAST - 1, -1))
-        return next((pair for pair in halves if all(map(self._known, pair))), ())
+        return next((pair for pair in halves if all(map(self.known, pair))), ())
 
     def _nearest(self, word: str) -> tuple[str, ...]:
         """Return the known words of least edit distance, if that is one that mistakes have.

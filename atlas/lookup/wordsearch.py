@@ -11,7 +11,7 @@ import numpy as np
 from atlas import addresses
 from atlas.api.contents import Contents
 from atlas.errors import UserError
-from atlas.lookup.addressing import Addresses
+from atlas.lookup.addressing import Addresses, bare
 from atlas.lookup.conditions import Conditions
 from atlas.lookup.hit import Field, Hit, Kind
 from atlas.lookup.ranking import DESCRIPTION, FIRST_CLASS, NAME, SENSE, Entry, Rank, rank
@@ -69,7 +69,7 @@ class WordSearch:
         UserError
             The query has no words, or it is an address that the atlas lacks.
         """
-        text = query.strip()
+        text = bare(query)
         allowed = set(np.flatnonzero(conditions.allowed(self._contents)).tolist())
         for kind, rows in self._addressed(text):
             if rows:
@@ -79,11 +79,11 @@ class WordSearch:
             raise addresses.unknown(text, list(self._contents.rows), self._contents.id)
         if len(text) > RULES["longest_query"] or not words(text):
             raise UserError(
-                f"the query {text[:40]!r} has {'too many' if words(text) else 'no'} words: ask for "
-                "an address such as features.28:79, or for some words"
+                f"the query {query.strip()[:40]!r} has {'too many' if words(text) else 'no'} "
+                "words: ask for an address such as features.28:79, or for some words"
             )
         found: dict[int, tuple[Rank, Reading]] = {}
-        for reading in self._index.read(text):
+        for reading in self._index.read(self._addresses.spelled(text, self._index.known)):
             for row, fits in self._fitting(reading, allowed):
                 if row not in found or fits < found[row][0]:
                     found[row] = fits, reading

@@ -252,7 +252,11 @@ def _patches(store: Store, inputs: Inputs, patching: str) -> dict[str, Any]:
         }
         for layer, field in inputs.fields.items()
     }
-    return {"index": index_patches(store, inputs.encoder, index), "receptive_fields": fields}
+    return {
+        "index": index_patches(store, inputs.encoder, index),
+        "receptive_fields": fields,
+        "depths": inputs.depths,
+    }
 
 
 def _versions() -> dict[str, str]:

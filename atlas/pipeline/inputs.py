@@ -146,6 +146,14 @@ class Inputs:
         known = ((name, self.network.trace.layers[layer].field) for name, layer in names)
         return {name: field for name, field in known if field is not None}
 
+    @property
+    def depths(self) -> dict[str, float]:
+        """Where each layer stands among all of the network: 0 is the first, 1 the last."""
+        places = {name: place for place, name in enumerate(self.network.trace.layers)}
+        last = max(len(places) - 1, 1)
+        names = zip(self.measured_layers, self.layers, strict=True)
+        return {name: round(places[layer] / last, 4) for name, layer in names}
+
     @cached_property
     def encoder(self) -> Encoder:
         """What turns patches into vectors."""

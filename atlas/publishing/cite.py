@@ -60,9 +60,11 @@ class Citation:
         return self.url.startswith(("http://", "https://"))
 
 
-def default_title(model: str) -> str:
-    """Return what an atlas is called that nobody has given a title."""
-    return f"Atlas of {plain(model).rsplit('/', 1)[-1]}"
+def default_title(manifest: Mapping[str, Any]) -> str:
+    """Return what an atlas without a title is called: by its recipe and its network."""
+    model = plain(manifest["model"]["name"]).rsplit("/", 1)[-1]
+    name = plain(manifest.get("recipe", {}).get("name", ""))
+    return f"Atlas of {model}" if name in ("", model) else f"{name}: atlas of {model}"
 
 
 def cite_atlas(contents: Contents) -> Citation:
@@ -210,7 +212,7 @@ def _citation(
     given = contents.recipe.cite
     model, data = manifest["model"], manifest["data"]
     of_whole = plain(given.title or contents.recipe.site.title)
-    of_whole = of_whole or default_title(model["name"])
+    of_whole = of_whole or default_title(manifest)
     version = contents.id.rpartition("-")[2]
     base = given.url.rstrip("/")
     source = plain(" ".join(str(data[part]) for part in ("source", "revision") if data.get(part)))

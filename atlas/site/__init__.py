@@ -74,7 +74,7 @@ def _title(manifest: dict[str, Any], given: Site) -> tuple[str, str]:
     """Return title and description of the site, made from model and data where none is given."""
     model = text.plain(manifest["model"]["name"])
     data = text.plain(manifest["data"]["source"])
-    title = text.plain(given.title) or cite.default_title(model)
+    title = text.plain(given.title) or cite.default_title(manifest)
     description = text.plain(given.description)
     return title, description or f"What each channel of {model} responds to, measured on {data}."
 

@@ -1,11 +1,8 @@
 """From pages to the site: MkDocs for the pages that changed, links for all other files.
 
-A page outside the navigation depends on its own Markdown and the configuration alone, not on
-the other pages. So MkDocs is given only what changed, together with the few pages of the
-navigation, and the work is divided among processes. Nor need it read what it would not change:
-the body of a page is one block of HTML (`text.body`), which Markdown passes through. MkDocs gets
-a placeholder instead and spends a third of the time. A test compares the result with that of one
-plain run of MkDocs over everything.
+A page outside the navigation depends on its own Markdown and the configuration alone, not on the
+other pages, and its frame is that of any other at its place. So MkDocs is given the few pages of
+the navigation and one page of each place; the others are put into its frame (`frames`).
 """
 
 import hashlib
@@ -17,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +23,23 @@ from tqdm import tqdm
 
 from atlas.errors import UserError
 from atlas.resources import shipped
-from atlas.site import text
+from atlas.site import frames, text
 from atlas.site.output import CACHE_BYTES, Tree, directory_id, link, prune, put, same, walk
 from atlas.store import bounds, files
+
+_Made = dict[str, Path]
+"""Files by their names in the site."""
 
 TEMPORARY = ".site.partial"
 CACHE = ".site.json"
 THEME = "theme"
-PAGES_PER_PROCESS = 200
-"""Pages for which it is not worth starting one more process: that takes a second."""
-
-MOST_PAGES_PER_PROCESS = 4000
-"""Pages that one process builds at most: MkDocs keeps them all in memory."""
-
-BODY_PLACEHOLDER = '<div id="atlas-body"><h1></h1></div>'
-"""Stands for the body of a page while MkDocs builds it; Material adds a heading if it has none."""
-
-UNWANTED = ("404.html", "sitemap.xml", "sitemap.xml.gz")
-"""Files of MkDocs that are left out: its page for unknown addresses has absolute links, which are
-wrong from the file system and below a path of a host, and a sitemap needs to know the host."""
+UNWANTED = (
+    *("404.html", "sitemap.xml", "sitemap.xml.gz", "*.map"),
+    *("assets/javascripts/lunr/*", "assets/javascripts/workers/search.*"),
+)
+"""Patterns of files of MkDocs that are left out: its page for unknown addresses has absolute links,
+which are wrong from the file system and below a path of a host; a sitemap needs to know the host;
+the search of the theme is not used, and source maps are for those who change the theme."""
 
 
 def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
@@ -94,14 +89,14 @@ def build(root: Path) -> None:
     ]
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        made = _mkdocs(root, temporary, changed, _navigation(configuration)) if changed else {}
+        navigation = _navigation(configuration)
+        framed = _in_frames(root, changed, navigation)
+        made = _mkdocs(root, temporary, changed, framed, navigation) if changed else {}
         (root / CACHE).unlink(missing_ok=True)  # until the site is whole again
-        for name, path in made.items():
-            _move_into_site(site / name, path, root / "pages" / f"{name.removesuffix('.html')}.md")
+        theme = _place(root, changed, framed, made) | {*known.get("", ())}
         for name, entry in assets.items():
             if name not in ours or not same(entry.stat(), ours[name].stat()):
                 link(site / name, Path(entry.path))
-        theme = _theme(made, known)
         for name in present.keys() - assets.keys() - {_html(name) for name in sources} - theme:
             (site / name).unlink()
         prune(site)
@@ -114,6 +109,47 @@ def build(root: Path) -> None:
         files.write_text(root / CACHE, json.dumps(cache, separators=(",", ":")))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _in_frames(root: Path, changed: Sequence[str], navigation: Sequence[str]) -> list[str]:
+    """Return the pages that can be put into a frame which was made for another."""
+    return [
+        name
+        for name in changed
+        if name not in navigation and frames.read((root / "pages" / name).read_text("utf-8"))
+    ]
+
+
+def _place(root: Path, changed: Sequence[str], framed: Sequence[str], made: _Made) -> set[str]:
+    """Put what was made into the site; return the names of the theme's files."""
+    pages, site = root / "pages", root / "site"
+    examples = frames.one_of_each_place(framed)
+    filled = {place: _compact(made[_html(name)]) for place, name in examples.items()}
+    in_frames = frozenset(framed)
+    for name in tqdm(changed, desc="site", unit=" pages"):
+        source = (pages / name).read_text("utf-8")
+        if name in in_frames:
+            page = frames.read(source)
+            assert page is not None, "it was asked before"
+            html = frames.fill(filled[frames.place(name)], page)
+        else:
+            html = _compact(made[_html(name)]).replace(frames.BODY, frames.split_body(source)[1])
+        _put(site / _html(name), html.encode())
+    theme = {name for name in made if not name.endswith(".html")}
+    for name in theme:
+        _put(site / name, made[name].read_bytes())
+    return theme
+
+
+def _put(target: Path, data: bytes) -> None:
+    """Write a file unless the same is there."""
+    if not target.is_file() or target.read_bytes() != data:
+        put(target, data)
+
+
+def _compact(html: Path) -> str:
+    """Return a page without indentation and blank lines, half of what the theme adds to it."""
+    return re.sub(r"\s*\n\s*", "\n", html.read_text("utf-8")).strip() + "\n"
 
 
 def _sources(pages: Path) -> tuple[dict[str, str], dict[str, os.DirEntry[str]]]:
@@ -138,43 +174,13 @@ def _known(cache: Path, base: str) -> dict[str, Any]:
     return {}
 
 
-def _theme(made: dict[str, Path], known: dict[str, Any]) -> set[str]:
-    """Return the files of the theme."""
-    return {name for name in made if not name.endswith(".html")} | {*known.get("", ())}
+def is_unwanted(name: str) -> bool:
+    """Say whether a file of MkDocs is left out of the site."""
+    return any(fnmatchcase(name, pattern) for pattern in UNWANTED)
 
 
 def _html(source: str) -> str:
     return source.removesuffix(".md") + ".html"
-
-
-def _move_into_site(target: Path, made: Path, source: Path) -> None:
-    """Move a file into the site unless the same is there."""
-    data = made.read_bytes()
-    if made.suffix == ".html":
-        data = _without_blanks(data).replace(
-            BODY_PLACEHOLDER.encode(), _split_body(source.read_text("utf-8"))[1].encode()
-        )
-    if not target.is_file() or target.read_bytes() != data:
-        put(target, data)
-
-
-def _split_body(page: str) -> tuple[str, str]:
-    """Return the Markdown of a page without its body, and the body.
-
-    Only what Markdown passes through is taken for the body: one block of HTML whose lines all
-    begin with a tag. The body of any other page, which somebody changed by hand, is empty.
-    """
-    head, end, body = page.partition("\n---\n")
-    lines = body.strip().split("\n")
-    whole = lines[0].startswith('<div class="atlas ') and lines[-1] == "</div>"
-    if not whole or not all(line.startswith("<") for line in lines):
-        return page, ""
-    return f"{head}{end}\n{BODY_PLACEHOLDER}\n", "\n".join(lines)
-
-
-def _without_blanks(html: bytes) -> bytes:
-    """Take out indentation and blank lines, half of what the theme adds to each page."""
-    return re.sub(rb"\s*\n\s*", b"\n", html).strip() + b"\n"
 
 
 def _navigation(configuration: str) -> list[str]:
@@ -184,39 +190,31 @@ def _navigation(configuration: str) -> list[str]:
 
 
 def _mkdocs(
-    root: Path, temporary: Path, changed: Sequence[str], navigation: Sequence[str]
-) -> dict[str, Path]:
-    """Build some pages; return the files that are made, by their name in the site."""
-    workers = min(os.cpu_count() or 1, len(changed) // PAGES_PER_PROCESS + 1)
-    count = max(workers, -(-len(changed) // MOST_PAGES_PER_PROCESS))
-    parts = [temporary / str(number) for number in range(count)]
-    for number, part in enumerate(parts):
-        for name in {*changed[number::count], *navigation}:
-            page = _split_body((root / "pages" / name).read_text("utf-8"))[0]
-            put(part / "pages" / name, page.encode())
-        shutil.copytree(root / THEME, part / THEME)
-        shutil.copyfile(root / "mkdocs.yml", part / "mkdocs.yml")
-    steps = 2 * (len(changed) + count * len(navigation))
-    with (
-        tqdm(total=steps, desc="site", unit=" steps") as progress,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        for _ in pool.map(lambda part: _run(root, part, progress), parts):
-            pass
-    wanted = {_html(name) for name in changed}
-    made = {}
-    for part in parts:
-        for name, entry in walk(part / "site"):
-            if name not in UNWANTED and (name in wanted or not name.endswith(".html")):
-                made[name] = Path(entry.path)
-    return made
+    root: Path,
+    temporary: Path,
+    changed: Sequence[str],
+    framed: Sequence[str],
+    navigation: Sequence[str],
+) -> _Made:
+    """Run MkDocs on what needs it; return the files that are made, by their names in the site."""
+    wanted = {*changed, *navigation} - {*framed}
+    pages = ((name, (root / "pages" / name).read_text("utf-8")) for name in wanted)
+    sources = {name: frames.split_body(page)[0] for name, page in pages}
+    sources |= {name: frames.marked() for name in frames.one_of_each_place(framed).values()}
+    for name, source in sources.items():
+        put(temporary / "pages" / name, source.encode())
+    shutil.copytree(root / THEME, temporary / THEME)
+    shutil.copyfile(root / "mkdocs.yml", temporary / "mkdocs.yml")
+    _run(root, temporary)
+    made = ((name, Path(entry.path)) for name, entry in walk(temporary / "site"))
+    return {name: path for name, path in made if not is_unwanted(name)}
 
 
-def _run(root: Path, part: Path, progress: "tqdm[Any]") -> None:
-    """Run MkDocs strictly, and say what it reads and writes."""
+def _run(root: Path, folder: Path) -> None:
+    """Run MkDocs strictly."""
     command = [
-        *(sys.executable, "-m", "mkdocs", "build", "--strict", "--verbose"),
-        *("--config-file", str(part / "mkdocs.yml")),
+        *(sys.executable, "-m", "mkdocs", "build", "--strict"),
+        *("--config-file", str(folder / "mkdocs.yml")),
     ]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONUNBUFFERED": "1"}
     warning = last = ""
@@ -232,9 +230,7 @@ def _run(root: Path, part: Path, progress: "tqdm[Any]") -> None:
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "Reading: " in line or "Building page " in line:
-                progress.update()
-            elif line.startswith(("WARNING", "ERROR", "CRITICAL")):
+            if line.startswith(("WARNING", "ERROR", "CRITICAL")):
                 warning = warning or " ".join(line.split())
             elif line.strip() and not line.startswith(("DEBUG", "INFO")):
                 last = " ".join(line.split())

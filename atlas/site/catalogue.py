@@ -25,7 +25,7 @@ STRONGEST = 6
 
 _MEASURED_BY = (
     *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
-    *("relevance", "index", "receptive_fields", "conservation", "versions"),
+    *("relevance", "index", "receptive_fields", "depths", "conservation", "versions"),
 )
 """What pages show of the manifest."""
 
@@ -56,8 +56,9 @@ class Catalogue:
             measured = [name for name in MEASURED[kind] if name in table.column_names]
             digest.update(_content(table.select(measured)))
         for part in self.store.parts:
-            for name in ("classes.parquet", "images.parquet", "masks.npy"):
-                digest.update(files.sha256(part.root / name).encode())
+            for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):
+                if (part.root / name).is_file():  # older atlases have no bands
+                    digest.update(files.sha256(part.root / name).encode())
         for basis in self.bases.values():
             digest.update(basis.digest.encode())
             digest.update(json.dumps(dict(basis.facts), sort_keys=True).encode())
@@ -91,7 +92,8 @@ class Catalogue:
         order = known + [name for name in rows if name not in known]
         proper = [name for name in order if name not in self.bases]
         last = max(len(proper) - 1, 1)
-        depth = {name: n / last for n, name in enumerate(proper)}
+        known_depths = self.manifest.get("depths", {})  # older atlases have none
+        depth = {name: known_depths.get(name, n / last) for n, name in enumerate(proper)}
         depth |= {name: depth.get(basis.layer, 1.0) for name, basis in self.bases.items()}
         slugs = text.slugs(order)
         return [

@@ -40,6 +40,11 @@ class Citing:
         """Whether the recipe says by whom the atlas is."""
         return bool(self._whole.authors)
 
+    @property
+    def home(self) -> str:
+        """Where the site is on the web; empty where the recipe does not say."""
+        return self._url if self.published else ""
+
     def permalink(self, link: str) -> str:
         """Return the address of a page with the version that it was cited in."""
         return f"{self._url}{link}?v={self.version}"

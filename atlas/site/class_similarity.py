@@ -14,7 +14,10 @@ SHARED_CHANNELS = 4
 """Channels that are shown for a pair of classes."""
 
 MAP_PICTURES = 48
-"""Pictures on a map: more would hide each other."""
+"""Pictures on a map: more would be too small to be seen."""
+
+MAP_COLUMNS, MAP_ROWS = 12, 6
+"""Cells of a map; each holds one picture at most, so that none hides another."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class MapPoint:
     """Where a picture is on the map of its class."""
 
     image: int
-    x: float  # 0 to 100
-    y: float
+    column: int  # from 1
+    row: int  # from 1, downwards
     channel: ChannelEntry  # the one with the highest relevance share in the picture
 
 
@@ -66,7 +69,8 @@ class ClassSimilarity:
         """Lay pictures of a class out by the relevance of the channels of the upper half.
 
         Each picture is the row of its relevance shares, as far as it is a reference, scaled to
-        length 1; the map shows the two directions in which the rows differ most (PCA).
+        length 1; the map shows the two directions in which the rows differ most (PCA), each picture
+        in the free cell that is nearest to its place.
         """
         found = [(image, self._upper[image]) for image in images if image in self._upper]
         found = found[:MAP_PICTURES]
@@ -83,15 +87,15 @@ class ClassSimilarity:
         # If one channel alone is relevant there is one direction, and no second.
         along = np.zeros((len(found), 2))
         along[:, : len(sizes[:2])] = left[:, :2] * sizes[:2]
-        places = np.stack([_spread(along[:, n]) for n in range(2)], axis=1)
+        cells = _cells(np.stack([_spread(along[:, n]) for n in range(2)], axis=1))
         return [
             MapPoint(
                 image,
-                round(float(x), 1),
-                round(float(y), 1),
+                column + 1,
+                row + 1,
                 self._catalogue.channels[max(shares, key=lambda row: shares[row])],
             )
-            for (image, shares), (x, y) in zip(found, places, strict=True)
+            for (image, shares), (column, row) in zip(found, cells, strict=True)
         ]
 
     @cached_property
@@ -139,10 +143,9 @@ class ClassSimilarity:
     def _upper(self) -> dict[int, dict[int, float]]:
         """For each picture the channels of the upper half of which it is a reference."""
         catalogue = self._catalogue
-        deep = np.array([
-            channel.layer.depth >= 0.5 and channel.layer.basis is None
-            for channel in catalogue.channels
-        ])  # fmt: skip
+        proper = [layer for layer in catalogue.layers if layer.basis is None]
+        upper = {layer.position for layer in proper[len(proper) // 2 :]}
+        deep = np.array([channel.layer.position in upper for channel in catalogue.channels])
         rows: Integers = np.flatnonzero(catalogue.by_relevance & deep[catalogue.channel_of])
         found: dict[int, dict[int, float]] = {}
         images, channels = catalogue.images_of[rows].tolist(), catalogue.channel_of[rows].tolist()
@@ -161,3 +164,20 @@ def _spread(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     sizes = (values - low) / (high - low) if high > low else ranks
     result: npt.NDArray[np.float64] = 50 * (sizes + ranks)
     return result
+
+
+def _cells(places: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Return a cell (column, row) of its own for each place, (x, y) from 0 to 100.
+
+    The places in the middle choose first: at the edges there is room on one side alone.
+    """
+    free = {(column, row) for column in range(MAP_COLUMNS) for row in range(MAP_ROWS)}
+    wanted = places / 100 * (MAP_COLUMNS - 1, MAP_ROWS - 1)
+    middle = np.abs(places - 50).max(axis=1)
+    found: dict[int, tuple[int, int]] = {}
+    for place in np.argsort(middle, kind="stable").tolist():
+        x, y = wanted[place]
+        nearest = min(free, key=lambda cell: ((cell[0] - x) ** 2 + (cell[1] - y) ** 2, cell))
+        free.remove(nearest)
+        found[place] = nearest
+    return [found[place] for place in range(len(places))]

@@ -20,7 +20,7 @@ class LayerEntry:
 
     name: str
     position: int  # in the forward pass, from 0
-    depth: float  # 0 for the first layer, 1 for the last
+    depth: float  # in the network: 0 for its first layer, 1 for its last
     rows: tuple[int, ...]
     slug: str  # the name as a part of an address
     basis: Basis | None = None  # of factors, which then stand where a layer has its channels

@@ -12,7 +12,9 @@ def choose(catalogue: Catalogue) -> list[ChannelEntry]:
     No two of them share that class or are each other's nearest channels, and no layer has more
     than its part of them, so that they show different things.
     """
-    late = [layer for layer in catalogue.layers if layer.depth >= 2 / 3]
+    late = [
+        layer for layer in catalogue.layers if layer.position >= 2 / 3 * (len(catalogue.layers) - 1)
+    ]
     candidates = [catalogue.channels[row] for layer in late for row in layer.rows]
     candidates = [c for c in candidates if c.classes and c.classes[0][1] > 0]
     candidates.sort(key=lambda c: (-c.classes[0][1], c.row))

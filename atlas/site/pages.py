@@ -13,6 +13,7 @@ from atlas.site.class_similarity import ClassSimilarity, SimilarClass
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, by_relevance
 from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
+from atlas.site.ranges import Ranges
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.terminology import Terminology
 from atlas.site.writer import PageWriter
@@ -45,10 +46,10 @@ NAVIGATION_LAYERS = 33
 SMALL_LAYER = 96
 """Up to this many channels the thumbnail strips on a layer's page are large."""
 
-STYLES = ("base", "grids", "facts", "search", "home", "channel", "references", "class")
+STYLES = (*("base", "grids", "facts", "search", "home", "channel", "range", "references", "class"),)
 """Parts of the one style sheet, in this order: a page should need few files."""
 
-ASSETS = ("atlas.js", "find.js", "search.js", "logo.svg")
+ASSETS = ("atlas.js", "find.js", "search.js", "grids.js", "logo.svg")
 
 
 class Pages:
@@ -71,6 +72,7 @@ class Pages:
         self._title = title
         self._description = description
         self._citing = citing
+        self._ranges = Ranges(catalogue.store)
         self._class_similarity = ClassSimilarity(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
@@ -96,6 +98,7 @@ class Pages:
         templates = shipped("site_templates")
         # GitHub Pages leaves out what begins with "_", as layers may, unless this file says no.
         self._tree.write(".nojekyll", "")
+        self._writer.file("404.html", "404.html")
         for name in ASSETS:
             self._tree.write(f"assets/{name}", (templates / name).read_bytes())
         styles = [(templates / "css" / f"{name}.css").read_text("utf-8") for name in STYLES]
@@ -159,7 +162,7 @@ class Pages:
             navigation=self._navigation(channel.layer),
             place=channel.layer.rows.index(channel.row) + 1,
             sets=self._reference_images.sets(channel),
-            classes=[(catalogue.labels[label], share) for label, share in channel.classes],
+            classes=self._classes(channel),
             neighbours=near,
             together=together,
             made_of=made_of,
@@ -167,6 +170,7 @@ class Pages:
             lower=lower,
             upper=upper,
             histogram=self._histogram(channel),
+            bands=self._ranges.of(channel),
             least_correlation=LEAST_CORRELATION,
             record=record,
             bibtex=self._citing.bibtex(heading(channel), channel.link, record),
@@ -179,6 +183,11 @@ class Pages:
     def _with_rows(self, pairs: Iterable[tuple[int, float]]) -> list[tuple[ChannelEntry, float]]:
         """Return the channels or factors of some rows."""
         return [(self._catalogue.channels[row], value) for row, value in pairs]
+
+    def _classes(self, channel: ChannelEntry) -> list[tuple[ClassEntry, float]]:
+        """Return a channel's classes; none where each has one picture, which is a reference."""
+        classes = [(self._catalogue.labels[label], share) for label, share in channel.classes]
+        return classes if any(label.count > 1 for label, _ in classes) else []
 
     def _with_references(
         self, channel: ChannelEntry, pairs: Iterable[tuple[int, float]]
@@ -281,6 +290,7 @@ class Pages:
         ]
         data = search.script(catalogue, self._reference_images.thumbnail_strip, explained)
         self._tree.write("assets/search-data.js", data)
+        self._tree.write("assets/search-rules.js", search.rules())
         write = self._writer.page
         write(
             "index.html",

@@ -28,7 +28,6 @@ def script(
     texts = [every[channel.row] for channel in channels]
     labels = {label.label: label.name for label in catalogue.labels.values()}
     data = {
-        "rules": {name: rule for name, rule in RULES.items() if name != "about"},
         "layers": [
             [entries.layer(layer.name), layer.slug, round(layer.depth, 2), len(layer.rows)]
             for layer in catalogue.layers
@@ -48,8 +47,17 @@ def script(
         "seen": [label.label for label in catalogue.seen],
         "explanations": [_explanation(one, places) for one in explanations],
     }
+    return _script("conceptAtlas", data)
+
+
+def rules() -> str:
+    """Return the script that gives searches and filters the tables for words."""
+    return _script("conceptRules", {name: r for name, r in RULES.items() if name != "about"})
+
+
+def _script(name: str, data: object) -> str:
     said = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"window.conceptAtlas={safe(said)};\n"
+    return f"window.{name}={safe(said)};\n"
 
 
 def safe(json_: str) -> str:

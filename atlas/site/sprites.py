@@ -112,7 +112,7 @@ class SpriteSheets:
             picture = read_picture(self._path(image))
             for number, place, reference in places[image]:
                 left = place * THUMBNAIL_TILE
-                patch = _cut(picture, reference.box, THUMBNAIL_TILE)
+                patch = _cut_quickly(picture, reference.box, THUMBNAIL_TILE)
                 drawn[number, :, left : left + THUMBNAIL_TILE] = np.asarray(patch)
 
         for _ in pool.map(draw, places):
@@ -177,6 +177,13 @@ def thumb_size(width: int, height: int) -> tuple[int, int]:
 def _cut(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> Image.Image:
     """Return a patch; small ones are scaled up smoothly, large ones without aliasing."""
     return picture.resize((side, side), Image.Resampling.LANCZOS, box=box)
+
+
+def _cut_quickly(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> Image.Image:
+    """Return the same, less sharp, in a third of the time: for the many small ones."""
+    grows = max(box[2] - box[0], box[3] - box[1]) < side
+    how = Image.Resampling.BICUBIC if grows else Image.Resampling.HAMMING
+    return picture.resize((side, side), how, box=box)
 
 
 def overlay_column(masks: npt.NDArray[np.uint8]) -> Image.Image:

@@ -19,6 +19,9 @@ class Terminology:
     def __init__(self, catalogue: Catalogue) -> None:
         self._shares = {mode: bool(catalogue.manifest[mode]["normalize"]) for mode in MODES}
         self._aggregates = {mode: catalogue.manifest[mode]["aggregate"] for mode in MODES}
+        self._fields = catalogue.manifest.get("receptive_fields", {})
+        crop = catalogue.manifest["preprocessing"]["crop"]
+        self._picture = [crop, crop] if isinstance(crop, int) else list(crop)
         self.label = catalogue.labels.__getitem__
         self.class_pictures = {
             "label": "pictures of",
@@ -49,6 +52,16 @@ class Terminology:
             f"{what}, as a share of Σ |{mode}| over the {len(layer.rows)} {layer.unit}s of "
             f"{layer.shown} in that picture."
         )
+
+    def sees(self, layer: LayerEntry) -> str:
+        """Return how much of a picture a unit of a layer sees; empty where that is unknown."""
+        field = self._fields.get(layer.name)
+        if field is None:
+            return ""
+        seen = [min(one, all_) for one, all_ in zip(field["size"], self._picture, strict=True)]
+        if seen == self._picture:
+            return "the whole picture"
+        return f"{seen[0]} × {seen[1]} of {self._picture[0]} × {self._picture[1]} pixels"
 
     def named_by(self, channel: ChannelEntry) -> str:
         """Return who gave a channel its name."""

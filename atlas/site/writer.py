@@ -1,10 +1,11 @@
 """From a context through a template to the Markdown of a page."""
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from atlas.resources import shipped
 from atlas.site import text
@@ -31,7 +32,20 @@ class PageWriter:
             "clip": text.clip,
             "lines": text.lines,
         }
-        self._environment.globals |= {"basename": posixpath.basename, **shared}
+        self._environment.globals |= {"basename": posixpath.basename, "kept": self._kept, **shared}
+        self._pieces: dict[tuple[str, str, Hashable], Markup] = {}
+
+    def _kept(self, up: str, macro: str, key: Hashable, *arguments: object) -> Markup:
+        """Return what a macro of parts.html makes of arguments; the same for the same key."""
+        place = up, macro, key
+        if place not in self._pieces:
+            parts = self._environment.get_template("parts.html").make_module({"up": up})
+            self._pieces[place] = getattr(parts, macro)(*arguments)
+        return self._pieces[place]
+
+    def file(self, name: str, template: str) -> None:
+        """Write a file that is no page of the theme."""
+        self._tree.write(name, self._environment.get_template(template).render())
 
     def page(
         self,

@@ -18,7 +18,7 @@ from atlas.store.directory import COLUMNS, Store
 OWN_ROWS = ("together", "lower", "upper", "neighbours")
 """Columns of channels.parquet that name rows of it."""
 
-MERGED = ("layers", "receptive_fields", "maps", "conservation")
+MERGED = ("layers", "receptive_fields", "maps", "depths", "conservation")
 """Fields of the manifest that say something of each layer."""
 
 

@@ -146,6 +146,7 @@ class Manifest(TypedDict, total=False):
     conservation: dict[str, _Number]
     index: IndexRecord
     receptive_fields: dict[str, ReceptiveFieldRecord]
+    depths: dict[str, _Number]
     recipe: dict[str, Any]
     versions: dict[str, _Text]
     stages: dict[str, _Text]

@@ -36,7 +36,7 @@ def pages(worlds) -> Iterator[dict[str, object]]:
         for name, path in worlds.items():
             page = opened[name] = browser.new_page()
             data = search.script(Catalogue(open_store(path)), lambda _: None, [])
-            page.add_script_tag(content=data)
+            page.add_script_tag(content=search.rules() + data)
             page.add_script_tag(path=TEMPLATES / "find.js")
             page.evaluate("window.finder = new ConceptFinder(conceptAtlas)")
         yield opened

@@ -163,18 +163,71 @@ def test_the_channel_grid_is_filtered_and_sorted_without_a_reload(page, site):
     assert shown(page, ".channel-grid .channel-card") == 6
     page.get_by_label("Word").fill("seen by")
     assert shown(page, ".channel-grid .channel-card") == 1
-    assert "1 of 6" in page.locator(".channel-filter output").inner_text()
+    assert "1 of 6" in page.locator(".grid-filter output").inner_text()
     page.get_by_label("Word").fill("")
     page.get_by_label("Detection at least").fill("0.35")
     assert shown(page, ".channel-grid .channel-card") == 1
     page.get_by_label("Detection at least").fill("")
-    page.get_by_label("Sort by").select_option("d")
-    density = [float(card.get_attribute("data-d")) for card in page.locator(".channel-card").all()]
+    page.get_by_label("Sort by").select_option("a")
+    density = [float(card.get_attribute("data-a")) for card in page.locator(".channel-card").all()]
     assert density == sorted(density, reverse=True)
     assert len({*density}) > 1
-    page.get_by_label("Sort by").select_option("a")
+    page.get_by_label("Sort by").select_option("place")
     assert page.locator(".channel-card").first.get_attribute("href").endswith("0/0.html")
     assert page.evaluate("window.same")
+
+
+def test_a_wall_is_filtered_as_the_search_finds(page, site):
+    page.goto(site + "layers/0.html")
+    word, status = page.get_by_label("Word"), page.locator(".grid-filter output")
+    word.fill("4")  # the channel of this number, and no printed figure that has one
+    assert shown(page, ".channel-card") == 1
+    assert page.locator(".channel-card >> visible=true").get_attribute("href").endswith("0/4.html")
+    word.fill("striped things")  # one word in the plural
+    names = page.locator(".channel-card >> visible=true").all_inner_texts()
+    assert names and all("striped thing" in name for name in names)
+    word.fill("stripped thign 4")
+    assert "nearest: thing" in status.inner_text()
+
+
+def test_a_walls_view_is_in_its_address(page, site):
+    page.goto(site + "layers/0.html")
+    page.get_by_label("Word").fill("thing")
+    page.get_by_label("Sort by").select_option("r")
+    page.get_by_label("other way round").check()
+    before = page.locator(".channel-card >> visible=true").all_inner_texts()
+    assert {"word=thing", "sort=r", "turn=1"} == {*page.url.partition("?")[2].split("&")}
+    page.locator(".channel-card >> visible=true").first.click()
+    page.go_back()
+    assert page.get_by_label("Word").input_value() == "thing"
+    assert page.locator(".channel-card >> visible=true").all_inner_texts() == before
+    shares = [
+        float(c.get_attribute("data-r"))
+        for c in page.locator(".channel-card >> visible=true").all()
+    ]
+    assert shares == sorted(shares)
+
+
+def test_a_lost_address_leads_to_the_search(page, site):
+    page.goto(site + "404.html")
+    assert page.get_by_text("Search").get_attribute("href").endswith("/search.html")
+    assert page.locator("h1").inner_text() == "There is no such page"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_moves_while_a_page_loads(browser, site, explained, width):
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    page = context.new_page()
+    page.add_init_script(
+        "window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach("
+        "(one) => { window.shift += one.value; })).observe({type: 'layout-shift', buffered: true});"
+    )
+    for name in ("index.html", "classes/index.html", "layers/0.html", "channels/0/4.html",
+                 "classes/0.html", "search.html"):  # fmt: skip
+        page.goto(site + name)
+        page.wait_for_timeout(150)
+        assert page.evaluate("window.shift") < 0.02, name
+    context.close()
 
 
 def test_switches_show_other_references_and_views(page, site):
@@ -229,7 +282,7 @@ def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(page, site):
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('.atlas') !== null")
+    assert page.evaluate("document.activeElement.closest('#content') !== null")
 
 
 def test_dark_mode_follows_the_system(browser, site):

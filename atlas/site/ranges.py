@@ -1,0 +1,100 @@
+"""Pictures from the whole range of a channel's activation, as its page shows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from atlas.site.entries import ChannelEntry
+from atlas.store import BANDS, Store
+
+SHOWN = 3
+"""Pictures of each band on a channel's page."""
+
+RANDOM = "random"
+
+CALLED = {
+    "top": "strongest",
+    "99.9": "top 0.1 %",
+    "99": "top 1 %",
+    "90": "top 10 %",
+    "50": "upper half",
+    "low": "weak",
+    "silent": "silent",
+    RANDOM: "at random",
+}
+"""What a page calls the bands: above what share of all pictures they lie, below the one before."""
+
+
+@dataclass(frozen=True)
+class BandPicture:
+    """A picture of a band."""
+
+    image: int
+    activation: float
+    """The channel's largest output in it."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A part of the range of a channel's activation."""
+
+    name: str
+    called: str
+    count: int
+    """How many pictures of the data are in it."""
+    pictures: tuple[BandPicture, ...]
+
+
+class Ranges:
+    """The bands of the channels of an atlas.
+
+    Parameters
+    ----------
+    store : Store
+        Atlases that were made without bands have none of any channel.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._spans: dict[tuple[str, int], tuple[int, int]] = {}
+        if not store.has_table("bands"):
+            return
+        table = store.table("bands")
+        layers = table["layer"].combine_chunks().dictionary_encode()
+        number = layers.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        self._columns: dict[str, Any] = {
+            name: table[name].to_numpy() for name in ("channel", "image", "activation", "weight")
+        }
+        self._band = np.array([BANDS.index(band) for band in table["band"].to_pylist()], np.int64)
+        channel = self._columns["channel"]
+        new = np.flatnonzero((np.diff(number) != 0) | (np.diff(channel) != 0)) + 1
+        bounds = [0, *new.tolist(), len(number)] if len(number) else [0]
+        called = layers.dictionary.to_pylist()
+        self._spans = {
+            (called[number[start]], int(channel[start])): (start, stop)
+            for start, stop in pairwise(bounds)
+        }
+
+    def of(self, channel: ChannelEntry) -> list[Band]:
+        """Return the bands of a channel that have pictures, in the order of `BANDS`."""
+        start, stop = self._spans.get((channel.layer.name, channel.channel), (0, 0))
+        if start == stop:
+            return []
+        band = self._band[start:stop]
+        found = []
+        for place, name in enumerate(BANDS):
+            rows = start + np.flatnonzero(band == place)
+            if len(rows):
+                shown = rows[: 2 * SHOWN if name == RANDOM else SHOWN]
+                found.append(self._band_of(name, rows.tolist(), shown.tolist()))
+        return found
+
+    def _band_of(self, name: str, rows: Sequence[int], shown: Sequence[int]) -> Band:
+        column = self._columns
+        pictures = tuple(
+            BandPicture(int(column["image"][row]), float(column["activation"][row]))
+            for row in shown
+        )
+        return Band(name, CALLED[name], round(float(column["weight"][rows].sum())), pictures)
