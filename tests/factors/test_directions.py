@@ -28,7 +28,7 @@ def test_coefficients_are_those_of_scipy(sparsity):
     rows[0] = 0
     found = coefficients(torch.from_numpy(rows), torch.from_numpy(directions)).numpy()
     expected = [nnls(directions.T.astype(float), row.astype(float))[0] for row in rows]
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
     assert (found >= 0).all()
     assert not found[0].any()
 
@@ -39,6 +39,16 @@ def test_a_row_does_not_depend_on_those_beside_it():
     rows = torch.from_numpy(random.random((12, 9), np.float32))
     whole = coefficients(rows, directions)
     assert torch.allclose(coefficients(rows[3:4], directions), whole[3:4], atol=1e-6)
+
+
+def test_two_equal_directions_have_coefficients_too():
+    random = np.random.default_rng(3)
+    directions = torch.from_numpy(random.random((3, 7), np.float32))
+    twice = torch.cat([directions, directions[:1]])
+    rows = torch.from_numpy(random.random((30, 7), np.float32))
+    one, other = coefficients(rows, directions), coefficients(rows, twice)
+    torch.testing.assert_close(other @ twice, one @ directions, rtol=1e-4, atol=1e-5)
+    assert (other >= 0).all()
 
 
 def test_planted_directions_are_found():
