@@ -20,12 +20,25 @@ from atlas.errors import UserError
     help="Explain this class, by its name or number (:3 is always number 3), and not the predicted "
     "one.",
 )
+@click.option(
+    "--word",
+    metavar="WORD",
+    help="Only draw where in each IMAGE this word is: the relevance of the channels and factors "
+    "whose names have it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory for what --word draws; the current one unless given.",
+)
 @set_option
 @trust_option
 def explain(
     atlas_dir: Path,
     images: tuple[Path, ...],
     target: str | None,
+    word: str | None,
+    out: Path | None,
     overrides: tuple[str, ...],
     *,
     trust_code: bool,
@@ -48,6 +61,13 @@ def explain(
     store = open_store(atlas_dir)
     recipe = recorded(store.manifest(), overrides)
     border = pipeline.border(store, overrides, trust_code=trust_code)
+    if word is not None:
+        for one in pipeline.word_maps(store, recipe, images, word, out or Path(), target, border):
+            shares = ", ".join(f"{layer} {share:.0%}" for layer, share in one.shares.items())
+            click.echo(f"{one.drawn}: share of the relevance: {shares}")
+        return
+    if out is not None:
+        raise UserError("--out is where --word draws: add --word, or leave it out")
     outcome = pipeline.explain(store, recipe, images, target, border)
     for folder in outcome.done:
         click.echo(folder)

@@ -8,6 +8,7 @@ from atlas.pipeline.indexing import index
 from atlas.pipeline.inputs import Inputs, load_encoder
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import border
+from atlas.pipeline.words import word_maps
 from atlas.prepass.processes import team
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "rename",
     "score",
     "team",
+    "word_maps",
 ]

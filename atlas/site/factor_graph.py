@@ -13,7 +13,7 @@ from atlas.site.citing import Citing
 from atlas.site.entries import ChannelEntry, ClassEntry
 from atlas.site.output import Tree
 from atlas.site.writer import PageWriter
-from atlas.store.factorgraph import KINDS, Edge, Kind, edges
+from atlas.store.factorgraph import KINDS, FactorEdge, Kind, edges
 
 PAGE = "graph.html"
 
@@ -32,7 +32,7 @@ GRAPHML = "http://graphml.graphdrawing.org/xmlns"
 
 
 @dataclass(frozen=True)
-class Line:
+class DrawnEdge:
     """An edge in the drawing."""
 
     kind: Kind
@@ -48,7 +48,7 @@ class FactorRow:
 
     factor: ChannelEntry
     y: float
-    edges: Mapping[Kind, list[tuple[ClassEntry, Edge]]]
+    edges: Mapping[Kind, list[tuple[ClassEntry, FactorEdge]]]
 
 
 def there(catalogue: Catalogue) -> bool:
@@ -76,7 +76,7 @@ def write(catalogue: Catalogue, tree: Tree, writer: PageWriter, citing: Citing) 
         rows[factor.row].edges[edge.kind].append((label, edge))
     place = {label: (number + 0.5) * ROW for number, label in enumerate(classes)}
     lines = [
-        Line(
+        DrawnEdge(
             edge.kind, round(at[factor.row], 1), place[label.label],
             round(max(0.6, 8 * abs(edge.share)), 1),
             f"{factor.address} {factor.called}, {label.shown}: {edge.kind}",
@@ -112,7 +112,7 @@ def _tables(catalogue: Catalogue) -> list[Any]:
     return tables
 
 
-def _found(catalogue: Catalogue) -> list[tuple[ChannelEntry, ClassEntry, Edge]]:
+def _found(catalogue: Catalogue) -> list[tuple[ChannelEntry, ClassEntry, FactorEdge]]:
     """Return every edge with its factor and its class."""
     first = min(row for layer in catalogue.layers if layer.basis for row in layer.rows)
     found = []
@@ -127,7 +127,7 @@ def _found(catalogue: Catalogue) -> list[tuple[ChannelEntry, ClassEntry, Edge]]:
     return found
 
 
-def _drawn(found: list[tuple[ChannelEntry, ClassEntry, Edge]]) -> list[int]:
+def _drawn(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> list[int]:
     """Return the classes of the drawing in their order."""
     largest: dict[int, float] = {}
     for _, label, edge in found:
@@ -137,7 +137,7 @@ def _drawn(found: list[tuple[ChannelEntry, ClassEntry, Edge]]) -> list[int]:
     return sorted(best)
 
 
-def _graphml(found: list[tuple[ChannelEntry, ClassEntry, Edge]]) -> bytes:
+def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> bytes:
     """Return the graph in GraphML (Brandes et al. 2002)."""
     root = ET.Element("graphml", xmlns=GRAPHML)
     keys = (
@@ -172,7 +172,7 @@ def _data(element: ET.Element, values: Mapping[str, str]) -> None:
         ET.SubElement(element, "data", key=key).text = value
 
 
-def _jsonld(found: list[tuple[ChannelEntry, ClassEntry, Edge]], citing: Citing) -> str:
+def _jsonld(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]], citing: Citing) -> str:
     """Return the graph in JSON-LD: observations of a factor and a class."""
     things: dict[str, dict[str, str]] = {}
     observations = []

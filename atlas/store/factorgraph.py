@@ -38,7 +38,7 @@ Shares = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Edge:
+class FactorEdge:
     """What a factor and a class have to do with each other."""
 
     label: int
@@ -56,7 +56,7 @@ class Edge:
 
 def edges(
     labels: Sequence[int], counts: Sequence[int], shares: Shares, fired: Shares
-) -> Iterator[Edge]:
+) -> Iterator[FactorEdge]:
     """Yield the edges between the factors of one layer and the classes.
 
     Parameters
@@ -80,7 +80,7 @@ def edges(
             share = float(shares[row, factor])
             kind = _kind(share, there=bool(present[row, factor]))
             if kind is not None:
-                yield Edge(
+                yield FactorEdge(
                     labels[row], factor, kind, share, float(fired[row, factor]),
                     float(usual[factor]),
                 )  # fmt: skip
