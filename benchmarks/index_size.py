@@ -48,7 +48,7 @@ def measure(data: np.ndarray, flat: bool) -> tuple[str, float, float, float, flo
     for query in queries:
         built.index.search(query[None], vectors.NEIGHBOURS)
     milliseconds = (time.perf_counter() - begin) / len(queries) * 1000
-    return built.factory, seconds, size, milliseconds, vectors.recall(built)
+    return built.factory, seconds, size, milliseconds, vectors.recall(built, data.__getitem__)
 
 
 def main() -> None:

@@ -106,6 +106,15 @@ def instrumented(module: nn.Module, layers: Sequence[str], side: int) -> Instrum
     return instrument(module, rules, reached, dtype)
 
 
+def with_maps(module: nn.Module, layers: Sequence[str], side: int) -> list[str]:
+    """Return the layers that have maps of the picture; others are left out of an atlas."""
+    try:
+        trace = record(module, zoo.pictures(1, side))
+    except UserError:  # which is reported where it is measured
+        return list(layers)
+    return [name for name in layers if not trace.layers[name].problem]
+
+
 def operations_of(relevance: Relevances) -> str:
     """Return the kinds of operations with their rules, most frequent first."""
     return ", ".join(
@@ -121,7 +130,7 @@ def measure(name: str) -> Row:
     module, size = zoo.build(name)
     row = {"name": name, "size": size, "parameters": sum(p.numel() for p in module.parameters())}
     images = zoo.pictures(PICTURES, size, seed=9)
-    layers = zoo.layers_of(module, images[:1])
+    layers = with_maps(module, zoo.layers_of(module, images[:1]), size)
     with torch.no_grad():
         logits = module(images)
     chosen = logits.argmax(dim=1)

@@ -10,6 +10,7 @@ from atlas.explain.narrative.compose import compose
 from atlas.store import Store, narrative
 from atlas.store import claims as stored_claims
 from atlas.store import evidence as e
+from atlas.store.table import rows as table_rows
 
 LAYERS = 3
 CONCEPTS = 8
@@ -29,9 +30,10 @@ def write(store: Store, count: int, picture: Path) -> None:
         for name in ("picture.webp", "heat.webp", *(concept.map for concept in found.concepts)):
             shutil.copyfile(picture, folder / name)
         e.write(found, folder)
-        claimed = claims(e.read(folder))
+        written = e.read(folder)
+        claimed = claims(written)
         stored_claims.write(claimed, folder)
-        narrative.write(compose(claimed), folder)
+        narrative.write(compose(claimed), folder, table_rows(written))
 
 
 def _evidence(atlas: str, name: str, rows: dict, random: np.random.Generator) -> e.Evidence:

@@ -7,6 +7,8 @@ import pytest
 from atlas import pipeline
 from atlas.errors import UserError
 from atlas.recipe import load
+from atlas.store import open_store
+from atlas.store.verify import check
 
 HEAD = """
 import torch
@@ -117,6 +119,39 @@ def test_gates_are_left_out_with_a_line(attempt, tmp_path, capsys):
     attempt("x = x * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))")
     assert "1 convolution is left out" in capsys.readouterr().err
     assert manifest(tmp_path)["layers"] == ["one", "two"]
+
+
+def test_shared_convolutions_are_left_out_with_a_line(attempt, tmp_path, capsys):
+    attempt("x = self.gate(self.gate(x).relu()).relu()", command="build")
+    line = (
+        "1 convolution is left out, since it is used more than once for a picture, so it has no "
+        "one map: gate"
+    )
+    assert line in capsys.readouterr().err
+    assert manifest(tmp_path)["layers"] == ["one", "two"]
+    assert line in {one["says"] for one in manifest(tmp_path)["checks"]}
+    assert line in (tmp_path / "atlas" / "site" / "about.html").read_text()
+
+
+def test_a_layer_that_never_answers_is_marked_as_not_known(attempt, tmp_path, capsys):
+    """Where its units stand could not be measured; that does not read as passed."""
+    attempt("self.gate.weight.data.zero_(); x = x + self.gate(x)", command="build")
+    assert (
+        "not known: units of gate answer neither to the first pictures" in capsys.readouterr().err
+    )
+    (found,) = (one for one in manifest(tmp_path)["checks"] if one["name"] == "placed")
+    assert found["passed"] is None
+    assert "<b>Not known:</b>" in (tmp_path / "atlas" / "site" / "about.html").read_text()
+    assert [one.text for one in check(open_store(tmp_path / "atlas")) if not one.passed] == []
+
+
+def test_flipped_maps_are_right_and_turned_ones_refused(attempt, tmp_path):
+    attempt("x = self.gate(x.flip(3)).relu()", PLAIN, command="build")
+    stride = manifest(tmp_path)["receptive_fields"]["gate"]["stride"]
+    assert stride[0] > 0 > stride[1]
+    assert [one.text for one in check(open_store(tmp_path / "atlas")) if not one.passed] == []
+    with pytest.raises(UserError, match=r"units of gate do not stand .* lost in rot90"):
+        attempt("x = self.gate(torch.rot90(x, 1, (2, 3))).relu()")
 
 
 @pytest.mark.parametrize(

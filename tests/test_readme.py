@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from atlas.store import evidence, narrative
+
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
 
@@ -74,3 +76,21 @@ def test_every_command_stands_in_the_readme_and_every_command_there_exists():
 
     named = set(re.findall(r"`atlas ([a-z]+)", README)) | {"build"}
     assert named == set(main.commands)
+
+
+def test_the_texts_of_the_demo_are_short_and_say_what_decides(demo):
+    folders = sorted((demo / "build/out/demo/explanations").glob("drawing-*"))
+    assert len(folders) == 6
+    for folder in folders:
+        found = evidence.read(folder)
+        assert found.truth is not None
+        everyone, expert = (
+            " ".join(one.text for one in text.sentences) for text in narrative.read(folder)
+        )
+        assert 60 <= len(everyone.split()) <= 110, everyone
+        assert 120 <= len(expert.split()) <= 250, expert
+        for one in found.concepts:
+            zero = found.effect(one.id, "zero")
+            falls = zero.probability < 0.8 * found.target.probability
+            if falls or zero.answer != found.prediction[0].label:
+                assert (f"“{one.name}”" if one.name else one.address) in everyone

@@ -1,12 +1,16 @@
 """`atlas explain`: explanations of single pictures."""
 
 import sys
+import textwrap
 from pathlib import Path
 
 import click
 
 from atlas.cli.group import atlas_argument, main, set_option, trust_option
 from atlas.errors import UserError
+
+WIDTH = 96
+"""Characters of a line of text."""
 
 
 @main.command()
@@ -19,6 +23,12 @@ from atlas.errors import UserError
     metavar="CLASS",
     help="Explain this class, by its name or number (:3 is always number 3), and not the predicted "
     "one.",
+)
+@click.option(
+    "--for",
+    "audience",
+    type=click.Choice(["everyone", "expert"]),
+    help="Print also what is said to this reader; to experts with the table of concepts.",
 )
 @click.option(
     "--word",
@@ -37,6 +47,7 @@ def explain(
     atlas_dir: Path,
     images: tuple[Path, ...],
     target: str | None,
+    audience: str | None,
     word: str | None,
     out: Path | None,
     overrides: tuple[str, ...],
@@ -71,7 +82,19 @@ def explain(
     outcome = pipeline.explain(store, recipe, images, target, border)
     for folder in outcome.done:
         click.echo(folder)
+        if audience is not None:
+            click.echo(_said(folder, audience))
     for path, reason in outcome.failed:
         click.echo(f"atlas: {path} is not explained: {reason}", err=True)
     if outcome.failed:
         sys.exit(2)
+
+
+def _said(folder: Path, audience: str) -> str:
+    """Return the text for an audience, and behind that for experts the table."""
+    from atlas.store import evidence, narrative, table  # noqa: PLC0415 (slow to import)
+
+    own = next(one for one in narrative.read(folder) if one.audience == audience)
+    text = textwrap.fill(" ".join(one.text for one in own.sentences), WIDTH)
+    rows = table.rows(evidence.read(folder)) if audience == "expert" else ()
+    return f"\n{text}\n" + (f"\n{table.text(rows)}\n" if rows else "")

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from atlas.explain.narrative.compose import Writer, compose
 from atlas.model.preprocessing import Preprocessor
 from atlas.relevance.engine import PREDICTED
 from atlas.store import claims as stored_claims
-from atlas.store import evidence, files, narrative
+from atlas.store import evidence, files, narrative, table
 from atlas.store.evidence import Picture
 
 VIEW, HEAT = "picture.webp", "heat.webp"
@@ -53,6 +53,8 @@ class Explainer:
     device: torch.device
     root: Path
     """Where the directories of explanations are."""
+    label: Callable[[Path], int | None]
+    """The output that is right by a picture's label, where that is known."""
     vlm: AnsweringModel | None = None
     """Who says where and how concepts show in the picture."""
     writer: Writer | None = None
@@ -91,7 +93,7 @@ class Explainer:
         side = view.width if view.width == view.height else (view.height, view.width)
         picture = Picture(path.name, digest, image.width, image.height, side)
         id_ = identify(path.stem, digest, str(self.subject.background.manifest["id"]), target)
-        gathered = gather(self.subject, self._input(view), picture, id_, target)
+        gathered = gather(self.subject, self._input(view), picture, id_, target, self.label(path))
         found = gathered.evidence
         if self.vlm is not None:
             context = contextualise(view, found.concepts, gathered.maps, self.vlm)
@@ -100,9 +102,10 @@ class Explainer:
             _draw(folder, view, gathered)
             evidence.write(found, folder)
             # As written: conditions of claims hold for the digits that readers see.
-            claimed = claims(evidence.read(folder))
+            written = evidence.read(folder)
+            claimed = claims(written)
             stored_claims.write(claimed, folder)
-            narrative.write(compose(claimed, self.writer), folder)
+            narrative.write(compose(claimed, self.writer), folder, table.rows(written))
         return self.root / id_
 
     def _input(self, view: Image.Image) -> Tensor:

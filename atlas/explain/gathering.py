@@ -57,7 +57,12 @@ class Gathered:
 
 
 def gather(
-    subject: Subject, image: Tensor, picture: Picture, id_: str, target: int = PREDICTED
+    subject: Subject,
+    image: Tensor,
+    picture: Picture,
+    id_: str,
+    target: int = PREDICTED,
+    label: int | None = None,
 ) -> Gathered:
     """Measure everything about one picture.
 
@@ -73,6 +78,8 @@ def gather(
         Of the explanation.
     target : int
         The output to explain, or `atlas.relevance.engine.PREDICTED`.
+    label : int, optional
+        The output that is right by the picture's label.
     """
     background, settings = subject.background, subject.settings
     measured = propagate(subject.model, image, target)
@@ -123,6 +130,7 @@ def gather(
         context=(),
         contrast=contrasting.contrast(at_end, guesses, background),
         together=contrasting.together(at_end, heat, background.classes),
+        truth=next((guess for guess in guesses if guess.label == label), None),
     )
     return Gathered(evidence, measured.heat, heat)
 

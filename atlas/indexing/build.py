@@ -147,6 +147,7 @@ def index_patches(
             firsts = np.flatnonzero(np.diff(channels, prepend=-1))  # rows of a channel lie together
             np.add.at(sums, channels[firsts], np.add.reduceat(chunk, firsts, dtype=np.float64))
             vectors.add(growing, chunk)
+        recall = round(vectors.recall(growing, kept.read), 4)
     vectors.save(growing.index, store.root / INDEX)
     nearest, similarity = _nearest(sums)
     store.extend_table("channels", {"neighbours": nearest, "neighbour_similarities": similarity})
@@ -154,7 +155,7 @@ def index_patches(
         "encoder": encoder.name,
         "dimension": kept.dimension,
         "factory": growing.factory,
-        "recall_at_10": round(vectors.recall(growing), 4),
+        "recall_at_10": recall,
     }
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from atlas import site
-from atlas.demo.world import draw
+from atlas.demo.world import CLASSES, draw
 from atlas.pipeline.annotating import name, score
 from atlas.pipeline.explaining import explain
 from atlas.pipeline.factoring import factorise
@@ -75,22 +75,25 @@ def _stages(recipe: Recipe) -> list[str]:
 def _explanations(store: Store, recipe: Recipe) -> dict[str, Any]:
     """Explain the pictures that the recipe names."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [
-            _drawn(recipe, Path(folder)) if given == DRAWN else Path(given)
-            for given in recipe.explain.pictures
-        ]
-        outcome = explain(store, recipe, paths, None)
+        paths: list[Path] = []
+        for given in recipe.explain.pictures:
+            paths += _drawn(recipe, Path(folder)) if given == DRAWN else [Path(given)]
+        outcome = explain(store, recipe, paths, None, labelled=Path(folder))
     for path, reason in outcome.failed:
         tqdm.write(f"{path} is not explained: {reason}", sys.stderr)
     return {}
 
 
-def _drawn(recipe: Recipe, folder: Path) -> Path:
-    """Draw pictures of the demo world that were not measured."""
+def _drawn(recipe: Recipe, folder: Path) -> list[Path]:
+    """Draw pictures of the demo world that were not measured, in folders of their classes."""
+    paths = []
     for number in range(DRAWINGS):
         picture = draw(recipe.data.seed, (recipe.data.limit or 0) + number)
-        Image.fromarray(picture.image).save(folder / f"drawing-{number + 1}.png")
-    return folder
+        path = folder / CLASSES[picture.label] / f"drawing-{number + 1}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture.image).save(path)
+        paths.append(path)
+    return paths
 
 
 def make_site(store: Store) -> None:

@@ -48,7 +48,10 @@ def checked(inputs: Inputs) -> list[dict[str, Any]]:
             f"{network.name} fails on {len(first)} pictures of the data: "
             f"{type(error).__name__}: {one_line(error)[:200]}"
         ) from error
-    for failed in (one for one in found if not one.passed):
+    found += [Check("layers", True, remark) for remark in inputs.selection.remarks]
+    for unknown in (one for one in found if one.passed is None):
+        tqdm.write(f"not known: {unknown.says}", sys.stderr)
+    for failed in (one for one in found if one.passed is False):
         if not inputs.recipe.relevance.unchecked:
             raise UserError(
                 f"{network.name}: {failed.says}; or go on with --set relevance.unchecked=true, "

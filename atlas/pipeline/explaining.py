@@ -1,9 +1,10 @@
 """Explaining single pictures by a finished atlas."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atlas import vlm
+from atlas.data.labels import match_labels
 from atlas.errors import UserError
 from atlas.explain.background import Background
 from atlas.explain.explaining import Explainer, Outcome, image_files
@@ -26,6 +27,7 @@ def explain(
     images: Sequence[Path],
     target: str | None,
     border: Border = OWN,
+    labelled: Path | None = None,
 ) -> Outcome:
     """Explain pictures by a finished atlas.
 
@@ -41,6 +43,9 @@ def explain(
         Name or number of the class to explain; the predicted one unless given.
     border : Border
         What of the recipe may be opened.
+    labelled : Path, optional
+        A folder, beside that of the data, whose folders have the names of classes: by these it is
+        known whether the network is right about the pictures in them.
 
     Raises
     ------
@@ -67,10 +72,29 @@ def explain(
         network.preprocessing,
         network.device,
         store.root / EXPLANATIONS,
+        _labels(recipe, background.classes, labelled),
         vlm=_seeing(recipe.explain.vlm),
         writer=_writer(recipe.explain),
     )
     return explainer(paths, label)
+
+
+def _labels(
+    recipe: Recipe, classes: Sequence[str], labelled: Path | None
+) -> Callable[[Path], int | None]:
+    """Return what tells by a picture's class folder which output is right; None where none is."""
+    kind, _, name = recipe.data.source.partition(":")
+    own = Path(name) if kind == "folder" and not recipe.data.labels else None
+    roots = [root.resolve() for root in (labelled, own) if root is not None]
+
+    def label(path: Path) -> int | None:
+        for root in roots:
+            if path.resolve().is_relative_to(root):
+                first, *rest = path.resolve().relative_to(root).parts
+                return match_labels([first], classes)[0] if rest else None
+        return None
+
+    return label
 
 
 def _seeing(name: str) -> vlm.Vlm | None:

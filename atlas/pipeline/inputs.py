@@ -62,21 +62,21 @@ class Inputs:
             raise RefusedError(f"{self.network.name}: {error}") from error
 
     @cached_property
+    def selection(self) -> layers.LayerSelection:
+        """The chosen layers, and which are left out."""
+        reached = self.plan.reached if "relevance" in self.recipe.prepass.modes else None
+        chosen = layers.choose(self.network.trace, self.recipe.model.layers, reached)
+        if self.team.first:
+            for remark in chosen.remarks:
+                tqdm.write(remark, sys.stderr)
+        return chosen
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """The chosen layers in the order of the forward pass; with factors, those they are of."""
         if self.bases:
             return tuple(basis.layer for basis in self.bases)
-        reached = self.plan.reached if "relevance" in self.recipe.prepass.modes else None
-        chosen = layers.choose(self.network.trace, self.recipe.model.layers, reached)
-        if chosen.left_out and self.team.first:
-            count, names = len(chosen.left_out), ", ".join(chosen.left_out[:4])
-            several = "convolutions are" if count > 1 else "convolution is"
-            tqdm.write(
-                f"{count} {several} left out, since no relevance comes there (it only scales "
-                f"others): {names}{', ...' if count > 4 else ''}",
-                sys.stderr,
-            )
-        return chosen.names
+        return self.selection.names
 
     @cached_property
     def source(self) -> Source:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from atlas.errors import one_line
 from atlas.relevance.engine import PREDICTED, RelevanceEngine
 from atlas.relevance.plan import plan as make_plan
 from atlas.relevance.rules import Relevances
-from atlas.relevance.tape import Instrumented, Tape, follow, instrument, path_to
+from atlas.relevance.standing import RIGHT, SILENT, Reaction, reactions, verdict
+from atlas.relevance.tape import Instrumented, follow, instrument, path_to
 from atlas.store import Mode
 from atlas.trace.following import PICTURE, Value
 from atlas.trace.kinds import KINDS
@@ -39,21 +41,6 @@ STABLE = 0.01
 REPEATS = 3
 """How many times more the same pictures are shown."""
 
-LOOKED_AT = 12
-"""Layers, spread over the network, in which it is looked at where units stand."""
-
-INSIDE = 0.99
-"""At least this part of what a unit answers to lies in its receptive field."""
-
-FOLLOWS = 0.5, 0.05, 2.0
-"""From one unit to another, what it answers to moves with its field: at least by the first of these
-times the way, by the second where units see more than half of the picture, and by no more than the
-last."""
-
-TURNED = 0.1
-"""Where all see the whole picture, they may answer to the same, but not move the other way round
-by more than this part of the way."""
-
 _GATES = ("sigmoid", "hardsigmoid", "softmax")
 
 
@@ -62,7 +49,8 @@ class Check:
     """What was looked at, and whether it holds."""
 
     name: str
-    passed: bool
+    passed: bool | None
+    """None: what would be seen could not be measured."""
     says: str
     """The outcome in one sentence, with the number that was seen."""
 
@@ -259,67 +247,50 @@ def _is_gate(trace: Trace, value: Value) -> bool:
 def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveField]) -> Check:
     """Look whether units stand where patches are cut out.
 
-    Relevance is sent down from four units of a layer, and must come to the picture inside what
-    they are taken to see, and as they stand: that of the right one further right.
+    Measured on the network itself (`atlas.relevance.standing`), with two of the pictures and with
+    two of noise. Where units do not answer to either, and their places follow from operations all
+    of which are known, nothing contradicts them, and the outcome is not known; where positions
+    were lost, units that cannot be told apart are refused, since their places are a guess.
     """
-    outputs: dict[str, Tensor] = {}
-    wanted = path_to(model.plan, [PICTURE, *model.layers.values()])
-    tape = follow(model, images[:1], wanted, outputs.__setitem__, keep=True)
-    maps = [name for name in fields if outputs[name].ndim == 4 and min(outputs[name].shape[2:]) > 1]
-    some = sorted({maps[i * len(maps) // LOOKED_AT] for i in range(LOOKED_AT)}) if maps else []
-    wrong = [name for name in some if _misplaced(tape, name, outputs[name], fields[name])]
+    pairs = [(images[0], images[1] if len(images) > 1 else images[0].flip(-1, -2)), _noise(images)]
+    found: dict[str, list[Reaction]] = {}
+    for one, other in pairs:
+        for name, reaction in reactions(model, one, other).items():
+            found.setdefault(name, []).append(reaction)
+    size = (images.shape[2], images.shape[3])
+    verdicts = {
+        name: verdict(found[name], field, size)
+        for name, field in fields.items()
+        if name in found and found[name][0].answers.numel() > 1
+    }
+    wrong = {name: why for name, why in verdicts.items() if why not in (RIGHT, SILENT)}
     if wrong:
+        name, why = next(iter(wrong.items()))
         return Check(
             "placed", False,
-            f"units of {_some(wrong)} do not stand where their patches would be cut out: leave "
-            "such layers out of model.layers",
+            f"units of {_some(list(wrong))} do not stand where their patches would be cut out "
+            f"({name}: {why}): leave such layers out of model.layers",
+        )  # fmt: skip
+    silent = [name for name, why in verdicts.items() if why == SILENT]
+    if silent:
+        return Check(
+            "placed", None,
+            f"units of {_some(silent)} answer neither to the first pictures nor to noise, so it "
+            "could not be measured where they stand",
         )  # fmt: skip
     return Check("placed", True, "what units answer to lies where their patches are cut out")
 
 
-def _misplaced(tape: Tape, name: str, output: Tensor, field: ReceptiveField) -> bool:
-    """Return whether relevance of a layer's units comes to other places of the picture."""
-    height, width = output.shape[2:]
-    rows, columns = (sorted({n // 4, n - 1 - n // 4}) for n in (height, width))
-    units = [(y, x) for y in rows for x in columns]
-    start = output.new_zeros(len(units), *output.shape)
-    strength = output.clamp(min=0) if bool((output > 0).any()) else output.abs()
-    for i, (y, x) in enumerate(units):
-        start[i, ..., y, x] = strength[..., y, x]
-    heat = tape.back({tape.model.layers[name]: start}, copies=True).get(PICTURE)
-    if heat is None or not bool(heat.any()):
-        return False  # none of its units says anything of this picture
-    mass = heat[:, 0].abs().sum(dim=1).double()  # (units, height, width)
-    size = (mass.shape[1], mass.shape[2])
-    places, said = [], []
-    for unit, one in zip(units, mass, strict=True):
-        x0, y0, x1, y1 = field.box(*unit, size)
-        total = one.sum()
-        if not total > 0:
-            continue  # this unit says nothing of the picture
-        part = float(one[y0:y1, x0:x1].sum()) / float(total)
-        even = (y1 - y0) * (x1 - x0) / one.numel()  # of what comes from all over the picture
-        if part < (min(even, INSIDE) if field.whole else INSIDE):
-            return True
-        said.append(unit)
-        places.append(
-            [
-                float((one.sum(dim=1 - axis) * torch.arange(size[axis])).sum() / total)
-                for axis in (0, 1)
-            ]
-        )
-    stand = torch.tensor([field.middle(*unit) for unit in said])
-    found = torch.tensor(places)
-    for axis in (0, 1) if said else ():
-        apart = stand[:, axis] - stand[:, axis].mean()
-        if not field.stride[axis] > 0:
-            return True
-        along = float((apart * found[:, axis]).sum() / apart.square().sum().clamp(min=1e-30))
-        part = field.size[axis] / size[axis] if not field.whole else 1
-        slowest = FOLLOWS[0] if part <= 0.5 else FOLLOWS[1] if part < 1 else -TURNED
-        if apart.abs().max() > 0 and not slowest <= along <= FOLLOWS[2]:
-            return True
-    return False
+def _noise(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two pictures of noise, some of it coarse, about as bright as others."""
+    chance = torch.Generator().manual_seed(0)
+    shape = (2, *images.shape[1:])
+    coarse = torch.randn(2, images.shape[1], 8, 8, generator=chance)
+    smooth = F.interpolate(coarse, size=shape[2:], mode="bilinear")
+    noise = (smooth + torch.randn(shape, generator=chance)).to(images)
+    spread = images.float().std().clamp(min=0.1).to(images)
+    one, other = noise * spread + images.mean()
+    return one, other
 
 
 def stable(model: Instrumented, images: Tensor) -> Check:

@@ -18,7 +18,7 @@ from atlas.site.entries import ChannelEntry
 from atlas.site.output import BuildCache, Tree
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.writer import PageWriter
-from atlas.store import Store, claims, evidence, narrative
+from atlas.store import Store, claims, evidence, narrative, table
 from atlas.store.claims import Claim, Slot
 from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
 from atlas.store.narrative import Narrative, Sentence
@@ -31,7 +31,11 @@ VIEW, HEAT = "picture.webp", "heat.webp"
 
 _ID = re.compile(r"[a-z0-9-]+")
 
-_BEGINS = {"silent": 1, "carries": 1, "earlier": 2, "decide": 2, "kept": 3, "failed": 3}
+_BEGINS = {
+    **dict.fromkeys(("silent", "carries", "changes", "falls", "rises", "keeps", "spread"), 1),
+    **dict.fromkeys(("more", "earlier", "decide", "disagree", "together", "contrast", "whynot"), 2),
+    **dict.fromkeys(("kept", "failed", "unnamed", "untested", "doubtful"), 3),
+}
 """Paragraph that a kind of claims is in, with all that follow until the next of these."""
 
 
@@ -116,6 +120,10 @@ class Explanation:
         """Whether channels were set to their means with an effect of its own."""
         return any(curve.kind == "mean" for curve in self.found.curves)
 
+    def state(self, one: Concept) -> str:
+        """Return how far a concept's name can be trusted."""
+        return table.state(one)
+
     def effects(self, one: Concept) -> tuple[evidence.Effect, ...]:
         """Return what taking away a concept does."""
         return next(each.effects for each in self.found.effects if each.concept == one.id)
@@ -171,7 +179,7 @@ class Explanation:
     def caveats(self) -> list[str]:
         """What there is to be careful about."""
         found = [claim for claim in self.claims.values() if claim.caveat]
-        wordings = [one.wordings.get("expert") or one.wordings["everyone"] for one in found]
+        wordings = [one.wordings.get("everyone") or one.wordings["expert"] for one in found]
         return [wording.sentence for wording in wordings]
 
     def marked(self, sentence: Sentence, up: str) -> Markup:

@@ -3,7 +3,7 @@
 Words, figures and pages are made from this and from nothing else. Each part has an id, by
 which a sentence says what it rests on: `prediction`, `target`, `layer:NAME`, `c1`, `c2`, ...
 (concepts), `flow:c1`, `effect:c1`, `curve:NAME:KIND`, `overlap:c1:c2`, `together:c1:c2`,
-`contrast`, `context:c1`.
+`contrast`, `truth`, `context:c1`.
 """
 
 import json
@@ -349,6 +349,8 @@ class Evidence:
     contrast: Contrast | None = None
     """None where the network has one answer, or no layer has relevance."""
     together: tuple[Together, ...] = ()
+    truth: Guess | None = None
+    """What the picture shows by the label that its data gives it; None where that is not known."""
 
     def concept(self, id_: str) -> Concept:
         """Return the concept with this id."""
@@ -365,7 +367,8 @@ class Evidence:
         parts = (self.layers, self.concepts, self.overlaps, self.flow, self.effects, self.curves)
         named = {item.id for part in (*parts, self.context, self.together) for item in part}
         contrast = {self.contrast.id} if self.contrast else set()
-        return frozenset(named | contrast | {"prediction", "target"})
+        truth = {"truth"} if self.truth else set()
+        return frozenset(named | contrast | truth | {"prediction", "target"})
 
     @property
     def last(self) -> LayerEvidence | None:

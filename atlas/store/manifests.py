@@ -120,7 +120,7 @@ class CheckRecord(TypedDict):
 
     __pydantic_config__ = _STRICT  # type: ignore[misc]
     name: _Text
-    passed: bool
+    passed: bool | None
     says: _Text
 
 

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from atlas.store import files
 from atlas.store.claims import Audience
 from atlas.store.evidence import dumps, parsed
+from atlas.store.table import Row
 
 VERSION = 2
 """1 had sentences without claims; they can be read still."""
@@ -46,14 +47,16 @@ class Narratives:
 
     version: int
     narratives: tuple[Narrative, ...]
+    table: tuple[Row, ...] = ()
+    """What the text for experts ends with; none in earlier files."""
 
 
 _ADAPTER = TypeAdapter(Narratives)
 
 
-def write(narratives: tuple[Narrative, ...], folder: Path) -> None:
+def write(narratives: tuple[Narrative, ...], folder: Path, table: tuple[Row, ...]) -> None:
     """Write narrative.json."""
-    files.write_text(folder / FILE, dumps(asdict(Narratives(VERSION, narratives))))
+    files.write_text(folder / FILE, dumps(asdict(Narratives(VERSION, narratives, table))))
 
 
 def read(folder: Path) -> tuple[Narrative, ...]:

@@ -22,8 +22,8 @@ class Axis:
     changes nothing here, so that rows and columns flattened into one are found again."""
     whole: bool = False
     """Whether each sees, besides, something of the whole picture: through a gate, a norm."""
-    lost: bool = False
-    """Whether positions were lost on the way, so that nothing is known of what they see."""
+    lost: str = ""
+    """The operation by which positions were lost, so that nothing is known of what they see."""
 
     def dim(self, shape: Sequence[int]) -> int | None:
         """Return the dimension of a tensor of `shape` that has these positions, if one has."""
@@ -31,6 +31,49 @@ class Axis:
             if length == self.count > 1 and math.prod(shape[dim + 1 :]) == self.step:
                 return dim
         return None
+
+    def within(self, shape: Sequence[int]) -> int | None:
+        """Return the dimension that holds these positions, maybe with others, as flattened maps."""
+        for dim, length in enumerate(shape):
+            own = math.prod(shape[dim + 1 :])
+            if self.step % own == 0 and own * length >= self.count * self.step > 0:
+                return dim
+        return None
+
+    def coarse(self, shape: Sequence[int]) -> tuple[int, "Axis"] | None:
+        """Return the dimension that holds these positions in groups of neighbours, with these.
+
+        So are rows cut in two, which shall become channels (space to depth).
+        """
+        for dim, length in enumerate(shape):
+            own = math.prod(shape[dim + 1 :])
+            if 0 < self.step < own < self.count * self.step <= own * length:
+                group, rest = divmod(own, self.step)
+                if rest or self.count % group:
+                    return None
+                grouped = self.window(group, group, 0, 1)
+                return dim, replace(grouped, count=self.count // group, step=own)
+        return None
+
+    def fine(self, shape: Sequence[int]) -> "Axis":
+        """Return the positions along the dimension that has these as groups of neighbours."""
+        dim = self.within(shape) if self.count > 1 else None
+        if dim is None or shape[dim] == self.count:
+            return self
+        own = math.prod(shape[dim + 1 :])
+        group = self.step // own
+        if group * self.count != shape[dim]:
+            return self
+        back = (group - 1) * self.stride / group
+        return replace(
+            self, start=self.start - max(back, 0), size=self.size + abs(back),
+            stride=self.stride / group, count=shape[dim], step=own,
+        )  # fmt: skip
+
+    def pooled(self, whole: "Axis") -> bool:
+        """Return whether all elements of the tensor are known to see the `whole` side."""
+        covers = self.start <= 0 and self.start + self.size >= whole.size
+        return self.count == 1 and not self.lost and (self.whole or covers)
 
     def along(self, dim: int, shape: Sequence[int]) -> "Axis":
         """Return the same, if not all see the same, as dimension `dim` of a tensor of `shape`."""
@@ -42,12 +85,17 @@ class Axis:
 
     def window(self, kernel: int, stride: float, padding: float, dilation: int) -> "Axis":
         """Return what the outputs of a sliding window over these positions see."""
+        reach = (kernel - 1) * dilation * self.stride
         return replace(
             self,
-            start=self.start - padding * self.stride,
-            size=self.size + (kernel - 1) * dilation * self.stride,
+            start=self.start - padding * self.stride + min(reach, 0),
+            size=self.size + abs(reach),
             stride=self.stride * stride,
         )
+
+    def reversed(self) -> "Axis":
+        """Return the same positions from the last to the first."""
+        return replace(self, start=self.start + (self.count - 1) * self.stride, stride=-self.stride)
 
     def resampled(self, first: float, step: float, reach: float) -> "Axis":
         """Return what outputs see that lie between these positions.
@@ -61,7 +109,7 @@ class Axis:
         reach : float
             From how many positions around it an output is made.
         """
-        size = self.size + (reach - 1) * self.stride
+        size = self.size + (reach - 1) * abs(self.stride)
         middle = self.start + self.size / 2 + first * self.stride
         return replace(self, start=middle - size / 2, size=size, stride=self.stride * step)
 
@@ -89,10 +137,10 @@ def _united(parts: Sequence[Axis], whole: Axis) -> Axis:
     Parts without positions (a gate, a mean over the picture) do not move them.
     """
     placed = [part for part in parts if part.count > 1]
-    if any(part.lost for part in parts):
-        return replace(whole, lost=True)
+    if lost := next((part.lost for part in parts if part.lost), ""):
+        return replace(whole, lost=lost)
     if len({(part.count, part.step) for part in placed}) > 1:
-        return replace(whole, lost=True)
+        raise LostError
     chosen = placed or list(parts)
     finest = min(chosen, key=lambda part: part.size)
     start = min(part.start for part in chosen)

@@ -73,6 +73,9 @@ _OF_SHAPE = {
 }  # fmt: skip
 """Functions that take the shape of a tensor alone."""
 
+_AS = {"to", "type_as", "expand_as", "view_as", "reshape_as"}
+"""Functions that take type, device or shape of a tensor they get besides the first."""
+
 _DECIDE = {"bool", "equal", "allclose", "is_nonzero", "contains"}
 """Functions that answer yes or no by the values of tensors."""
 
@@ -178,7 +181,9 @@ class Following(TorchFunctionMode):
         options = dict(kwargs or {})
         with torch.inference_mode(mode=False):  # whatever the network says: results are kept
             live = [one for one in tensors((args, options)) if self._mark_of(one) is not None]
-            if not live or function_name(func) in _OF_SHAPE:
+            name = function_name(func)
+            constant = name in _AS and bool(args) and all(one is not args[0] for one in live)
+            if not live or constant or name in _OF_SHAPE:
                 result = func(*args, **options)
                 self.made_constant(result, args, options)
                 return result

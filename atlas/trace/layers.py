@@ -2,13 +2,13 @@
 
 import difflib
 import fnmatch
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from atlas.errors import UserError
 from atlas.trace.following import Value
 from atlas.trace.kinds import KINDS
-from atlas.trace.record import Trace
+from atlas.trace.record import REPEATED, Trace
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,21 @@ class LayerSelection:
     """Names of the layers, in the order of the forward pass."""
     left_out: tuple[str, ...]
     """Those that would be among them, but that no relevance comes to."""
+    unusable: Mapping[str, tuple[str, ...]]
+    """Convolutions that would be among them, but have no maps: their names by what is wrong."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is left out and why, one line each."""
+        silent = "no relevance comes there (it only scales others)"
+        reasons = {silent: self.left_out} | {f"it {why}": one for why, one in self.unusable.items()}
+        return tuple(
+            f"{len(names)} {'convolutions are' if len(names) > 1 else 'convolution is'} left out, "
+            f"since {why if len(names) == 1 or why == silent else 'each ' + why[3:]}: "
+            f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+            for why, names in reasons.items()
+            if names
+        )
 
 
 def choose(
@@ -45,6 +60,8 @@ def choose(
         (B, C, H, W) nor (B, C). Or no relevance comes to it.
     """
     usable = [name for name, layer in trace.layers.items() if not layer.problem]
+    carried_out = {one.place for one in trace.operations if KINDS.get(one.name) == "convolution"}
+    without = [name for name, one in trace.layers.items() if one.problem and name in carried_out]
     convolutions = [name for name in usable if _is_convolution(trace, name)]
     silent = {
         name for name in usable if reached is not None and trace.layers[name].value not in reached
@@ -63,6 +80,11 @@ def choose(
             raise UserError(f"the network has no layer {pattern!r}; {hint}")
         elif matches := fnmatch.filter(convolutions, pattern) or fnmatch.filter(usable, pattern):
             wanted.update(matches)
+        elif matches := fnmatch.filter(trace.layers, pattern):
+            problem = trace.layers[matches[0]].problem
+            raise UserError(
+                f"layer {matches[0]!r} {problem}: choose others in model.layers{_instead(problem)}"
+            )
         else:
             raise UserError(f"no layer matches {pattern!r}; known: {_some(usable)}")
     names = tuple(name for name in usable if name in wanted - silent)
@@ -71,7 +93,14 @@ def choose(
             f"no relevance comes to any of {_some(sorted(wanted))}, which only scale others: "
             'choose others in model.layers, or prepass.modes = ["activation"]'
         )
-    return LayerSelection(names, tuple(name for name in usable if name in wanted & silent))
+    globs = [pattern for pattern in patterns if pattern not in trace.modules]
+    unusable: dict[str, tuple[str, ...]] = {}
+    for name in without:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in globs):
+            problem = trace.layers[name].problem
+            unusable[problem] = (*unusable.get(problem, ()), name)
+    left_out = tuple(name for name in usable if name in wanted & silent)
+    return LayerSelection(names, left_out, unusable)
 
 
 def _named(trace: Trace, name: str, silent: Collection[str]) -> str:
@@ -83,8 +112,17 @@ def _named(trace: Trace, name: str, silent: Collection[str]) -> str:
     if not problem and name in silent:
         problem = "gets no relevance: it only scales others (a gate), or leads to no output"
     if problem:
-        raise UserError(f"layer {name!r} {problem}: choose another in model.layers")
+        raise UserError(
+            f"layer {name!r} {problem}: choose another in model.layers{_instead(problem)}"
+        )
     return name
+
+
+def _instead(problem: str) -> str:
+    """Return what else can be done about a layer that has no one map."""
+    if problem != REPEATED:
+        return ""
+    return ", or give the network a copy of it for each use (copy.deepcopy computes the same)"
 
 
 def _is_convolution(trace: Trace, name: str) -> bool:

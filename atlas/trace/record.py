@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas.errors import UserError, one_line
+from atlas.trace.axes import Axis
 from atlas.trace.bounds import Bounds, BoundsMode
 from atlas.trace.following import (
     PICTURE,
@@ -29,6 +30,9 @@ from atlas.trace.following import (
     tensors,
 )
 from atlas.trace.sights import ReceptiveField, Tracker, receptive_field
+
+REPEATED = "is used more than once for a picture, so it has no one map"
+"""The problem of a layer with shared weights."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Operation:
     """Which inputs are floating-point numbers, not indices or conditions."""
     placed: tuple[bool, ...]
     """Which inputs are known to have a value for each place, and not one for the whole picture."""
+    pooled: bool = False
+    """Whether its outputs are known to have one value for the whole picture."""
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """Return an argument by its place or its name."""
@@ -255,7 +261,7 @@ class _Recorder(Following):
         if not name:
             return
         if name in self.layers:
-            problem = "is used more than once for a picture, so it has no one map"
+            problem = REPEATED
         elif not isinstance(output, Tensor) or output.ndim not in (2, 4):
             problem = "has no maps: its output is neither (B, C, H, W) nor (B, C)"
         elif (value := self.value(output)) is None:
@@ -292,6 +298,9 @@ class _Recorder(Following):
         bounds = tuple(self._bounds.of(one) for one in call.live)
         result = call()
         made = list(tensors(result))
+        for one in made:
+            if self._tracker.sight(one) is None:  # written to where that is not seen
+                self._tracker.learn(one, self._tracker.lost(call.name))
         if made:
             self.operations.append(
                 Operation(
@@ -301,6 +310,7 @@ class _Recorder(Following):
                     tuple(tuple(one.shape) for one in made), bounds,
                     tuple(one.is_floating_point() for one in call.live),
                     tuple(self._is_placed(one) for one in call.live),
+                    all(self._is_pooled(one) for one in made),
                 )
             )  # fmt: skip
         return result
@@ -308,6 +318,11 @@ class _Recorder(Following):
     def _is_placed(self, tensor: Tensor) -> bool:
         sight = self._tracker.sight(tensor) or self._tracker.everything
         return any(axis.count > 1 for axis in sight)
+
+    def _is_pooled(self, tensor: Tensor) -> bool:
+        sight = self._tracker.sight(tensor)
+        whole = self._tracker.everything
+        return sight is not None and all(map(Axis.pooled, sight, whole))
 
     def made_constant(self, result: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
         """Mark what is computed from weights: its last digits are others on other machines."""

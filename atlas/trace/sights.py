@@ -18,8 +18,9 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from atlas.trace.axes import Axis, LostError, Sight
+from atlas.trace.executed import ExecutedOperation
 from atlas.trace.following import tensors
-from atlas.trace.positions import RULES, ExecutedOperation
+from atlas.trace.positions import RULES
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ReceptiveField:
     in the middle of what it sees."""
     whole: bool = False
     """Whether it sees, besides, something of the whole picture, through a gate or a norm."""
+    lost: str = ""
+    """The operation by which positions were lost; units are then taken to stand evenly."""
 
     def middle(self, y: int, x: int) -> tuple[float, float]:
         """Return where the unit at (`y`, `x`) stands: row and column, in pixels."""
@@ -80,9 +83,11 @@ def receptive_field(sight: Sight, shape: Sequence[int], picture: tuple[int, int]
         step = extent / units
         evenly = Axis((step - extent) / 2, extent, step, units, 0, whole=True)
         axis = evenly if known.count == 1 and units > 1 else known
-        numbers.append((axis.size, axis.stride, axis.start, axis.whole and units > 1))
-    sizes, strides, starts, wholes = zip(*numbers, strict=True)
-    return ReceptiveField(_whole(sizes), _whole(strides), _whole(starts), any(wholes))
+        lost = known.lost if units > 1 else ""
+        numbers.append((axis.size, axis.stride, axis.start, axis.whole and units > 1, lost))
+    sizes, strides, starts, wholes, losses = zip(*numbers, strict=True)
+    lost = next(filter(None, losses), "")
+    return ReceptiveField(_whole(sizes), _whole(strides), _whole(starts), any(wholes), lost)
 
 
 def _whole(pair: tuple[float, float]) -> tuple[float, float]:
@@ -143,14 +148,28 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not seen:
             return result
         rule = RULES.get(func.overloadpacket)
-        for tensor in tensors(result):
+        name = func.overloadpacket.__name__
+        for which, tensor in enumerate(tensors(result)):
             try:
                 if rule is None:
                     raise LostError
-                call = ExecutedOperation(self.everything, args, kwargs or {}, seen, tensor.shape)
-                sight = rule(call)
-            except LostError:
-                rows, columns = self.everything
-                sight = replace(rows, lost=True), replace(columns, lost=True)
+                sight = rule(
+                    ExecutedOperation(
+                        name, self.everything, args, kwargs or {}, seen, tensor.shape, which
+                    )
+                )
+            except LostError as reason:
+                pooled = all(axis.pooled(whole) for _, one in seen
+                             for axis, whole in zip(one, self.everything, strict=True))  # fmt: skip
+                sight = (
+                    self.everything
+                    if pooled
+                    else self.lost(f"{name} ({reason})" if reason.args else name)
+                )
             self.learn(tensor, sight)
         return result
+
+    def lost(self, name: str) -> Sight:
+        """Return what is seen by what an operation has made of which nothing is known."""
+        rows, columns = self.everything
+        return replace(rows, lost=name), replace(columns, lost=name)

@@ -29,6 +29,8 @@ class Request:
 
     images: Sequence[Image.Image]
     text: str
+    menu: int = 0
+    """Where only numbers from 1 to this are an answer; models that can give no other then."""
 
 
 class CutOff(str):

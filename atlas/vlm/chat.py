@@ -76,7 +76,14 @@ def body(request: Request, kind: Kind, model: str, decoding: Mapping[str, Any]) 
     if kind == "yes":
         return {**asked, "max_tokens": 1, "logprobs": True, "top_logprobs": LISTED}
     asked["max_tokens"] = decoding["max_tokens"]
-    if decoding.get("constrained"):
+    if request.menu:
+        number = {"type": "integer", "minimum": 1, "maximum": request.menu}
+        sentences = {"type": "array", "items": {"type": "array", "items": number}}
+        plan: dict[str, Any] = {"type": "object", "properties": {"plan": sentences}}
+        plan |= {"required": ["plan"], "additionalProperties": False}
+        schema = {"name": "plan", "schema": plan, "strict": True}
+        asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif decoding.get("constrained"):
         schema = {"name": "answer", "schema": ANSWER, "strict": True}
         asked["response_format"] = {"type": "json_schema", "json_schema": schema}
     return asked

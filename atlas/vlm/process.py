@@ -15,6 +15,7 @@ from torch import Tensor
 
 from atlas.errors import UserError, one_line
 from atlas.vlm.asked import ANSWER, DEMO, CutOff, Loading, Request, called, decoding
+from atlas.vlm.menu import Menus
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class TransformersVlm:
             tokenizer.pad_token = tokenizer.eos_token
         yes, no = (self._first_tokens(word) for word in ("yes", "no"))
         self._yes, self._no = sorted(yes - no), sorted(no - yes)
+        self._menus: Menus | None = None
         self._grammar = None
         if loading.constrained:
             self._grammar = _grammar(tokenizer, model.get_output_embeddings().weight.shape[0])
@@ -99,7 +101,10 @@ class TransformersVlm:
 
     def _generate(self, requests: Sequence[Request]) -> list[str]:
         inputs = self._inputs(requests)
-        constraint = [] if self._grammar is None else [self._grammar()]
+        menus = {request.menu for request in requests}
+        most = menus.pop() if len(menus) == 1 else 0
+        constraint = [] if self._grammar is None or most else [self._grammar()]
+        only = self._only(most, inputs["input_ids"].shape[1]) if most else None
         with torch.inference_mode():
             tokens = self._model.generate(
                 **inputs,
@@ -110,6 +115,7 @@ class TransformersVlm:
                 top_p=None,
                 top_k=None,
                 logits_processor=constraint,
+                prefix_allowed_tokens_fn=only,
             )
         answers = tokens[:, inputs["input_ids"].shape[1] :]
         texts: list[str] = self._processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
@@ -118,6 +124,12 @@ class TransformersVlm:
             text.strip() if end else CutOff(text.strip())
             for text, end in zip(texts, ended, strict=True)
         ]
+
+    def _only(self, most: int, prompt: int) -> Callable[[int, Tensor], list[int]] | None:
+        """Return what lets only numbers of a menu through; None if the tokens are too few."""
+        if self._menus is None:
+            self._menus = Menus(self._processor.tokenizer)
+        return self._menus.allowed(most, prompt) if self._menus.usable else None
 
     def _ended(self, answers: Tensor) -> list[bool]:
         """Return which answers ended of themselves: behind the end stand the end or padding."""

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -110,6 +111,8 @@ class ServerVlm:
         try:
             return self._reply(asked).text
         except _RefusedError as refused:
+            if request.menu:  # it may not know how to answer by a schema
+                return self._words(replace(request, menu=0))
             return Failed(refused)
 
     def _weigh(self, request: Request) -> float:

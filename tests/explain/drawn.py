@@ -47,7 +47,7 @@ def evidences(draw) -> Evidence:
     layers, concepts = [], []
     for depth in range(draw(st.integers(1, 3))):
         name = f"features.{3 * depth}"
-        chosen = draw(st.integers(0, 3))
+        chosen = draw(st.integers(0, 5))
         layers.append(LayerEvidence(
             f"layer:{name}", name, chosen + draw(st.integers(0, 9)), draw(UNIT), draw(NUMBER),
             draw(NUMBER), chosen, draw(UNIT),
@@ -55,6 +55,7 @@ def evidences(draw) -> Evidence:
         for rank in range(1, chosen + 1):
             concepts.append(_concept(draw, f"c{len(concepts) + 1}", name, rank))
     ids = [one.id for one in concepts]
+    calm = guesses[0] if draw(st.booleans()) else None  # nothing changes the answer
     pairs = [(a, b) for n, a in enumerate(ids) for b in ids[n + 1 :]]
     overlaps = [Overlap(f"overlap:{a}:{b}", a, b, draw(UNIT)) for a, b in pairs]
     both = draw(st.lists(st.sampled_from(pairs), max_size=2, unique=True)) if pairs else []
@@ -65,7 +66,7 @@ def evidences(draw) -> Evidence:
                       draw(st.sampled_from(["predicted", "asked"]))),
         layers=tuple(layers), concepts=tuple(concepts), overlaps=tuple(overlaps),
         flow=tuple(_flow(draw, one, layers) for one in concepts if draw(st.booleans())),
-        effects=tuple(_effects(draw, one) for one in concepts),
+        effects=tuple(_effects(draw, one, calm) for one in concepts),
         curves=tuple(_curve(draw, one) for one in layers if one.chosen),
         context=tuple(
             Context(f"context:{one.id}", one.id, draw(st.sampled_from([True, False, None])),
@@ -77,6 +78,7 @@ def evidences(draw) -> Evidence:
             Together(f"together:{a}:{b}", a, b, draw(UNIT), draw(NUMBER), *_class(draw))
             for a, b in both
         ),
+        truth=draw(st.sampled_from([None, *guesses])),
     )  # fmt: skip
 
 
@@ -107,12 +109,14 @@ def _concept(draw, id_: str, layer: str, rank: int) -> Concept:
     )  # fmt: skip
 
 
-def _effects(draw, one: Concept) -> Effects:
+def _effects(draw, one: Concept, calm: Guess | None) -> Effects:
     kinds = KINDS if draw(st.booleans()) else ("zero", "blur")
-    return Effects(
-        f"effect:{one.id}", one.id,
-        tuple(Effect(kind, draw(UNIT), draw(NUMBER), *_class(draw)) for kind in kinds),
-    )  # fmt: skip
+    effects = []
+    for kind in kinds:
+        label, name = (calm.label, calm.name) if calm else _class(draw)
+        chance = st.one_of(UNIT, st.just(calm.probability)) if calm else UNIT
+        effects.append(Effect(kind, draw(chance), draw(NUMBER), label, name))
+    return Effects(f"effect:{one.id}", one.id, tuple(effects))
 
 
 def _flow(draw, one: Concept, layers: list[LayerEvidence]) -> Flow:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from atlas import pipeline, site
 from atlas.cli import main
+from atlas.data.imagenet import plain
 from atlas.explain import interventions, regions
 from atlas.explain.background import Background
 from atlas.explain.conditional import propagate
@@ -48,6 +49,68 @@ def test_prediction_is_the_networks(explained, named, pictures_to_explain):
             assert guess.probability == pytest.approx(float(probability[guess.label]), rel=1e-4)
         assert found.picture.sha256 == files.sha256(path)
         assert (found.picture.width, found.picture.height) == (60, 52)
+
+
+def test_a_label_that_is_known_is_compared_with_the_answer(explained, named, pictures_to_explain):
+    """Pictures of the data have their class folder's label; others that of a folder given."""
+    root = named / "explanations"
+    for found, path in zip(explained, pictures_to_explain, strict=True):
+        assert found.truth is not None
+        assert plain(found.truth.name) == plain(path.parent.name)
+        assert found.truth == next(g for g in found.prediction if g.label == found.truth.label)
+        wrong = found.truth.label != found.prediction[0].label
+        kinds = {claim.kind: claim for claim in claims.read(root / found.id)}
+        assert ("wrong" in kinds) == wrong
+        texts = narrative.read(root / found.id)
+        assert all(("wrong" in [c for s in t.sentences for c in s.claims]) == wrong for t in texts)
+        assert not wrong or kinds["wrong"].caveat
+
+
+def test_labels_of_other_folders_and_of_none(named, explained, pictures_to_explain, tmp_path):
+    source, found = pictures_to_explain[0], explained[0]
+    other = next(g for g in found.prediction if g.label != found.prediction[0].label)
+    wrong, flat = tmp_path / "labelled" / other.name / "a.png", tmp_path / "b.png"
+    wrong.parent.mkdir(parents=True)
+    for path in (wrong, flat):
+        shutil.copy(source, path)
+    store = open_store(named)
+    outcome = pipeline.explain(
+        store, recorded(store.manifest()), [wrong, flat], None, labelled=tmp_path / "labelled"
+    )
+    first, second = (evidence.read(folder) for folder in outcome.done)
+    assert first.truth is not None
+    assert first.truth.label == other.label
+    assert second.truth is None
+    everyone = narrative.read(outcome.done[0])[0]
+    assert f"By its label the picture shows “{other.name}”" in " ".join(
+        one.text for one in everyone.sentences
+    )
+
+
+def test_the_command_prints_what_it_says(named, capsys, pictures_to_explain):
+    for audience in ("everyone", "expert"):
+        path = str(pictures_to_explain[0])
+        main(
+            ["explain", str(named), path, "--trust-code", "--for", audience], standalone_mode=False
+        )
+        folder, *lines = capsys.readouterr().out.splitlines()
+        text = next(one for one in narrative.read(Path(folder)) if one.audience == audience)
+        said = " ".join(" ".join(lines).split())
+        assert said.startswith(" ".join(one.text for one in text.sentences))
+        found = evidence.read(Path(folder))
+        rows = json.loads((Path(folder) / "narrative.json").read_text())["table"]
+        assert [row["id"] for row in rows][:1] == [found.of_layer(found.layers[-1].layer)[0].id]
+        for one, row in zip(sorted(found.concepts, key=lambda c: [r["id"] for r in rows].index(
+                c.id)), rows, strict=True):  # fmt: skip
+            zero = found.effect(one.id, "zero")
+            assert (row["share"], row["after"], row["logit"]) == (
+                one.share, zero.probability, zero.logit)  # fmt: skip
+            assert row["before"] == found.target.probability
+            changes = zero.answer != found.prediction[0].label
+            assert row["answer"] == (zero.answer_name if changes else None)
+            line = [line for line in lines if one.address in line and " → " in line]
+            assert len(line) == (audience == "expert")
+            assert not line or line[0].split("  ")[-1].strip() == row["state"]
 
 
 def test_coverage_is_reached_or_eight_are_taken(explained):

@@ -1,17 +1,18 @@
 """Other words for claims: most honest ones pass, hardly a false one, and no mutant."""
 
 import re
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from atlas.explain.claims.making import claims
 from atlas.explain.narrative.guard import objection
 from atlas.explain.narrative.rephrasing import masked, read
-from atlas.store.claims import PLACEHOLDER
-from benchmarks.narrating import rephrasings, shares_passed
+from benchmarks.narrating import HALVES, rephrasings, shares_passed
 
 
-@pytest.mark.parametrize("half", ["seen", "held back"])
+@pytest.mark.parametrize("half", HALVES)
 def test_the_shares_that_are_let_through(half):
     found = shares_passed(half)
     assert found["honest"] >= 0.85
@@ -26,40 +27,72 @@ def test_there_are_enough_of_each():
     assert kinds.count("aimed") >= 100
 
 
-WORDS = [
-    ("falls", "rises"), ("rises", "falls"), ("stays", "falls"), ("against", "for"),
-    ("Without", "With"), ("more", "less"), ("lower", "higher"), ("no more", "more"),
-    ("most", "least"), ("not ", ""), ("first", "last"), ("usually", "always"),
-    ("this answer", "every answer"), ("picture", "pictures"), ("probability", "share"),
-    ("logit", "probability"), ("by chance", "by activation"), ("poorly", "well"),
-    ("fifth", "half"), ("speak", "decide"), ("counts", "appears"),
-]  # fmt: skip
+TURNED = {
+    "direction": [
+        ("falls", "rises"), ("rises", "falls"), ("stays", "falls"), ("lowers", "raises"),
+        ("against", "for"), ("Without", "With"), ("more", "less"), ("lower", "higher"),
+        ("no more", "more"), ("most", "least"), ("not ", ""), ("first", "last"),
+        ("wrong", "right"), ("at most", "at least"), ("poorly", "well"),
+    ],
+    "picture to pictures": [
+        ("this picture", "pictures"), ("the picture", "most pictures"), ("picture", "pictures"),
+        ("this answer", "every answer"), ("usually", "always"),
+    ],
+    "what is measured": [
+        ("probability", "share"), ("logit", "probability"), ("weight", "probability"),
+        ("by chance", "by activation"), ("fifth", "half"), ("speak", "decide"),
+        ("counts", "appears"), ("earlier", "later"), ("carry", "cause"),
+    ],
+}  # fmt: skip
+"""By kind: words of canonical sentences, and what turns them into something else."""
+
+PUT_IN = {
+    "number": ("83 %", "most", "one", "half"), "name": ("“dog”", "dog", "it"),
+    "layer": ("features.1", "the last layer"), "gone": ("",),
+}  # fmt: skip
+"""By kind: what takes the place of a slot."""
+
+
+def mutants(wording):
+    """Yield false variants of a canonical sentence with the kind of mistake."""
+    text = wording.text
+    for kind, pairs in TURNED.items():
+        for a, b in pairs:
+            yield kind, re.sub(rf"\b{a}(?!\w)", b, text, count=1)
+    for slot in wording.slots:
+        mark = f"{{{slot.key}}}"
+        for kind, others in PUT_IN.items():
+            for other in others:
+                yield kind, text.replace(mark, other, 1)
+        yield "per cent to points", text.replace(mark, mark + " points", 1)
+        yield "per cent to points", text.replace(mark, mark + " %", 1)
+        if slot.kind in ("probability", "share", "logit"):
+            yield (
+                "per cent to points",
+                re.sub(rf"(?:from|to|at) {{{slot.key}}}", f"by {mark}", text),
+            )
+        for one in wording.slots:
+            if one.kind == slot.kind and one.key != slot.key:
+                kind = "class" if slot.kind == "class" else f"another {slot.kind}"
+                yield kind, _swapped(text, slot.key, one.key)
+    if wording.slots:
+        yield "number", text[:-1] + f" and {{{wording.slots[0].key}}}."
 
 
 def test_no_mutant_of_a_canonical_sentence_passes(example):
     """Numbers, names, classes, layers, directions, per cent to points, picture to pictures."""
-    tried = 0
-    for claim in claims(example):
+    tried: Counter[str] = Counter()
+    wrong = replace(example, truth=example.prediction[2])
+    for claim in claims(wrong):
         for wording in claim.wordings.values():
             assert objection(wording, wording.text) is None, wording.text
-            mutants = [re.sub(rf"\b{a}(?!\w)", b, wording.text, count=1) for a, b in WORDS]
-            mutants = [mutant for mutant in mutants if mutant != wording.text]
-            keys = PLACEHOLDER.findall(wording.text)
-            for slot in wording.slots:
-                mark = f"{{{slot.key}}}"
-                for other in ("83 %", "“dog”", "dog", "features.1", "9 points", "most", "one", ""):
-                    mutants.append(wording.text.replace(mark, other, 1))
-                mutants.append(wording.text.replace(mark, mark + " points", 1))
-                mutants.append(wording.text.replace(mark, mark + " %", 1))
-                same = [one.key for one in wording.slots
-                        if one.kind == slot.kind and one.key != slot.key]  # fmt: skip
-                mutants += [_swapped(wording.text, slot.key, key) for key in same]
-            if keys:
-                mutants.append(wording.text[:-1] + f" and {{{keys[0]}}}.")
-            for mutant in mutants:
-                tried += 1
-                assert objection(wording, mutant), mutant
-    assert tried > 300
+            for kind, mutant in mutants(wording):
+                if mutant != wording.text:
+                    tried[kind] += 1
+                    assert objection(wording, mutant), f"{kind}: {mutant}"
+    for kind in (*TURNED, *PUT_IN, "class", "another concept", "per cent to points"):
+        assert tried[kind] >= 3, kind
+    assert tried.total() > 1000
 
 
 def _swapped(text: str, one: str, other: str) -> str:

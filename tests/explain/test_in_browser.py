@@ -91,6 +91,8 @@ def test_each_card_shows_its_map_without_a_switch(page, media):
 
 def test_nothing_is_wider_than_a_telephone(page):
     page.set_viewport_size({"width": 360, "height": 700})
-    for sentence in page.locator(".narrative.everyone .sentence").all():
-        sentence.focus()
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for audience in ("everyone", "expert"):
+        page.locator(f"label[for=for-{audience}]").click()
+        for sentence in page.locator(f".narrative.{audience} .sentence").all():
+            sentence.focus()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360

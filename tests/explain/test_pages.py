@@ -11,7 +11,7 @@ import pytest
 from atlas import pipeline, site
 from atlas.errors import UserError
 from atlas.recipe import load, recorded
-from atlas.store import Store, open_store
+from atlas.store import Store, narrative, open_store
 from tests.explain.truth import value
 
 REAL = Path(__file__).parents[3] / "shared/real"
@@ -268,6 +268,12 @@ def test_ten_photographs(tmp_path):
     paths = sorted(photos.iterdir())[::3]
     outcome = pipeline.explain(store, recorded(store.manifest(), ["explain.draws=1"]), paths, None)
     assert len(outcome.done) == EXPLAINED
+    for folder in outcome.done:
+        everyone, expert = (
+            " ".join(one.text for one in text.sentences) for text in narrative.read(folder)
+        )
+        assert 60 <= len(everyone.split()) <= 110, everyone
+        assert 120 <= len(expert.split()) <= 250, expert
     site.render(store)
     site.build(store)
     for folder in outcome.done:

@@ -14,6 +14,8 @@ def problems(claim: dict, evidence: dict) -> list[str]:
     for audience, wording in claim["wordings"].items():
         slots = {slot["key"]: slot for slot in wording["slots"]}
         used = re.findall(r"\{([a-z]+\d*)\}", wording["text"])
+        if not set(re.findall(r"\{([a-z]+\d*)\}", wording["joined"] or "")) <= set(slots):
+            found.append(f"{audience}: {wording['joined']} has other slots")
         if set(used) != set(slots):
             found.append(f"{audience}: {set(used) ^ set(slots)} are slots or placeholders alone")
         for slot in slots.values():
@@ -31,7 +33,7 @@ def problems(claim: dict, evidence: dict) -> list[str]:
 def ids(evidence: dict) -> set[str]:
     parts = ("layers", "concepts", "overlaps", "flow", "effects", "curves", "context", "together")
     found = {one["id"] for part in parts for one in evidence[part]}
-    return found | {"prediction", "target", "contrast"}
+    return found | {"prediction", "target", "contrast", "truth"}
 
 
 # Numbers and names.
@@ -45,8 +47,8 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
     place, _, field = source.partition(" ")
     if place.startswith("prediction."):
         return evidence["prediction"][int(place[11:]) - 1][field]
-    if place == "target":
-        return evidence["target"][field]
+    if place in ("target", "truth"):
+        return evidence[place][field]
     if place == "contrast":
         if "." not in field:
             return evidence["contrast"][field]
@@ -54,8 +56,13 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
         return next(d for d in evidence["contrast"]["differences"] if d["address"] == address)[
             field
         ]
+    if place == "concepts":
+        return len([one for one in evidence["concepts"] if field in ("all", state(one))])
     if place.startswith("layer:"):
         place, _, field = source.rpartition(" ")
+        if field == "deciding":
+            own = [c for c in evidence["concepts"] if c["layer"] == place.partition(":")[2]]
+            return len([one for one in own if decides(one, evidence)])
         return by_id(evidence["layers"], place)[field]
     if place.startswith("effect:"):
         kind, _, field = field.partition(".")
@@ -78,6 +85,19 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
                 return one["region"]["where"] if field == "region.where" else (
                     one["region"]["area"] if field == "region.area" else one[field])  # fmt: skip
     raise AssertionError(source)
+
+
+def decides(one: dict, evidence: dict) -> bool:
+    zero = next(e for e in by_id(evidence["effects"], f"effect:{one['id']}")["effects"]
+                if e["kind"] == "zero")  # fmt: skip
+    less = zero["probability"] < 0.8 * evidence["target"]["probability"]
+    return less or zero["answer"] != evidence["prediction"][0]["label"]
+
+
+def state(one: dict) -> str:
+    if not one["name"]:
+        return "unnamed"
+    return "untested" if one["score"] is None else "doubtful" if one["score"] < 0.7 else "tested"
 
 
 def by_id(parts: list, id_: str) -> dict:
@@ -158,10 +178,12 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         source = next(w for w in claim["wordings"][audience]["slots"] if w["key"] == "answer")
         label = value(source["source"].removesuffix("_name"), evidence)
         yield from must(label != first["label"], "the answer does not change")
-    elif kind in ("falls", "rises", "keeps"):
+    elif kind in ("changes", "falls", "rises", "keeps"):
         yield from must(zero[about]["answer"] == first["label"], "a new answer is kept quiet")
     if kind == "second":
         yield from must(value("prediction.2 rank", evidence) == 2, "it is not second")
+    elif kind == "wrong":
+        yield from must(evidence["truth"]["label"] != first["label"], "it is right")
     elif kind == "unsure":
         yield from must(first["probability"] < 0.5, "the best has one half")
     elif kind == "asked":
@@ -169,15 +191,21 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind == "sign":
         yield from must(target["logit"] <= 0, "the logit is positive")
     elif kind == "words":
-        has = "A concept is what" in text
+        has = "Concepts are what" in text
         yield from must(has == evidence["named"], "whether there are names")
-    elif kind in ("falls", "rises", "keeps"):
+    elif kind in ("changes", "falls", "rises", "keeps"):
         if audience == "everyone":
-            word = {"falls": "falls from {before} to", "rises": "rises from {before} to",
+            down = "falls from {before} to"
+            word = {"changes": down, "falls": down, "rises": "rises from {before} to",
                     "keeps": "stays at"}[kind]  # fmt: skip
             yield from must(word in text, "another verb")
+        else:
+            word = {"rises": "raises the probability", "keeps": "leaves the probability"}.get(
+                kind, "lowers the probability"
+            )
+            yield from must(word in text, "another verb")
         before, after = target["probability"], zero[about]["probability"]
-        if kind == "falls":
+        if kind in ("changes", "falls"):
             yield from must(after < before, "it does not fall")
         elif kind == "rises":
             yield from must(after > before, "it does not rise")
@@ -199,23 +227,38 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(after[strong] == min(after.values()) < after[lead], "no lower without it")
     elif kind in ("contrast", "whynot"):
         yield from contrast(kind, audience, claim, text, evidence, must)
-    elif kind in ("earlier", "decide"):
+    elif kind in ("more", "earlier", "decide"):
+        others = [c for c in concepts.values() if decides(c, evidence) and c["layer"] != last_layer]
         limit = target["probability"] * 0.8
-        falls = [c for c in cited if zero[c["id"]]["probability"] < limit]
-        rest = [c for c in cited if c not in falls]
-        yield from must(cited, "nothing cited")
+        group = others if kind == "decide" else cited
+        falls = [c for c in group if zero[c["id"]]["probability"] < limit]
+        yield from must(cited and all(decides(c, evidence) for c in cited), "one does not decide")
         yield from must(bool(falls) == ("a fifth" in text), "a fifth")
-        yield from must(bool(rest) == ("the answer changes" in text), "the answer changes")
-        yield from must(all(zero[c["id"]]["answer"] != first["label"] for c in rest), "no change")
-        yield from must(all(c["layer"] != last_layer for c in cited), "not earlier")
+        yield from must((len(falls) < len(group)) == ("changes" in text), "the answer changes")
+        if kind == "more":
+            yield from must(all(c["layer"] == last_layer for c in cited), "not of the last")
+        else:
+            yield from must(all(c["layer"] != last_layer for c in cited), "not earlier")
         if kind == "decide":
             yield from must({c["layer"] for c in cited} == {about}, "another layer")
+            most = min(zero[c["id"]]["probability"] for c in cited)
+            yield from must(values["after"] == most, "another costs more")
+            new = any(zero[c["id"]]["answer"] != first["label"] for c in cited
+                      if zero[c["id"]]["probability"] == most)  # fmt: skip
+            yield from must("{answer}" not in text or new, "the answer stays")
+            yield from must(
+                "{answer}" in text
+                or not all(zero[c["id"]]["answer"] != first["label"] for c in cited),
+                "a new answer is quiet",
+            )
         else:
             names = {quoted(c["name"]) if c["name"] else c["address"] for c in cited}
             said = {
                 w["text"] for w in claim["wordings"][audience]["slots"] if w["kind"] == "concept"
             }
             yield from must(names == said, "not all are named")
+            if kind == "earlier":
+                yield from must({c["id"] for c in cited} == {c["id"] for c in others}, "not all")
     elif kind == "spread":
         limit = target["probability"] * 0.8
         yield from must(all(one["probability"] >= limit and one["answer"] == first["label"]
@@ -293,11 +336,20 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
                 "doubtful": one["score"] is not None and one["score"] < 0.7,
             }[kind]
             yield from must(holds, f"{one['id']} is not {kind}")
-        if audience == "everyone":  # a name said alone must be of no other concept
+        if audience == "everyone":  # whose name it is, and whether others share it
             for slot in claim["wordings"][audience]["slots"]:
-                others = [c for c in concepts.values() if c not in cited and c["name"]
-                          and quoted(c["name"]) == slot["text"]]  # fmt: skip
-                yield from must(not others, "another concept has the name")
+                mine = concepts[slot["source"].removesuffix(" name")]
+                ends = mine["layer"] == last_layer
+                group = [c for c in concepts.values() if c["name"] == mine["name"] is not None
+                         and (c["layer"] == last_layer) == ends]  # fmt: skip
+                partly = f"{{{slot['key']}}} (in part)" in text
+                yield from must(partly == any(c not in cited for c in group), "in part")
+            ends = [concepts[w["source"].removesuffix(" name")]["layer"] == last_layer
+                    for w in claim["wordings"][audience]["slots"]]  # fmt: skip
+            yield from must(ends == sorted(ends, reverse=True), "the last layer is not first")
+            if kind != "unnamed":
+                yield from must("earlier" in text if not all(ends) else "earlier" not in text,
+                                "earlier")  # fmt: skip
     elif kind not in ("answer", "blurred"):
         yield f"a kind that nobody checks: {kind}"
 

@@ -43,7 +43,7 @@ def build(data: np.ndarray) -> vectors.Growing:
 def test_a_small_index_is_exact_and_in_the_order_of_the_rows(tmp_path):
     data = draw(300)
     built = build(data)
-    assert (built.factory, vectors.recall(built)) == ("Flat", 1.0)
+    assert (built.factory, vectors.recall(built, data.__getitem__)) == ("Flat", 1.0)
     vectors.save(built.index, tmp_path / "patches.faiss")
     index = faiss.read_index(str(tmp_path / "patches.faiss"))
     np.testing.assert_array_equal(index.reconstruct_n(0, 300), data)
@@ -61,9 +61,18 @@ def test_a_large_index_is_compressed_and_its_recall_is_the_true_one():
     rows = built.index.search(data, 10)[1]
     true = np.argsort(-(data @ data.T), axis=1, kind="stable")[:, :10]
     hits = [len(set(a) & set(b)) for a, b in zip(rows.tolist(), true.tolist(), strict=True)]
-    assert vectors.recall(built) == pytest.approx(np.mean(hits) / 10, abs=0.05)
-    assert vectors.recall(built) > 0.9
+    assert vectors.recall(built, data.__getitem__) == pytest.approx(np.mean(hits) / 10, abs=0.05)
+    assert vectors.recall(built, data.__getitem__) > 0.9
     assert built.index.ntotal == 4000
+
+
+def test_of_many_patches_that_are_the_same_any_is_found():
+    data = np.repeat(draw(100), 40, axis=0)  # as where many channels have one patch
+    with patch.object(vectors, "FLAT_LIMIT", 1000):
+        built = build(data)
+    assert vectors.recall(built, data.__getitem__) > 0.99
+    far = np.random.default_rng(0).permutation(len(data))  # rows of others
+    assert vectors.recall(built, lambda rows: data[far[rows]]) < 0.1
 
 
 def test_wide_vectors_are_reduced():

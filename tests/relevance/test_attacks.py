@@ -175,7 +175,21 @@ def scaled_in_place_before_norm(net, x):
     return net.n1(y).relu()
 
 
+def with_places(net, x):
+    places = torch.linspace(-1, 1, x.shape[3]).expand(1, x.shape[2], x.shape[3])
+    own = places[None].expand(len(x), 1, *x.shape[2:]).to(x).type_as(x)
+    return F.conv2d(torch.cat([x, own], 1), F.pad(net.w, (0, 0, 0, 0, 0, 1), value=0.1)).relu()
+
+
 BODIES = {
+    "flipped": lambda net, x: net.c1(x).flip(2).relu(),
+    "with places": with_places,
+    "space to depth": lambda net, x: net.c1(
+        x.view(-1, C, 12, 2, 12, 2).permute(0, 3, 5, 1, 2, 4).reshape(-1, 4 * C, 12, 12)[:, ::4]
+    ).relu(),
+    "regions": lambda net, x: (
+        x + (x.flatten(2) @ net.s1(x).flatten(2).softmax(2).mT).sum(2)[..., None, None] / 9
+    ),
     "add in place": added_in_place,
     "add_ relu_": lambda net, x: branch(net, x).add_(x).relu_(),
     "alpha": lambda net, x: torch.add(x, branch(net, x), alpha=0.1).relu(),
@@ -390,7 +404,7 @@ FAILING = {
     "the batch's size": (lambda net, x: net.c1(x) / len(x), "alone"),
     "a norm by the batch": (lambda net, x: F.batch_norm(x, None, None, training=True), "alone"),
     "shifted maps": (lambda net, x: torch.roll(net.c1(x), (8, 8), (2, 3)).relu(), "placed"),
-    "turned maps": (lambda net, x: net.c1(x).flip(2).relu(), "placed"),
+    "turned maps": (lambda net, x: torch.rot90(net.c1(x), 1, (2, 3)).relu(), "placed"),
     "transposed maps": (lambda net, x: net.c1(x).transpose(2, 3).relu(), "placed"),
 }
 

@@ -380,24 +380,6 @@ def test_boxes_misplaced(model, layer):
     assert looked_at(model)["placed"].passed
 
 
-class Turned(nn.Module):
-    """Flips maps inside, so that units do not stand where they seem to."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = small()
-
-    def forward(self, x):
-        return self.body[3:](self.body[:3](x).flip(-1))
-
-
-def test_a_network_that_turns_its_maps():
-    """Positions are lost, and units taken to stand evenly: not where they stand."""
-    found = looked_at(instrumented(Turned(), (3, SIZE, SIZE)))
-    assert not found["placed"].passed
-    assert found["conserved"].passed
-
-
 def test_what_is_not_a_number_is_no_agreement(model):
     assert checks._gap(torch.tensor([float("nan")]), torch.tensor([1.0])) == float("inf")
     broken = dataclasses.replace(model, module=small())

@@ -75,7 +75,12 @@ class Odd(nn.Module):
         ("usde", "no layer 'usde'; did you mean used"),
         ("features.*", "no layer matches 'features.*'; known: used"),
         ("unused", "'unused' is not used"),
-        ("twice", "'twice' is used more than once"),
+        (
+            "twice",
+            "'twice' is used more than once for a picture, so it has no one map: choose another in "
+            "model.layers, or give the network a copy of it for each use",
+        ),
+        ("twic?", "'twice' is used more than once"),
         ("channels_last", "'channels_last' has no maps"),
         ("tokens", "'tokens' has no maps"),
     ],
@@ -90,8 +95,35 @@ def test_layers_that_cannot_be_catalogued_are_reported(pattern, reported):
 def test_what_cannot_be_catalogued_is_left_out_of_globs_and_defaults():
     assert choose(traced(Odd())).names == ("used",)
     assert choose(traced(Odd()), ["*"]).names == ("used",)
+    for patterns in ((), ["*"], ["used", "[tu]*"]):
+        assert choose(traced(Odd()), patterns).remarks == (
+            "1 convolution is left out, since it is used more than once for a picture, so it has "
+            "no one map: twice",
+        )
+    assert choose(traced(Odd()), ["used"]).remarks == ()
     with pytest.raises(UserError, match=r"set model\.layers"):
         choose(traced(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())))
+
+
+def test_recurrent_convolutions_are_reported_together():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.end = nn.Conv2d(3, 4, 1), nn.Linear(4, 2)
+            self.again = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1))
+
+        def forward(self, x):
+            x = self.stem(x)
+            for _ in range(3):
+                x = self.again(x)
+            return self.end(x.mean((2, 3)))
+
+    chosen = choose(traced(Recurrent()))
+    assert chosen.names == ("stem",)
+    assert chosen.remarks == (
+        "2 convolutions are left out, since each is used more than once for a picture, so it has "
+        "no one map: again.0, again.2",
+    )
 
 
 class OwnConvolution(nn.Conv2d):

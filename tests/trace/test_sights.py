@@ -307,11 +307,42 @@ TWISTS = {
     "flipped": lambda x: x.flip(-1),
     "rolled": lambda x: x.roll(5, -2),
     "interpolated": lambda x: F.interpolate(x, scale_factor=2),
+    "interpolated by a factor": lambda x: F.interpolate(
+        x[:, :, ::6, ::6], scale_factor=1.6, mode="bilinear"
+    ),
     "reflected": lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
     "wrapped": lambda x: F.pad(x, (4, 4, 4, 4), mode="circular"),
     "cropped": lambda x: x[:, :, 4:, 6:],
     "cropped from behind": lambda x: x[..., -9:-1, :-6],
     "every second": lambda x: x[:, :, ::2, ::2],
+    "every second from behind": lambda x: x.flip(2)[:, :, ::2, ::2],
+    "rows by number": lambda x: x.index_select(2, torch.arange(3, 20, 3)),
+    "split": lambda x: x.split([9, x.shape[2] - 9], 2)[1],
+    "tokens": lambda x: F.layer_norm(x.flatten(2).mT, (4,)).mT.reshape(x.shape),
+    "weights over channels": lambda x: (
+        (x.flatten(2) @ x.flatten(2).mT / 99).softmax(2) @ x.flatten(2)
+    ).view(x.shape),
+    "windows": lambda x: (
+        torch.ones(4, 36, dtype=x.dtype) @ F.unfold(x, 3, dilation=2, padding=1, stride=2)
+    ).view(1, 4, x.shape[2] // 2 - 1, x.shape[3] // 2 - 1),
+    "windows along rows": lambda x: x.unfold(2, 5, 2).sum(4),
+    "space to depth by reshaping": lambda x: (
+        x.view(1, 4, x.shape[2] // 2, 2, x.shape[3] // 2, 2)
+        .permute(0, 3, 5, 1, 2, 4)
+        .reshape(1, 4, 4, x.shape[2] // 2, x.shape[3] // 2)
+        .sum(1)
+    ),
+    "folded and unfolded": lambda x: (
+        (
+            x.view(1, 4, x.shape[2] // 2, 2, x.shape[3] // 2, 2)
+            .permute(0, 1, 3, 5, 2, 4)
+            .reshape(1, 4, 4, -1)
+            * 2
+        )
+        .view(1, 4, 2, 2, x.shape[2] // 2, x.shape[3] // 2)
+        .permute(0, 1, 4, 2, 5, 3)
+        .reshape(x.shape)
+    ),
     "cut off": lambda x: F.pad(x, (-3, 0, -3, 0)),
     "side by side": lambda x: torch.cat([x, x], dim=3),
     "rows exchanged with columns by reshaping": lambda x: x.reshape(1, 4, x.shape[3], x.shape[2]),
@@ -337,14 +368,14 @@ TWISTS = {
 
 
 LOST = {
-    "transposed", "flipped", "rolled", "wrapped", "side by side",
+    "transposed", "rolled", "wrapped", "side by side",
     "rows exchanged with columns by reshaping", "mixed by a product", "attended",
     "added to its transpose",
 }  # fmt: skip
 """Twists after which it is not known where units stand ..."""
 
 BESIDES = {
-    "scaled by a gate", "scaled by a gate for each row", "grouped",
+    "weights over channels", "scaled by a gate", "scaled by a gate for each row", "grouped",
 }  # fmt: skip
 """... and those after which units stand where they stood, and see something of all besides."""
 

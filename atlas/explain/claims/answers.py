@@ -33,13 +33,24 @@ def _answer(evidence: Evidence) -> Iterator[Claim]:
             name, chance, logit),
         AUDIENCES,
     )  # fmt: skip
+    if (truth := evidence.truth) is not None and truth.label != first.label:
+        right = w.a_class("truth", truth.name, "truth name")
+        rank = w.count("rank", truth.rank, "truth rank")
+        chance = w.chance("probability", truth.probability, "truth probability")
+        yield claim(
+            "wrong", "", ["truth", "prediction"], 1.0,
+            say("By its label the picture shows {truth}, so the answer is wrong.", right),
+            say("By its label the picture shows {truth} (rank {rank}, {probability}), so the "
+                "answer is wrong.", right, rank, chance),
+            AUDIENCES, caveat=True,
+        )  # fmt: skip
     if others:
         name = w.a_class("class", others[0].name, "prediction.2 name")
         chance = w.chance("probability", others[0].probability, "prediction.2 probability")
         text = say("Second comes {class} with {probability}.", name, chance)
         yield claim("second", "", ["prediction"], 0.6, text, text)
     if first.probability < HALF:
-        text = say("Even the network’s best answer has less than one half.")
+        text = say("Even the network’s best answer has a probability below one half.")
         yield claim(
             "unsure", "", ["prediction"], 0.9,
             text, text,
@@ -57,8 +68,8 @@ def _asked(evidence: Evidence) -> Iterator[Claim]:
     if target.label != first.label:
         yield claim(
             "asked", "", ["target", "prediction"], 1.0,
-            say("Explained here is {class}, which is not the network’s answer: it comes at place "
-                "{rank} with a probability of {probability}.", name, place, chance),
+            say("Explained here is another class: {class}, in place {rank} with {probability}.",
+                name, place, chance),
             say("Explained here is {class}, not the answer {best}: rank {rank}, probability "
                 "{probability}, logit {logit}.", name, best, place, chance, logit),
             AUDIENCES, caveat=True,
@@ -80,14 +91,14 @@ def _words(evidence: Evidence) -> Claim:
     if evidence.named:
         return claim(
             "words", "", names, 1.0,
-            say("A concept is what a part of the network responds to; “without” it means with "
-                "that part switched off."),
+            say("Concepts are what the network’s parts respond to; “without” one means its "
+                "part is switched off."),
             None, AUDIENCES,
         )  # fmt: skip
     return claim(
         "words", "", names, 1.0,
         say("The network’s parts have no names here, so addresses stand for them; “without” one "
-            "means with it switched off."),
+            "means it is switched off."),
         say("This atlas has no names: addresses stand for concepts."),
         AUDIENCES, caveat=True,
     )  # fmt: skip
@@ -119,14 +130,13 @@ def _side(kind: str, evidence: Evidence, contrast: Contrast, one: Difference) ->
     ahead, behind = contrast.margin > 0, one.margin < 0
     if kind == "contrast" and ahead and behind:
         text += "; without it, {other} would be ahead of {class}"
-    elif kind == "contrast" and ahead and one.margin < contrast.margin:
-        text += "; without it, the lead over {other} would shrink"
     elif kind == "whynot" and not ahead and one.margin > 0:
         text += "; without it, {class} would be ahead of {other}"
     asked = evidence.target.label != evidence.prediction[0].label
+    moved = min(abs(one.margin - contrast.margin) / max(abs(contrast.margin), 1.0), 1.0)
     return claim(
         kind, "", ["target", "contrast", *([one.concept] if one.concept else [])],
-        0.85 if (kind == "whynot") == asked else 0.35,
+        0.45 + 0.4 * moved if (kind == "whynot") == asked else 0.35 * moved,
         say(f"{text}.", target, other, everyone),
         say("{concept} has relevance {here} for {class} and {there} for {other}; set to zero, it "
             "takes the margin between their logits from {before} to {after}.",

@@ -3,13 +3,20 @@
 from collections.abc import Iterator, Sequence
 
 from atlas.explain.claims import wording as w
+from atlas.explain.claims.effects import decides
 from atlas.explain.claims.wording import Speaker, claim, say
 from atlas.plain import plain
 from atlas.store.claims import AUDIENCES, Audience, Claim, Slot, Wording
 from atlas.store.evidence import Concept, Evidence, LayerEvidence
 
-LISTED: dict[Audience, int] = {"everyone": 4, "expert": 8}
-"""Concepts whose share one sentence gives."""
+LISTED = 4
+"""Concepts whose share one sentence gives; the table has all."""
+
+REST = 0.01
+"""A smaller part of the weight is not worth a word."""
+
+COVERED = 0.4
+"""A layer whose concepts hold less of its |relevance| says little."""
 
 
 def concepts(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
@@ -54,8 +61,9 @@ def _carries(
     evidence: Evidence, layer: LayerEvidence, own: Sequence[Concept], *, ends: bool
 ) -> Claim:
     wordings: dict[Audience, Wording] = {}
+    rest = max(1 - sum(one.share for one in own[:LISTED]), 0.0)
     for audience in AUDIENCES:
-        listed = own[: LISTED[audience]]
+        listed = own[:LISTED]
         speaker = Speaker(evidence, audience)
         target, named = speaker.target()
         parts: list[str] = []
@@ -67,13 +75,13 @@ def _carries(
                 speaker.concept(f"concept{n}", one),
                 w.share(f"share{n}", one.share, f"{one.id} share"),
             ]
-        rest = max(1 - sum(one.share for one in listed), 0.0)
         left = w.share("rest", rest, " − ".join(["1", *(f"{one.id} share" for one in listed)]))
         if audience == "expert":
             verb = "speak" if len(parts) > 1 else "speaks"
+            held = "hold" if layer.chosen > 1 else "holds"
             text = (
-                "In {layer}, {chosen} of {channels} channels hold {coverage} of Σ |relevance|; for "
-                f"{target} {verb} {w.listed(parts)}."
+                f"In {{layer}}, {{chosen}} of {{channels}} channels {held} {{coverage}} of Σ "
+                f"|relevance|; for {target} {verb} {w.listed(parts)}."
             )
             slots += [
                 w.layer("layer", layer.layer),
@@ -84,12 +92,16 @@ def _carries(
             wordings[audience] = say(text, *slots, *named)
         elif ends:
             text = f"Of the weight for and against {target}, {w.listed(parts)}"
-            text += "; the remaining {rest} is spread over other parts." if rest > 0 else "."
+            if REST < rest < 1 and layer.coverage >= COVERED:  # of less, another claim tells
+                text += "; the remaining {rest} is spread over other parts"
+            text += "."
             wordings[audience] = say(text, *slots, *named, left)
+    # Where concepts decide, what each of them does says more to everyone than its weight.
+    weighed = ends and not any(decides(evidence, one) for one in evidence.concepts)
     return claim(
         "carries", layer.layer, ["target", layer.id, *(one.id for one in own)],
-        0.8 if ends else 0.1, wordings.get("everyone"), wordings["expert"],
-        AUDIENCES if ends else (),
+        0.9 if ends else 0.1, wordings.get("everyone"), wordings["expert"],
+        AUDIENCES if weighed else ("expert",) if ends else (),
     )  # fmt: skip
 
 
@@ -119,7 +131,7 @@ def _typical(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     if not own:
         return
     verb = "speaks" if len(own) == 1 else "speak"
-    own = own[: LISTED["everyone"]]
+    own = own[:LISTED]
     everyone, slots = w.listing(Speaker(evidence, "everyone"), own)
     expert = Speaker(evidence, "expert")
     parts, usual = [], [_target(evidence)]

@@ -10,6 +10,9 @@ from atlas.store.evidence import Concept, Effect, Evidence, LayerEvidence, Toget
 FIFTH = 0.2
 """Who takes more than this part of the target's probability decides."""
 
+ALONE = 3
+"""So many concepts of the last layer that decide have a sentence each, those that take most."""
+
 
 def decides(evidence: Evidence, one: Concept) -> bool:
     """Return whether taking a concept away changes the answer or takes more than a fifth."""
@@ -19,32 +22,38 @@ def decides(evidence: Evidence, one: Concept) -> bool:
 
 def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     """Yield what taking away does: each of the `last` layer's concepts, pairs, and others."""
+    deciding = [one for one in evidence.concepts if decides(evidence, one)]
+    deciding.sort(key=lambda one: evidence.effect(one.id, "zero").probability)
+    at_end = [one for one in deciding if one in last]
+    earlier = [one for one in deciding if one not in last]
     for one in last:
-        yield _alone(evidence, one)
+        yield _alone(evidence, one, bound=one in at_end[:ALONE])
         yield _blurred(evidence, one)
     yield from _leader(evidence, last)
     for pair in evidence.together:
         yield _pair(evidence, pair)
-    if evidence.concepts and not any(decides(evidence, one) for one in evidence.concepts):
+    if evidence.concepts and not deciding:
         yield _spread(evidence)
-    earlier = [one for one in evidence.concepts if one not in last and decides(evidence, one)]
+    if more := at_end[ALONE:]:
+        yield _others(evidence, "more", more)
     if earlier:
-        yield _earlier(evidence, earlier)
+        yield _others(evidence, "earlier", earlier)
     for layer in evidence.layers:
-        if own := [one for one in earlier if one.layer == layer.layer]:
-            yield _in_layer(evidence, layer, own)
+        if any(one.layer == layer.layer for one in earlier):
+            yield _in_layer(evidence, layer, earlier)
 
 
-def _alone(evidence: Evidence, one: Concept) -> Claim:
+def _alone(evidence: Evidence, one: Concept, *, bound: bool) -> Claim:
     target, zero = evidence.target, evidence.effect(one.id, "zero")
-    change = zero.probability - target.probability
+    change = abs(zero.probability - target.probability)
     kind, verb = _direction(target.probability, zero.probability)
-    decisive = decides(evidence, one)
+    if kind == "falls" and zero.answer != evidence.prediction[0].label:
+        kind = "changes"
     return claim(
         kind, one.id, ["target", one.id, f"effect:{one.id}"],
-        0.7 + 0.3 * abs(change) if decisive else abs(change),
-        _everyone(evidence, one, zero, verb), _expert(evidence, one, zero),
-        AUDIENCES if decisive else (),
+        0.7 + 0.3 * change if decides(evidence, one) else change,
+        _everyone(evidence, one, zero, kind, verb), _expert(evidence, one, zero, kind),
+        AUDIENCES if bound else (),
     )  # fmt: skip
 
 
@@ -65,33 +74,37 @@ def _numbers(evidence: Evidence, zero: Effect | Together, source: str) -> list[S
     ]
 
 
-def _everyone(evidence: Evidence, one: Concept, zero: Effect, verb: str) -> Wording:
+def _everyone(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: str) -> Wording:
     speaker = Speaker(evidence, "everyone")
     target, slots = speaker.target()
-    text = f"Without {{concept}}, {target} {verb}"
-    joined = "without {concept}, to {after}" if "from" in verb else None
-    if zero.answer != evidence.prediction[0].label:
-        text += ", and the answer becomes {answer}"
-        joined = joined and f"{joined} (answer: {{answer}})"
+    if kind == "changes":
+        text = f"Without {{concept}}, the network would say {{answer}} ({target} {verb})"
+        joined: str | None = "without {concept}, {answer} (to {after})"
+    else:
+        text = f"Without {{concept}}, {target} {verb}"
+        joined = "without {concept}, to {after}" if kind != "keeps" else None
+        if zero.answer != evidence.prediction[0].label:
+            text += ", and the answer becomes {answer}"
+            joined = None
     slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
     return say(f"{text}.", *slots, joined=joined)
 
 
-def _expert(evidence: Evidence, one: Concept, zero: Effect) -> Wording:
+def _expert(evidence: Evidence, one: Concept, zero: Effect, kind: str) -> Wording:
     speaker = Speaker(evidence, "expert")
     target, slots = speaker.target()
-    text = (
-        f"Set to zero, {{concept}} takes the probability of {target} from {{before}} to {{after}} "
-        "(logit {logit} to {reduced})"
-    )
-    joined = "{concept}, to {after} ({reduced})"
+    if kind == "keeps":
+        text = f"leaves the probability of {target} at {{after}}"
+        joined: str | None = "{concept}, at {after}"
+    else:
+        does = "raises" if kind == "rises" else "lowers"
+        text = f"{does} the probability of {target} from {{before}} to {{after}}"
+        joined = "{concept}, to {after}"
     if zero.answer != evidence.prediction[0].label:
-        text, joined = f"{text} and the answer to {{answer}}", f"{joined} and {{answer}}"
-    slots += (
-        speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."),
-        w.logit("logit", evidence.target.logit, "target logit"),
-        w.logit("reduced", zero.logit, f"effect:{one.id} zero.logit"),
-    )  # fmt: skip
+        text += " and changes the answer to {answer}"
+        joined = f"{joined} and to {{answer}}" if kind == "changes" else None
+    text = f"Set to zero, {{concept}} {text}"
+    slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
     return say(f"{text}.", *slots, joined=joined)
 
 
@@ -109,9 +122,10 @@ def _blurred(evidence: Evidence, one: Concept) -> Claim:
         w.chance("after", blur.probability, f"effect:{one.id} blur.probability"),
     )
     change = abs(evidence.target.probability - blur.probability)
+    worth = 0.2 if decides(evidence, one) else 0.42  # where the channel alone does not decide
     ids = ["target", one.id, f"effect:{one.id}"]
     wording = say(text, *slots, joined="that of {concept}, to {after}")
-    return claim("blurred", one.id, ids, 0.3 * change, None, wording)
+    return claim("blurred", one.id, ids, worth * change, None, wording)
 
 
 def _leader(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
@@ -142,7 +156,8 @@ def _leader(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
         )  # fmt: skip
     ids = [first.id, strongest.id, f"effect:{first.id}", f"effect:{strongest.id}"]
     everyone, expert = wordings
-    yield claim("disagree", "", ids, 0.79, everyone, expert)
+    gap = after[first.id] - after[strongest.id]
+    yield claim("disagree", "", ids, min(0.1 + 2 * gap, 0.79), everyone, expert)
 
 
 def _pair(evidence: Evidence, pair: Together) -> Claim:
@@ -173,53 +188,66 @@ def _pair(evidence: Evidence, pair: Together) -> Claim:
 def _spread(evidence: Evidence) -> Claim:
     """Return that no concept decides alone."""
     target, slots = Speaker(evidence, "everyone").target()
-    text = f"No concept listed costs {target} more than a fifth when it alone is switched off."
+    text = "No concept listed decides alone: without any one, the answer stays and "
+    text += f"{target} loses at most a fifth." if slots else "loses at most a fifth."
     ids = ["target", *(f"effect:{one.id}" for one in evidence.concepts)]
     return claim("spread", "", ids, 0.85, say(text, *slots), say(text, *slots), AUDIENCES)
 
 
-def _earlier(evidence: Evidence, own: Sequence[Concept]) -> Claim:
-    """Return which concepts of earlier layers decide too; several channels may have one name."""
-    names = {w.quoted(one.name) if one.name else one.address: one for one in reversed(own)}
+def _others(evidence: Evidence, kind: str, own: Sequence[Concept]) -> Claim:
+    """Return which other concepts decide too; several channels may have one name.
+
+    Where some would only change the answer, all are said to do one or the other.
+    """
+    names: dict[str, Concept] = {}
+    for one in own:
+        names.setdefault(w.quoted(one.name) if one.name else one.address, one)
     slots = [
         Slot(f"concept{n}", "concept", name, f"{one.id} name")
-        for n, (name, one) in enumerate(reversed(names.items()), 1)
+        for n, (name, one) in enumerate(names.items(), 1)
     ]
-    listed, several = w.listed([f"{{{slot.key}}}" for slot in slots]), len(slots) > 1
     target, named = Speaker(evidence, "everyone").target()
-    text = f"Earlier in the network, {listed} {'count' if several else 'counts'} too: without "
-    text += f"{'any one' if several else 'it'}, {_outcome(evidence, own, target)}."
+    listed = w.listed([f"{{{slot.key}}}" for slot in slots], "or")
+    text = f"{_outcome(evidence, own, target, 'also ')} without {listed}."
+    text = f"Earlier in the network, {text}" if kind == "earlier" else text[:1].upper() + text[1:]
     ids = ["target", *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
-    return claim("earlier", "", ids, 0.8, say(text, *slots, *named), None, ("everyone",))
+    return claim(kind, "", ids, 0.8, say(text, *slots, *named), None, ("everyone",))
 
 
-def _in_layer(evidence: Evidence, layer: LayerEvidence, own: Sequence[Concept]) -> Claim:
-    """Return which concepts of an earlier layer decide, and what each leaves."""
-    speaker = Speaker(evidence, "expert")
-    after = {one.id: evidence.effect(one.id, "zero").probability for one in own}
+def _in_layer(evidence: Evidence, layer: LayerEvidence, earlier: Sequence[Concept]) -> Claim:
+    """Return how many concepts of an earlier layer decide, and which most; the table has all."""
+    own = [one for one in earlier if one.layer == layer.layer]
+    speaker, most = Speaker(evidence, "expert"), own[0]
     target, slots = speaker.target()
-    slots += (w.layer("layer", layer.layer),)
-    parts = []
-    for n, one in enumerate(sorted(own, key=lambda one: after[one.id]), 1):
-        parts.append(f"{{concept{n}}} ({{after{n}}})")
-        slots += (
-            speaker.concept(f"concept{n}", one),
-            w.chance(f"after{n}", after[one.id], f"effect:{one.id} zero.probability"),
-        )
-    which = "one of these" if len(own) > 1 else "this"
-    text = f"In {{layer}}, with {which} set to zero, {_outcome(evidence, own, target)} (what is "
-    text += f"left in brackets): {w.listed(parts)}."
+    zero = evidence.effect(most.id, "zero")
+    says = ", answer {answer}" if zero.answer != evidence.prediction[0].label else ""
+    text = f"In {{layer}}, {_outcome(evidence, earlier, target, '')} without "
+    text += f"any one of {{deciding}} concepts, most without {{concept}} ({{after}} left{says})."
+    joined = (
+        f"in {{layer}}, without any one of {{deciding}}, most without {{concept}} ({{after}}{says})"
+    )
+    if len(own) == 1:
+        text = text.replace("any one of {deciding} concepts, most without ", "")
+        joined = f"in {{layer}}, without {{concept}} ({{after}}{says})"
+    slots += (
+        w.layer("layer", layer.layer),
+        w.count("deciding", len(own), f"{layer.id} deciding"),
+        speaker.concept("concept", most),
+        w.chance("after", zero.probability, f"effect:{most.id} zero.probability"),
+        w.a_class("answer", zero.answer_name, f"effect:{most.id} zero.answer_name"),
+    )
     ids = ["target", layer.id, *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
-    return claim("decide", layer.layer, ids, 0.6, None, say(text, *slots))
+    wording = say(text, *slots, joined=joined)
+    return claim("decide", layer.layer, ids, 0.75, None, wording, ("expert",))
 
 
-def _outcome(evidence: Evidence, own: Sequence[Concept], target: str) -> str:
+def _outcome(evidence: Evidence, own: Sequence[Concept], target: str, also: str) -> str:
     """Return what all of some concepts that decide do when they are taken away."""
     effects_ = [evidence.effect(one.id, "zero") for one in own]
     limit, answer = (1 - FIFTH) * evidence.target.probability, evidence.prediction[0].label
     does = []
     if any(one.probability < limit for one in effects_):
-        does.append(f"{target} falls by more than a fifth")
+        does.append(f"{target} {also}falls by more than a fifth")
     if any(one.answer != answer for one in effects_ if one.probability >= limit):
-        does.append("the answer changes")
+        does.append(f"the answer {also}changes")
     return " or ".join(does)

@@ -8,10 +8,10 @@ from atlas.store.claims import Claim
 from atlas.store.evidence import Evidence
 
 ORDER = (
-    "answer", "unsure", "second", "asked", "words", "silent", "carries", "falls", "rises", "keeps",
-    "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "earlier",
-    "decide", "typical", "seen", "place", "kept", "flow", "failed", "sign", "coverage",
-    "conservation", "unseen", "unnamed", "untested", "doubtful",
+    "answer", "wrong", "unsure", "second", "asked", "words", "silent", "carries", "coverage",
+    "changes", "falls", "rises", "keeps", "more", "earlier", "decide", "spread", "disagree",
+    "blurred", "together", "contrast", "whynot", "against", "odd", "typical", "seen", "place",
+    "kept", "flow", "failed", "sign", "conservation", "unseen", "unnamed", "untested", "doubtful",
 )  # fmt: skip
 """Kinds of claims as a reader best meets them: the finding first, caveats last."""
 

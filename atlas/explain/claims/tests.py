@@ -1,19 +1,17 @@
 """Claims about how far an explanation can be trusted: its tests, its names, what it leaves out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from atlas.explain.claims import wording as w
+from atlas.explain.claims.concepts import COVERED
 from atlas.explain.claims.effects import decides
 from atlas.explain.claims.wording import Speaker, claim, say
-from atlas.store.claims import AUDIENCES, Audience, Claim, Wording
+from atlas.store.claims import AUDIENCES, Claim, Slot, Wording
 from atlas.store.evidence import Concept, Course, Curve, Evidence, LayerEvidence, Order
+from atlas.store.table import TRUSTED
 
-COVERED = 0.4
-"""A layer whose concepts hold less of its |relevance| says little."""
-
-TRUSTED = 0.7
-"""A name with a lower score (AUPRC) did poorly."""
+FEW = 3
+"""So many names are listed to experts; of more the table tells which they are."""
 
 LEAKED, MUCH_LEAKED = 0.02, 0.5
 """What part of the logit a layer may lose or gain without a word, and without a caveat."""
@@ -74,13 +72,13 @@ def _covered(layer: LayerEvidence, last: Sequence[Concept]) -> Iterator[Claim]:
     if layer.chosen and layer.coverage < COVERED:
         ends = bool(last) and last[0].layer == layer.layer
         yield claim(
-            "coverage", layer.layer, [layer.id], 0.7,
-            say("The concepts listed carry less than half of all that weighs.") if ends else None,
+            "coverage", layer.layer, [layer.id], 0.7 if ends else 0.2,
+            say("Parts that are not listed carry most of the weight.") if ends else None,
             say("Most of the relevance of {layer} is in channels that are not listed: its concepts "
                 "hold {coverage}.", w.layer("layer", layer.layer),
                 w.share("coverage", layer.coverage, f"{layer.id} coverage"),
-                joined="so is that of {layer} ({coverage})"),
-            AUDIENCES if ends else (), caveat=True,
+                joined="so is that of {layer} ({coverage})") if not ends else None,
+            ("everyone",) if ends else (), caveat=True,
         )  # fmt: skip
 
 
@@ -113,41 +111,69 @@ def _names(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
         "untested": [one for one in named if one.score is None],
         "doubtful": [one for one in named if one.score is not None and one.score < TRUSTED],
     }
-    spoken = [one for one in evidence.concepts if one in last or decides(evidence, one)]
     for kind, own in kinds.items():
-        groups: dict[Audience, list[Concept]] = {
-            "everyone": [one for one in own if one in spoken], "expert": own,
-        }  # fmt: skip
-        wordings = {
-            audience: _of_names(evidence, kind, audience, group)
-            for audience, group in groups.items()
-            if group
-        }
-        if wordings:
-            ids = [one.id for one in own]
+        if own:
+            spoken = [one for one in own if one in last or decides(evidence, one)]
             yield claim(
-                kind, "", ids, 0.6, wordings.get("everyone"), wordings.get("expert"), AUDIENCES,
-                caveat=True,
+                kind, "", [one.id for one in own], 0.6,
+                _to_everyone(evidence, kind, own, spoken, last) if spoken else None,
+                _to_experts(evidence, kind, own),
+                AUDIENCES, caveat=True,
             )  # fmt: skip
 
 
-def _of_names(evidence: Evidence, kind: str, audience: Audience, own: Sequence[Concept]) -> Wording:
-    slots = [Speaker(evidence, "expert").concept("", one) for one in own]
-    if audience == "everyone":  # by the name alone where that says which are meant
-        others = {one.name for one in evidence.concepts if one not in own}
-        slots = [
-            replace(slot, text=w.quoted(one.name)) if one.name and one.name not in others else slot
-            for slot, one in zip(slots, own, strict=True)
-        ]
-    unique = {slot.text: slot for slot in reversed(slots)}
-    kept = list(reversed(unique.values()))
-    slots = [replace(slot, key=f"concept{n}") for n, slot in enumerate(kept, 1)]
-    names = w.listed([f"{{{slot.key}}}" for slot in slots])
+_VERBS = {
+    "unnamed": ("has no name yet", "have no names yet"),
+    "untested": ("was never tested", "were never tested"),
+    "doubtful": ("did poorly when tested", "did poorly when tested"),
+}
+"""What is said of one name, and of several."""
+
+
+def _to_everyone(
+    evidence: Evidence,
+    kind: str,
+    own: Sequence[Concept],
+    spoken: Sequence[Concept],
+    last: Sequence[Concept],
+) -> Wording:
+    """Return which names of what a reader meets are meant; `(in part)` if others share one."""
+    slots: list[Slot] = []
+    parts: list[list[str]] = [[], []]
+    for one in sorted(spoken, key=lambda one: one not in last):
+        here = one in last
+        name = w.quoted(one.name) if one.name else one.address
+        if any(slot.text == name for slot in slots[0 if here else len(parts[0]) :]):
+            continue
+        slots.append(Slot(f"concept{len(slots) + 1}", "concept", name, f"{one.id} name"))
+        better = (c for c in evidence.concepts if (c in last) == here and c not in own)
+        partly = " (in part)" if one.name and any(c.name == one.name for c in better) else ""
+        parts[not here].append(f"{{{slots[-1].key}}}{partly}")
+    at_end, earlier = (w.listed(part) if part else "" for part in parts)
     several = len(slots) > 1
-    texts = {
-        "unnamed": f"Nobody has named {names} yet.",
-        "untested": f"The {'names' if several else 'name'} {names} {'were' if several else 'was'} "
-        "never tested.",
-        "doubtful": f"The {'names' if several else 'name'} {names} did poorly when tested.",
-    }
-    return say(texts[kind], *slots)
+    if kind == "unnamed":
+        subject = w.listed([*parts[0], *parts[1]])
+    elif at_end:
+        subject = f"The {'names' if several else 'name'} {at_end}"
+        subject += f" and, earlier, {earlier}" if earlier else ""
+    else:
+        subject = f"Of the earlier names, {earlier}"
+    return say(f"{subject} {_VERBS[kind][several]}.", *slots)
+
+
+def _to_experts(evidence: Evidence, kind: str, own: Sequence[Concept]) -> Wording:
+    """Return which concepts are meant, or how many where there are many."""
+    verb = _VERBS[kind][len(own) > 1]
+    if len(own) > FEW:
+        subject = "Of {all} concepts, {count}" if kind == "unnamed" else (
+            "Of the names of {all} concepts, {count}"
+        )  # fmt: skip
+        return say(
+            f"{subject} {verb} (see the table).",
+            w.count("count", len(own), f"concepts {kind}"),
+            w.count("all", len(evidence.concepts), "concepts all"),
+        )
+    speaker = Speaker(evidence, "expert")
+    names, slots = w.listing(speaker, own)
+    the = "" if kind == "unnamed" else "The names " if len(own) > 1 else "The name "
+    return say(f"{the}{names} {verb}.", *slots)

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from atlas.explain.narrative.joining import Group, sentence, together, words
 from atlas.store.claims import Audience, Claim
 
-ENOUGH: dict[Audience, int] = {"everyone": 110, "expert": 250}
+LEAST: dict[Audience, int] = {"everyone": 60, "expert": 120}
+MOST: dict[Audience, int] = {"everyone": 110, "expert": 250}
 """Words of a text; what is obligatory is said in any case."""
 
-
-WORTH_SAYING = 0.15
-"""Claims of less weight are for readers who look for them, in claims.json."""
+WORTH_SAYING = 0.3
+"""Claims of less weight fill up a text that is too short; else they are for readers who look for
+them, in claims.json."""
 
 
 def choose(claims: Sequence[Claim], audience: Audience) -> list[Group]:
@@ -25,12 +26,15 @@ def choose(claims: Sequence[Claim], audience: Audience) -> list[Group]:
     """
     own = [claim for claim in claims if audience in claim.wordings]
     chosen = {claim.id for claim in own if audience in claim.obligatory}
-    rest = [one for one in own if one.id not in chosen and one.weight >= WORTH_SAYING]
-    rest.sort(key=lambda one: -one.weight)
+    rest = sorted((one for one in own if one.id not in chosen), key=lambda one: -one.weight)
+    now = length(_groups(own, chosen, audience), audience)
     for claim in rest:
-        longer = _groups(own, chosen | {claim.id}, audience)
-        if length(longer, audience) <= ENOUGH[audience]:
+        if claim.weight < WORTH_SAYING and now >= LEAST[audience]:
+            break
+        longer = length(_groups(own, chosen | {claim.id}, audience), audience)
+        if longer <= MOST[audience]:
             chosen.add(claim.id)
+            now = longer
     return _groups(own, chosen, audience)
 
 

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 
 from atlas.explain.models import AnsweringModel, Judge
 from atlas.explain.narrative import plans, prompts
-from atlas.explain.narrative.choosing import choose
+from atlas.explain.narrative.choosing import MOST, choose
 from atlas.explain.narrative.joining import Group, joins, sentence, words
 from atlas.explain.narrative.rephrasing import rephrase
 from atlas.store.claims import AUDIENCES, Audience, Claim
 from atlas.store.narrative import RULES, Narrative
 from atlas.vlm import Request
-
-ROOM: dict[Audience, int] = {"everyone": 160, "expert": 350}
-"""Words after which a model's choice is cut; what is obligatory is said in any case."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def _narrative(claims: Sequence[Claim], audience: Audience, writer: Writer | Non
     if writer is None:
         return _put(choose(own, audience), audience, RULES)
     question = prompts.menu(own, audience)
-    answer = writer.model.ask([Request((), question)])[0]
+    answer = writer.model.ask([Request((), question, menu=len(own))])[0]
     plan, strange = plans.read(answer, len(own))
     refused = [f"{strange} numbers that are not in the menu"] if strange else []
     if not plan:
@@ -68,7 +65,7 @@ def _put(
 
 
 def completed(own: Sequence[Claim], plan: plans.Plan, audience: Audience) -> list[Group]:
-    """Return what a plan says, cut to its room, with what it lacks of the obligatory claims.
+    """Return what a plan says, cut to the length of a text, with what it lacks of the obligatory.
 
     Parameters
     ----------
@@ -87,7 +84,7 @@ def completed(own: Sequence[Claim], plan: plans.Plan, audience: Audience) -> lis
             place = next((at for at, group in enumerate(ordered) if group[0] > number), None)
             ordered.insert(len(ordered) if place is None else place, (number,))
     groups: list[Group] = []
-    room = ROOM[audience] - sum(_length(own[n - 1], audience) for n in bound)
+    room = MOST[audience] - sum(_length(own[n - 1], audience) for n in bound)
     for numbers in ordered:
         kept = []
         for number in numbers:

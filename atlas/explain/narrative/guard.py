@@ -6,16 +6,17 @@ slots that have changed places, and a family of words that was there and is gone
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from atlas.store.claims import PLACEHOLDER, Slot, Wording
 
 _FAMILIES = {
-    "neg": "not no never neither nor none nothing cannot hardly barely scarcely",
+    "neg": "not no never neither nor none nothing nobody cannot hardly barely scarcely",
     "fall": "fall fell fallen drop slip slide dip sink sank sunk decline decrease lower low "
-    "shrink reduce lose",
-    "rise": "rise rose risen climb increase raise grow grew higher high",
+    "shrink reduce lose lost cost down",
+    "rise": "up rise rose risen climb increase raise grow grew higher high",
     "stay": "stay remain keep kept leave left unchanged",
     "more": "more further larger greater",
     "less": "less fewer smaller",
@@ -26,21 +27,23 @@ _FAMILIES = {
     "one": "one",
     "half": "half",
     "fifth": "fifth",
-    "only": "only just sole solely alone merely mere exclusively",
+    "only": "only just sole solely alone single merely mere exclusively",
     "all": "all every everything always each whole entire entirely",
     "any": "any",
     "both": "both",
     "even": "even",
     "cause": "because cause due thanks reason therefore hence so since owing prove why",
     "against": "against oppose opposes contradict",
-    "speaks": "speak argue count weigh matter carry hold bear vote",
+    "speaks": "speak argue count weigh matter carry hold bear vote favour account contribute "
+    "important",
     "usual": "usual usually typical typically normally mean average",
     "other": "other others",
     "picture": "picture image photo photograph",
     "pictures": "pictures images photos photographs scenes networks cases",
     "test": "test",
     "poor": "poorly badly poor bad",
-    "right": "right wrong correct correctly wrongly good well",
+    "right": "right rightly correct correctly good well",
+    "wrong": "wrong wrongly incorrect false",
     "name": "name names",
     "part": "part",
     "earlier": "earlier early before",
@@ -56,6 +59,7 @@ _FAMILIES = {
     "channel": "channel",
     "place": "place rank",
     "concept": "concept",
+    "decide": "decide decisive",
     "class": "class",
     "last": "last",
     "map": "heat map",
@@ -63,54 +67,84 @@ _FAMILIES = {
 """Words that say something, by what they say; each may be used where its family is."""
 
 _WORDS = """
-a an the this that these those it its itself they them their which what who whose there here is are
-was were be been being has have had having do does did done get gets got of in on at to from by for
-with into over under upon up down out as than then when where while if once and or but yet however
-though although whereas whether too also still rather network network’s model model’s answer answers
-say says said take takes taken took make makes made go goes went gone come comes came become becomes
-became turn turns change changes move moves give gives gave identify identifies classify classifies
-see sees believe believes recognise recognises call calls named according follow follows divide
-divides spread lie lies lay between among fare fared perform performs performed explained explain
-explanation after another behind order scales tip tips instead evidence remaining rest reach reaches
-own again now such same way means set cent would that’s it’s
+a an the this that these those it its itself they them their which what who whose there here is
+are was were be been being has have had having do does did done get gets got of in on at to from
+by for with into over under upon out as than then when where while if once and or but yet however
+though although whereas whether too also still rather network model answer answers choose choosing
+switch switches say says said take takes taken took make makes made go goes went gone come comes
+came become becomes became turn turns change changes move moves give gives gave identify
+identifies classify classifies see sees believe believes recognise recognises call calls named
+according follow follows divide divides spread lie lies lay between among fare fared perform
+performs performed explained explain explanation after another behind order output outputs scales
+tip tips instead evidence remaining rest reach reaches own again now such same way means set cent
+would
 """
 
 _FREE = frozenset(_WORDS.split())
 """Words that say nothing by themselves."""
 
+_LIST = r"\{\w+\}(?:,? (?:and |or )?\{\w+\})*|it|any one"
+"""What is taken away."""
+
 _PHRASES = (
     (r"(?:switch|turn)(?:ed|es|ing|s)? off|tak(?:e|es|en|ing) away|remov(?:e|es|ed|ing)"
      r"|removal of|(?:in )?the absence of|absent|missing|lacking|without"
      r"|(?:delet|disabl|exclud|deactivat|eliminat)(?:e|es|ed|ing)", "REMOVED"),
-    (r"(?:tak(?:e|es|en|ing)|switch(?:ed|es|ing)?|turn(?:ed|ing|s)?) (\{\w+\}|it) (?:away|off)",
+    (rf"(?:tak(?:e|es|en|ing)|switch(?:ed|es|ing)?|turn(?:ed|ing|s)?) ({_LIST}) (?:away|off)",
      r"REMOVED \1"),
-    (r"(?:set|setting|sets) (\{\w+\}|it) to zero", r"ZERO \1"),
-    (r"set to zero|zeroed", "ZERO"),
+    (rf"(?:with|if|when|once) ({_LIST}) (?:(?:is|are) )?gone", r"REMOVED \1"),
+    (r"(?:set|setting|sets) (\{\w+\}(?: channels of \{\w+\})?|it) to zero", r"ZERO \1"),
+    (r"set to zero|zero(?:ed|ing|es)", "ZERO"),
+    (r"for (?:and|or) against|against (?:and|or) for", "BOTHSIDES"),
+    (r"of all(?: the)?", "of the"),
+    (r"over (a fifth|half|one half)", r"more than \1"),
+    (r"whichever", "any one"),
+    (r"no(?:t)? more than", "at most"),
     (r"(?:go|goes|went|going) down", "fall"),
     (r"(?:go|goes|went|going) up", "rise"),
     (r"one by one", "one after another"),
+    (r"mak(?:e|es|ing) up", "make"),
+    (r"runner-up", "second"),
+    (r"in second place", "second"),
+    (r"(?:on|by) (?:its|their) own", "alone"),
+    (r"at (?:an )?earlier (?:stages?|steps?) (?:of|in)", "earlier in"),
     (r"as well", "too"),
     (r"and not (\{\w+\})", r"rather than \1"),
     (r"ranks? first", "comes first"),
     (r"did not do well|not do well", "did poorly"),
     (r"any one of (?:them|these|the)", "any one"),
     (r"even its best", "best"),
-    (r"(?:with|if|when|once|were|as soon as) (\{\w+\}|it) (?:(?:is|are|were|be) )?(REMOVED|ZERO)",
+    (rf"(?:with|if|when|once|were|had|as soon as) ({_LIST}) "
+     r"(?:(?:is|are|were|be|been) )?(REMOVED|ZERO)",
      r"\2 \1"),
-    (r"(\{\w+\}|it) (?:is|are|were|be) (REMOVED|ZERO)", r"\2 \1"),
+    (rf"({_LIST}) (?:is|are|were|be|being) (REMOVED|ZERO)", r"\2 \1"),
     (r"(REMOVED|ZERO), (\{\w+\})", r"\1 \2"),
     (r"(?:is|are|were|be) (REMOVED|ZERO)", r"\1"),
 )  # fmt: skip
 """Ways of saying one thing, brought to one; what is taken away stands behind the word for it."""
 
+_FORMS = ("REMOVED", "ZERO", "BOTHSIDES")
+"""What phrases are brought to."""
+
 _BOUND = ("REMOVED", "ZERO", "for", "against", "than", "probability", "logit", "share", "place")
 """Words whose next slot has to stay the same."""
 
+_MEASURES = ("weight", "probability", "score", "logit", "share", "relevance")
+"""Families of what is measured: not one takes another’s place."""
+
+_BETWEEN = frozenset(
+    ["a", "an", "the", "is", "are", "was", "were", "be", "so", "not", "therefore", "thus"]
+)
+
 _NUMBERS = ("share", "probability", "logit", "count")
+
+_COURSE = re.compile(r"from \{\w+\} to \{\w+\}")
 
 _WORD = re.compile(r"\{\w+\}|[^\W\d_]+(?:[’'-][^\W\d_]+)*")
 
-_MAY_GO = frozenset({"speaks", "other", "probability", "first", "picture", "even", "part", "share"})
+_MAY_GO = frozenset(
+    {"speaks", "cause", "other", "probability", "first", "picture", "even", "part", "share"}
+)
 """Families that a sentence can do without, if nothing takes their place."""
 
 _LONGER = 1.6
@@ -130,7 +164,8 @@ def objection(wording: Wording, text: str) -> str | None:
     own, other = wording.text, text
     if own != other and (found := _form(own, other)):
         return found
-    return _order(wording.slots, own, other) or _words(wording.slots, own, other)
+    slots = wording.slots
+    return _order(slots, own, other) or _roles(own, other) or _words(slots, own, other)
 
 
 def _form(own: str, other: str) -> str | None:
@@ -138,8 +173,9 @@ def _form(own: str, other: str) -> str | None:
     if sorted(PLACEHOLDER.findall(own)) != sorted(PLACEHOLDER.findall(other)):
         return "its slots are others"
     bare = PLACEHOLDER.sub(" ", other)
-    if found := re.search(r"[\d“”\"„‟«»{}\[\]<>%=*_#|\\/\n]", bare):
-        return f"{found[0]!r} stands outside of the slots"
+    marks = Counter(re.findall(r"[\d“”\"„‟«»{}\[\]<>%=*_#|\\/\n]", bare))
+    if more := marks - Counter(PLACEHOLDER.sub(" ", own)):
+        return f"{min(more)!r} stands outside of the slots"
     if not re.fullmatch(r"[^.!?]+\.", other):
         return "it is not one sentence"
     if found := re.search(r"(?<=[\w,;:)] )[A-Z]\w*", bare.strip()):
@@ -159,6 +195,9 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         )
         if before != after:
             return "slots have changed places"
+    differences = (f"by {{{key}}}" for key, kind in kinds.items() if kind == "number")
+    if any(by in other and by not in own for by in differences):
+        return "a number has become a difference"
     before_, after_ = _bindings(own), _bindings(other)
     for word, keys in after_.items():
         if keys and before_.get(word, keys) != keys and not keys <= before_[word]:
@@ -167,6 +206,37 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         if before_.get(word) and not before_[word] <= after_.get(word, set()):
             return f"{word!r} is gone from its slot"
     return None
+
+
+def _roles(own: str, other: str) -> str | None:
+    """Object where something else is denied, and where what is measured has changed places."""
+    if not _negated(other) <= _negated(own):
+        return "something else is denied"
+    if not _judged(other) <= _judged(own):
+        return "something else is called right or wrong"
+    measures, said = _measures(own), _measures(other)
+    if [one for one in measures if one in said] != [one for one in said if one in measures]:
+        return "measures have changed places"
+    return None
+
+
+def _negated(text: str) -> set[str]:
+    """Return what a text says not: by families, the words that say something behind a `not`."""
+    tokens = [word for word in _tokens(text) if word not in _FREE]
+    pairs = (pair for pair in pairwise(tokens) if pair[0] in ("not", "never"))
+    return {next(_families(word), word) for _, word in pairs}
+
+
+def _judged(text: str) -> set[str]:
+    """Return what a text calls right or wrong: the word before, over verbs and articles."""
+    tokens = [word for word in _tokens(text) if word not in _BETWEEN]
+    return {one for one, word in pairwise(tokens) if {*_families(word)} & {"right", "wrong"}}
+
+
+def _measures(text: str) -> list[str]:
+    """Return in which order a text speaks of weight, probability, logit and the like."""
+    found = (family for word in _tokens(text) for family in _families(word))
+    return list(dict.fromkeys(family for family in found if family in _MEASURES))
 
 
 def _bindings(text: str) -> Mapping[str, set[str]]:
@@ -195,7 +265,9 @@ def _words(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         if word == "would" and not canonical & {"REMOVED", "ZERO"}:
             return "'would' says something else"
     needed = {family for word in canonical for family in _families(word)} - _MAY_GO
-    needed |= canonical & {"REMOVED", "ZERO", "blur"}
+    if (course := _COURSE.search(own)) and course[0] in other:
+        needed -= {"fall", "rise"}  # its two numbers say so
+    needed |= canonical & {"REMOVED", "ZERO", "BOTHSIDES", "blur"}
     gone = needed - said - set(_tokens(other))
     return f"nothing says {min(gone)!r}" if gone else None
 
@@ -204,10 +276,9 @@ def _tokens(text: str) -> list[str]:
     """Return the words of a text in small letters, with phrases brought to one form."""
     lowered = PLACEHOLDER.sub(lambda slot: slot[0], text[:1].lower() + text[1:])
     for pattern, form in _PHRASES:
-        lowered = re.sub(rf"(?<![\w{{]){pattern}(?![\w}}])", form, lowered)
-    return [
-        word if word in ("REMOVED", "ZERO") else word.lower() for word in _WORD.findall(lowered)
-    ]
+        lowered = re.sub(rf"(?<![\w{{])(?:{pattern})(?![\w}}])", form, lowered)
+    words = (word.removesuffix("’s") for word in _WORD.findall(lowered))
+    return [word if word in _FORMS else word.lower() for word in words]
 
 
 def _families(word: str) -> Iterator[str]:
@@ -222,7 +293,7 @@ def _forms(word: str) -> Iterator[str]:
     yield word
     if word in _FREE:
         return
-    for ending in ("’s", "s", "es", "ed", "d", "ing"):
+    for ending in ("s", "es", "ed", "d", "ing"):
         if word.endswith(ending) and len(word) > len(ending) + 2:
             stem = word[: -len(ending)]
             yield from (stem, f"{stem}e", f"{stem[:-1]}y" if stem[-1] == "i" else stem)
