@@ -9,9 +9,7 @@ from torch import Tensor
 from atlas.factors import completeness, ranks
 from atlas.factors.nmf import Matrix, factorise
 from atlas.relevance.tape import Instrumented
-from atlas.store.bases import Basis
-
-METHOD = "nmf"
+from atlas.store.bases import METHOD, Basis
 
 TESTED = 24
 """Pictures in which factors are taken away."""

@@ -12,12 +12,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from typing_extensions import TypedDict
 
 from atlas.errors import UserError, one_line
 from atlas.plain import slug
@@ -27,10 +29,46 @@ from atlas.store.directory import FACTORS, Store
 DIRECTIONS = "directions"
 """The directory in there that has a file for each basis."""
 
+METHOD = "nmf"
+"""How factors are found: by non-negative matrix factorisation."""
+
 SEPARATOR = "/"
 """Stands between the layer of a basis and the rest of its name."""
 
 Numbers = npt.NDArray[np.float32]
+
+_Part = Annotated[float, Field(ge=-1e6, le=1e6)]
+_Number = Annotated[int, Field(ge=0, lt=2**40)]
+
+
+class Complete(TypedDict):
+    """What is left of the network's answers without what no factor holds."""
+
+    pictures: _Number
+    same_answer: _Part
+    logit_kept: _Part | None
+
+
+class Deletion(TypedDict):
+    """What is left of the logit that factors give without some of them."""
+
+    tested: _Number
+    taken: _Number
+    without_relevant: _Part | None
+    without_random: _Part | None
+
+
+class Facts(TypedDict, total=False):
+    """What is known of the factors of a layer as a whole."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    explained: _Part
+    stable: bool
+    complete: Complete
+    deletion: Deletion
+
+
+_FACTS: TypeAdapter[Facts] = TypeAdapter(Facts)
 
 MOST = 1 << 28
 """Most numbers of the directions of a basis that somebody else made."""
@@ -155,13 +193,17 @@ def _read(file: Path, name: str | None) -> Basis:
         raise bounds.damaged(file, one_line(error)[:200]) from error
     counts = {array.shape[0] for array in arrays.values()}
     whole = all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values())
+    known = known if isinstance(known, dict) else {}
     layer, method, ceiling = (known.get(key) for key in ("layer", "method", "ceiling"))
-    facts = known.get("facts")
-    known_facts = isinstance(layer, str) and isinstance(method, str) and isinstance(facts, dict)
-    if ceiling is not None and not isinstance(ceiling, int | float):
-        known_facts = False
-    if len(counts) != 1 or not whole or not known_facts or (arrays["directions"] < 0).any():
+    whole = whole and arrays["energy"].ndim == arrays["stability"].ndim == 1
+    whole = whole and isinstance(layer, str) and method == METHOD
+    whole = whole and (ceiling is None or isinstance(ceiling, int | float))
+    if len(counts) != 1 or not whole or (arrays["directions"] < 0).any():
         raise bounds.damaged(file, "it is not as this package writes one")
+    try:
+        facts = _FACTS.validate_python(known.get("facts"))
+    except ValidationError as error:
+        raise bounds.damaged(file, error.errors()[0]["msg"]) from error
     basis = Basis(str(layer), str(method), **arrays, ceiling=ceiling, facts=facts)
     if name is not None and basis.name != name:
         raise bounds.damaged(file, f"it has the factors {basis.name[:80]}")

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,6 +174,35 @@ def test_damage_is_found(factored, tmp_path):
     file.write_bytes(b"nothing")
     with pytest.raises(UserError, match="is damaged"):
         bases.read(bases.factors(open_store(root)))
+
+
+def test_a_foreign_atlas_with_other_facts_is_refused(factored, tmp_path):
+    root = tmp_path / "tiny"
+    shutil.copytree(factored, root)
+    part = bases.factors(open_store(root))
+    (basis,) = bases.read(part)
+    for facts in (
+        {"explained": "<script>"},
+        {"complete": {"pictures": 3}},
+        {"deletion": {"tested": -1, "taken": 1, "without_relevant": None, "without_random": None}},
+    ):
+        bases.write(part, replace(basis, facts={**basis.facts, **facts}))
+        with pytest.raises(UserError, match="is damaged"):
+            bases.read(part)
+    for wrong in ("energy", "directions"):
+        bases.write(part, replace(basis, **{wrong: -np.full((3, 4), np.nan, np.float32)}))
+        with pytest.raises(UserError, match="is damaged"):
+            bases.read(part)
+
+
+def test_directions_that_lie_elsewhere_are_not_followed(factored, tmp_path):
+    root = tmp_path / "tiny"
+    shutil.copytree(factored, root)
+    (file,) = (root / "factors" / "directions").iterdir()
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="names a file outside"):
+        open_store(root)
 
 
 def test_a_layer_with_signed_output_is_refused_in_one_line(indexed, run, tmp_path):
