@@ -58,12 +58,12 @@ def answer(
 
     def of(scales: Tensor) -> Tensor:
         def change(output: Tensor) -> Tensor:
-            made = rebuilt(found * scales[:, :, None, None], basis)
+            made = rebuilt(found * scales.to(found.device)[:, :, None, None], basis)
             return made.reshape(-1, *output.shape[1:]).to(output)
 
         pictures = image if joined else image.expand(len(scales), *image.shape[1:])
         logits = changed.differentiable(model, pictures, basis.layer, change)
-        return logits[:, target].float()
+        return logits[:, target].float().to(scales.device)
 
     return of
 

@@ -12,12 +12,14 @@ do are about as many as there are, so that the next rank tried is a little above
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
 
 from atlas.factors.nmf import Factorisation, Matrix, factorise
 
@@ -116,8 +118,8 @@ def attempt(positions: Matrix, rank: int, seed: int) -> Tried:
 def search(positions: Matrix, wanted: Sequence[int], seed: int) -> list[Tried]:
     """Try ranks and return what each gave, the chosen one last.
 
-    That is the largest at which all factors come again; where there is none, the one at which the
-    largest part of them does.
+    That is the largest at which all factors come again; where there is none, the one at which most
+    of them do: how well each does is said beside it.
 
     Parameters
     ----------
@@ -134,6 +136,10 @@ def search(positions: Matrix, wanted: Sequence[int], seed: int) -> list[Tried]:
     rank = given[0] if given else min(HIGHEST, most)
     while True:
         tried.append(attempt(positions, rank, seed))
+        tqdm.write(
+            f"rank {rank}: {tried[-1].again} of {rank} factors come again on other pictures",
+            sys.stderr,
+        )
         if tried[-1].stable:
             return tried
         if given:
@@ -146,5 +152,5 @@ def search(positions: Matrix, wanted: Sequence[int], seed: int) -> list[Tried]:
             rank = min(rank - 1, least)
             if rank < LOWEST:
                 break
-    best = max(tried, key=lambda one: one.again / one.rank)
+    best = max(tried, key=lambda one: (one.again, one.rank))
     return [*(one for one in tried if one is not best), best]

@@ -74,7 +74,8 @@ def sample(
     """
     found: dict[str, list[Matrix]] = {layer: [] for layer in ceilings}
     views: list[Tensor] = []
-    reading = tqdm(_drawn(source, pictures, seed), "factors", pictures, unit=" pictures")
+    total = pictures if source.count is None else min(pictures, source.count)
+    reading = tqdm(_drawn(source, pictures, seed), "factors", total, unit=" pictures")
     for records, batch in _batches(reading, preprocessing):
 
         def visit(
