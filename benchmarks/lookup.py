@@ -110,7 +110,7 @@ def synthetic(root: Path) -> None:
                 ]
                 for texts in senses
             ],
-            "score_detection": numbers.random(count),
+            "score_ap": numbers.random(count),
         },
     )
     store.write_table(

@@ -2,14 +2,17 @@
 
     python benchmarks/naming.py [--vlm ID] [--atlas DIR] [--prompt patches] [--side 224] ...
 
-Three tests, each with its controls beside it:
+Five tests, each with its controls beside it:
 
 1. Sheets of patches from an unseen part of the demo world that share one, two, three or no
    attributes, as many for each value.
 2. The planted layer of the demo atlas, and its natural channels that are clear, subsampled so
    that every meaning is as frequent.
 3. Detection: does a patch show this?
-4. Scores of names on held-out patches, as `atlas score` gives them, beside another channel's name.
+4. Scores of names on the whole range of activations, as `atlas score` gives them, beside names
+   that say nothing of the channel; how right such scores are on channels that are drawn (`--drawn`
+   prints that alone, which needs no model); and what a name scores that is too broad or too narrow.
+5. Both sides: channels whose references by activation a name contradicts, and whether it is said.
 
 A name is exact when it says all that the patches share and nothing else. The controls are the
 most frequent name, and the same names dealt out anew to other channels or sheets. The names from
@@ -18,6 +21,7 @@ labels stand beside them; they know the labels, which a vision-language model do
 
 import argparse
 import shutil
+import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -37,6 +41,7 @@ from rightness import (
     majority,
     per_attribute,
     score_rows,
+    side_rows,
     understood,
 )
 from sklearn.metrics import average_precision_score
@@ -47,8 +52,11 @@ from atlas.demo.world import ATTRIBUTES, DrawnPicture, draw
 from atlas.naming import answers
 from atlas.patches import views
 from atlas.recipe import recorded
-from atlas.store import NAMES_FILE, SCORES_FILE, Store, journal, names, open_store
+from atlas.store import MODES, NAMES_FILE, SCORES_FILE, Store, names, nametests, open_store
 from atlas.vlm import Request, Vlm
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import estimates
 
 SEED = 9_000
 
@@ -167,14 +175,23 @@ def drawn_again(store: Store) -> dict[int, DrawnPicture]:
     return {row: draw(seed, index) for row, index in enumerate(indices)}
 
 
-def truths(store: Store, pictures: Mapping[int, DrawnPicture], mode: str) -> Truths:
-    """Return what the references of each channel share, whether it is clear, and its meaning."""
-    rates = base_rates([picture.attributes for picture in pictures.values()])
+Seen = Mapping[tuple[str, int], Sequence[Mapping[str, str]]]
+"""Of each channel what its references of one mode show."""
+
+
+def all_shown(store: Store, pictures: Mapping[int, DrawnPicture], mode: str) -> Seen:
+    """Return what the references of each channel show."""
     seen: dict[tuple[str, int], list[Mapping[str, str]]] = defaultdict(list)
     for row in store.table("references").to_pylist():
         if row["mode"] == mode:
             box = (row["x0"], row["y0"], row["x1"], row["y1"])
             seen[row["layer"], row["channel"]].append(shown(pictures[row["image"]], box))
+    return seen
+
+
+def truths(seen: Seen, pictures: Mapping[int, DrawnPicture]) -> Truths:
+    """Return what the references of each channel share, whether it is clear, and its meaning."""
+    rates = base_rates([picture.attributes for picture in pictures.values()])
     result = {}
     for address, references in seen.items():
         counts = Counter(item for one in references for item in one.items())
@@ -193,10 +210,14 @@ def truths(store: Store, pictures: Mapping[int, DrawnPicture], mode: str) -> Tru
 
 def name_channels(
     store: Store, options: argparse.Namespace, method: str
-) -> tuple[dict[tuple[str, int], Concept], list[Scores]]:
-    """Name all channels of a copy of the atlas; return what is said of each, and its scores.
+) -> tuple[dict[tuple[str, int], Concept], Scores, Scores]:
+    """Name all channels of a copy of the atlas.
 
-    There are scores for each draw of the held-out patches.
+    Returns
+    -------
+    tuple
+        What is said of each channel; the records of their tests on the whole range; their rows of
+        channels.parquet.
     """
     overrides = [
         f"naming.method={method}", f"naming.vlm={options.vlm}", f"naming.prompt={options.prompt}",
@@ -217,17 +238,16 @@ def name_channels(
         said = {
             (record.layer, record.channel): understood(record.name)
             for record in names.read(here)
-            if record.sense is None
+            if record.whole
         }
         if method != "vlm":
-            return said, []
-        draws = []
-        for seed in range(options.draws):
-            pipeline.score(here, recorded(here.manifest(), [*overrides, f"scoring.seed={seed}"]))
-            scores = journal.read(here.root / SCORES_FILE)
-            draws.append({(score["layer"], score["channel"]): score for score in scores})
-            (here.root / SCORES_FILE).unlink()
-        return said, draws
+            return said, {}, {}
+        pipeline.score(here, recipe)
+        tests = {
+            (one["layer"], one["channel"]): one for one in nametests.valid(here, nametests.RANGE)
+        }
+        rows = {(row["layer"], row["channel"]): row for row in here.table("channels").to_pylist()}
+        return said, tests, rows
 
 
 def channel_groups(truth: Truths, random: np.random.Generator) -> dict[str, list[tuple[str, int]]]:
@@ -282,8 +302,8 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]
         print("| " + " | ".join(cells) + " |")
 
 
-def main() -> None:
-    """Read the command line and print the tables."""
+def options_given() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vlm", default="demo/vlm")
     parser.add_argument("--atlas", type=Path, default=Path("build/out/demo"))
@@ -295,9 +315,18 @@ def main() -> None:
     parser.add_argument("--contrast", type=int, default=0)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=60)
-    parser.add_argument("--draws", type=int, default=1, help="of the held-out patches")
     parser.add_argument("--each", type=int, default=12, help="sheets for each value")
-    options = parser.parse_args()
+    parser.add_argument("--channels", type=int, default=600, help="drawn ones")
+    parser.add_argument("--drawn", action="store_true", help="only what needs no model")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the tables."""
+    options = options_given()
+    estimates.drawn_alone(options.channels, print_table)
+    if options.drawn:
+        return
     random = np.random.default_rng(0)
     loading = vlm.Loading(options.vlm, batch_size=options.batch, max_tokens=options.tokens)
     model = vlm.load(loading)
@@ -321,10 +350,11 @@ def main() -> None:
 
     store = open_store(options.atlas)
     pictures = drawn_again(store)
-    truth = truths(store, pictures, options.mode)
-    active = truths(store, pictures, "activation")
+    seen = {mode: all_shown(store, pictures, mode) for mode in MODES}
+    truth = truths(seen[options.mode], pictures)
+    active = truths(seen["activation"], pictures)
     groups = channel_groups(truth, random)
-    said, draws = name_channels(store, options, "vlm")
+    said, tests, table = name_channels(store, options, "vlm")
     methods = {"vlm": said, "labels": name_channels(store, options, "labels")[0]}
     rows, tables = [], []
     for group, addresses in groups.items():
@@ -345,15 +375,21 @@ def main() -> None:
     found = detect(model, supply, options, random)
     rows = [[kind, found[kind], found[f"{kind}, chance"]] for kind in KINDS[:3]]
     print_table("Detection: average precision", ["attribute", "AUPRC", "chance"], rows)
-    rows = [
-        [f"{name}, draw {number}", *row]
-        for number, scores in enumerate(draws)
-        for name, *row in score_rows(truth, active, scores, pictures)
-    ]
     print_table(
-        "Scores of names on held-out patches",
-        ["clear channels", "number", "AUPRC", "another name", "better than it", "truth better"],
-        rows,
+        "Scores of names on all pictures",
+        ["clear channels", "number", "AP", "anything", "borrowed", "most frequent", "tested"],
+        score_rows(truth, active, table),
+    )
+    clear = {address: one[0] for address, one in active.items() if one[1] and one[0]}
+    print_table(
+        "The truth about activation references on the same trials, widened and narrowed",
+        ["clear channels", "number", "right", "broad", "narrow", "above broad", "above narrow"],
+        estimates.demo_controls(clear, tests, pictures, random),
+    )
+    print_table(
+        "Both sides of channels, by the truth",
+        ["", "number", "share"],
+        side_rows(seen["relevance"], seen["activation"], table),
     )
 
 

@@ -82,8 +82,8 @@ def make(root: Path, scale: float) -> None:
         "act_counts": list(random.integers(0, 3000, (count, len(edges) - 1))),
         **company(random, widths),
         "neighbours": list(near), "neighbour_similarities": [np.linspace(0.9, 0.5, 20)] * count,
-        "score_detection": scores, "score_detection_low": 0.9 * scores,
-        "score_detection_high": np.minimum(1, 1.1 * scores), "score_borrowed": scores / 2,
+        "score_ap": scores, "score_ap_low": 0.9 * scores,
+        "score_ap_high": np.minimum(1, 1.1 * scores), "score_borrowed_ap": scores / 2,
     })  # fmt: skip
     write_references(store, random, layer, number, pictures, classes)
     records = []

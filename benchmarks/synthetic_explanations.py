@@ -63,6 +63,7 @@ def _concept(name: str, row: dict, rank: int) -> e.Concept:
     return e.Concept(
         id=name, address=f"{row['layer']}:{row['channel']}", layer=row["layer"],
         channel=row["channel"], rank=rank, name=row["name"], description=None, score=0.8,
+        state="tested",
         direction="for", relevance=3.0 / rank, share=0.2 / rank, usual=0.1, usual_pictures=50,
         typical=True, activation=e.Standing(8.0, 12, 1000, 98.8, True),
         relevance_standing=e.Standing(0.2, 31, 1000, 96.9, True), peak=(3, 4),

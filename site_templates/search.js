@@ -15,7 +15,6 @@
   const facets = form.querySelector(".facets");
   const MOST = 24; // shown at once: more would take longer than a keystroke may
   const CLIP = 40; // characters of a name in a list
-  const STATUS = ["not asked", "named", "no clear concept", "unusable answer", "named by a person"];
 
   let made;
   const finder = () => (made ??= new window.ConceptFinder(data)); // takes longer than a page should
@@ -33,10 +32,11 @@
         position, slug, depth, number,
         address: `${clip(layer)}:${number}`,
         name: clip(data.names[at]),
-        status: data.status[at],
+        state: data.state[at],
         score: data.scores[at],
         thumbnail: data.thumbnails[at],
         sense: (data.senses[at] ?? []).map(clip).join(" · "),
+        several: (data.senses[at] ?? []).length > 1, // one alone is the name of its other side
         label: data.labels[data.classes[at][0]] ?? "",
         link: `${up}channels/${encodeURIComponent(slug)}/${number}.html`,
       });
@@ -84,15 +84,15 @@
     ...(explanations.length ? [["explanations", "explanations"]] : []),
   ]);
   const layer = select("Layer", [["", "all"], ...data.layers.map(([name]) => [name, clip(name)])]);
-  const states = [...new Set(data.status)].sort();
+  const states = [...new Set(data.state)].sort();
   const state = states.length > 1
-    ? select("Name", [["", "any"], ...states.map((s) => [s, STATUS[s]])])
+    ? select("Name", [["", "any"], ...states.map((s) => [s, data.states[s]])])
     : null;
-  const several = Object.keys(data.senses).length
+  const several = channels.some((channel) => channel.several)
     ? select("Senses", [["", "any"], ["1", "several"]])
     : null;
   const least = data.scores.some((score) => score >= 0)
-    ? select("Detection", [["", "any"], [50, "0.5 or more"], [70, "0.7 or more"], [90, "0.9 or more"]])
+    ? select("Average precision", [["", "any"], [30, "0.3 or more"], [50, "0.5 or more"], [70, "0.7 or more"]])
     : null;
 
   const search = () => {
@@ -103,8 +103,8 @@
     const allowed = (at) => {
       const channel = channels[at];
       return (!layer.value || data.layers[channel.position][0] === layer.value) &&
-        (!state?.value || channel.status === +state.value) &&
-        (!several?.value || channel.sense) &&
+        (!state?.value || channel.state === +state.value) &&
+        (!several?.value || channel.several) &&
         (!least?.value || channel.score >= +least.value);
     };
     const every = (list) => [...list.keys()];
@@ -152,7 +152,7 @@
     link.append(make("b", "", channel.address), " ");
     if (channel.score >= 0) {
       const score = make("span", "", (channel.score / 100).toFixed(2));
-      score.title = "detection of its name";
+      score.title = "average precision of its name";
       link.append(score, " ");
     }
     const about = finder().shows(hit) || channel.sense || channel.label;
@@ -243,7 +243,7 @@
   // The page of the search has its state in its address, so that Back and links keep it.
   const searching = form.closest(".searching");
   const inputs = {
-    q: box, find: kind, layer, name: state, senses: several, detection: least,
+    q: box, find: kind, layer, name: state, senses: several, precision: least,
   };
   const remember = () => {
     const kept = Object.entries(inputs).filter(([, input]) => input?.value);

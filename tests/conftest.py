@@ -210,7 +210,7 @@ def write_names(store: Any, named: list[list[tuple[str, float]]]) -> None:
                 else []
                 for all_ in senses
             ],
-            "score_detection": [purity for _, purity in best],
+            "score_ap": [purity for _, purity in best],
         },
     )
     manifest = store.manifest()
@@ -241,7 +241,7 @@ def hostile() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def planted(built, run, tmp_path_factory) -> Path:
     """The atlas of the project with names of every kind, some of them hostile, and its site."""
-    from atlas.store import names, open_store
+    from atlas.store import TESTED, names, nametests, open_store, standing
     from atlas.store.names import NameRecord
 
     out = shutil.copytree(built, tmp_path_factory.mktemp("planted") / "atlas")
@@ -279,15 +279,32 @@ def planted(built, run, tmp_path_factory) -> Path:
                 details={"set": "s", "members": mine[sense::2]},
             )
         )  # fmt: skip
+    records.append(
+        NameRecord(
+            **table[7], method="vlm", by="some/model", status="named", name=HOSTILE[1],
+            revision="abc123", side="activation",
+        )
+    )  # fmt: skip
     names.append(store, records, 0)
     names.write_columns(store, "vlm")
-    scores = [None if row % 3 == 2 else (row % 10) / 10 for row in range(len(table))]
+    called = store.table("channels")["name"].to_pylist()
+    nametests.append(store, [{
+        "key": "k", "test": nametests.SIDES, **table[7], "name": called[7], "by": "some/model",
+        "revision": "abc123", "side": "relevance", "fits": {"relevance": 1, "activation": 0.25},
+    }])  # fmt: skip
+    scores = [None if row % 3 == 2 or not name else (row % 10) / 10
+              for row, name in enumerate(called)]  # fmt: skip
     store.extend_table("channels", {
-        "score_detection": scores,
-        "score_detection_low": [s and s / 2 for s in scores],
-        "score_detection_high": [s and min(1, s * 1.1) for s in scores],
-        "score_borrowed": [s and s / 3 for s in scores],
+        **dict.fromkeys(TESTED, scores),
+        "score_name": [None if s is None else HOSTILE[1] if row == 7 else called[row]
+                       for row, s in enumerate(scores)],
+        "score_ap_low": [s and s / 2 for s in scores],
+        "score_ap_high": [s and min(1, s * 1.1) for s in scores],
+        "score_base_rate": [s and 0.05 for s in scores],
+        "score_borrowed_ap": [s and (s if row % 5 == 1 else s / 3) for row, s in enumerate(scores)],
+        "score_frequent_ap": [s and s / 4 for s in scores],
     })  # fmt: skip
+    standing.write_columns(store, "vlm")
     store.extend_table("classes", {"name": [HOSTILE[6], HOSTILE[0], HOSTILE[3]]})
     store.write_manifest({**store.manifest(), "files": store.checksums()})
     result = run("site", out)

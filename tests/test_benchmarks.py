@@ -38,3 +38,17 @@ def test_without_photographs_the_whole_build_says_what_to_give(tmp_path):
     result = script("whole.py", "--only", "photographs", "--photos", tmp_path)
     assert result.returncode == 1 and "has 0 JPEGs" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_scores_of_drawn_names_are_right_on_average():
+    result = script("naming.py", "--drawn", "--channels", 40)
+    assert result.returncode == 0, result.stderr
+    rows = {
+        cells[0]: cells[1:]
+        for line in result.stdout.splitlines()
+        if len(cells := line.strip("| ").split(" | ")) > 3
+    }
+    error, hold = (float(rows["exactly"][column]) for column in (2, 5))
+    assert abs(error) < 0.08 and hold >= 0.85  # of forty, with room for chance
+    truth, broad, above = (float(cell) for cell in rows["broad"][1:4])
+    assert broad < 0.3 and truth < 0.1 and above >= 0.97

@@ -24,7 +24,7 @@ def test_as_json(a, named, run):
     assert shown["status"] == row["name_status"]
     assert [sense["name"] for sense in shown["senses"]] == [s["name"] for s in row["senses"]]
     assert shown["statistics"]["act_max"] == row["act_max"]
-    assert shown["scores"]["score_detection"] == row["score_detection"]
+    assert shown["scores"]["score_ap"] == row["score_ap"]
     assert [n["similarity"] for n in shown["neighbours"]] == row["neighbour_similarities"]
     table = a.references.to_pandas()
     mine = table[(table["layer"] == "features.30") & (table["channel"] == 2)]

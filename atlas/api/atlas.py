@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from atlas import classes
+from atlas.api import rich
 from atlas.api.contents import Contents
+from atlas.api.results import Explained, Hits, explained
 from atlas.errors import UserError
-from atlas.lookup import Conditions, Hit, WordSearch
+from atlas.lookup import Conditions, WordSearch
 from atlas.publishing import cite
 from atlas.publishing.cite import Format
 from atlas.store import Mode, evidence, open_store
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from atlas.lookup.meaning import Meaning
     from atlas.patches.encoders import Encoder
     from atlas.publishing.figure import Width
-    from atlas.store.evidence import Evidence
 
 
 class Atlas(Contents):
@@ -57,6 +58,9 @@ class Atlas(Contents):
     def __repr__(self) -> str:
         return f"<Atlas {self.id}: {len(self)} channels of {len(self.layers)} layers>"
 
+    def _repr_html_(self) -> str:
+        return rich.atlas(self)
+
     def search(
         self,
         query: str,
@@ -66,7 +70,7 @@ class Atlas(Contents):
         label: str | None = None,
         min_score: float | None = None,
         encoder: str | Path | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Find channels by their address or by words.
 
         Parameters
@@ -85,7 +89,7 @@ class Atlas(Contents):
             Only channels that have this class, by its name or number (`:3` is always number 3),
             among their top classes.
         min_score : float, optional
-            Least detection score of the name, 0 to 1.
+            Least average precision of the name (`score_ap`), 0 to 1.
         encoder : str or Path, optional
             Folder of a model of sentence-transformers (the extra `meaning`). Where the words
             themselves stand nowhere, channels of similar meaning are found then, in any language
@@ -93,9 +97,9 @@ class Atlas(Contents):
 
         Returns
         -------
-        list of Hit
-            Best first; empty if nothing was found. `Hit.remark` says what was taken for words
-            that stand nowhere.
+        atlas.api.results.Hits
+            A list of `Hit`, best first; empty if nothing was found. `Hit.remark` says what was
+            taken for words that stand nowhere.
 
         Raises
         ------
@@ -112,11 +116,11 @@ class Atlas(Contents):
         conditions = Conditions(layer, label, min_score)
         hits = self._words.search(query, n, conditions)
         if encoder is None or (hits and hits[0].kind == "address"):
-            return hits
+            return Hits(hits)
         hits = [hit for hit in hits if hit.kind in ("name", "words")]
         found = {hit.channel.row for hit in hits}
         others = self._meaning(Path(encoder)).search(query, n + len(found), conditions)
-        return (hits + [hit for hit in others if hit.channel.row not in found])[:n]
+        return Hits((hits + [hit for hit in others if hit.channel.row not in found])[:n])
 
     def search_picture(
         self,
@@ -126,7 +130,7 @@ class Atlas(Contents):
         layer: str | None = None,
         label: str | None = None,
         min_score: float | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Find the channels whose patches look like a picture, by the atlas's own encoder.
 
         Parameters
@@ -142,8 +146,9 @@ class Atlas(Contents):
 
         Returns
         -------
-        list of Hit
-            By falling similarity, each with the patches that look like the picture.
+        atlas.api.results.Hits
+            A list of `Hit`, by falling similarity, each with the patches that look like the
+            picture.
 
         Raises
         ------
@@ -154,11 +159,13 @@ class Atlas(Contents):
 
         conditions = Conditions(layer, label, min_score)
         shown = picture if isinstance(picture, Image.Image) else by_picture.read(Path(picture))
-        return by_picture.search(
-            self, self._index, self._encoder.encode, shown.convert("RGB"), n, conditions
+        return Hits(
+            by_picture.search(
+                self, self._index, self._encoder.encode, shown.convert("RGB"), n, conditions
+            )
         )
 
-    def explain(self, picture: str | Path, target: str | None = None) -> "Evidence":
+    def explain(self, picture: str | Path, target: str | None = None) -> Explained:
         """Explain what the network's answer to a picture rests on, as `atlas explain` does.
 
         Parameters
@@ -171,8 +178,9 @@ class Atlas(Contents):
 
         Returns
         -------
-        atlas.store.evidence.Evidence
-            As it now stands in the atlas's directory `explanations`.
+        atlas.api.results.Explained
+            The evidence (`atlas.store.evidence.Evidence`), as it now stands in the atlas's
+            directory `explanations`.
 
         Raises
         ------
@@ -185,7 +193,28 @@ class Atlas(Contents):
         outcome = pipeline.explain(self.store, self.recipe, [Path(picture)], target, border)
         for path, reason in outcome.failed:
             raise UserError(f"{path} is not explained: {reason}")
-        return evidence.read(outcome.done[0])
+        return explained(outcome.done[0])
+
+    def explanation(self, slug: str) -> Explained:
+        """Return an explanation that the atlas has already.
+
+        Parameters
+        ----------
+        slug : str
+            Its id.
+
+        Returns
+        -------
+        atlas.api.results.Explained
+            The evidence, which notebooks show with its pictures.
+
+        Raises
+        ------
+        UserError
+            There is none of this id; the message has those that are there.
+        """
+        cite.cite_explanation(slug, self)  # says which there are
+        return explained(self.store.root / evidence.EXPLANATIONS / slug)
 
     def cite(
         self,

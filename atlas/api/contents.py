@@ -16,10 +16,23 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from atlas import addresses
+from atlas.api import rich
 from atlas.api.sampled import Sampled
 from atlas.errors import UserError
 from atlas.plain import slugs
-from atlas.store import BANDS, COLUMNS, MODES, STAGES, Mode, Store, bases, names
+from atlas.store import (
+    BANDS,
+    COLUMNS,
+    MODES,
+    STAGES,
+    TESTED,
+    Mode,
+    NameState,
+    Store,
+    bases,
+    names,
+    standing,
+)
 from atlas.store.bases import Basis
 from atlas.store.names import NameRecord
 from atlas.store.pictures import read_picture
@@ -30,14 +43,14 @@ if TYPE_CHECKING:
 STATISTIC_COLUMNS = ("act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
 
 SCORE_COLUMNS = (
-    "score_detection",
-    "score_detection_low",
-    "score_detection_high",
-    "score_pearson",
-    "score_borrowed",
+    *(name for name in TESTED if name != "score_name"),
+    "fits_relevance",
+    "fits_activation",
     "score_clarity",
     "score_label_auc",
 )
+
+SIDE_COLUMNS = ("name_state", "name_tried", "used_for", "fires_for")
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,9 @@ class Reference:
         """Return the patch."""
         return self.picture().crop(self.box)
 
+    def _repr_html_(self) -> str:
+        return rich.reference(self)
+
 
 @dataclass(frozen=True)
 class Sense:
@@ -126,6 +142,16 @@ class Channel:
     """One sentence."""
     status: str | None
     """`named`, `no clear concept`, `unnamed` (an unusable answer), or None: nobody has named it."""
+    state: NameState | None
+    """How far the name can be relied on: `tested` (it scores above names that say nothing of the
+    channel), `not told from chance`, `one-sided` (see `used_for` and `fires_for`), `untested`,
+    `by a person`, `none found` (see `tried`). None where nobody was asked."""
+    used_for: str | None
+    """What the references by relevance show, if the name is one-sided; None: nothing in common."""
+    fires_for: str | None
+    """What the references by activation show, if the name is one-sided; None: nothing in common."""
+    tried: str | None
+    """What was tried where no name was found."""
     confidence: float | None
     """What the namer says of itself, 0 to 1."""
     named_by: str | None
@@ -137,7 +163,8 @@ class Channel:
     other_names: tuple[tuple[str, str | None], ...]
     """Other methods and what they call it."""
     scores: Mapping[str, float | None]
-    """How well the name holds, by the columns `score_...` of channels.parquet that are there."""
+    """How well the name holds, by the columns `score_...` and `fits_...` of channels.parquet that
+    are there. Of a one-sided name the scores are those of `fires_for`, where there is one."""
     statistics: Mapping[str, float | None]
     """`act_mean`, `act_max`, `act_density`, `rel_mean`, `rel_abs_mean`, as in channels.parquet."""
     top_classes: tuple[tuple[str, float], ...]
@@ -166,6 +193,10 @@ class Channel:
             "name": self.name,
             "description": self.description,
             "status": self.status,
+            "state": self.state,
+            "used_for": self.used_for,
+            "fires_for": self.fires_for,
+            "tried": self.tried,
             "confidence": self.confidence,
             "named_by": self.named_by,
             "namer": self.namer,
@@ -197,6 +228,9 @@ class Channel:
         row = self._contents.channels.slice(self.row, 1).to_pylist()[0]
         pairs = zip(row["neighbours"], row["neighbour_similarities"], strict=True)
         return [(self._contents.channel(number), similarity) for number, similarity in pairs]
+
+    def _repr_html_(self) -> str:
+        return rich.channel(self)
 
 
 class Contents:
@@ -395,6 +429,10 @@ class Contents:
             confidence=values.get("name_confidence"),
             named_by=values.get("named_by"),
             namer=values.get("namer"),
+            state=standing.state_of(values),
+            used_for=values.get("used_for"),
+            fires_for=values.get("fires_for"),
+            tried=values.get("name_tried"),
             senses=tuple(Sense(**sense) for sense in senses),
             other_names=tuple((other["method"], other["name"]) for other in others),
             scores={name: values[name] for name in SCORE_COLUMNS if name in values},

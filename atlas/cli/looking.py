@@ -40,7 +40,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option(
     "--min-score",
     type=click.FloatRange(0, 1),
-    help="Least detection score of the name, as `atlas score` finds it.",
+    help="Least average precision of the name, as `atlas score` finds it.",
 )
 @click.option(
     "--encoder",
@@ -138,7 +138,7 @@ def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
     from rich.table import Table  # noqa: PLC0415
 
     by_picture = hits[0].kind == "picture"
-    scored = any(hit.channel.scores.get("score_detection") is not None for hit in hits)
+    scored = any(hit.channel.scores.get("score_ap") is not None for hit in hits)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("channel", no_wrap=True, overflow="fold")
     if a.named:
@@ -156,7 +156,7 @@ def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
         if a.named:
             cells.append(called(hit.channel))
         if scored:
-            cells.append(_rounded(hit.channel.scores.get("score_detection")))
+            cells.append(_rounded(hit.channel.scores.get("score_ap")))
         if by_picture:
             cells.append(_rounded(hit.similarity))
             cells.append(", ".join(dict.fromkeys(r.predicted for r in hit.references[:3])))
@@ -184,6 +184,13 @@ def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
     facts = [("channel", channel.address), ("atlas", a.id), ("page", channel.permalink)]
     if channel.status is not None:
         facts.append(("name", called(channel)))
+    if channel.state is not None:
+        facts.append(
+            ("state", f"{channel.state}: {channel.tried}" if channel.tried else channel.state)
+        )
+    if channel.state == "one-sided":
+        facts.append(("used for", channel.used_for or "nothing in common"))
+        facts.append(("fires for", channel.fires_for or "nothing in common"))
     if channel.description:
         facts.append(("description", channel.description))
     if channel.namer:

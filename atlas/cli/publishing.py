@@ -1,10 +1,11 @@
-"""`atlas site` and `atlas serve`: the pages."""
+"""`atlas site`, `atlas serve` and `atlas publish`: the pages."""
 
 from pathlib import Path
 
 import click
 
 from atlas.cli.group import atlas_argument, main, set_option
+from atlas.plain import plain
 
 
 @main.command()
@@ -47,3 +48,40 @@ def serve(atlas_dir: Path, port: int) -> None:
     from atlas.store import open_store  # noqa: PLC0415
 
     run(open_store(atlas_dir), port)
+
+
+@main.command()
+@atlas_argument
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="PLACE",
+    help="git:REMOTE[#BRANCH], hf-space:[OWNER/]NAME, dir:PATH or zip:FILE.",
+)
+def publish(atlas_dir: Path, target: str) -> None:
+    """Publish the site of ATLAS: its files and no others.
+
+    git:REMOTE[#BRANCH] makes the site the only commit of a branch (gh-pages unless named), so that
+    earlier pictures do not fill the repository. A branch that was not made so is refused. GitHub
+    shows it once Settings, Pages names that branch and its folder /. GitLab needs a job for it,
+    which may stand in another project, so that the branch has the site alone: Settings, CI/CD,
+    General pipelines, CI/CD configuration file takes the address of a file or FILE@GROUP/PROJECT
+    with `pages: {script: ["mkdir .public; cp -r * .public; mv .public public"], artifacts: {paths:
+    [public]}, rules: [{if: '$CI_COMMIT_BRANCH == "gh-pages"'}]}`.
+
+    hf-space:NAME makes a static Space of the Hugging Face Hub, with the token of `hf auth login`
+    or HF_TOKEN. dir:PATH copies into a new folder, or over an earlier publication. zip:FILE writes
+    an archive for Zenodo with CITATION.cff and .zenodo.json at its top; the same site is the same
+    bytes.
+
+    The site has to be built (`atlas site`), and to know its address (`url` under [cite] in the
+    recipe). It is refused if it has pictures that site.images or cite.rights keeps back.
+    """
+    import atlas  # noqa: PLC0415
+    from atlas.publishing.publish import publish as run  # noqa: PLC0415
+
+    place = run(
+        atlas.open(atlas_dir), target, lambda line: click.echo(f"atlas: {plain(line)}", err=True)
+    )
+    click.echo(plain(place))

@@ -27,9 +27,10 @@ def score(
     *,
     trust_code: bool,
 ) -> None:
-    """Test the names of ATLAS on patches that they were not made from.
+    """Test the names of ATLAS on pictures from the whole range of their channels.
 
-    Beside the score of each layer's names stands that of other channels' names on the same
+    Scores are estimates for all pictures of the data. Beside those of each layer's names stand the
+    base rate, which the name "anything" gets, and those of other channels' names on the same
     patches, which is what a name without meaning gets.
     """
     from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
@@ -53,7 +54,7 @@ def score(
     asked = sum(each or 0 for each in tested)
     report(files)
     every = [row for part in parts for row in part.table("channels").to_pylist()]
-    rows = [row for row in every if row["score_detection"] is not None]
+    rows = [row for row in every if row["score_ap"] is not None]
     if not rows and files is not None and files.open:
         return
     if not rows:
@@ -68,22 +69,37 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title="Average precision of names on held-out patches")
+    from atlas.store import standing  # noqa: PLC0415
+
+    table = Table(title="Names on all pictures: average precision and what it is compared with")
     table.add_column("layer", no_wrap=True)
-    heads = ("names", "AUPRC", "another name", "better than it", "Pearson", "clarity")
+    heads = (
+        "names",
+        "AP",
+        "F1",
+        "Pearson",
+        "borrowed",
+        "frequent",
+        "base rate",
+        "tested",
+        "clarity",
+    )
     for head in heads:
         table.add_column(head, justify="right")
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     for layer in [*layers, ALL]:
         mine = [row for row in rows if layer in (row["layer"], ALL)]
-        better = fmean(row["score_detection"] > row["score_borrowed"] for row in mine)
+        tested = fmean(bool(standing.above_chance(row)) for row in mine)
         table.add_row(
             layer,
             str(len(mine)),
-            _mean(mine, "score_detection"),
-            _mean(mine, "score_borrowed"),
-            f"{better:.0%}",
-            _mean(mine, "score_pearson"),
+            _mean(mine, "score_ap"),
+            _mean(mine, "score_f1"),
+            _mean(mine, "score_correlation"),
+            _mean(mine, "score_borrowed_ap"),
+            _mean(mine, "score_frequent_ap"),
+            _mean(mine, "score_base_rate"),
+            f"{tested:.0%}",
             _mean(mine, "score_clarity"),
             end_section=layer == layers[-1],
         )

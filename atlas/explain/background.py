@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atlas import classes
 from atlas.errors import UserError
-from atlas.store import MODES, Mode, Store
+from atlas.store import MODES, Mode, NameState, Store, standing
 from atlas.store.evidence import Standing
 from atlas.trace.sights import ReceptiveField
 
@@ -26,6 +26,7 @@ class Name:
     name: str | None
     description: str | None
     score: float | None
+    state: NameState | None
 
 
 class Background:
@@ -92,9 +93,13 @@ class Background:
         row = self._rows[layer, channel]
         values: list[Any] = [
             self._channels[column][row] if column in self._channels else None
-            for column in ("name", "description", "score_detection")
+            for column in ("name", "description", "score_ap")
         ]
-        return Name(*values) if values[0] else Name(None, None, None)
+        every = {column: self._channels[column][row] for column in self._channels}
+        values.append(standing.state_of(every))
+        if values[-1] == "one-sided":  # relevance is what is explained
+            values[0] = every["used_for"] or values[0]
+        return Name(*values) if values[0] else Name(None, None, None, None)
 
     def means(self, layer: str, count: int) -> list[float]:
         """Return the mean output of each of a layer's `count` channels over the pre-pass."""

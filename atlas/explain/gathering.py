@@ -187,6 +187,7 @@ def _concept(
         name=called.name,
         description=called.description,
         score=called.score,
+        state=called.state,
         direction="for" if share > 0 else "against",
         relevance=float(relevance[channel].sum()),
         share=share,

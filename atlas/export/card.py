@@ -62,7 +62,7 @@ def text(
         + (f" {_markdown(recipe.cite.rights)}" if recipe.cite.rights else ""),
         "Names were given by machines unless `named_by` is `person`; they describe what a "
         "channel's references share, can be wrong, and can repeat prejudices of the models that "
-        "made them. Look at `score_detection` where it is there.",
+        "made them. Look at `name_state` and `score_ap` where they are there.",
         "## Tables",
         *(_table(name, schema, rows[name]) for name, schema in schemas.items()),
         "## Citation",

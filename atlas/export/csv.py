@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from atlas.api.contents import SCORE_COLUMNS, STATISTIC_COLUMNS, Contents
+from atlas.api.contents import SCORE_COLUMNS, SIDE_COLUMNS, STATISTIC_COLUMNS, Contents
 from atlas.plain import cell
 from atlas.store import files
 
@@ -45,7 +45,7 @@ def write(contents: Contents, out: Path) -> None:
 
 _CHANNELS = (
     "address", "layer", "channel", "name", "description", "name_status", "name_confidence",
-    "named_by", "namer", "senses", "sense_shares", "other_names",
+    "named_by", "namer", *SIDE_COLUMNS, "senses", "sense_shares", "other_names",
     *SCORE_COLUMNS, *STATISTIC_COLUMNS, "top_classes", "top_class_shares", "neighbours",
 )  # fmt: skip
 
@@ -61,6 +61,10 @@ def _channel(channel: Any) -> list[Any]:
         channel.confidence,
         channel.named_by,
         channel.namer,
+        channel.state,
+        channel.tried,
+        channel.used_for,
+        channel.fires_for,
         "; ".join(sense.name for sense in channel.senses),
         "; ".join(f"{sense.share or 0:.6g}" for sense in channel.senses),
         "; ".join(f"{method}: {name}" for method, name in channel.other_names if name),

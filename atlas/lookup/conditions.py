@@ -22,7 +22,7 @@ class Conditions:
     label: str | None = None
     """Name or number of a class that must be among the channel's top classes."""
     min_score: float | None = None
-    """Least detection score of the name (`score_detection`, an AUPRC, 0 to 1)."""
+    """Least average precision of the name (`score_ap`, 0 to 1)."""
 
     def allowed(self, contents: Contents) -> npt.NDArray[np.bool_]:
         """Say for each row of channels.parquet whether it meets the conditions.
@@ -48,12 +48,12 @@ class Conditions:
             has[_numbers(pc.list_parent_indices(lists))[found]] = True
             allowed &= has
         if self.min_score is not None:
-            if "score_detection" not in table.column_names:
+            if "score_ap" not in table.column_names:
                 raise UserError(
                     f"{contents.store.root} has no scores of names yet: run `atlas score` first, "
                     "or leave the least score out"
                 )
-            allowed &= _numbers(pc.fill_null(table["score_detection"], -1.0)) >= self.min_score
+            allowed &= _numbers(pc.fill_null(table["score_ap"], -1.0)) >= self.min_score
         return allowed
 
 

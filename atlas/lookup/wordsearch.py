@@ -62,7 +62,7 @@ class WordSearch:
         -------
         list of Hit
             Best first, by `ranking`; of channels that fit equally the one whose name has the better
-            detection score, then the more relevant one.
+            average precision, then the more relevant one.
 
         Raises
         ------

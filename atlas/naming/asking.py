@@ -1,4 +1,8 @@
-"""Naming by a vision-language model: every channel is asked about once, for good."""
+"""Naming by a vision-language model: every channel is asked about once, for good.
+
+The name is then tested on the references of both modes; where those that it was not made from do
+not fit it, they are asked about as well.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,7 +14,7 @@ from tqdm import tqdm
 
 from atlas import prompts
 from atlas.errors import UserError, one_line
-from atlas.naming import answers
+from atlas.naming import answers, sides
 from atlas.naming.selection import ReferenceSelector, Selection, fingerprint
 from atlas.patches.views import References, sheet, view
 from atlas.probe.probe import Responses
@@ -37,7 +41,7 @@ class _Question:
 
 
 def name_channels(
-    store: Store, vlm: Vlm, settings: Naming, responses: Responses | None = None
+    store: Store, vlm: Vlm, settings: Naming, fits: str, responses: Responses | None = None
 ) -> int:
     """Name every channel and sense that this model has not named from the same references.
 
@@ -49,13 +53,15 @@ def name_channels(
         Who is asked.
     settings : Naming
         What is shown and how it is asked.
+    fits : str
+        The prompt that asks whether a patch fits a name, by which both sides are tested.
     responses : Responses, optional
         Responses of all channels, by which contrast is found. Without them none is shown.
 
     Returns
     -------
     int
-        How many questions were asked.
+        How many questions for names were asked.
 
     Raises
     ------
@@ -64,6 +70,8 @@ def name_channels(
     """
     selector = ReferenceSelector(store, References(store), settings, responses)
     asked = _ask_all(store, vlm, selector.references, selector.whole(), settings, "names")
+    other = sides.contradicted(store, vlm, selector, settings, fits)
+    asked += _ask_all(store, vlm, selector.references, selector.side(other), settings, "sides")
     if settings.senses:
         doubtful = _doubtful(store, vlm, selector.addresses)
         senses = selector.senses(doubtful)
@@ -78,7 +86,7 @@ def _doubtful(
     said = {
         (record.layer, record.channel): record
         for record in names.valid(store)
-        if record.method == "vlm" and record.by == vlm.id and record.sense is None
+        if record.method == "vlm" and record.by == vlm.id and record.whole
     }
     return [
         address
@@ -260,6 +268,7 @@ def _record(
         confidence=answer.confidence,
         sense=selection.sense,
         share=selection.share,
+        side=selection.side,
         revision=vlm.revision,
         prompt=question.prompt.as_dict(),
         decoding=vlm.decoding,

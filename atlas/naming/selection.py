@@ -16,7 +16,7 @@ from atlas.patches import vectors
 from atlas.patches.views import References
 from atlas.probe.probe import Responses
 from atlas.recipe import Naming
-from atlas.store import Store
+from atlas.store import Mode, Store
 
 QUIET = 0.5
 """Contrast comes from pictures that are, by the channel's answer, in this lower share of all ..."""
@@ -49,6 +49,8 @@ class Selection:
     contrast: tuple[int, ...]
     whole: str
     """SHA-256 of all references of the channel, the same for all its senses."""
+    side: Mode | None = None
+    """The mode of the references, where they are asked about because the name does not fit them."""
 
 
 class ReferenceSelector:
@@ -92,6 +94,15 @@ class ReferenceSelector:
                 members = [row for row, label in zip(rows, labels, strict=True) if label == sense]
                 share = len(members) / len(rows)
                 questions.append(self._selection(address, sense, share, members, rows))
+        return self._contrasted(questions)
+
+    def side(self, asked: Sequence[tuple[tuple[str, int], Mode]]) -> list[Selection]:
+        """Return what is shown of the references of one mode, for each channel and mode."""
+        questions = []
+        for address, mode in asked:
+            rows = self.references.of(*address, mode)
+            one = self._selection(address, None, None, rows, rows)
+            questions.append(replace(one, side=mode))
         return self._contrasted(questions)
 
     def _rows(self, address: tuple[str, int]) -> list[int]:

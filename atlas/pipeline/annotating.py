@@ -20,7 +20,7 @@ from atlas.probe.probe import Probe, measure_responses
 from atlas.recipe import Recipe
 from atlas.scoring import testing
 from atlas.scoring.testing import Shown
-from atlas.store import Store, names
+from atlas.store import Store, names, standing
 from atlas.store.names import NameRecord
 from atlas.vlm.files import Exchange
 
@@ -85,14 +85,16 @@ def name(
             responses = measure_responses(store, probe, settings.pictures, recipe.seed)
             clip.run(store, model, responses, phrases)
         else:
-            border.check(recipe, "naming.prompt", *([] if exchange else ["naming.vlm"]))
+            border.check(
+                recipe, "naming.prompt", "scoring.prompt", *([] if exchange else ["naming.vlm"])
+            )
             responses = None
             if settings.contrast:
                 probe = _probe(opened(store, recipe, border))
                 responses = measure_responses(store, probe, settings.pictures, recipe.seed)
             with asked(store, settings, exchange, sharing) as namer:
                 together = replace(settings, batch_size=settings.batch_size * sharing.size)
-                asking.name_channels(store, namer, together, responses)
+                asking.name_channels(store, namer, together, recipe.scoring.prompt, responses)
         return _written(store, recipe)
 
 
@@ -131,12 +133,19 @@ def score(
         table = store.table("channels")
         if "name" not in table.column_names or not any(table["name"].to_pylist()):
             raise UserError(f"{store.root} has no names to score: run `atlas name` first")
+        if not store.has_table("bands") or not store.rows("bands"):
+            raise UserError(
+                f"{store.root} keeps no pictures of the whole range of its channels, on which "
+                "names are tested: run `atlas index` on its recipe with prepass.bands = 6, and "
+                "name it again"
+            )
         border.check(recipe, "scoring.prompt", *([] if exchange else ["naming.vlm"]))
         probe = _probe(opened(store, recipe, border))
         shown = Shown(naming_.view, naming_.side)
         above = _superclasses(store, recipe, border)
         with asked(store, naming_, exchange, sharing) as model:
             tested = testing.score_names(store, model, probe, settings, shown, above)
+        standing.write_columns(store, naming_.method or "vlm")
         _record_checksums(store)
         return tested
 
@@ -192,6 +201,7 @@ def _finished(store: Store) -> None:
 
 def _written(store: Store, recipe: Recipe) -> dict[str, int]:
     counts = names.write_columns(store, recipe.naming.method or "vlm")
+    standing.write_columns(store, recipe.naming.method or "vlm")
     _record_checksums(store)
     return counts
 

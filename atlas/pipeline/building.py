@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from atlas import site
 from atlas.demo.world import CLASSES, draw
+from atlas.errors import UserError
 from atlas.pipeline.annotating import name, score
 from atlas.pipeline.explaining import explain
 from atlas.pipeline.factoring import factorise
@@ -33,7 +34,17 @@ def build(recipe: Recipe, out: Path) -> Store | None:
     Factors are found if the recipe names layers for them; channels and factors are named if it has
     a method of naming, their names scored if it asks for that, and the pictures explained that it
     names.
+
+    Raises
+    ------
+    UserError
+        Names are to be scored, on pictures that are not to be kept; or what a stage raises.
     """
+    if recipe.naming.method and recipe.scoring.in_build and not recipe.prepass.bands:
+        raise UserError(
+            "scoring.in_build tests names on the pictures that prepass.bands keeps: set it to 6, "
+            "or scoring.in_build to false"
+        )
     steps = Steps(_stages(recipe), recipe.prepass.progress)
     store = index(recipe, out, steps)
     if store is None:

@@ -1,8 +1,9 @@
-"""Responses of every channel to a sample of the stored pictures, and the patches at their peaks.
+"""Responses of every channel to a sample of the stored pictures, and the patches at its peaks.
 
-References are the best pictures only. To test what is said of a channel one needs the others as
-well; the stored pictures are the references of all channels, so that most of them are none of
-the one in question.
+References are the best pictures only. To find out which labels or words a channel distinguishes one
+needs the others as well; the stored pictures are the references of all channels, so that most of
+them are none of the one in question. Names are scored on pictures of known weight instead, those of
+the bands, whose patches are cut here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,13 +47,10 @@ class Responses:
         int64 (n,), rows of images.parquet, rising.
     values : ndarray
         float32 (n, channels), the maximum of each map; channels in the order of the table.
-    peaks : ndarray
-        int32 (n, channels, 2), row and column of the maximum.
     """
 
     images: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
-    peaks: npt.NDArray[np.int32]
 
 
 def measure_responses(store: Store, probe: Probe, count: int, seed: int) -> Responses:
@@ -75,22 +73,18 @@ def measure_responses(store: Store, probe: Probe, count: int, seed: int) -> Resp
     columns = _columns(store)
     total = sum(part.stop - part.start for part in columns.values())
     values = np.zeros((len(images), total), np.float32)
-    peaks = np.zeros((len(images), total, 2), np.int32)
 
     def visit(rows: slice, layer: str, maps: Tensor) -> None:
-        best, place = maps.float().flatten(2).max(dim=2)
-        values[rows, columns[layer]] = best.cpu().numpy()
-        yx = np.unravel_index(place.cpu().numpy(), tuple(maps.shape[2:]))
-        peaks[rows, columns[layer]] = np.stack(yx, axis=-1)
+        values[rows, columns[layer]] = maps.float().flatten(2).amax(dim=2).cpu().numpy()
 
     _measure([paths[image] for image in images], probe, visit, "responses")
-    return Responses(images, values, peaks)
+    return Responses(images, values)
 
 
 def cut_patches(
-    store: Store, probe: Probe, responses: Responses, wanted: Sequence[tuple[int, int]]
+    store: Store, probe: Probe, wanted: Sequence[tuple[int, int, tuple[int, int]]]
 ) -> list[Patch]:
-    """Return the patch around the peak of a channel in a picture, for each pair of `wanted`.
+    """Return the patch around the peak of a channel in a picture, for each of `wanted`.
 
     Parameters
     ----------
@@ -98,43 +92,40 @@ def cut_patches(
         The atlas that has the pictures.
     probe : Probe
         The network.
-    responses : Responses
-        From `measure_responses`.
-    wanted : sequence of (int, int)
-        Row of `responses`, and column (channel).
+    wanted : sequence of (int, int, (int, int))
+        Row of images.parquet, row of channels.parquet, and row and column of the peak unit.
     """
     paths = store.pictures()
-    rows = sorted({row for row, _ in wanted})
     columns = _columns(store)
-    by_row: dict[int, list[int]] = {}
-    for row, column in wanted:
-        by_row.setdefault(row, []).append(column)
+    by_image: dict[int, dict[int, tuple[int, int]]] = {}
+    for image, column, peak in wanted:
+        by_image.setdefault(image, {})[column] = peak
+    images = sorted(by_image)
     found: dict[tuple[int, int], Patch] = {}
     size = probe.preprocessing.size
 
     def visit(part: slice, layer: str, maps: Tensor) -> None:
         inside = columns[layer]
-        pairs = [
-            (row, column)
-            for row in rows[part]
-            for column in by_row[row]
+        cut = [
+            (number, image, column, peak)
+            for number, image in enumerate(images[part])
+            for column, peak in by_image[image].items()
             if inside.start <= column < inside.stop
         ]
-        if not pairs:
+        if not cut:
             return
-        picture = torch.tensor([rows.index(row, part.start) - part.start for row, _ in pairs])
-        channel = torch.tensor([column - inside.start for _, column in pairs])
+        picture = torch.tensor([number for number, *_ in cut])
+        channel = torch.tensor([column - inside.start for _, _, column, _ in cut])
         picked = maps[picture, channel].float().cpu()
-        peak = torch.from_numpy(np.array([responses.peaks[pair] for pair in pairs], np.int64))
-        boxes = localise.boxes(picked, peak, probe.fields[layer], size)
+        peaks = torch.tensor([peak for *_, peak in cut])
+        boxes = localise.boxes(picked, peaks, probe.fields[layer], size)
         masks = localise.masks(picked, boxes, probe.fields[layer], size).numpy()
-        for (row, column), box, mask in zip(pairs, boxes.tolist(), masks, strict=True):
+        for (_, image, column, _), box, mask in zip(cut, boxes.tolist(), masks, strict=True):
             x0, y0, x1, y1 = box
-            path = paths[responses.images[row]]
-            found[row, column] = Patch(path, (x0, y0, x1, y1), mask)
+            found[image, column] = Patch(paths[image], (x0, y0, x1, y1), mask)
 
-    _measure([paths[responses.images[row]] for row in rows], probe, visit, "where")
-    return [found[pair] for pair in wanted]
+    _measure([paths[image] for image in images], probe, visit, "patches")
+    return [found[image, column] for image, column, _ in wanted]
 
 
 def _columns(store: Store) -> dict[str, slice]:

@@ -58,7 +58,7 @@ class Naming:
     """Which references are shown."""
 
     references: Annotated[int, Field(ge=2, le=25)] = 9
-    """How many of them, from the best down. The others are left for scoring."""
+    """How many of them, from the best down. The name is then tested on as many of each mode."""
 
     view: View = "outlined"
     """`outlined`: what the mask of the patch has, cut out with a third more around it, which is
@@ -98,17 +98,21 @@ class Scoring:
     """`[scoring]`: how names are tested."""
 
     patches: Annotated[int, Field(ge=4)] = 40
-    """Patches that the model is shown for each channel and name, half of them where the channel
-    answers much."""
+    """Patches at most that the model is shown for each name, from the pictures that `prepass.bands`
+    keeps of the whole range of the channel's activation; half of them, where there are as many, of
+    pictures to which the channel responds. A third as many for each of four other names, with which
+    it is compared."""
 
     pictures: Positive = 2_000
-    """How many of the atlas's pictures the patches are drawn from."""
+    """How many of the atlas's pictures every channel is measured on, to find out which labels it
+    distinguishes."""
 
     prompt: str = "fits"
-    """`fits`, `fits-brief` (for the demo's model), or a TOML file like those."""
+    """`fits`, `fits-brief` (for the demo's model), or a TOML file like those. `atlas name` asks it
+    too, of the references of both modes."""
 
     resamples: Positive = 1_000
-    """Bootstrap samples behind each confidence interval."""
+    """Draws of the Bayesian bootstrap behind each estimate and its interval."""
 
     in_build: bool = False
     """Whether `atlas build` scores the names that it gave."""

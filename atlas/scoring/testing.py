@@ -1,8 +1,14 @@
-"""Scores of all names, by the model that is asked whether patches fit them."""
+"""Scores of all names, by the model that is asked whether patches fit them.
+
+Beside a name's own score stand those of names that say nothing of the channel: the mean of some
+that are borrowed from other channels, one of them the atlas's most frequent name, whose score
+stands alone too; and "anything", whose average precision is the base rate.
+"""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,19 +17,26 @@ from tqdm import tqdm
 
 from atlas import prompts
 from atlas.patches import vectors
-from atlas.patches.views import References, View, view
+from atlas.patches.views import Patch, References, View, view
 from atlas.probe import formulas
 from atlas.probe.probe import Probe, Responses, cut_patches, measure_responses
 from atlas.recipe import Scoring
 from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
-from atlas.scoring.detection import Trial, trial
-from atlas.store import SCORES_FILE, Store, journal, names, states
+from atlas.scoring.trials import FEWEST, KeptRange, Trial, part, trial
+from atlas.store import BANDS, TESTED, Store, names, nametests, standing
 from atlas.vlm import Request, SampledChance, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings
-_ALIKE = 100  # neighbours among which hard negatives are sought
 _STRANGERS = 5_000  # patches among which strangers are sought
+
+BORROWED = 3
+"""Names of other channels that a name is compared with, besides the most frequent one."""
+
+CONTROLS = 1 / 3
+"""Share of a trial's patches on which each of these is tested."""
+
+_MEASURES = ("ap", "f1", "correlation")
 
 
 @dataclass(frozen=True)
@@ -41,10 +54,16 @@ class _Case:
     row: int  # of channels.parquet
     address: tuple[str, int]
     name: str
-    borrowed: str
+    controls: tuple[str, ...]  # the most frequent name, then borrowed ones
     trial: Trial
-    images: list[int]  # rows of images.parquet, of the trial's patches
+    some: npt.NDArray[np.int64]  # patches on which controls are tested
     key: str
+
+    @property
+    def questions(self) -> list[tuple[str, int]]:
+        """Name and patch of each question, the name's own first."""
+        own = [(self.name, place) for place in range(len(self.trial.image))]
+        return own + [(name, place) for name in self.controls for place in self.some.tolist()]
 
 
 def score_names(
@@ -60,13 +79,13 @@ def score_names(
     Parameters
     ----------
     store : Store
-        With names.
+        With names and bands.
     vlm : Vlm
         Who is asked.
     probe : Probe
-        The network, to measure activations in pictures that are no references.
+        The network, to find out where in a picture a channel responds.
     settings : Scoring
-        How many patches and pictures.
+        How many patches.
     shown : Shown
         How patches are shown.
     superclasses : mapping
@@ -78,99 +97,128 @@ def score_names(
         How many channels were asked about.
     """
     references = References(store)
-    index = vectors.load_of(store)
-    responses = measure_responses(store, probe, settings.pictures, settings.seed)
-    cases = _cases(store, vlm, references, index, responses, settings, shown)
-    state = states.now(store)
-    done = _known(store, state)
+    cases = _cases(store, vlm, references, settings, shown)
+    done = _known(store)
     open_ = [case for case in cases if case.key not in done]
-    wanted = [(int(row), case.row) for case in open_ for row in case.trial.rows]
-    patches = cut_patches(store, probe, responses, wanted)
-    width = settings.patches
+    patches = _patches(store, probe, open_)
     asked = 0
     with tqdm(
         total=len(cases), initial=len(cases) - len(open_), desc="scores", unit=" channels"
     ) as progress:
         for start in range(0, len(open_), _AT_ONCE):
-            part = open_[start : start + _AT_ONCE]
-            images = [
-                view(patch, shown.view, shown.side)
-                for patch in patches[start * width : (start + len(part)) * width]
-            ]
-            requests = [
-                Request([image], prompts.fitting(settings.prompt, shown.view, concept).text)
-                for number, case in enumerate(part)
-                for concept in (case.name, case.borrowed)
-                for image in images[number * width : (number + 1) * width]
-            ]
-            replies = vlm.yes(requests)
-            answers = np.array(replies, np.float64).reshape(len(part), 2, width)
-            sampled = np.array([isinstance(one, SampledChance) for one in replies]).reshape(
-                len(part), -1
-            )
-            tested = [
-                _score(case, vlm, pair[0], pair[1], settings)
-                | {"atlas": state.atlas, "network": state.network}
-                | _how(counted)
-                for case, pair, counted in zip(part, answers, sampled, strict=True)
-                if not np.isnan(pair).any()  # some answers are still to come
-            ]
-            journal.append(store.root / SCORES_FILE, tested)
+            several = open_[start : start + _AT_ONCE]
+            tested = _ask(vlm, several, patches, settings, shown)
+            nametests.append(store, tested)
             asked += len(tested)
             progress.update(len(tested))
-    _write(store, cases, references, index, responses, settings, superclasses)
+    _write(store, cases, references, probe, settings, superclasses)
     return asked
 
 
-def _known(store: Store, state: states.State) -> dict[str, dict[str, Any]]:
+def _patches(store: Store, probe: Probe, cases: Sequence[_Case]) -> dict[tuple[int, int], Patch]:
+    """Return the patches of all trials by case's row and place in its trial."""
+    wanted = [
+        (image, case.row, (y, x))
+        for case in cases
+        for image, (y, x) in zip(case.trial.image.tolist(), case.trial.peak.tolist(), strict=True)
+    ]
+    places = [(case.row, place) for case in cases for place in range(len(case.trial.image))]
+    return dict(zip(places, cut_patches(store, probe, wanted), strict=True))
+
+
+def _ask(
+    vlm: Vlm,
+    cases: Sequence[_Case],
+    patches: Mapping[tuple[int, int], Patch],
+    settings: Scoring,
+    shown: Shown,
+) -> list[dict[str, Any]]:
+    """Ask about some channels; return a record of each whose answers are all there."""
+    views = {
+        (case.row, place): view(patches[case.row, place], shown.view, shown.side)
+        for case in cases
+        for place in range(len(case.trial.image))
+    }
+    requests = [
+        Request([views[case.row, place]], prompts.fitting(settings.prompt, shown.view, name).text)
+        for case in cases
+        for name, place in case.questions
+    ]
+    replies = vlm.yes(requests)
+    records = []
+    for case in cases:
+        own, replies = replies[: len(case.questions)], replies[len(case.questions) :]
+        if not np.isnan(own).any():  # else some answers are still to come
+            sampled = sum(isinstance(one, SampledChance) for one in own)
+            records.append(
+                _record(case, vlm, np.array(own, np.float64), settings)
+                # How yes was weighed, where it is not the usual way.
+                | ({"sampled": sampled} if sampled else {})
+            )
+    return records
+
+
+def _known(store: Store) -> dict[str, dict[str, Any]]:
     """Return the scores of the atlas as it is now, by their keys."""
-    scores = journal.read(store.root / SCORES_FILE)
     return {
-        score["key"]: score for score in scores if state.has(score.get("atlas")) and "key" in score
+        score["key"]: score for score in nametests.valid(store, nametests.RANGE) if "key" in score
     }
 
 
-def _how(sampled: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Return what a record says of how yes was weighed, where it is not the usual way."""
-    return {"sampled": int(sampled.sum())} if sampled.any() else {}
-
-
 def _cases(
-    store: Store,
-    vlm: Vlm,
-    references: References,
-    index: Any,
-    responses: Responses,
-    settings: Scoring,
-    shown: Shown,
+    store: Store, vlm: Vlm, references: References, settings: Scoring, shown: Shown
 ) -> list[_Case]:
     table = store.table("channels").to_pydict()
     addresses = list(zip(table["layer"], table["channel"], strict=True))
-    named: dict[int, str] = {row: name for row, name in enumerate(table["name"]) if name}
+    named = {row: name for row, name in enumerate(standing.tested_names(table)) if name}
     seen = _seen(store, references)
-    everything = sorted(set(named.values()))
+    frequent = [name for name, _ in Counter(named.values()).most_common()]
     cases = []
-    for row, name in named.items():
-        address = addresses[row]
+    for row, kept in _kept(store, table).items():
+        if row not in named:
+            continue
+        address, name = addresses[row], named[row]
         random = np.random.default_rng([settings.seed, row])
-        rows = references.of(*address, "relevance") or references.of(*address, "activation")
-        mean = vectors.of_rows(index, np.array(rows, np.int64)).mean(0, keepdims=True)
-        nearest = index.search(mean, min(_ALIKE + len(rows), index.ntotal))[1][0]
-        alike = references.image[nearest[nearest >= 0]].tolist()
-        excluded = seen.get(address, np.array([], np.int64))
-        tried = trial(responses, row, excluded, alike, settings.patches, random)
-        others = [other for other in everything if not names.words(other) & names.words(name)]
+        tried = trial(kept, seen.get(address, np.array([], np.int64)), settings.patches)
+        others = [other for other in frequent if not names.words(other) & names.words(name)]
         if tried is None or not others:
             continue
-        borrowed = str(random.choice(others))
+        drawn = random.permutation(len(others) - 1)[:BORROWED]
+        controls = (others[0], *(others[1 + at] for at in drawn.tolist()))
+        some = part(tried, max(2 * FEWEST, round(CONTROLS * settings.patches)))[0]
         facts = (
-            address, name, borrowed, vlm.id, vlm.revision, tried.rows.tolist(),
-            prompts.fitting(settings.prompt, shown.view, name).sha256, shown.side,
+            address, name, controls, vlm.id, vlm.revision, tried.image.tolist(), some.tolist(),
+            tried.weight.tolist(), prompts.fitting(settings.prompt, shown.view, name).sha256,
+            shown.view, shown.side, settings.resamples, settings.seed,
         )  # fmt: skip
         key = hashlib.sha256(repr(facts).encode()).hexdigest()
-        images = responses.images[tried.rows].tolist()
-        cases.append(_Case(row, address, name, borrowed, tried, images, key))
+        cases.append(_Case(row, address, name, controls, tried, some, key))
     return cases
+
+
+def _kept(store: Store, table: Mapping[str, Sequence[Any]]) -> dict[int, KeptRange]:
+    """Return what is kept of the range of each channel, by its row."""
+    bands = store.table("bands").to_pydict()
+    addresses = {
+        at: row for row, at in enumerate(zip(table["layer"], table["channel"], strict=True))
+    }
+    places = np.array([BANDS.index(band) for band in bands["band"]], np.int64)
+    owner = np.array(
+        [addresses[at] for at in zip(bands["layer"], bands["channel"], strict=True)], np.int64
+    )
+    images = np.array(bands["image"], np.int64)
+    activations, weights = (np.array(bands[n], np.float64) for n in ("activation", "weight"))
+    peaks = np.stack([np.array(bands[name], np.int64) for name in ("y", "x")], axis=1)
+    inside = np.flatnonzero(places != BANDS.index("random"))
+    result = {}
+    for rows in np.split(inside, np.flatnonzero(np.diff(owner[inside])) + 1):
+        if len(rows):
+            row = int(owner[rows[0]])
+            result[row] = KeptRange(
+                places[rows], images[rows], activations[rows], weights[rows], peaks[rows],
+                table["act_edges"][row], table["act_counts"][row], table["images"][row],
+            )  # fmt: skip
+    return result
 
 
 def _seen(store: Store, references: References) -> Mapping[tuple[str, int], npt.NDArray[np.int64]]:
@@ -186,15 +234,21 @@ def _seen(store: Store, references: References) -> Mapping[tuple[str, int], npt.
     }
 
 
-def _score(
-    case: _Case,
-    vlm: Vlm,
-    answers: npt.NDArray[np.float64],
-    control: npt.NDArray[np.float64],
-    settings: Scoring,
+def _record(
+    case: _Case, vlm: Vlm, answers: npt.NDArray[np.float64], settings: Scoring
 ) -> dict[str, Any]:
-    positive, activations = case.trial.positive, case.trial.activations
-    low, high = metrics.interval(answers, positive, settings.resamples, settings.seed)
+    tried, some = case.trial, case.some
+    count = len(tried.image)
+    own = _agreement(tried, answers[:count], settings)
+    fewer = part(tried, len(some))[1]
+    controls: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "ap": _agreement(fewer, said, settings).ap.value,
+            "answers": [round(value, 4) for value in said.tolist()],
+        }
+        for name, said in zip(case.controls, answers[count:].reshape(-1, len(some)), strict=True)
+    ]
     return {
         "key": case.key,
         "layer": case.address[0],
@@ -203,44 +257,65 @@ def _score(
         "by": vlm.id,
         "revision": vlm.revision,
         **vlm.facts,
-        "detection": metrics.average_precision(answers, positive),
-        "detection_low": low,
-        "detection_high": high,
-        "pearson": metrics.pearson(answers, activations),
-        "borrowed_name": case.borrowed,
-        "borrowed": metrics.average_precision(control, positive),
-        "answers": [round(value, 4) for value in answers.tolist()],
-        "images": case.images,
-        "activations": [float(f"{value:.4g}") for value in activations.tolist()],
-        "positive": positive.tolist(),
+        "test": nametests.RANGE,
+        **{
+            f"{measure}{end}": value
+            for measure in _MEASURES
+            for end, value in zip(
+                ("", "_low", "_high"), astuple(getattr(own, measure)), strict=True
+            )
+        },
+        "base_rate": tried.base_rate,
+        "borrowed_ap": float(np.mean([one["ap"] for one in controls])),
+        "frequent_ap": controls[0]["ap"],
+        "controls": controls,
+        "control_patches": some.tolist(),
+        "answers": [round(value, 4) for value in answers[:count].tolist()],
+        "images": tried.image.tolist(),
+        "activations": [float(f"{value:.4g}") for value in tried.activation.tolist()],
+        "weights": [float(f"{value:.6g}") for value in tried.weight.tolist()],
+        "strata": tried.stratum.tolist(),
+        "positive": tried.positive.tolist(),
+        "least": tried.least,
     }
+
+
+def _agreement(
+    tried: Trial, answers: npt.NDArray[np.float64], settings: Scoring
+) -> metrics.Agreement:
+    return metrics.agreement(
+        answers, tried.positive, tried.weight, tried.stratum, tried.activation,
+        settings.resamples, settings.seed,
+    )  # fmt: skip
 
 
 def _write(
     store: Store,
     cases: Sequence[_Case],
     references: References,
-    index: Any,
-    responses: Responses,
+    probe: Probe,
     settings: Scoring,
     superclasses: Mapping[str, frozenset[int]],
 ) -> None:
     """Put the scores into channels.parquet."""
-    table = store.table("channels").select(["layer", "channel"])
-    scores = _known(store, states.now(store))
+    count = store.rows("channels")
+    scores = _known(store)
     by_row = {case.row: scores[case.key] for case in cases if case.key in scores}
-    columns = {
-        f"score_{name}": [
-            by_row[row][name] if row in by_row else None for row in range(table.num_rows)
+    columns: dict[str, Any] = {
+        column: [
+            by_row[row][column.removeprefix("score_")] if row in by_row else None
+            for row in range(count)
         ]
-        for name in ("detection", "detection_low", "detection_high", "pearson", "borrowed")
+        for column in TESTED
     }
-    columns["score_clarity"] = _clarities(store, references, index, settings.seed)
+    responses = measure_responses(store, probe, settings.pictures, settings.seed)
+    columns["score_clarity"] = _clarities(store, references, settings.seed)
     columns["score_label_auc"] = _label_aucs(store, responses, superclasses)
     store.extend_table("channels", columns)
 
 
-def _clarities(store: Store, references: References, index: Any, seed: int) -> list[float | None]:
+def _clarities(store: Store, references: References, seed: int) -> list[float | None]:
+    index = vectors.load_of(store)
     random = np.random.default_rng(seed)
     sample = random.permutation(len(references.image))[:_STRANGERS].astype(np.int64)
     strangers = vectors.of_rows(index, sample)

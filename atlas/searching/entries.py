@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,7 +12,7 @@ from atlas.searching.analyser import RULES
 
 _COLUMNS = (
     *("layer", "channel", "name", "senses", "description", "top_classes", "top_class_shares"),
-    *("score_detection", "rel_mean"),
+    *("used_for", "fires_for", "score_ap", "rel_mean"),
 )
 
 
@@ -24,11 +25,12 @@ class ChannelTexts:
     name: str
     """Empty without one, as are other texts."""
     senses: tuple[str, ...]
+    """Names of its several meanings, and of its other side where the name has but one."""
     description: str
     labels: tuple[int, ...]
     """Numbers of the classes for which it is most relevant, at most `classes` of `RULES`."""
     score: int
-    """Detection score of the name in per cent; -1 without one."""
+    """Average precision of the name in per cent; -1 without one."""
     share: float
     """Mean relevance share, to two digits; 0 where it was not measured."""
 
@@ -39,12 +41,12 @@ def channels(table: pa.Table) -> Iterator[ChannelTexts]:
     for row in rows:
         pairs = zip(row["top_classes"], row["top_class_shares"], strict=True)
         labels = [label for label, share in pairs if share > 0]
-        score, share = (_measured(row.get(name)) for name in ("score_detection", "rel_mean"))
+        score, share = (_measured(row.get(name)) for name in ("score_ap", "rel_mean"))
         yield ChannelTexts(
             layer=layer(row["layer"]),
             number=row["channel"],
             name=text(row.get("name")),
-            senses=tuple(text(one["name"]) for one in row.get("senses") or () if one["name"]),
+            senses=_senses(row),
             description=text(row.get("description")),
             labels=tuple(labels[: RULES["classes"]]),
             score=-1 if score is None else round(100 * score),
@@ -76,6 +78,14 @@ def layer(name: str) -> str:
 def text(value: str | None) -> str:
     """Return a text on one line, cut where it is longer than a search reads."""
     return plain(value or "")[: RULES["longest_text"]]
+
+
+def _senses(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return by which names but the first a channel is found: its senses, and its other side."""
+    named = [text(one["name"]) for one in row.get("senses") or () if one["name"]]
+    both = [text(row.get(side)) for side in ("used_for", "fires_for")]
+    other = [name for name in both if name and name not in (text(row.get("name")), *named)]
+    return (*named, *other)
 
 
 def _measured(value: float | None) -> float | None:

@@ -17,7 +17,7 @@ from atlas.site.citing import Citing
 from atlas.site.class_similarity import SimilarClass
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry
 from atlas.site.output import Tree
-from atlas.store import FACTORS, MODES, evidence
+from atlas.store import FACTORS, MODES, TESTED, evidence
 
 ROOT = "api/v1"
 
@@ -25,7 +25,10 @@ SCHEMAS = ("index", "channel", "class")
 
 STATISTIC_FIELDS = ("images", "act_mean", "act_max", "act_density", "rel_mean", "rel_abs_mean")
 
-SCORE_FIELDS = ("detection", "detection_low", "detection_high", "pearson", "borrowed", "clarity")
+SCORE_FIELDS = (
+    *(column.removeprefix("score_") for column in TESTED if column != "score_name"),
+    "clarity",
+)
 
 
 class ApiFiles:
@@ -52,6 +55,11 @@ class ApiFiles:
                 "name": channel.name or None,
                 "description": channel.description or None,
                 "status": channel.status,
+                "state": channel.state,
+                "used_for": values.get("used_for"),
+                "fires_for": values.get("fires_for"),
+                "tried": values.get("name_tried"),
+                "fits": {mode: channel.number(f"fits_{mode}") for mode in MODES},
                 "confidence": channel.number("name_confidence"),
                 "named_by": values.get("named_by"),
                 "namer": values.get("namer"),

@@ -256,7 +256,7 @@ class Catalogue:
         found = {}
         for record in names.valid(self.store):
             address = record.layer, record.channel
-            if record.sense is None and methods.get(address) == record.method:
+            if record.whole and methods.get(address) == record.method:
                 found[address] = record
         return found
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from atlas.site import text
+from atlas.store import NameState, standing
 from atlas.store.bases import Basis
 
 
@@ -113,18 +114,23 @@ class ChannelEntry:
 
     @property
     def score(self) -> float | None:
-        """How well the name predicts where the channel is active: AUPRC on held-out patches."""
-        return self.number("score_detection")
+        """Average precision over all pictures of the name, or of what a one-sided one fires for."""
+        return self.number("score_ap")
 
     @property
-    def no_better_than_borrowed(self) -> bool:
-        """Whether another channel's name predicts as well where the channel is active.
+    def state(self) -> NameState | None:
+        """How far the name can be relied on; None where nobody asked."""
+        return standing.state_of(self.values)
 
-        It does if the interval of the name's score reaches down to the other name's score; False
-        where one of them was not measured.
-        """
-        low, borrowed = self.number("score_detection_low"), self.number("score_borrowed")
-        return low is not None and borrowed is not None and low <= borrowed
+    @property
+    def sides(self) -> list[tuple[str, str]]:
+        """What a one-sided channel is used for and what it fires for; else nothing."""
+        if self.state != "one-sided":
+            return []
+        return [
+            (what, text.plain(self.values.get(column) or ""))
+            for what, column in (("used for", "used_for"), ("fires for", "fires_for"))
+        ]
 
     @property
     def senses(self) -> list[SenseEntry]:

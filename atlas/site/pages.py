@@ -15,9 +15,9 @@ from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
 from atlas.site.ranges import Ranges
 from atlas.site.reference_images import ReferenceImages
-from atlas.site.terminology import Terminology
+from atlas.site.terminology import MEANINGS, Terminology
 from atlas.site.writer import PageWriter
-from atlas.store import MODES
+from atlas.store import DOUBTFUL, MODES
 
 NEIGHBOURS = 6
 """Similar channels on a channel's page, and as many that are active together with it."""
@@ -86,6 +86,8 @@ class Pages:
                 "layers": catalogue.layers,
                 "reference_images": reference_images,
                 "terms": Terminology(catalogue),
+                "meanings": MEANINGS,
+                "doubtful": DOUBTFUL,
                 "citing": self._citing,
                 "named": any(channel.name for channel in catalogue.channels),
                 "modes": MODES[::-1],

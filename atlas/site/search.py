@@ -14,6 +14,10 @@ from atlas.searching.analyser import RULES
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry
 from atlas.site.explanations import Explanation
+from atlas.store import STATES
+
+NOT_ASKED = "not asked"
+"""What the search calls channels without a name that nobody asked for."""
 
 
 def script(
@@ -36,7 +40,8 @@ def script(
         "names": [one.name for one in texts],
         "senses": {place: one.senses for place, one in enumerate(texts) if one.senses},
         "descriptions": [one.description for one in texts],
-        "status": [_status(channel) for channel in channels],
+        "states": [NOT_ASKED, *STATES],
+        "state": [_state(channel) for channel in channels],
         "scores": [one.score for one in texts],
         "shares": [one.share for one in texts],
         "thumbnails": [
@@ -78,8 +83,6 @@ def _explanation(one: Explanation, places: Mapping[int, int]) -> list[object]:
     return [one.found.id, entries.text(one.found.target.name), one.name, spoken_of]
 
 
-def _status(channel: ChannelEntry) -> int:
-    """0: not asked, 1: named, 2: no clear concept, 3: an unusable answer, 4: by a person."""
-    if channel.values.get("named_by") == "person" and channel.name:
-        return 4
-    return {"named": 1, "no clear concept": 2, "unnamed": 3}.get(channel.status or "", 0)
+def _state(channel: ChannelEntry) -> int:
+    """Return the place of the state of a channel's name among those that the search offers."""
+    return 0 if channel.state is None else 1 + STATES.index(channel.state)

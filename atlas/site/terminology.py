@@ -12,6 +12,17 @@ METHODS = {
     "person": "a person",
 }
 
+MEANINGS = {
+    "tested": "on pictures from the whole range it scores above names that say nothing of the "
+    "channel",
+    "not told from chance": "on pictures from the whole range it does not score clearly above "
+    "names that say nothing of the channel",
+    "one-sided": "what the channel is used for and what it fires for have different names",
+    "untested": "nobody has tested this name",
+    "by a person": "a person gave this name",
+}
+"""What the states of names mean, for readers of a page."""
+
 
 class Terminology:
     """The terms that depend on how one atlas was made: its modes, labels and namers."""
@@ -73,10 +84,20 @@ class Terminology:
         return f"{who} ({namer})" if namer else who
 
     def status(self, channel: ChannelEntry) -> str:
-        """Return why a channel has no name."""
-        if channel.status == "no clear concept" and channel.values.get("named_by") == "labels":
-            return "no clear concept: no combination of labels fits it beyond chance"
-        return {
-            "no clear concept": "no clear concept: the patches show nothing in common",
-            "unnamed": "asked, but the answer could not be used",
-        }.get(channel.status or "", "")
+        """Return why a channel has no name, and what was tried."""
+        if channel.state != "none found":
+            return ""
+        tried = text.clip(text.plain(channel.values.get("name_tried") or ""), 300)
+        return f"no name found: {tried}" if tried else "no name found"
+
+    def state(self, channel: ChannelEntry) -> str:
+        """Return what the state of a channel's name means."""
+        meaning = MEANINGS.get(channel.state or "", "")
+        shares = [channel.number(f"fits_{mode}") for mode in MODES[::-1]]
+        if None in shares:
+            return meaning
+        relevance, activation = map(text.percent, shares)
+        return (
+            f"{meaning}; the name fits {relevance} of the references by relevance that the model "
+            f"was shown, and {activation} of those by activation"
+        )

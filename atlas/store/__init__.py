@@ -1,6 +1,6 @@
 """The atlas directory: its tables, its files that only grow, and how they are kept whole."""
 
-from atlas.store.checks import BANDS
+from atlas.store.checks import BANDS, DOUBTFUL, STATES, NameState
 from atlas.store.directory import (
     ANSWERS,
     ARRAYS,
@@ -17,6 +17,7 @@ from atlas.store.directory import (
     SCORES_FILE,
     SENSE,
     STAGES,
+    TESTED,
     Mode,
     Store,
     open_store,
@@ -27,6 +28,7 @@ __all__ = [
     "ARRAYS",
     "BANDS",
     "COLUMNS",
+    "DOUBTFUL",
     "FACTORS",
     "INDEX",
     "MEASURED",
@@ -39,7 +41,10 @@ __all__ = [
     "SCORES_FILE",
     "SENSE",
     "STAGES",
+    "STATES",
+    "TESTED",
     "Mode",
+    "NameState",
     "Store",
     "open_store",
 ]

@@ -7,6 +7,7 @@ text, lists that belong together are equally long, boxes lie in their pictures.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,21 @@ Rule = Numbers | Texts
 METHODS = ("vlm", "labels", "clip", "person")
 STATUSES = ("named", "no clear concept", "unnamed")
 
+NameState = Literal[
+    "tested", "not told from chance", "one-sided", "untested", "by a person", "none found"
+]
+"""How far a name can be relied on. `tested`: on the whole range of the channel's activation it
+scores above names that say nothing of the channel (`standing.above_chance`). `not told from
+chance`: it was tested and does not. `one-sided`: it fits the references by relevance and at most a
+quarter of those by activation, or the other way round. `untested`: nobody tested it. `by a
+person`: a person gave it. `none found`: the channel was asked about, and nothing was found that
+could be its name."""
+
+STATES: tuple[NameState, ...] = get_args(NameState)
+
+DOUBTFUL: tuple[NameState, ...] = ("not told from chance", "one-sided")
+"""States of names of which a test found that they do not say what sets the channel off."""
+
 BANDS = ("top", "99.9", "99", "90", "50", "low", "silent", "random")
 """Parts of the range of a channel's activation over all pictures, in the order of bands.parquet.
 
@@ -76,6 +92,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "upper": _CHANNELS,
         "neighbours": _CHANNELS,
         "name_status": Texts(among=STATUSES, known=False),
+        "name_state": Texts(among=STATES, known=False),
         "named_by": Texts(among=METHODS, known=False),
         "other_names.method": Texts(among=METHODS),
         "senses.name": Texts(),

@@ -120,11 +120,26 @@ NAMED: dict[str, dict[str, pa.DataType]] = {
         "other_names": pa.list_(NAME_BY_METHOD),  # what the other methods say
         "name_agreement": pa.float32(),  # of the methods that ran, 0 to 1
         "senses": pa.list_(SENSE),  # by falling share; empty unless there is more than one
-        "score_detection": pa.float32(),  # AUPRC of the name on held-out patches
-        "score_detection_low": pa.float32(),  # ends of its 95 % interval
-        "score_detection_high": pa.float32(),
-        "score_pearson": pa.float32(),  # of answers and activations
-        "score_borrowed": pa.float32(),  # AUPRC of another channel's name, the control
+        "name_state": pa.string(),  # of STATES; null: nobody was asked
+        "name_tried": pa.string(),  # what was tried where none was found
+        "used_for": pa.string(),  # of one-sided names: what references by relevance show ...
+        "fires_for": pa.string(),  # ... and those by activation; null: nothing in common
+        "fits_relevance": pa.float32(),  # share of the references shown that fit the name
+        "fits_activation": pa.float32(),
+        # Of the name in score_name, by pictures of all bands, weighted: estimates for all pictures.
+        "score_name": pa.string(),
+        "score_ap": pa.float32(),  # average precision
+        "score_ap_low": pa.float32(),  # ends of its 95 % interval
+        "score_ap_high": pa.float32(),
+        "score_f1": pa.float32(),  # at the best threshold
+        "score_f1_low": pa.float32(),
+        "score_f1_high": pa.float32(),
+        "score_correlation": pa.float32(),  # Pearson's, of answers and activations
+        "score_correlation_low": pa.float32(),
+        "score_correlation_high": pa.float32(),
+        "score_base_rate": pa.float32(),  # average precision of "anything"
+        "score_borrowed_ap": pa.float32(),  # mean of other channels' names, the next among them
+        "score_frequent_ap": pa.float32(),  # of the most frequent name of the atlas
         "score_clarity": pa.float32(),  # intruders found among references without a name
         "score_label_auc": pa.float32(),  # of the best combination of labels
     },
@@ -133,6 +148,13 @@ NAMED: dict[str, dict[str, pa.DataType]] = {
     },
 }
 """The columns that naming and scoring add."""
+
+TESTED = tuple(
+    name
+    for name in NAMED["channels"]
+    if name.startswith("score_") and name not in ("score_clarity", "score_label_auc")
+)
+"""The columns that hold the test of a name on the whole range, and are about that name."""
 
 COLUMNS = {name: {**columns, **NAMED.get(name, {})} for name, columns in MEASURED.items()}
 """Every column of every table, in order."""

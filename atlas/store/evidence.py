@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from atlas.errors import UserError, one_line
 from atlas.store import bounds, files
+from atlas.store.checks import NameState
 
 VERSION = 2
 """1 had doubts, which are claims now, but no `contrast` and `together`; it can be read still."""
@@ -159,7 +160,7 @@ class Concept:
     """None: it has no name, and its address stands for it."""
     description: str | None
     score: Number | None
-    """How well the name separates the channel's pictures from others (AUPRC), if it was scored."""
+    """Average precision of the name over all pictures, if it was scored."""
     direction: Literal["for", "against"]
     """Whether the relevance for the target is positive."""
     relevance: Number
@@ -180,6 +181,8 @@ class Concept:
     region: Region
     map: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,20}\.webp$")]
     """File of the heat map."""
+    state: NameState | None = None
+    """How far the name can be relied on; None without one, and in older files."""
 
 
 @dataclass(frozen=True)

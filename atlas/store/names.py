@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from atlas.errors import UserError
-from atlas.store import NAMES_FILE, Store, journal, states
+from atlas.store import NAMES_FILE, Mode, Store, journal, states
 
 Method = Literal["vlm", "labels", "clip", "person"]
 Status = Literal["named", "no clear concept", "unnamed"]
@@ -64,6 +64,9 @@ class NameRecord:
     """Number of the sense, by falling share; None: the channel as a whole."""
     share: Number | None = None
     """Share of the references that belong to the sense."""
+    side: Mode | None = None
+    """The mode of the references that were asked about because the name does not fit them; None:
+    the channel as a whole, or a sense."""
     revision: str | None = None
     """Commit of the model."""
     prompt: Mapping[str, Any] | None = None
@@ -88,12 +91,18 @@ class NameRecord:
     """Which network that was of; given when it is written."""
 
     @property
+    def whole(self) -> bool:
+        """Whether it names the channel as a whole, from the references asked about first."""
+        return self.sense is None and self.side is None
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """What makes two namings the same: done once, it is not done again."""
         return (
             self.layer,
             self.channel,
             self.sense,
+            self.side,
             self.method,
             self.by,
             self.revision,
@@ -177,6 +186,8 @@ class Named:
     """What other methods say last, one each."""
     senses: Sequence[NameRecord]
     """Names of the senses by the method that counts, by falling share."""
+    sides: Sequence[NameRecord] = ()
+    """What the model whose name counts last said of each side that its name does not fit."""
 
 
 def current(records: Sequence[NameRecord], preferred: str) -> dict[tuple[str, int], Named]:
@@ -190,7 +201,7 @@ def current(records: Sequence[NameRecord], preferred: str) -> dict[tuple[str, in
         by_channel.setdefault((record.layer, record.channel), []).append(record)
     result = {}
     for address, mine in by_channel.items():
-        last = {record.method: record for record in mine if record.sense is None}
+        last = {record.method: record for record in mine if record.whole}
         if not last:
             continue
         order = sorted(
@@ -202,7 +213,13 @@ def current(records: Sequence[NameRecord], preferred: str) -> dict[tuple[str, in
             if record.sense is not None and whole is not None and _together(record, whole):
                 senses[record.sense] = record
         several = distinct([senses[key] for key in sorted(senses)], order[-1].name)
-        result[address] = Named(order[-1], order[-2::-1], several)
+        best = order[-1]
+        sides = {
+            record.side: record
+            for record in mine
+            if record.side and (record.by, record.revision) == (best.by, best.revision)
+        }
+        result[address] = Named(best, order[-2::-1], several, list(sides.values()))
     return result
 
 

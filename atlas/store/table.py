@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from atlas.plain import plain
 from atlas.store.evidence import Concept, Evidence
 
-TRUSTED = 0.7
-"""A name with a lower score (AUPRC) did poorly."""
-
 HEADINGS = ("layer", "concept", "share", "without it", "logit", "answer then", "name")
 """The columns, as they are read."""
 
@@ -52,9 +49,8 @@ def state(one: Concept) -> str:
     """Return how far a concept's name can be trusted, in a few words."""
     if not one.name:
         return "none"
-    if one.score is None:
-        return "untested"
-    return f"{'poor' if one.score < TRUSTED else 'tested'} ({one.score:.2f})"
+    known = one.state or "untested"
+    return known if one.score is None else f"{known} ({one.score:.2f})"
 
 
 def text(found: Sequence[Row]) -> str:

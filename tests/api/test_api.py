@@ -63,7 +63,7 @@ def test_channels_are_the_rows_of_the_table(a):
         assert (channel.name, channel.description) == (row["name"], row["description"])
         assert [sense.name for sense in channel.senses] == [s["name"] for s in row["senses"]]
         assert channel.confidence == row["name_confidence"]
-        assert channel.scores["score_detection"] == row["score_detection"]
+        assert channel.scores["score_ap"] == row["score_ap"]
         assert channel.statistics["rel_mean"] == row["rel_mean"]
         assert [name for name, _ in channel.top_classes] == [
             names[label] for label in row["top_classes"]

@@ -41,7 +41,7 @@ GUESSES = (
 def concept(id_, layer, channel, rank, name, share, usual, where, **changes):
     values = {
         "id": id_, "address": f"{layer}:{channel}", "layer": layer, "channel": channel,
-        "rank": rank, "name": name, "description": None, "score": 0.91,
+        "rank": rank, "name": name, "description": None, "score": 0.91, "state": name and "tested",
         "direction": "for" if share > 0 else "against", "relevance": share * 20, "share": share,
         "usual": usual, "usual_pictures": 50,
         "typical": share * usual > 0 and abs(usual) >= abs(share) / 3,
@@ -147,7 +147,7 @@ def give_names(store: Store) -> None:
         {
             "name": names,
             "description": [name and f"It shows {name}." for name in names],
-            "score_detection": [0.9 if row % 4 == 0 else 0.4 for row in range(rows)],
+            "score_ap": [0.9 if row % 4 == 0 else 0.4 for row in range(rows)],
         },
     )
 

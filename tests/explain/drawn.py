@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from atlas.store import STATES
 from atlas.store.evidence import (
     KINDS,
     ORDERS,
@@ -106,6 +107,7 @@ def _concept(draw, id_: str, layer: str, rank: int) -> Concept:
         draw(st.one_of(st.none(), UNIT)) if name else None, "for" if share > 0 else "against",
         draw(NUMBER), share, usual, 50, typical, None, None, (3, 4), (0, 0, 60, 60),
         Region(draw(PLACES), draw(UNIT), (10, 10, 60, 60)), f"{id_}.webp",
+        draw(st.sampled_from([None, *STATES])) if name else None,
     )  # fmt: skip
 
 

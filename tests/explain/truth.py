@@ -97,7 +97,9 @@ def decides(one: dict, evidence: dict) -> bool:
 def state(one: dict) -> str:
     if not one["name"]:
         return "unnamed"
-    return "untested" if one["score"] is None else "doubtful" if one["score"] < 0.7 else "tested"
+    kinds = {"not told from chance": "doubtful", "one-sided": "sided", "by a person": "tested",
+             "none found": "tested", None: "untested"}  # fmt: skip
+    return kinds.get(one["state"], one["state"])
 
 
 def by_id(parts: list, id_: str) -> dict:
@@ -328,12 +330,13 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind == "conservation":
         gap = abs(by_id(evidence["layers"], f"layer:{about}")["conserved"] - 1)
         yield from must(gap > (0.5 if audience == "everyone" else 0.02), "conserved")
-    elif kind in ("unnamed", "untested", "doubtful"):
+    elif kind in ("unnamed", "untested", "doubtful", "sided"):
         for one in cited:
             holds = {
                 "unnamed": not one["name"],
-                "untested": bool(one["name"]) and one["score"] is None,
-                "doubtful": one["score"] is not None and one["score"] < 0.7,
+                "untested": bool(one["name"]) and one["state"] in (None, "untested"),
+                "doubtful": bool(one["name"]) and one["state"] == "not told from chance",
+                "sided": bool(one["name"]) and one["state"] == "one-sided",
             }[kind]
             yield from must(holds, f"{one['id']} is not {kind}")
         if audience == "everyone":  # whose name it is, and whether others share it

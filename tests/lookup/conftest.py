@@ -64,7 +64,7 @@ def channel(
         "act_density": 0.0, "rel_mean": share, "rel_abs_mean": share, "top_classes": labels,
         "top_class_shares": [1 / (place + 2) for place in range(len(labels))],
         "neighbours": [], "neighbour_similarities": [], "name": name or None,
-        "description": description, "score_detection": score,
+        "description": description, "score_ap": score,
         "senses": [{"name": sense, **empty} for sense in senses],
     }  # fmt: skip
 

@@ -84,7 +84,7 @@ def test_conditions(a):
     assert same == [h.channel.address for h in a.search("red", 50, label="red dotted star")]
     every, good = (a.search("red", 999, min_score=least) for least in (None, 0.9))
     assert good
-    assert good == [h for h in every if (h.channel.scores["score_detection"] or 0) >= 0.9]
+    assert good == [h for h in every if (h.channel.scores["score_ap"] or 0) >= 0.9]
     assert len(good) < len(every)
 
 

@@ -80,7 +80,7 @@ def test_a_clip_model_names_an_atlas_once(built, plain_words, tmp_path):
     channels, images = store.table("channels").num_rows, store.table("images").num_rows
     random = np.random.default_rng(0)
     values = random.random((images, channels)).astype(np.float32)
-    responses = Responses(np.arange(images), values, np.zeros((images, channels, 2), np.int32))
+    responses = Responses(np.arange(images), values)
     (tmp_path / "words.txt").write_text("red\nblue disc\n\nstripes\nred\n")
     phrases = clip.read_phrases(str(tmp_path / "words.txt"))
     assert phrases.texts == ("red", "blue disc", "stripes")

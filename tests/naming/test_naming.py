@@ -93,7 +93,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(llava_folder, monkeypatch):
 def responses_at_random(store: Store) -> Responses:
     images, channels = store.table("images").num_rows, store.table("channels").num_rows
     values = np.random.default_rng(0).random((images, channels)).astype(np.float32)
-    return Responses(np.arange(images), values, np.zeros((images, channels, 2), np.int32))
+    return Responses(np.arange(images), values)
 
 
 def test_contrast_is_a_near_miss(atlas_copy):
@@ -141,7 +141,7 @@ def test_contrast_differs_between_channels(atlas_copy):
     """A patch that has served a channel comes after near ones that have served none."""
     references = References(atlas_copy)
     random = responses_at_random(atlas_copy)
-    silent = Responses(random.images, np.zeros_like(random.values), random.peaks)
+    silent = Responses(random.images, np.zeros_like(random.values))
     choice = ReferenceSelector(atlas_copy, references, Naming(references=3, contrast=1), silent)
     shown = [(*references.box(row), int(references.image[row]))
              for one in choice.whole() for row in one.contrast]  # fmt: skip
@@ -153,23 +153,25 @@ def test_a_family_names_every_channel_of_an_atlas(family, atlas_copy):
     model = vlm.load(Loading(family, max_tokens=6))
     channels = atlas_copy.table("channels").num_rows
     responses = responses_at_random(atlas_copy)
-    asked = asking.name_channels(atlas_copy, model, SETTINGS, responses)
+    asked = asking.name_channels(atlas_copy, model, SETTINGS, "fits-brief", responses)
     records = names.read(atlas_copy)
     assert asked == len(records)
     assert any(record.details["contrast"] for record in records)
-    whole = [record for record in records if record.sense is None]
+    whole = [record for record in records if record.whole]
     assert len({(r.layer, r.channel) for r in whole}) == len(whole) <= channels
     assert all(r.raw is not None and r.prompt and len(r.images) <= 3 for r in records)
-    assert asking.name_channels(atlas_copy, model, SETTINGS, responses) == 0  # once, and for good
+    assert (
+        asking.name_channels(atlas_copy, model, SETTINGS, "fits-brief", responses) == 0
+    )  # once, and for good
     counts = names.write_columns(atlas_copy, "vlm")
     assert sum(counts.values()) == channels
 
 
 def test_a_changed_prompt_makes_new_records_and_keeps_the_old(llava_folder, atlas_copy):
     model = vlm.load(Loading(llava_folder, max_tokens=4))
-    first = asking.name_channels(atlas_copy, model, SETTINGS)
+    first = asking.name_channels(atlas_copy, model, SETTINGS, "fits-brief")
     sheets = Naming(**{**vars(SETTINGS), "layout": "sheet"})
-    second = asking.name_channels(atlas_copy, model, sheets)
+    second = asking.name_channels(atlas_copy, model, sheets, "fits-brief")
     assert second == first
     assert len(names.read(atlas_copy)) == first + second
 
@@ -191,6 +193,9 @@ class Scripted:
         self.asked += len(requests)
         return answers
 
+    def yes(self, requests):
+        return [1.0] * len(requests)
+
 
 BAD = {
     "empty": "",
@@ -205,7 +210,7 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_unusable_answers_are_recorded_and_nothing_is_invented(kind, atlas_copy):
-    asked = asking.name_channels(atlas_copy, Scripted([BAD[kind]]), SETTINGS)
+    asked = asking.name_channels(atlas_copy, Scripted([BAD[kind]]), SETTINGS, "fits-brief")
     records = names.read(atlas_copy)
     assert len(records) == asked > 0
     for record in records:
@@ -218,7 +223,9 @@ def test_unusable_answers_are_recorded_and_nothing_is_invented(kind, atlas_copy)
 
 
 def test_answers_that_lacked_room_are_reported(atlas_copy, caplog):
-    asking.name_channels(atlas_copy, Scripted(['{"name": "red str', "<think>Red or"]), SETTINGS)
+    asking.name_channels(
+        atlas_copy, Scripted(['{"name": "red str', "<think>Red or"]), SETTINGS, "fits-brief"
+    )
     problems = {record.details["problem"] for record in names.read(atlas_copy)}
     assert problems == {"cut off before its end", "cut off while thinking"}
     assert "answers were cut off at naming.max_tokens = 6" in caplog.text
@@ -227,14 +234,14 @@ def test_answers_that_lacked_room_are_reported(atlas_copy, caplog):
 def test_an_example_of_the_question_is_no_name(atlas_copy):
     settings = Naming(**{**vars(SETTINGS), "prompt": "patches"})
     example = prompts.naming("patches", "dimmed", "separate", 3, 1).text.splitlines()[-2]
-    asking.name_channels(atlas_copy, Scripted([example]), settings)
+    asking.name_channels(atlas_copy, Scripted([example]), settings, "fits-brief")
     problems = {record.details["problem"] for record in names.read(atlas_copy)}
     assert problems == {"it repeats the question"}
 
 
 def test_a_model_that_raises_is_recorded_and_the_run_goes_on(atlas_copy):
     answers = ['{"name": "red", "confidence": 1}'] * 4 + [RuntimeError()]
-    asking.name_channels(atlas_copy, Scripted(answers), SETTINGS)
+    asking.name_channels(atlas_copy, Scripted(answers), SETTINGS, "fits-brief")
     statuses = {record.status for record in names.read(atlas_copy)}
     assert "named" in statuses
     failed = [r for r in names.read(atlas_copy) if r.status == "unnamed"]
@@ -246,7 +253,7 @@ def test_a_model_that_raises_is_recorded_and_the_run_goes_on(atlas_copy):
 )
 def test_hostile_names_stay_text(name, atlas_copy):
     raw = json.dumps({"name": name, "description": name, "confidence": "90 %"})
-    asking.name_channels(atlas_copy, Scripted([raw]), SETTINGS)
+    asking.name_channels(atlas_copy, Scripted([raw]), SETTINGS, "fits-brief")
     record = names.read(atlas_copy)[0]
     assert record.name == name.replace("\u202e", "")
     assert record.confidence == 0.9

@@ -40,7 +40,9 @@ def test_a_channel_is_what_the_tables_say(planted, api):
         found = read(api / "channels" / row["layer"] / f"{row['channel']}.json")
         assert found["address"] == f"{row['layer']}:{row['channel']}"
         assert found["name"] == (row["name"] and " ".join(row["name"].split()))
-        assert found["scores"]["detection"] == row["score_detection"]
+        assert found["scores"]["ap"] == row["score_ap"]
+        assert found["state"] == row["name_state"]
+        assert (found["used_for"], found["fires_for"]) == (row["used_for"], row["fires_for"])
         assert found["statistics"]["rel_mean"] == row["rel_mean"]
         shares = zip(row["top_classes"], row["top_class_shares"], strict=True)
         assert [c["class"] for c in found["classes"]] == [label for label, s in shares if s > 0]

@@ -128,7 +128,7 @@ def test_facets_narrow_the_search(page, site):
     layer.select_option(label="6")
     assert shown(page, ".hits .channel-card") == 7
     layer.select_option("")
-    page.get_by_label("Name").select_option(label="named by a person")
+    page.get_by_label("Name").select_option(label="by a person")
     assert "seen by Ada" in page.locator(".hits.channels").inner_text()
     assert shown(page, ".hits .channel-card") == 1
 
@@ -165,9 +165,9 @@ def test_the_channel_grid_is_filtered_and_sorted_without_a_reload(page, site):
     assert shown(page, ".channel-grid .channel-card") == 1
     assert "1 of 6" in page.locator(".grid-filter output").inner_text()
     page.get_by_label("Word").fill("")
-    page.get_by_label("Detection at least").fill("0.35")
+    page.get_by_label("Average precision at least").fill("0.35")
     assert shown(page, ".channel-grid .channel-card") == 1
-    page.get_by_label("Detection at least").fill("")
+    page.get_by_label("Average precision at least").fill("")
     page.get_by_label("Sort by").select_option("a")
     density = [float(card.get_attribute("data-a")) for card in page.locator(".channel-card").all()]
     assert density == sorted(density, reverse=True)

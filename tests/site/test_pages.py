@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from atlas.store import open_store
+from atlas.store import STATES, open_store
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
 
@@ -169,25 +169,48 @@ def test_a_channel_says_who_named_it_and_how_good_that_is(planted, pages, hostil
     assert "By vlm" in text and "striped thing 0" in text
     text = pages[f"channels/{rows[4]['layer']}/4.html"].said
     for said in (
-        *("striped thing 4", "75 % sure of it", "0.40 detection (0.20–0.44)", "f" * 64),
-        *("0.13 with a borrowed name", "some/model", "abc123", "<b>raw</b>"),
+        *("striped thing 4", "75 % sure of it", "0.40 average precision (0.20–0.44)", "f" * 64),
+        *(
+            "others: 0.05 “anything”, 0.13 borrowed, 0.10 most frequent",
+            "some/model",
+            "abc123",
+            "<b>raw</b>",
+        ),
     ):
         assert said in text, said
     text = pages[f"channels/{rows[5]['layer']}/5.html"].said
-    assert "No clear concept" in text
+    assert "No name found: some/model was shown 2 references and found nothing in common" in text
     text = pages[f"channels/{rows[2]['layer']}/2.html"].said
     assert "left half" in text and hostile[0] in text and "50 %" in text
 
 
-def test_a_name_no_better_than_a_borrowed_one_is_said_to_be_so(planted, pages):
-    columns = ["layer", "channel", "score_detection_low", "score_borrowed"]
-    for row in open_store(planted).table("channels").select(columns).to_pylist():
-        low, borrowed = row["score_detection_low"], row["score_borrowed"]
+def test_each_page_has_the_state_of_its_name(planted, pages):
+    states = set()
+    for row in open_store(planted).table("channels").to_pylist():
         said = pages[f"channels/{row['layer']}/{row['channel']}.html"].said
-        found = "The test does not show that this name describes" in said
-        assert found == (low is not None and low <= borrowed), row
-    text = pages["channels/0/0.html"].said
-    assert "(references by relevance) and what activates it may differ" in text
+        state = row["name_state"]
+        states.add(state)
+        if row["name"]:
+            assert f" {state} named by " in said, row
+        low, borrowed = row["score_ap_low"], row["score_borrowed_ap"]
+        found = "does not score clearly above names that say nothing" in said
+        assert (
+            found
+            == (state == "not told from chance")
+            == (state in ("tested", "not told from chance") and low <= borrowed)
+        ), row
+    assert states == {*STATES, None}
+
+
+def test_a_one_sided_channel_shows_both_names(planted, pages, hostile):
+    row = open_store(planted).table("channels").to_pylist()[7]
+    said = pages[f"channels/{row['layer']}/{row['channel']}.html"].said
+    assert row["name_state"] == "one-sided"
+    assert row["used_for"] == row["name"]
+    head = said.partition("used for")[2].partition("named by")[0]
+    assert "one-sided" in head
+    assert hostile[1] in head.partition("fires for")[2]
+    assert "fits 100 % of the references by relevance that the model was shown, and 25 %" in said
 
 
 def test_pages_can_be_cited(planted, pages):

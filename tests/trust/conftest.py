@@ -82,8 +82,8 @@ def honest(tmp_path_factory) -> Path:
     names.append(store, records, 0)
     names.write_columns(store, "vlm")
     scores = [
-        "score_detection", "score_detection_low", "score_detection_high", "score_pearson",
-        "score_borrowed", "score_clarity", "score_label_auc",
+        "score_ap", "score_ap_low", "score_ap_high", "score_correlation",
+        "score_borrowed_ap", "score_clarity", "score_label_auc",
     ]  # fmt: skip
     store.extend_table("channels", {name: np.linspace(0, 1, len(table)) for name in scores})
     journal.append(root / SCORES_FILE, [{"key": "k", "layer": "planted", "channel": 0}])

@@ -7,7 +7,7 @@ import pytest
 
 from atlas import pipeline
 from atlas.recipe import recorded
-from atlas.store import SCORES_FILE, Store, journal, names
+from atlas.store import SCORES_FILE, Store, journal, names, nametests
 
 
 def finish(store: Store, *settings: str, files: Callable[[], Any] = lambda: None) -> None:
@@ -27,9 +27,9 @@ def said(store: Store) -> list[dict[str, Any]]:
 
 
 def scored(store: Store) -> list[dict[str, Any]]:
-    """Return what records of scores say, in the order of channels."""
+    """Return what records of tests say, in the order of channels."""
     scores = journal.read(store.root / SCORES_FILE)
-    return sorted(scores, key=lambda one: one["channel"])
+    return sorted(scores, key=lambda one: (one["channel"], one["test"]))
 
 
 def assert_same(store: Store, other: Store) -> None:
@@ -38,7 +38,12 @@ def assert_same(store: Store, other: Store) -> None:
     mine, theirs = scored(store), scored(other)
     assert [one["key"] for one in mine] == [one["key"] for one in theirs]
     for one, two in zip(mine, theirs, strict=True):
-        assert one["answers"] == pytest.approx(two["answers"], abs=2e-4)
-        assert one["detection"] == pytest.approx(two["detection"])
-        assert one["borrowed"] == pytest.approx(two["borrowed"])
-        assert one["pearson"] == pytest.approx(two["pearson"], abs=1e-3)
+        if one["test"] == nametests.SIDES:
+            assert one["fits"] == two["fits"]
+            for mode, answers in one["answers"].items():
+                assert answers == pytest.approx(two["answers"][mode], abs=2e-4)
+        else:
+            assert one["answers"] == pytest.approx(two["answers"], abs=2e-4)
+            for measure in ("ap", "ap_low", "borrowed_ap", "frequent_ap", "f1"):
+                assert one[measure] == pytest.approx(two[measure])
+            assert one["correlation"] == pytest.approx(two["correlation"], abs=1e-3)

@@ -112,7 +112,7 @@ def test_every_command_works_on_every_state(first, then, named_once, states_of, 
     for row in references:
         assert row.get("sense") is None or row["sense"] >= 0
     keys = {one["key"] for one in journal.read(root / SCORES_FILE) if one["atlas"] == now.atlas}
-    scored = sum(row["score_detection"] is not None for row in table.values())
+    scored = sum(row["score_ap"] is not None for row in table.values())
     assert scored <= len(keys)
 
 

@@ -12,6 +12,7 @@ ORDER = (
     "changes", "falls", "rises", "keeps", "more", "earlier", "decide", "spread", "disagree",
     "blurred", "together", "contrast", "whynot", "against", "odd", "typical", "seen", "place",
     "kept", "flow", "failed", "sign", "conservation", "unseen", "unnamed", "untested", "doubtful",
+    "sided",
 )  # fmt: skip
 """Kinds of claims as a reader best meets them: the finding first, caveats last."""
 

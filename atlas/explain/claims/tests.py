@@ -8,7 +8,6 @@ from atlas.explain.claims.effects import decides
 from atlas.explain.claims.wording import Speaker, claim, say
 from atlas.store.claims import AUDIENCES, Claim, Slot, Wording
 from atlas.store.evidence import Concept, Course, Curve, Evidence, LayerEvidence, Order
-from atlas.store.table import TRUSTED
 
 FEW = 3
 """So many names are listed to experts; of more the table tells which they are."""
@@ -102,14 +101,15 @@ def _conserved(evidence: Evidence, layer: LayerEvidence) -> Iterator[Claim]:
 
 
 def _names(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
-    """Yield which names are missing, were never tested, or did poorly when tested."""
+    """Yield which names are missing or never tested, and which did poorly or fit one side alone."""
     if not evidence.named:
         return
     named = [one for one in evidence.concepts if one.name]
     kinds = {
         "unnamed": [one for one in evidence.concepts if not one.name],
-        "untested": [one for one in named if one.score is None],
-        "doubtful": [one for one in named if one.score is not None and one.score < TRUSTED],
+        "untested": [one for one in named if one.state in (None, "untested")],
+        "doubtful": [one for one in named if one.state == "not told from chance"],
+        "sided": [one for one in named if one.state == "one-sided"],
     }
     for kind, own in kinds.items():
         if own:
@@ -126,6 +126,10 @@ _VERBS = {
     "unnamed": ("has no name yet", "have no names yet"),
     "untested": ("was never tested", "were never tested"),
     "doubtful": ("did poorly when tested", "did poorly when tested"),
+    "sided": (
+        "fits what the network uses, not what sets it off",
+        "fit what the network uses, not what sets them off",
+    ),
 }
 """What is said of one name, and of several."""
 

@@ -1,0 +1,90 @@
+"""scores.jsonl: every test of a name that was ever done; it only grows.
+
+There are two tests. `SIDES` asks whether a name fits the references by relevance and those by
+activation; `RANGE` whether it fits pictures from the whole range of the channel's activation.
+A record carries the name that was tested, the model, what was shown and each answer.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from atlas.store import bounds, journal, states
+from atlas.store.directory import SCORES_FILE, Mode, Store
+
+SIDES, RANGE = "sides", "range"
+
+ONE_SIDED = 0.25
+"""A name that fits no more than this share of the references of the other side is one-sided."""
+
+
+@dataclass(frozen=True)
+class SideTest:
+    """Whether a name fits the references of both modes."""
+
+    key: str
+    layer: str
+    channel: int
+    name: str
+    by: str
+    """Id of the model that gave the name, and was asked."""
+    revision: str | None
+    side: Mode
+    """From whose references the name was made."""
+    fits: Mapping[Mode, Annotated[float, Field(ge=0, le=1)]]
+    """Share of the references of each mode that fit it."""
+
+    @property
+    def other(self) -> Mode:
+        """The mode whose references the name was not made from."""
+        return "activation" if self.side == "relevance" else "relevance"
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether the name does not fit what it was not made from."""
+        return self.fits.get(self.other, 1.0) <= ONE_SIDED
+
+
+_SIDES: TypeAdapter[list[SideTest]] = TypeAdapter(list[SideTest])
+
+
+def fitting(answers: Sequence[float]) -> float:
+    """Return the share of answers that are yes rather than no."""
+    return sum(answer > 0.5 for answer in answers) / len(answers)
+
+
+def append(store: Store, records: Iterable[dict[str, Any]]) -> None:
+    """Add records of the atlas as it is now."""
+    state = states.now(store)
+    made = {"atlas": state.atlas, "network": state.network}
+    journal.append(store.root / SCORES_FILE, [{**record, **made} for record in records])
+
+
+def every(store: Store, test: str) -> list[dict[str, Any]]:
+    """Return all records of a test, of whatever state of the atlas, in their order."""
+    records = journal.read(store.root / SCORES_FILE)
+    return [record for record in records if record.get("test") == test]
+
+
+def valid(store: Store, test: str) -> list[dict[str, Any]]:
+    """Return the records of a test that speak of the atlas as it is now, in their order."""
+    state = states.now(store)
+    return [record for record in every(store, test) if state.has(record.get("atlas"))]
+
+
+def sides(store: Store) -> list[SideTest]:
+    """Return the tests on both sides that speak of the atlas as it is now, in their order.
+
+    Raises
+    ------
+    UserError
+        One of them is not as this package writes them.
+    """
+    try:
+        return _SIDES.validate_python(valid(store, SIDES))
+    except ValidationError as error:
+        _, *where = error.errors()[0]["loc"]
+        wrong = f"a test on both sides, {'.'.join(map(str, where))}: {error.errors()[0]['msg']}"
+        raise bounds.damaged(store.root / SCORES_FILE, wrong) from error

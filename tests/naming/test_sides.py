@@ -1,0 +1,175 @@
+"""Names that fit one side of a channel, and the states of names."""
+
+import json
+import shutil
+
+import pytest
+
+from atlas.naming import asking
+from atlas.patches.views import References, view
+from atlas.recipe import Naming
+from atlas.store import MODES, STATES, TESTED, Store, names, nametests, open_store, standing
+from atlas.store.names import NameRecord
+
+SETTINGS = Naming(prompt="brief", side=32, references=3, contrast=0, senses=False)
+
+
+@pytest.fixture
+def atlas_copy(built, tmp_path) -> Store:
+    copy = tmp_path / "atlas"
+    shutil.copytree(built, copy, ignore=shutil.ignore_patterns("site", "pages"))
+    return open_store(copy)
+
+
+class Looking:
+    """Says "red" of what relevance chose, and "blue" of the rest; knows both when it sees them.
+
+    Of every second channel what activation chose is red as well.
+    """
+
+    id, revision, decoding, facts = "looking", None, {"greedy": True}, {}
+
+    def __init__(self, store, other="blue"):
+        references, self.used = References(store), set()
+        table = store.table("channels").to_pydict()
+        for number, address in enumerate(zip(table["layer"], table["channel"], strict=True)):
+            for row in [
+                *references.of(*address, "relevance"),
+                *(references.of(*address, "activation") if number % 2 else ()),
+            ]:
+                self.used.add(view(references.patch(row), SETTINGS.view, 32).tobytes())
+        self.other, self.fits = other, 0
+
+    def _seen(self, request):
+        return all(image.tobytes() in self.used for image in request.images)
+
+    def ask(self, requests):
+        return [
+            json.dumps({"name": "red" if self._seen(one) else self.other, "confidence": 1})
+            for one in requests
+        ]
+
+    def yes(self, requests):
+        self.fits += len(requests)
+        return [float(("red" in one.text) == self._seen(one)) for one in requests]
+
+
+def finish(store, model):
+    asking.name_channels(store, model, SETTINGS, "fits-brief")
+    names.write_columns(store, "vlm")
+    standing.write_columns(store, "vlm")
+    return store.table("channels").to_pylist()
+
+
+def test_a_name_that_does_not_fit_the_other_side_gets_a_second_one(atlas_copy):
+    model = Looking(atlas_copy)
+    rows = finish(atlas_copy, model)
+    references = References(atlas_copy)
+    states = {row["name_state"] for row in rows}
+    assert "one-sided" in states and "untested" in states
+    for row in rows:
+        shown = {mode: references.of(row["layer"], row["channel"], mode)[:3] for mode in MODES}
+        if not all(shown.values()):  # nothing to compare
+            assert row["fits_activation"] is None
+            continue
+        views = [
+            view(references.patch(one), SETTINGS.view, 32).tobytes() for one in shown["activation"]
+        ]
+        fitting = sum(one in model.used for one in views) / len(views)
+        assert row["fits_activation"] == pytest.approx(fitting)
+        assert row["fits_relevance"] == 1
+        both = (row["used_for"], row["fires_for"])
+        if fitting <= 0.25:
+            assert row["name_state"] == "one-sided"
+            assert both == ("red", "red" if all(one in model.used for one in views) else "blue")
+        else:
+            assert row["name_state"] == "untested" and both == (None, None)
+    asked, tests = len(names.read(atlas_copy)), model.fits
+    assert finish(atlas_copy, model) == rows  # once, and for good
+    assert (len(names.read(atlas_copy)), model.fits) == (asked, tests)
+
+
+def test_where_the_other_side_has_nothing_in_common_it_has_no_name(atlas_copy):
+    rows = finish(atlas_copy, Looking(atlas_copy, other=None))
+    sided = [row for row in rows if row["name_state"] == "one-sided"]
+    assert sided
+    assert {(row["used_for"], row["fires_for"]) for row in sided} == {("red", None)}
+
+
+def test_the_same_name_for_both_sides_is_no_second_one(atlas_copy):
+    rows = finish(atlas_copy, Looking(atlas_copy, other="Reds"))
+    assert "one-sided" not in {row["name_state"] for row in rows}
+
+
+def test_a_model_that_breaks_leaves_names_untested(atlas_copy, caplog):
+    class Broken(Looking):
+        def yes(self, requests):
+            raise RuntimeError("the model broke")
+
+    rows = finish(atlas_copy, Broken(atlas_copy))
+    assert {row["name_state"] for row in rows if row["name"]} == {"untested"}
+    assert "is not tested: the model broke" in caplog.text
+
+
+def test_tests_of_another_form_are_refused_in_one_line(atlas_copy):
+    nametests.append(atlas_copy, [{"test": nametests.SIDES, "key": "k", "fits": {"relevance": 7}}])
+    with pytest.raises(Exception, match=r"scores\.jsonl") as refused:
+        nametests.sides(atlas_copy)
+    assert type(refused.value).__name__ == "UserError"
+
+
+# States
+
+
+def scores(name, low, **others):
+    known = {"base_rate": 0.1, "borrowed_ap": 0.2, "frequent_ap": 0.3, **others}
+    columns = {"name": name, "ap": 0.5, "ap_low": low, **known}
+    return {f"score_{key}": value for key, value in columns.items()}
+
+
+@pytest.mark.parametrize(
+    ("record", "score", "state"),
+    [
+        (None, {}, None),
+        ({"name": "red"}, {}, "untested"),
+        ({"name": "red"}, scores("red", 0.21), "tested"),
+        ({"name": "red"}, scores("red", 0.19), "not told from chance"),
+        ({"name": "red"}, scores("red", 0.21, borrowed_ap=0.3), "not told from chance"),
+        ({"name": "red"}, scores("red", 0.21, base_rate=0.3), "not told from chance"),
+        ({"name": "red"}, scores("red", 0.21, frequent_ap=0.6), "not told from chance"),
+        ({"name": "red"}, scores("blue", 0.9), "untested"),
+        ({"name": "red", "method": "person"}, scores("red", 0.9), "by a person"),
+        ({"status": "no clear concept"}, {}, "none found"),
+        ({"status": "unnamed", "details": {"problem": "empty"}}, {}, "none found"),
+    ],
+)
+def test_each_name_has_one_state(record, score, state, atlas_copy):
+    address = {key: atlas_copy.table("channels")[key][0].as_py() for key in ("layer", "channel")}
+    if record is not None:
+        whole = {"method": "vlm", "by": "m", "status": "named", **record}
+        names.append(atlas_copy, [NameRecord(**address, **whole)], 0)
+    names.write_columns(atlas_copy, "vlm")
+    count = atlas_copy.rows("channels")
+    atlas_copy.extend_table(
+        "channels",
+        {column: [score.get(column)] + [None] * (count - 1) for column in TESTED},
+    )
+    standing.write_columns(atlas_copy, "vlm")
+    row = atlas_copy.table("channels").to_pylist()[0]
+    assert row["name_state"] == state
+    assert state is None or state in STATES
+    assert standing.state_of(row) == state
+    # What was tested under another name is no score of this one.
+    kept = score.get("score_name") == row["name"] is not None
+    assert row["score_ap"] == (0.5 if kept else None)
+    tried = {"no clear concept": "nothing in common", "unnamed": "could not be used: empty"}
+    said = tried.get((record or {}).get("status"), "")
+    assert said in (row["name_tried"] or "")
+    assert bool(row["name_tried"]) == (state == "none found")
+
+
+def test_names_of_older_atlases_have_a_state_too():
+    assert standing.state_of({"name": "red", "named_by": "vlm"}) == "untested"
+    assert standing.state_of({"name": "red", "named_by": "person"}) == "by a person"
+    assert standing.state_of({"name": None, "name_status": "unnamed"}) == "none found"
+    assert standing.state_of({"name": None, "name_status": None}) is None
