@@ -10,6 +10,8 @@ from typing import Any
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
+_TURNING = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+"""Marks that turn the direction of a text, also of what stands behind them."""
 _SAFE = re.compile(r"[A-Za-z0-9_.-]")
 _SAFE_LOWER = re.compile(r"[a-z0-9_.-]")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE | re.DOTALL)
@@ -17,9 +19,10 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECAS
 
 
 def plain(value: object) -> str:
-    """Return `value` as one line without control characters (also those of Markdown's own)."""
+    """Return `value` as one line without control characters or marks that turn its direction."""
     text = str(value)
     if not text.isprintable():
+        text = text.translate(_TURNING)
         text = "".join(" " if unicodedata.category(c) in _UNSEEN else c for c in text)
     return " ".join(text.split())
 

@@ -39,6 +39,7 @@ _SLOTS: dict[str, SlotKind] = {
     "more": "probability", "probability": "probability", "logit": "logit", "reduced": "logit",
     "rank": "count", "place": "place", "truth": "class", "layer": "layer", "chosen": "count",
     "channels": "count", "coverage": "share", "steps": "count", "draws": "count",
+    "feed": "concept", "here": "logit", "there": "logit", "area": "share", "overlap": "share",
     "random": "logit", "activation": "logit", "relevance": "logit", "deciding": "count",
 }  # fmt: skip
 

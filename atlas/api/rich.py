@@ -64,7 +64,7 @@ def atlas(shown: "Atlas") -> str:
                 _text(layer),
                 f"{len(mine):,}",
                 f"{count:,}",
-                _strip([found[0] for found in best if found], 40),
+                _side_by_side([found[0] for found in best if found], 40),
             )
         )
     return _box(
@@ -136,7 +136,7 @@ def hits(shown: "Hits") -> str:
                 f"<code>{_text(hit.channel.address)}</code>",
                 _name(hit.channel),
                 _text(why) + (f"<br><span style='{_QUIET}'>{_text(where)}</span>" if where else ""),
-                _strip(seen[:4], _SMALL),
+                _side_by_side(seen[:4], _SMALL),
             )
         )
     table = _table(("address", "name", "found by", "patches"), rows)
@@ -227,7 +227,7 @@ def _patch(shown: "Reference", side: int) -> str:
         return _missing(error)
 
 
-def _strip(several: "Sequence[Reference]", side: int) -> str:
+def _side_by_side(several: "Sequence[Reference]", side: int) -> str:
     """Return patches that stay on one line."""
     patches = "".join(_patch(one, side) for one in several)
     return f"<span style='white-space:nowrap'>{patches}</span>"

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections import Counter
 from dataclasses import asdict, replace
 from functools import partial
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, find, given, settings
 
 from atlas.explain.claims.making import ORDER, claims
 from atlas.explain.narrative.compose import compose
+from atlas.explain.narrative.joining import together
 from atlas.store import claims as stored
 from atlas.store import evidence as e
 from tests.explain.drawn import evidences
@@ -169,3 +171,87 @@ def test_claims_read_back_as_they_were_written(example, tmp_path):
     made = claims(written(example))
     stored.write(made, tmp_path)
     assert stored.read(tmp_path) == made
+
+
+def sentences(evidence, audience="everyone") -> dict[str, str]:
+    """Return what claims say, by their ids."""
+    found = {one.id: one.wordings.get(audience) for one in claims(evidence)}
+    return {id_: one.sentence for id_, one in found.items() if one is not None}
+
+
+def with_zero(example, number: int, **changes) -> e.Evidence:
+    """Return evidence in which taking one concept away does something else."""
+    own = example.effects[number]
+    effects = tuple(replace(one, **changes) if one.kind == "zero" else one for one in own.effects)
+    others = [replace(own, effects=effects) if one is own else one for one in example.effects]
+    return replace(example, effects=tuple(others))
+
+
+def test_classes_of_one_name_have_their_numbers(example):
+    first, second, *others = example.prediction
+    twin = replace(second, name=f" {first.name}")
+    odd = written(replace(example, prediction=(first, twin, *others), contrast=None))
+    said = sentences(odd)
+    assert f"“{first.name} (class {first.label})”" in said["answer"]
+    assert f"“{first.name} (class {twin.label})”" in said["second"]
+    assert "(class" not in sentences(example)["answer"]
+
+
+def test_a_fall_among_tiny_probabilities_is_no_standstill(example):
+    tiny = replace(example, target=replace(example.target, probability=4e-4))
+    last = example.concepts[-1]
+    at = [one.concept for one in example.effects].index(last.id)
+    best = example.prediction[0]
+    tiny = with_zero(tiny, at, probability=1e-5, answer=best.label, answer_name=best.name)
+    said = sentences(written(tiny))[f"falls:{last.id}"]
+    assert said.endswith("falls by more than a fifth, to less than 0.05 %.")
+
+
+@pytest.mark.parametrize(("start", "moved"), [(9.0, "fell more than"), (-9.0, "rose less than")])
+def test_a_score_that_rose_did_not_fall(example, start, moved):
+    area = {"relevance": 2.0, "random": 5.0, "activation": 3.0, "reverse": 8.0}
+    curves = [
+        replace(one, courses=tuple(
+            replace(c, area_logit=area[c.order], logit=(start, *c.logit[1:])) for c in one.courses
+        ))
+        for one in example.curves
+    ]  # fmt: skip
+    said = sentences(written(replace(example, curves=tuple(curves))))
+    assert [text for id_, text in said.items() if id_.startswith("kept") and moved in text]
+
+
+def test_one_channel_is_not_switched_off_one_after_another(example):
+    curves = [
+        replace(one, courses=tuple(
+            replace(c, logit=c.logit[:2], probability=c.probability[:2]) for c in one.courses
+        ))
+        for one in example.curves
+    ]  # fmt: skip
+    said = sentences(written(replace(example, curves=tuple(curves))), "expert")
+    tests = [text for id_, text in said.items() if id_.startswith(("kept", "failed"))]
+    assert tests
+    assert all("With 1 channel of" in text and "one after" not in text for text in tests)
+
+
+def test_no_name_turns_the_direction_of_a_sentence(example):
+    concepts = [replace(one, name="\u202efur\u2067") for one in example.concepts]
+    odd = written(replace(example, concepts=tuple(concepts), flow=(), contrast=None))
+    text = " ".join(sentences(odd).values())
+    assert "“fur”" in text
+    assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_what_changes_the_answer_is_not_shortened_by_what_does_not(example):
+    risen = example
+    last = [one.id for one in example.concepts if one.layer == example.concepts[-1].layer]
+    places = [n for n, one in enumerate(example.effects) if one.concept in last][:2]
+    best, other = example.prediction[:2]
+    answers = ((0.999, other), (0.99, best))
+    for n, (chance, answer) in zip(places, answers, strict=True):
+        risen = with_zero(
+            risen, n, probability=chance, answer=answer.label, answer_name=answer.name
+        )
+    own = {f"rises:{risen.effects[n].concept}" for n in places}
+    made = tuple(one for one in claims(written(risen)) if one.id in own)
+    assert len(made) == 2
+    assert all(len(group) == 1 for group in together(made, "everyone"))

@@ -9,6 +9,7 @@ import pytest
 from atlas.explain.claims.making import claims
 from atlas.explain.narrative.guard import objection
 from atlas.explain.narrative.rephrasing import masked, read
+from atlas.store.claims import PLACEHOLDER, Slot, Wording
 from benchmarks.narrating import HALVES, rephrasings, shares_passed
 
 
@@ -114,3 +115,21 @@ def test_the_judge_sees_no_names(example):
         for wording in claim.wordings.values():
             text = masked(wording, wording.text)
             assert not any(slot.text in text for slot in wording.slots if len(slot.text) > 3)
+
+
+@pytest.mark.parametrize(("own", "other"), [
+    ("The lead over {other} would shrink.", "The lead of {other} would shrink."),
+    ("The score for {class} fell more than by chance.",
+     "The score for {class} fell more by chance."),
+    ("In other pictures, {concept} speaks too.", "In other networks, {concept} speaks too."),
+    ("Half of the map of {concept} lies in {area} of the picture.",
+     "Half of the picture of {concept} lies in {area} of the map."),
+    ("Without both {concept1} and {concept2}, it falls.",
+     "Without both {concept1} and {concept2}, in turn, it falls."),
+    ("By weight {first} comes first in score.", "By score {first} comes first in weight."),
+])  # fmt: skip
+def test_bindings_that_other_words_cannot_change(own, other):
+    kinds = {"other": "class", "class": "class", "area": "share"}
+    slots = tuple(Slot(key, kinds.get(key, "concept"), "", "") for key in PLACEHOLDER.findall(own))
+    assert objection(Wording(own, slots), own) is None
+    assert objection(Wording(own, slots), other)

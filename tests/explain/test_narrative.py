@@ -278,7 +278,7 @@ def test_texts_of_models_are_clipped():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.931, "93 %"), (0.0412, "4.1 %"), (0.99991, "more than 99.9 %"), (0.994, "99.4 %"),
-     (0.0001, "less than 0.1 %"), (0.5, "50 %"), (0.00123, "0.12 %")],
+     (0.0001, "less than 0.05 %"), (0.0006, "0.060 %"), (0.5, "50 %"), (0.00123, "0.12 %")],
 )  # fmt: skip
 def test_probabilities_are_never_rounded_to_certainty(value, text):
     assert w.probability(value) == text

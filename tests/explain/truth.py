@@ -57,6 +57,8 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
             field
         ]
     if place == "concepts":
+        if field == "named":
+            return len([one for one in evidence["concepts"] if one["name"]])
         return len([one for one in evidence["concepts"] if field in ("all", state(one))])
     if place.startswith("layer:"):
         place, _, field = source.rpartition(" ")
@@ -106,6 +108,15 @@ def by_id(parts: list, id_: str) -> dict:
     return next(one for one in parts if one["id"] == id_)
 
 
+def classes(evidence: dict) -> set[tuple[int, str]]:
+    """Return the numbers and names of all classes of the evidence."""
+    guesses = [*evidence["prediction"], evidence["target"], evidence["contrast"], evidence["truth"]]
+    changed = [*(e for one in evidence["effects"] for e in one["effects"]), *evidence["together"]]
+    return {(one["label"], one["name"]) for one in guesses if one} | {
+        (one["answer"], one["answer_name"]) for one in changed
+    }
+
+
 def quoted(name: str) -> str:
     return "“" + " ".join(re.sub(r'[“”"„‟]', "’", name).split()) + "”"
 
@@ -126,7 +137,12 @@ def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
                 found.add(one["address"])
         return found
     wanted = value(source, evidence)
-    if kind in ("class", "quote"):
+    if kind == "class":
+        label = value(re.sub(r"answer_name$", "answer", re.sub(r" name$", " label", source)),
+                      evidence)  # fmt: skip
+        shared = len({n for n, name in classes(evidence) if quoted(name) == quoted(wanted)}) > 1
+        return {quoted(f"{wanted} (class {label})" if shared else wanted)}
+    if kind == "quote":
         return {quoted(wanted)}
     if kind in ("layer", "model"):
         return {wanted}
@@ -141,7 +157,7 @@ def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
         if size >= 0.9995:
             return {"more than 99.9 %"}
         if size < 0.0005:
-            return {"less than 0.1 %"}
+            return {"less than 0.05 %"}
         if size >= 0.99:
             return {f"{size * 100:.1f} %"}
     return {f"{rounded(size * 100, 2)} %"}
@@ -198,6 +214,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind in ("changes", "falls", "rises", "keeps"):
         if audience == "everyone":
             down = "falls from {before} to"
+            if zero[about]["probability"] < 0.0005 > target["probability"]:
+                down = "falls by more than a fifth, to {after}"
             word = {"changes": down, "falls": down, "rises": "rises from {before} to",
                     "keeps": "stays at"}[kind]  # fmt: skip
             yield from must(word in text, "another verb")
@@ -258,6 +276,9 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             said = {
                 w["text"] for w in claim["wordings"][audience]["slots"] if w["kind"] == "concept"
             }
+            if kind == "more":  # an address behind the name tells two of one name apart
+                ends = tuple(f" ({c['address']})" for c in cited)
+                said = {text[: text.rfind(" (")] if text.endswith(ends) else text for text in said}
             yield from must(names == said, "not all are named")
             if kind == "earlier":
                 yield from must({c["id"] for c in cited} == {c["id"] for c in others}, "not all")
@@ -312,7 +333,9 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         lower = area["relevance"] < area["random"]
         if kind == "kept":
             yield from must(lower and "no lower than in random" not in text, "not lower")
-            yield from must(audience == "expert" or "fell more than by chance" in text, "words")
+            relevance = next(one for one in curve["courses"] if one["order"] == "relevance")
+            moved = "fell more" if area["relevance"] < relevance["logit"][0] else "rose less"
+            yield from must(audience == "expert" or f"{moved} than by chance" in text, "words")
         else:
             same = rounded(area["relevance"], 3) == rounded(area["random"], 3)
             yield from must(not lower or same, "it is lower")

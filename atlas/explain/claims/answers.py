@@ -8,7 +8,7 @@ from atlas.store.claims import AUDIENCES, Claim
 from atlas.store.evidence import Contrast, Difference, Evidence
 
 HALF = 0.5
-"""An answer with a lower probability is said to have less than one half."""
+"""An answer with a lower probability is said to have less than one half, if that can be seen."""
 
 
 def answers(evidence: Evidence) -> Iterator[Claim]:
@@ -49,7 +49,7 @@ def _answer(evidence: Evidence) -> Iterator[Claim]:
         chance = w.chance("probability", others[0].probability, "prediction.2 probability")
         text = say("Second comes {class} with {probability}.", name, chance)
         yield claim("second", "", ["prediction"], 0.6, text, text)
-    if first.probability < HALF:
+    if first.probability < HALF and w.probability(first.probability) != w.probability(HALF):
         text = say("Even the network’s best answer has a probability below one half.")
         yield claim(
             "unsure", "", ["prediction"], 0.9,
@@ -136,7 +136,7 @@ def _side(kind: str, evidence: Evidence, contrast: Contrast, one: Difference) ->
     moved = min(abs(one.margin - contrast.margin) / max(abs(contrast.margin), 1.0), 1.0)
     return claim(
         kind, "", ["target", "contrast", *([one.concept] if one.concept else [])],
-        0.45 + 0.4 * moved if (kind == "whynot") == asked else 0.35 * moved,
+        (0.75 if asked else 0.45) + 0.4 * moved if (kind == "whynot") == asked else 0.35 * moved,
         say(f"{text}.", target, other, everyone),
         say("{concept} has relevance {here} for {class} and {there} for {other}; set to zero, it "
             "takes the margin between their logits from {before} to {after}.",

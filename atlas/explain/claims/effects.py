@@ -35,9 +35,9 @@ def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     if evidence.concepts and not deciding:
         yield _spread(evidence)
     if more := at_end[ALONE:]:
-        yield _others(evidence, "more", more)
+        yield _others(evidence, "more", more, "also ")
     if earlier:
-        yield _others(evidence, "earlier", earlier)
+        yield _others(evidence, "earlier", earlier, "also " if at_end else "")
     for layer in evidence.layers:
         if any(one.layer == layer.layer for one in earlier):
             yield _in_layer(evidence, layer, earlier)
@@ -52,7 +52,7 @@ def _alone(evidence: Evidence, one: Concept, *, bound: bool) -> Claim:
     return claim(
         kind, one.id, ["target", one.id, f"effect:{one.id}"],
         0.7 + 0.3 * change if decides(evidence, one) else change,
-        _everyone(evidence, one, zero, kind, verb), _expert(evidence, one, zero, kind),
+        _everyone(evidence, one, zero, kind, verb), _expert(evidence, one, zero, kind, verb),
         AUDIENCES if bound else (),
     )  # fmt: skip
 
@@ -60,6 +60,8 @@ def _alone(evidence: Evidence, one: Concept, *, bound: bool) -> Claim:
 def _direction(before: float, after: float) -> tuple[str, str]:
     """Return the kind of a change and its verb, by what is written of it."""
     if w.probability(before) == w.probability(after):
+        if after < (1 - FIFTH) * before:  # of two that are written as less than something
+            return "falls", "falls by more than a fifth, to {after}"
         return "keeps", "stays at {after}"
     if after < before:
         return "falls", "falls from {before} to {after}"
@@ -90,7 +92,7 @@ def _everyone(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: s
     return say(f"{text}.", *slots, joined=joined)
 
 
-def _expert(evidence: Evidence, one: Concept, zero: Effect, kind: str) -> Wording:
+def _expert(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: str) -> Wording:
     speaker = Speaker(evidence, "expert")
     target, slots = speaker.target()
     if kind == "keeps":
@@ -98,7 +100,8 @@ def _expert(evidence: Evidence, one: Concept, zero: Effect, kind: str) -> Wordin
         joined: str | None = "{concept}, at {after}"
     else:
         does = "raises" if kind == "rises" else "lowers"
-        text = f"{does} the probability of {target} from {{before}} to {{after}}"
+        course = verb.partition(" ")[2]
+        text = f"{does} the probability of {target} {course}"
         joined = "{concept}, to {after}"
     if zero.answer != evidence.prediction[0].label:
         text += " and changes the answer to {answer}"
@@ -194,21 +197,24 @@ def _spread(evidence: Evidence) -> Claim:
     return claim("spread", "", ids, 0.85, say(text, *slots), say(text, *slots), AUDIENCES)
 
 
-def _others(evidence: Evidence, kind: str, own: Sequence[Concept]) -> Claim:
+def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) -> Claim:
     """Return which other concepts decide too; several channels may have one name.
 
-    Where some would only change the answer, all are said to do one or the other.
+    Where some would only change the answer, all are said to do one or the other. Beside those of
+    the last layer that have sentences of their own, an address tells which of one name is meant.
     """
     names: dict[str, Concept] = {}
+    speaker = Speaker(evidence, "everyone")
     for one in own:
-        names.setdefault(w.quoted(one.name) if one.name else one.address, one)
+        name = w.quoted(one.name) if one.name else one.address
+        names.setdefault(speaker.concept("", one).text if kind == "more" else name, one)
     slots = [
         Slot(f"concept{n}", "concept", name, f"{one.id} name")
         for n, (name, one) in enumerate(names.items(), 1)
     ]
-    target, named = Speaker(evidence, "everyone").target()
+    target, named = speaker.target()
     listed = w.listed([f"{{{slot.key}}}" for slot in slots], "or")
-    text = f"{_outcome(evidence, own, target, 'also ')} without {listed}."
+    text = f"{_outcome(evidence, own, target, also)} without {listed}."
     text = f"Earlier in the network, {text}" if kind == "earlier" else text[:1].upper() + text[1:]
     ids = ["target", *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
     return claim(kind, "", ids, 0.8, say(text, *slots, *named), None, ("everyone",))
@@ -222,7 +228,8 @@ def _in_layer(evidence: Evidence, layer: LayerEvidence, earlier: Sequence[Concep
     zero = evidence.effect(most.id, "zero")
     says = ", answer {answer}" if zero.answer != evidence.prediction[0].label else ""
     text = f"In {{layer}}, {_outcome(evidence, earlier, target, '')} without "
-    text += f"any one of {{deciding}} concepts, most without {{concept}} ({{after}} left{says})."
+    left = " left" if zero.probability < evidence.target.probability else ""
+    text += f"any one of {{deciding}} concepts, most without {{concept}} ({{after}}{left}{says})."
     joined = (
         f"in {{layer}}, without any one of {{deciding}}, most without {{concept}} ({{after}}{says})"
     )

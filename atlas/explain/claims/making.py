@@ -1,9 +1,13 @@
 """The list of claims of one explanation."""
 
+from collections import Counter
+from dataclasses import replace
+
 from atlas.explain.claims.answers import answers
 from atlas.explain.claims.concepts import concepts
 from atlas.explain.claims.effects import effects
 from atlas.explain.claims.tests import tests
+from atlas.explain.claims.wording import quoted
 from atlas.store.claims import Claim
 from atlas.store.evidence import Evidence
 
@@ -25,6 +29,7 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
     evidence : Evidence
         As it was read back from its file, so that conditions hold for the numbers that it has.
     """
+    evidence = _with_distinct_classes(evidence)
     last = next((own for layer in reversed(evidence.layers)
                  if (own := evidence.of_layer(layer.layer))), [])  # fmt: skip
     found = [
@@ -32,3 +37,39 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
         *tests(evidence, last),
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda one: (ORDER.index(one.kind), -one.weight)))
+
+
+def _with_distinct_classes(evidence: Evidence) -> Evidence:
+    """Return evidence in which classes of one name have their numbers behind it.
+
+    Two of ImageNet's are cranes, and `the answer is “crane”, not “crane”` says nothing.
+    """
+    known = {(one.label, quoted(one.name))
+             for one in (*evidence.prediction, evidence.target, evidence.truth, evidence.contrast)
+             if one is not None}  # fmt: skip
+    effects_ = (one for own in evidence.effects for one in own.effects)
+    known |= {(one.answer, quoted(one.answer_name)) for one in effects_}
+    known |= {(one.answer, quoted(one.answer_name)) for one in evidence.together}
+    contrast = evidence.contrast
+    often = Counter(name for _, name in known)
+
+    def called(label: int, name: str) -> str:
+        return f"{name} (class {label})" if often[quoted(name)] > 1 else name
+
+    if max(often.values()) == 1:
+        return evidence
+    return replace(
+        evidence,
+        prediction=tuple(replace(one, name=called(one.label, one.name))
+                         for one in evidence.prediction),
+        target=replace(evidence.target, name=called(evidence.target.label, evidence.target.name)),
+        truth=(truth := evidence.truth) and replace(truth, name=called(truth.label, truth.name)),
+        contrast=contrast and replace(contrast, name=called(contrast.label, contrast.name)),
+        effects=tuple(
+            replace(one, effects=tuple(replace(e, answer_name=called(e.answer, e.answer_name))
+                                       for e in one.effects))
+            for one in evidence.effects
+        ),
+        together=tuple(replace(one, answer_name=called(one.answer, one.answer_name))
+                       for one in evidence.together),
+    )  # fmt: skip

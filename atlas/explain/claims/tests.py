@@ -43,22 +43,25 @@ def _test(evidence: Evidence, curve: Curve) -> Claim:
         else "no lower" if means["activation"] > means["relevance"] or own != strong
         else "as low"
     )  # fmt: skip
+    steps = len(courses["relevance"].logit) - 1
+    parts, turn = ("channel", "") if steps == 1 else ("channels", " one after another")
     text = (
-        "With {steps} channels of {layer} set to zero one after another, the mean logit is "
+        f"With {{steps}} {parts} of {{layer}} set to zero{turn}, the mean logit is "
         f"{{relevance}} by falling relevance, {'lower' if kept else 'no lower'} than in random "
         f"orders ({{random}}, {{draws}} draws); by activation it is {by_activation} "
         "({activation})."
     )
     slots = [
-        w.count("steps", len(courses["relevance"].logit) - 1, f"{curve.id} steps"),
+        w.count("steps", steps, f"{curve.id} steps"),
         w.layer("layer", curve.layer),
         w.count("draws", courses["random"].draws, f"{curve.id} random.draws"),
         *(area[order] for order in ("relevance", "random", "activation")),
     ]
-    more = "more than" if kept else "no more than"
+    fell = means["relevance"] < courses["relevance"].logit[0]
+    moved = ("fell more than" if fell else "rose less than") if kept else "fell no more than"
     everyone = say(
         "As a test, parts were switched off one after another: by falling weight, the network’s "
-        f"score for {{class}} fell {more} by chance.", target
+        f"score for {{class}} {moved} by chance.", target
     )  # fmt: skip
     return claim(
         "kept" if kept else "failed", curve.layer, ["target", curve.id],
@@ -175,9 +178,16 @@ def _to_experts(evidence: Evidence, kind: str, own: Sequence[Concept]) -> Wordin
         return say(
             f"{subject} {verb} (see the table).",
             w.count("count", len(own), f"concepts {kind}"),
-            w.count("all", len(evidence.concepts), "concepts all"),
+            w.count("all", *_of(evidence, kind)),
         )
     speaker = Speaker(evidence, "expert")
     names, slots = w.listing(speaker, own)
     the = "" if kind == "unnamed" else "The names " if len(own) > 1 else "The name "
     return say(f"{the}{names} {verb}.", *slots)
+
+
+def _of(evidence: Evidence, kind: str) -> tuple[int, str]:
+    """Return how many could be of a kind, and where that stands: of names only what has one."""
+    if kind == "unnamed":
+        return len(evidence.concepts), "concepts all"
+    return sum(bool(one.name) for one in evidence.concepts), "concepts named"

@@ -143,7 +143,7 @@ def probability(value: float) -> str:
     if value >= 0.9995:
         return "more than 99.9 %"
     if value < 0.0005:
-        return "less than 0.1 %"
+        return "less than 0.05 %"
     if value >= 0.99:
         return f"{value * 100:.1f} %"
     return f"{digits(value * 100, 2)} %"

@@ -17,7 +17,7 @@ _FAMILIES = {
     "fall": "fall fell fallen drop slip slide dip sink sank sunk decline decrease lower low "
     "shrink reduce lose lost cost down",
     "rise": "up rise rose risen climb increase raise grow grew higher high",
-    "stay": "stay remain keep kept leave left unchanged",
+    "stay": "stay remain keep kept leave left unchanged same",
     "more": "more further larger greater",
     "less": "less fewer smaller",
     "most": "most chiefly mainly",
@@ -39,7 +39,9 @@ _FAMILIES = {
     "usual": "usual usually typical typically normally mean average",
     "other": "other others",
     "picture": "picture image photo photograph",
-    "pictures": "pictures images photos photographs scenes networks cases",
+    "pictures": "pictures images photos photographs scenes cases",
+    "networks": "networks models",
+    "than": "than",
     "test": "test",
     "poor": "poorly badly poor bad",
     "right": "right rightly correct correctly good well",
@@ -63,25 +65,25 @@ _FAMILIES = {
     "class": "class",
     "last": "last",
     "map": "heat map",
+    "take": "take taken took",
+    "judge": "say said give gave given assign identify classify see believe think recognise call "
+    "named choose",
+    "become": "become became change turn switch move tip make made go goes went gone come came",
 }
 """Words that say something, by what they say; each may be used where its family is."""
 
 _WORDS = """
 a an the this that these those it its itself they them their which what who whose there here is
-are was were be been being has have had having do does did done get gets got of in on at to from
-by for with into over under upon out as than then when where while if once and or but yet however
-though although whereas whether too also still rather network model answer answers choose choosing
-switch switches say says said take takes taken took make makes made go goes went gone come comes
-came become becomes became turn turns change changes move moves give gives gave identify
-identifies classify classifies see sees believe believes recognise recognises call calls named
-according follow follows divide divides spread lie lies lay between among fare fared perform
-performs performed explained explain explanation after another behind order output outputs scales
-tip tips instead evidence remaining rest reach reaches own again now such same way means set cent
+are was were be been being has have had having do does did done get got of in on at to from
+by for with into over under upon out as then when where while if once and or but yet however
+though although whereas whether too also still rather network model answer according follow divide
+spread lie lay flow between among fare perform explain explanation after behind order
+output scales instead evidence remaining rest reach own now such way means set cent
 would
 """
 
 _FREE = frozenset(_WORDS.split())
-"""Words that say nothing by themselves."""
+"""Words that say nothing by themselves, also with the endings of `_forms`."""
 
 _LIST = r"\{\w+\}(?:,? (?:and |or )?\{\w+\})*|it|any one"
 """What is taken away."""
@@ -92,27 +94,28 @@ _PHRASES = (
      r"|(?:delet|disabl|exclud|deactivat|eliminat)(?:e|es|ed|ing)", "REMOVED"),
     (rf"(?:tak(?:e|es|en|ing)|switch(?:ed|es|ing)?|turn(?:ed|ing|s)?) ({_LIST}) (?:away|off)",
      r"REMOVED \1"),
-    (rf"(?:with|if|when|once) ({_LIST}) (?:(?:is|are) )?gone", r"REMOVED \1"),
+    (rf"(?:with|if|when|once) ({_LIST}) (?:(?:is|are) )?(?:gone|off)", r"REMOVED \1"),
     (r"(?:set|setting|sets) (\{\w+\}(?: channels of \{\w+\})?|it) to zero", r"ZERO \1"),
     (r"set to zero|zero(?:ed|ing|es)", "ZERO"),
     (r"for (?:and|or) against|against (?:and|or) for", "BOTHSIDES"),
     (r"of all(?: the)?", "of the"),
     (r"over (a fifth|half|one half)", r"more than \1"),
-    (r"whichever", "any one"),
     (r"no(?:t)? more than", "at most"),
     (r"(?:go|goes|went|going) down", "fall"),
     (r"(?:go|goes|went|going) up", "rise"),
-    (r"one by one", "one after another"),
-    (r"mak(?:e|es|ing) up", "make"),
-    (r"runner-up", "second"),
-    (r"in second place", "second"),
+    (r"one by one|in turn", "one after another"),
+    (r"mak(?:e|es|ing) up", "carry"),
+    (r"(parts(?: that are not listed)?) share", r"\1 carry"),
+    (r"(favours? \{\w+\}) over", r"\1 rather than"),
+    (r"runner-up|in second place|second most (?:probable|likely)(?: class)?", "second"),
+    (r"(?:be|get|become)s? smaller", "shrink"),
     (r"(?:on|by) (?:its|their) own", "alone"),
     (r"at (?:an )?earlier (?:stages?|steps?) (?:of|in)", "earlier in"),
     (r"as well", "too"),
     (r"and not (\{\w+\})", r"rather than \1"),
     (r"ranks? first", "comes first"),
-    (r"did not do well|not do well", "did poorly"),
-    (r"any one of (?:them|these|the)", "any one"),
+    (r"did not do well|not do well|went poorly", "did poorly"),
+    (r"whichever|any one of (?:them|these|the)", "any one"),
     (r"even its best", "best"),
     (rf"(?:with|if|when|once|were|had|as soon as) ({_LIST}) "
      r"(?:(?:is|are|were|be|been) )?(REMOVED|ZERO)",
@@ -126,11 +129,25 @@ _PHRASES = (
 _FORMS = ("REMOVED", "ZERO", "BOTHSIDES")
 """What phrases are brought to."""
 
-_BOUND = ("REMOVED", "ZERO", "for", "against", "than", "probability", "logit", "share", "place")
+_BOUND = (
+    "REMOVED",
+    "ZERO",
+    "for",
+    "against",
+    "than",
+    "over",
+    "probability",
+    "logit",
+    "share",
+    "place",
+)
 """Words whose next slot has to stay the same."""
 
 _MEASURES = ("weight", "probability", "score", "logit", "share", "relevance")
 """Families of what is measured: not one takes another’s place."""
+
+_VERBS = ("judge", "become", "take", "free")
+"""Families of verbs that say little, and what says nothing."""
 
 _BETWEEN = frozenset(
     ["a", "an", "the", "is", "are", "was", "were", "be", "so", "not", "therefore", "thus"]
@@ -140,10 +157,25 @@ _NUMBERS = ("share", "probability", "logit", "count")
 
 _COURSE = re.compile(r"from \{\w+\} to \{\w+\}")
 
+_WHOLE = re.compile(r"\{(\w+)\} of (?:the |this |a )?([^\W\d_]+)")
+
 _WORD = re.compile(r"\{\w+\}|[^\W\d_]+(?:[’'-][^\W\d_]+)*")
 
 _MAY_GO = frozenset(
-    {"speaks", "cause", "other", "probability", "first", "picture", "even", "part", "share"}
+    {
+        "judge",
+        "become",
+        "take",
+        "speaks",
+        "cause",
+        "other",
+        "probability",
+        "first",
+        "picture",
+        "even",
+        "part",
+        "share",
+    }
 )
 """Families that a sentence can do without, if nothing takes their place."""
 
@@ -195,6 +227,9 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         )
         if before != after:
             return "slots have changed places"
+    wholes, others = _wholes(own), _wholes(other)
+    if any(wholes.get(key, whole) != whole for key, whole in others.items()):
+        return "a number is a part of something else"
     differences = (f"by {{{key}}}" for key, kind in kinds.items() if kind == "number")
     if any(by in other and by not in own for by in differences):
         return "a number has become a difference"
@@ -202,10 +237,15 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
     for word, keys in after_.items():
         if keys and before_.get(word, keys) != keys and not keys <= before_[word]:
             return f"another slot follows {word!r}"
-    for word in ("REMOVED", "ZERO"):
+    for word in ("REMOVED", "ZERO", "over"):
         if before_.get(word) and not before_[word] <= after_.get(word, set()):
             return f"{word!r} is gone from its slot"
     return None
+
+
+def _wholes(text: str) -> dict[str, str]:
+    """Return by number of what it is a part: `{area} of the picture`."""
+    return {key: next(_families(word), word) for key, word in _WHOLE.findall(text)}
 
 
 def _roles(own: str, other: str) -> str | None:
@@ -222,7 +262,7 @@ def _roles(own: str, other: str) -> str | None:
 
 def _negated(text: str) -> set[str]:
     """Return what a text says not: by families, the words that say something behind a `not`."""
-    tokens = [word for word in _tokens(text) if word not in _FREE]
+    tokens = [word for word in _tokens(text) if next(_families(word), "") not in _VERBS]
     pairs = (pair for pair in pairwise(tokens) if pair[0] in ("not", "never"))
     return {next(_families(word), word) for _, word in pairs}
 
@@ -251,19 +291,22 @@ def _bindings(text: str) -> Mapping[str, set[str]]:
 def _words(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
     """Object to words that say more than the canonical sentence, and to what is not said."""
     canonical = set(_tokens(own))
-    known = {family for word in canonical for family in _families(word)}
+    known = {"free", *(family for word in canonical for family in _families(word))}
     if any(slot.kind == "probability" for slot in slots):
         known.add("probability")
+    # Verbs of change and of answering: only where the claim is about a change, or the network.
+    if canonical & {"REMOVED", "ZERO", "blur", "blurring"} or _COURSE.search(own):
+        known |= {"become", "take", "judge"}
+    if "network" in canonical:
+        known.add("judge")
     said = set()
     for word in _tokens(other):
         families = set(_families(word))
         said |= families
-        if word.startswith("{") or word in canonical or families & known:
+        supposed = word == "would" and not canonical & {"REMOVED", "ZERO"}
+        if word.startswith("{") or word in canonical or (families & known and not supposed):
             continue
-        if families or word not in _FREE:
-            return f"{word!r} says something else"
-        if word == "would" and not canonical & {"REMOVED", "ZERO"}:
-            return "'would' says something else"
+        return f"{word!r} says something else"
     needed = {family for word in canonical for family in _families(word)} - _MAY_GO
     if (course := _COURSE.search(own)) and course[0] in other:
         needed -= {"fall", "rise"}  # its two numbers say so
@@ -301,4 +344,6 @@ def _forms(word: str) -> Iterator[str]:
                 yield stem[:-1]
 
 
-_BY_WORD = {word: family for family, words in _FAMILIES.items() for word in words.split()}
+_BY_WORD = dict.fromkeys(_FREE, "free") | {
+    word: family for family, words in _FAMILIES.items() for word in words.split()
+}

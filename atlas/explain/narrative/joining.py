@@ -59,7 +59,7 @@ def joins(group: Group, audience: Audience) -> bool:
 def _chains(group: Group, audience: Audience) -> bool:
     """Return whether what follows is shorter, because it is of the same kind as the first."""
     one_kind = len({claim.kind for claim in group}) == 1
-    return one_kind and all(claim.wordings[audience].joined for claim in group[1:])
+    return one_kind and all(claim.wordings[audience].joined for claim in group)
 
 
 def _text(claim: Claim, audience: Audience, rephrased: Mapping[str, str]) -> str:

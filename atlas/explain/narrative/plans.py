@@ -62,7 +62,10 @@ def cleaned(answer: str) -> str:
     text = blocks[-1] if blocks else text
     marks = [mark.end() for mark in _MARKER.finditer(text)]
     tails = [text[end:] for end in reversed(marks) if re.search(r"\d", text[end:])]
-    return tails[0] if tails and not blocks else text
+    if blocks or not tails:
+        return text
+    first = tails[0].strip("* \n").partition("\n\n")[0]
+    return first if re.fullmatch(r"[\W\d]*\d[\W\d]*", first) else tails[0]
 
 
 def _groups(text: str) -> Iterator[list[int]]:
@@ -162,7 +165,7 @@ def _line(line: str) -> Iterator[list[int]]:
     group: list[int] = []
     before = 0
     for match in re.finditer(_NUMBER, line):
-        between = line[before : match.start()].strip()
+        between = line[before : match.start()].strip(" []")
         if group and between not in ("+", "&") and not _nested(line, before, match.start()):
             yield group
             group = []
