@@ -27,12 +27,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 PAGES = {path.name: path.read_text("utf-8") for path in sorted(DOCS.glob("*.md"))}
-CHECKED = {
-    name: text
-    for name, text in PAGES.items()
-    if name != "factors.md" or "factors" in main.commands  # described before it is there
-}
-CHECKED["README.md"] = (ROOT / "README.md").read_text("utf-8")
+CHECKED = {**PAGES, "README.md": (ROOT / "README.md").read_text("utf-8")}
 
 MADE = {"cli.md", "python.md", "recipe.md", "tables.md"}
 TABLES = {field.name: field.type for field in fields(Recipe) if is_dataclass(field.type)}

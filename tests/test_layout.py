@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STAGES = {
-    "prepass", "indexing", "naming", "scoring", "explain", "lookup", "diff", "export", "site",
+    "prepass", "indexing", "factors", "naming", "scoring", "explain", "lookup", "diff", "export",
+    "site",
 }  # fmt: skip
 KNOW_STAGES = {"pipeline", "cli", "api", "__init__", "__main__"}
 

@@ -31,6 +31,7 @@ from atlas.lookup import Conditions, WordSearch
 from atlas.publishing import cite
 from atlas.publishing.cite import Format
 from atlas.store import Mode, evidence, open_store
+from atlas.store.joined import joined
 
 if TYPE_CHECKING:
     from atlas.diff import By, Comparison
@@ -384,4 +385,4 @@ def open(  # noqa: A001 (as files are)
     UserError
         There is none, it is unfinished or damaged, or a newer version of this package made it.
     """
-    return Atlas(open_store(path), overrides, trust_code=trust_code)
+    return Atlas(joined(open_store(path)), overrides, trust_code=trust_code)

@@ -29,9 +29,11 @@ from atlas.store import (
     Mode,
     NameState,
     Store,
+    bases,
     names,
     standing,
 )
+from atlas.store.bases import Basis
 from atlas.store.names import NameRecord
 from atlas.store.pictures import read_picture
 
@@ -128,10 +130,10 @@ class Sense:
 
 @dataclass(frozen=True)
 class Channel:
-    """One feature map of a layer."""
+    """One feature map of a layer, or one of its factors."""
 
     layer: str
-    """Name of the layer."""
+    """Name of the layer; of a factor that of its basis, as `features.40/nmf25`."""
     number: int
     """Number of the channel in its layer, from 0."""
     name: str | None
@@ -301,6 +303,17 @@ class Contents:
     def channels(self) -> pa.Table:
         """channels.parquet, as an Arrow table; `.to_pandas()` makes a DataFrame of it."""
         return self.store.table("channels")
+
+    @cached_property
+    def bases(self) -> dict[str, Basis]:
+        """The factors of layers, by the name of their basis: `features.40/nmf25`.
+
+        Factors are concepts that are directions of a layer. They stand in `channels` and in the
+        other tables like channels, behind them, with their basis in place of a layer; what is here
+        is their directions, and how well they stand for the layer. Empty without factors.
+        """
+        parts = self.store.parts[1:]
+        return {basis.name: basis for part in parts for basis in bases.read(part)}
 
     @cached_property
     def classes(self) -> pa.Table:

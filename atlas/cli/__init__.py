@@ -3,7 +3,17 @@
 Each module has the commands of one subject; importing it adds them to `main`.
 """
 
-from atlas.cli import building, citing, comparing, explaining, looking, naming, publishing, scoring
+from atlas.cli import (
+    building,
+    citing,
+    comparing,
+    explaining,
+    factoring,
+    looking,
+    naming,
+    publishing,
+    scoring,
+)
 from atlas.cli.group import main
 
 __all__ = [
@@ -11,6 +21,7 @@ __all__ = [
     "citing",
     "comparing",
     "explaining",
+    "factoring",
     "looking",
     "main",
     "naming",

@@ -31,6 +31,17 @@ WIDTH = 96
     type=click.Choice(["everyone", "expert"]),
     help="Print also what is said to this reader; to experts with the table of concepts.",
 )
+@click.option(
+    "--word",
+    metavar="WORD",
+    help="Only draw where in each IMAGE this word is: the relevance of the channels and factors "
+    "whose names have it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory for what --word draws; the current one unless given.",
+)
 @set_option
 @file_options
 @trust_option
@@ -39,6 +50,8 @@ def explain(
     images: tuple[Path, ...],
     target: str | None,
     audience: str | None,
+    word: str | None,
+    out: Path | None,
     overrides: tuple[str, ...],
     questions: Path | None,
     answers: tuple[Path, ...],
@@ -67,6 +80,15 @@ def explain(
     store = open_store(atlas_dir)
     recipe = recorded(store.manifest(), overrides)
     border = pipeline.border(store, overrides, trust_code=trust_code)
+    if word is not None and (questions or answers):
+        raise UserError("--word asks no model: leave --questions and --answers out")
+    if word is not None:
+        for one in pipeline.word_maps(store, recipe, images, word, out or Path(), target, border):
+            shares = ", ".join(f"{layer} {share:.0%}" for layer, share in one.shares.items())
+            click.echo(f"{one.drawn}: share of the relevance: {shares}")
+        return
+    if out is not None:
+        raise UserError("--out is where --word draws: add --word, or leave it out")
     files = exchange(questions, answers, part_mb)
     outcome = pipeline.explain(store, recipe, images, target, border, exchange=files)
     for folder in outcome.done:

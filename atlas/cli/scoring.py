@@ -35,18 +35,26 @@ def score(
     """
     from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
     from atlas.recipe import recorded  # noqa: PLC0415
-    from atlas.store import open_store  # noqa: PLC0415
+    from atlas.store import bases, open_store  # noqa: PLC0415
 
     store = open_store(atlas_dir)
     border = pipeline.border(store, overrides, trust_code=trust_code)
     files = exchange(questions, answers, part_mb)
     recipe = recorded(store.manifest(), overrides)
+    # Factors without names are passed over: those of channels may be all that is wanted.
+    parts = [
+        part
+        for part in (bases.parts(store) if files is None else [store])
+        if part.home is None or "name" in part.table("channels").column_names
+    ]
     with pipeline.team() as team:
-        asked = pipeline.score(store, recipe, border, files, team)
-    if asked is None:  # this process helped another one
+        tested = [pipeline.score(part, recipe, border, files, team) for part in parts]
+    if not team.first:  # this process helped another one
         return
+    asked = sum(each or 0 for each in tested)
     report(files)
-    rows = [row for row in store.table("channels").to_pylist() if row["score_ap"] is not None]
+    every = [row for part in parts for row in part.table("channels").to_pylist()]
+    rows = [row for row in every if row["score_ap"] is not None]
     if not rows and files is not None and files.open:
         return
     if not rows:

@@ -50,6 +50,9 @@ class Measured:
     """What the logits mean."""
     condition: Callable[[str, Sequence[int], Sequence[str]], Conditioned]
     """Takes a layer, N of its channels, and lower layers of interest."""
+    send: Callable[[str, Tensor, Sequence[str]], Conditioned]
+    """Takes a layer, N parts of its relevance (N, 1, channels, height, width), and lower layers of
+    interest: where each part comes from."""
     relevance_for: Callable[[int, str], Tensor]
     """Takes another class and a layer; its logit, redistributed, (channels, height, width)."""
 
@@ -106,15 +109,20 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
         maps = found.get(layer, torch.zeros_like(relevance[layer]))
         return to_maps(maps)[0]
 
-    def condition(layer: str, channels: Sequence[int], lower: Sequence[str]) -> Conditioned:
-        parts = [
-            _down(tape, outputs, layer, relevance[layer], channels[i : i + COPIES], lower)
-            for i in range(0, len(channels), COPIES)
-        ]
+    def send(layer: str, parts: Tensor, lower: Sequence[str]) -> Conditioned:
+        shape = (len(parts), *relevance[layer].shape)  # linear layers have no positions
+        every = torch.split(parts.reshape(shape), COPIES)
+        found = [_down(tape, outputs, layer, some, lower) for some in every]
         return Conditioned(
-            torch.cat([part.heat for part in parts]),
-            {name: torch.cat([part.below[name] for part in parts]) for name in lower},
+            torch.cat([part.heat for part in found]),
+            {name: torch.cat([part.below[name] for part in found]) for name in lower},
         )
+
+    def condition(layer: str, channels: Sequence[int], lower: Sequence[str]) -> Conditioned:
+        count, whole = len(channels), relevance[layer]
+        masked = whole.new_zeros(count, *whole.shape)
+        masked[torch.arange(count), 0, torch.tensor(channels)] = whole[0, channels]
+        return send(layer, masked, lower)
 
     heat = below.get(PICTURE, torch.zeros_like(image))
     return Measured(
@@ -125,6 +133,7 @@ def propagate(model: Instrumented, image: Tensor, target: int) -> Measured:
         heat[0].sum(dim=0),
         model.plan.head,
         condition,
+        send,
         relevance_for,
     )
 
@@ -133,26 +142,23 @@ def _down(
     tape: Tape,
     outputs: Mapping[str, Tensor],
     layer: str,
-    relevance: Tensor,
-    channels: Sequence[int],
+    parts: Tensor,
     below: Sequence[str],
 ) -> Conditioned:
-    """Send one masked copy of a layer's relevance down for each of `channels`."""
-    count = len(channels)
-    masked = relevance.new_zeros(count, *relevance.shape)
-    masked[torch.arange(count), 0, torch.tensor(channels)] = relevance[0, channels]
+    """Send parts of a layer's relevance (N, 1, ...) down."""
+    count = len(parts)
     # Where nothing passes through a lower layer (another branch), its sums are zero.
-    passing = {name: relevance.new_zeros(count, outputs[name].shape[1]) for name in below}
+    passing = {name: parts.new_zeros(count, outputs[name].shape[1]) for name in below}
 
     def arrived(name: str, maps: Tensor) -> None:
         if name in passing:
             passing[name] = to_maps(maps[:, 0]).sum(dim=(2, 3))
 
-    start = {tape.model.layers[layer]: masked}
+    start = {tape.model.layers[layer]: parts}
     found = tape.back(start, arrived, copies=True)
     heat = found.get(PICTURE)
     if heat is None:
-        return Conditioned(relevance.new_zeros(count, *_sides(tape)), passing)
+        return Conditioned(parts.new_zeros(count, *_sides(tape)), passing)
     return Conditioned(heat[:, 0].sum(dim=1), passing)
 
 

@@ -99,6 +99,7 @@ NOTES: dict[str, dict[str, str]] = {
         "name": "name of the class",
         "count": "pictures whose relevance was computed for this class",
         "shares": "mean relevance share of each row of channels",
+        "fired": "mean activation share of each factor, in tables of factors",
     },
 }
 """For each table and column one line."""

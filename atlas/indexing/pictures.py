@@ -39,13 +39,13 @@ def store_pictures(store: Store, source: Source, preprocessing: Preprocessor) ->
     missing = {
         index: (key, path)
         for index, key, path in zip(table["index"], table["key"], paths, strict=True)
-        if not (store.root / path).is_file()
+        if not (store.pictures_root / path).is_file()
     }
 
     def save(record: Record) -> int:
         key, path = missing[record.index]
         view = preprocessing.view(_open(record, key))
-        with files.atomic_path(store.root / path) as temporary:
+        with files.atomic_path(store.pictures_root / path) as temporary:
             view.save(temporary, "WEBP", quality=WEBP_QUALITY, method=4)
         return record.index
 
@@ -70,7 +70,7 @@ def store_pictures(store: Store, source: Source, preprocessing: Preprocessor) ->
             "width": [width] * len(paths),
             "height": [height] * len(paths),
             "path": paths,
-            "sha256": [files.sha256(store.root / path) for path in paths],
+            "sha256": [files.sha256(store.pictures_root / path) for path in paths],
         },
     )
 

@@ -1,6 +1,6 @@
 """The FAISS index over all patches: exact for small atlases, compressed for large ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from atlas.errors import UserError
 from atlas.store import INDEX, Store, bounds, files, indexfile
 
 Vectors = npt.NDArray[np.float32]
@@ -147,6 +148,8 @@ def load_of(store: Store) -> Any:
     UserError
         As of `indexfile.load`, or it does not fit the atlas.
     """
+    if len(store.parts) > 1:
+        return JoinedIndex([load_of(part) for part in store.parts])
     index = indexfile.load(store.root / INDEX)
     rows, dimension = store.rows("references"), store.manifest()["index"]["dimension"]
     if (index.ntotal, index.d) != (rows, dimension):
@@ -157,8 +160,49 @@ def load_of(store: Store) -> Any:
     return index
 
 
+class JoinedIndex:
+    """Several indexes whose rows stand one after another, as far as readers need them.
+
+    Parameters
+    ----------
+    indexes : sequence of faiss.Index
+        Of vectors that one encoder made.
+    """
+
+    def __init__(self, indexes: Sequence[Any]) -> None:
+        self.d = int(indexes[0].d)
+        if any(index.d != self.d for index in indexes):
+            raise UserError(
+                "the patches of channels and of factors were encoded differently: run `atlas "
+                "factors` again"
+            )
+        self._indexes = indexes
+        self._first = np.cumsum([0, *(int(index.ntotal) for index in indexes)])
+        self.ntotal = int(self._first[-1])
+
+    def search(self, queries: Vectors, count: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
+        """Return the nearest rows of all, as an index of FAISS does."""
+        found = [index.search(queries, min(count, int(index.ntotal))) for index in self._indexes]
+        similarity = np.hstack([values for values, _ in found])
+        places = zip(found, self._first, strict=False)
+        rows = np.hstack([np.where(of < 0, -1, of + first) for (_, of), first in places])
+        best = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+        return np.take_along_axis(similarity, best, 1), np.take_along_axis(rows, best, 1)
+
+    def vectors(self, rows: npt.NDArray[np.int64]) -> Vectors:
+        """Return the vectors of some rows."""
+        found = np.empty((len(rows), self.d), np.float32)
+        for index, first, last in zip(self._indexes, self._first, self._first[1:], strict=False):
+            mine = (rows >= first) & (rows < last)
+            if mine.any():
+                found[mine] = of_rows(index, rows[mine] - first)
+        return found
+
+
 def of_rows(index: Any, rows: npt.NDArray[np.int64]) -> Vectors:
     """Return the vectors of some rows, as well as the index has kept them: (rows, dimension)."""
+    if isinstance(index, JoinedIndex):
+        return index.vectors(rows)
     if not isinstance(index, faiss.IndexFlat):
         faiss.extract_index_ivf(index).make_direct_map()
     found: Vectors = index.reconstruct_batch(rows)

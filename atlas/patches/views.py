@@ -112,7 +112,7 @@ class References:
         columns = ["layer", "channel", "mode", "rank", "image", "x0", "y0", "x1", "y1"]
         table = store.table("references").select(columns)
         self._masks = store.array("masks.npy")
-        self._root = store.root
+        self._root = store.pictures_root
         self._paths: list[str] = store.table("images")["path"].to_pylist()
         self.image: npt.NDArray[np.int64] = table["image"].to_numpy().astype(np.int64)
         boxes = [table[name].to_numpy() for name in ("x0", "y0", "x1", "y1")]

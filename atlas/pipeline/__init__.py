@@ -3,10 +3,12 @@
 from atlas.pipeline.annotating import name, rename, score
 from atlas.pipeline.building import build, make_site
 from atlas.pipeline.explaining import explain
+from atlas.pipeline.factoring import factorise
 from atlas.pipeline.indexing import index
 from atlas.pipeline.inputs import Inputs, load_encoder
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import border
+from atlas.pipeline.words import word_maps
 from atlas.prepass.processes import team
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "border",
     "build",
     "explain",
+    "factorise",
     "index",
     "load_encoder",
     "make_site",
@@ -22,4 +25,5 @@ __all__ = [
     "rename",
     "score",
     "team",
+    "word_maps",
 ]

@@ -10,7 +10,7 @@ from atlas import addresses
 from atlas.data.hierarchy import superclasses
 from atlas.errors import UserError
 from atlas.naming import asking, clip, labels
-from atlas.pipeline.inputs import Inputs
+from atlas.pipeline.inputs import Inputs, opened
 from atlas.pipeline.models import asked, help_out, reaching, sharing_with
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import NETWORK, OWN, Border
@@ -73,7 +73,7 @@ def name(
         _finished(store)
         if settings.method == "labels":
             above = _superclasses(store, recipe, border)
-            inputs = Inputs(recipe, border=border)
+            inputs = opened(store, recipe, border)
             responses = measure_responses(store, _probe(inputs), settings.pictures, recipe.seed)
             labels.run(store, responses, f"labels of {inputs.source.name}", above)
         elif settings.method == "clip":
@@ -81,7 +81,7 @@ def name(
             phrases = clip.read_phrases(settings.words)
             with reaching(settings.clip):
                 model = clip.load(settings.clip, settings.clip_revision)
-            probe = _probe(Inputs(recipe, border=border))
+            probe = _probe(opened(store, recipe, border))
             responses = measure_responses(store, probe, settings.pictures, recipe.seed)
             clip.run(store, model, responses, phrases)
         else:
@@ -90,7 +90,7 @@ def name(
             )
             responses = None
             if settings.contrast:
-                probe = _probe(Inputs(recipe, border=border))
+                probe = _probe(opened(store, recipe, border))
                 responses = measure_responses(store, probe, settings.pictures, recipe.seed)
             with asked(store, settings, exchange, sharing) as namer:
                 together = replace(settings, batch_size=settings.batch_size * sharing.size)
@@ -140,7 +140,7 @@ def score(
                 "name it again"
             )
         border.check(recipe, "scoring.prompt", *([] if exchange else ["naming.vlm"]))
-        probe = _probe(Inputs(recipe, border=border))
+        probe = _probe(opened(store, recipe, border))
         shown = Shown(naming_.view, naming_.side)
         above = _superclasses(store, recipe, border)
         with asked(store, naming_, exchange, sharing) as model:

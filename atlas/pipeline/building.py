@@ -14,6 +14,7 @@ from atlas.demo.world import CLASSES, draw
 from atlas.errors import UserError
 from atlas.pipeline.annotating import name, score
 from atlas.pipeline.explaining import explain
+from atlas.pipeline.factoring import factorise
 from atlas.pipeline.indexing import index
 from atlas.pipeline.inputs import fingerprint
 from atlas.pipeline.stages import alone, stage
@@ -30,8 +31,9 @@ DRAWINGS = 6
 def build(recipe: Recipe, out: Path) -> Store | None:
     """Run every stage as far as it is not done, and make the site.
 
-    Channels are named if the recipe has a method of naming, their names scored if it asks for that,
-    and the pictures explained that it names.
+    Factors are found if the recipe names layers for them; channels and factors are named if it has
+    a method of naming, their names scored if it asks for that, and the pictures explained that it
+    names.
 
     Raises
     ------
@@ -47,12 +49,18 @@ def build(recipe: Recipe, out: Path) -> Store | None:
     store = index(recipe, out, steps)
     if store is None:
         return None
+    parts = [store]
+    if recipe.factors.layers:
+        with steps.step("factors"):
+            parts.append(factorise(store, recipe))
     if recipe.naming.method:
         with steps.step("names"):
-            name(store, recipe)
+            for part in parts:
+                name(part, recipe)
         if recipe.scoring.in_build:
             with steps.step("scores"):
-                score(store, recipe)
+                for part in parts:
+                    score(part, recipe)
     if recipe.explain.pictures:
         fingerprint_ = fingerprint([asdict(recipe.explain), store.manifest()["files"]])
         with alone(store):
@@ -66,6 +74,7 @@ def _stages(recipe: Recipe) -> list[str]:
     """Return the stages of a build in their order."""
     named = bool(recipe.naming.method)
     wanted = {
+        "factors": bool(recipe.factors.layers),
         "names": named,
         "scores": named and recipe.scoring.in_build,
         "explanations": bool(recipe.explain.pictures),

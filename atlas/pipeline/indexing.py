@@ -82,21 +82,46 @@ def index(recipe: Recipe, out: Path, steps: Steps | None = None) -> Store | None
         with alone(store):
             store.remove_partial()
             new = inputs.atlas_id()
-            patching = fingerprint([new, asdict(recipe.patches), PATCHES])
+            patching = _patching(recipe, new)
             _begin(store, inputs, new)
             if needed := not done(store, "prepass", new):
                 tqdm.write(f"labels: {inputs.labels.summary}", sys.stderr)
             team.from_first([int(needed)])
             if not done(store, "patches", patching):
                 _ = inputs.encoder  # what cannot be had is reported before the pass
-            later = steps.later("prepass")
-            stage(store, "prepass", new, lambda: _prepass(store, inputs, later), steps)
-            (store.root / checkpoint.NAME).unlink(missing_ok=True)
-            stage(store, "pictures", new, lambda: _pictures(store, inputs), steps)
-            stage(store, "patches", patching, lambda: _patches(store, inputs, patching), steps)
-            for name in (*UNFINISHED, VECTORS):
-                (store.root / name).unlink(missing_ok=True)
+            _run(store, inputs, new, steps)
     return store
+
+
+def index_factors(store: Store, inputs: Inputs) -> None:
+    """Run the same for the factors of an atlas, as far as that is not done.
+
+    Parameters
+    ----------
+    store : Store
+        The part of the atlas that has them, in which nobody else works.
+    inputs : Inputs
+        With the bases.
+    """
+    store.remove_partial()
+    new = inputs.atlas_id()
+    _begin(store, inputs, new)
+    _run(store, inputs, new, Steps(STAGES, inputs.recipe.prepass.progress, "factors, stage"))
+
+
+def _run(store: Store, inputs: Inputs, new: str, steps: Steps) -> None:
+    """Run pre-pass, pictures and patches for the id `new`, as far as they are not done."""
+    patching, later = _patching(inputs.recipe, new), steps.later("prepass")
+    stage(store, "prepass", new, lambda: _prepass(store, inputs, later), steps)
+    (store.root / checkpoint.NAME).unlink(missing_ok=True)
+    stage(store, "pictures", new, lambda: _pictures(store, inputs), steps)
+    stage(store, "patches", patching, lambda: _patches(store, inputs, patching), steps)
+    for name in (*UNFINISHED, VECTORS):
+        (store.root / name).unlink(missing_ok=True)
+
+
+def _patching(recipe: Recipe, new: str) -> str:
+    return fingerprint([new, asdict(recipe.patches), PATCHES])
 
 
 def _begin(store: Store, inputs: Inputs, new: str) -> None:
@@ -130,6 +155,7 @@ def _measured(store: Store, inputs: Inputs, later: float = 0.0) -> Tally:
         recipe.data.most_skipped,
         recipe.seed,
         later,
+        fired_by_class=bool(inputs.bases),
     )
 
 
@@ -169,10 +195,9 @@ def _report_memory(inputs: Inputs) -> None:
 def _prepass(store: Store, inputs: Inputs, later: float) -> dict[str, Any]:
     _report_memory(inputs)
     try:
-        checks = checked(inputs)
-        tally = (
-            _imported(inputs) if inputs.recipe.prepass.results else _measured(store, inputs, later)
-        )
+        checks = [] if inputs.bases else checked(inputs)  # those of the atlas hold
+        taken_over = inputs.recipe.prepass.results and not inputs.bases
+        tally = _imported(inputs) if taken_over else _measured(store, inputs, later)
     except RefusedError as error:  # only now it showed that the network cannot be followed
         raise RefusedError(f"{inputs.network.name}: {error}") from error
     network, found = inputs.network, inputs.labels.outputs

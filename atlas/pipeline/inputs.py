@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from atlas.data import Matching, Source, match_outputs, open_source
 from atlas.errors import UserError
+from atlas.factors.maps import FactorEngine
 from atlas.model import networks
 from atlas.model.networks import Network
 from atlas.patches import encoders
@@ -24,7 +25,8 @@ from atlas.recipe import Prepass, Recipe, recorded
 from atlas.relevance.engine import ActivationEngine, Engine, RelevanceEngine
 from atlas.relevance.plan import Plan, plan
 from atlas.relevance.tape import Instrumented, instrument
-from atlas.store import Store
+from atlas.store import Store, bases
+from atlas.store.bases import Basis
 from atlas.trace import layers
 from atlas.trace.computation import computation_hash
 from atlas.trace.following import RefusedError
@@ -39,6 +41,8 @@ class Inputs:
     team: Team = ALONE
     border: Border = OWN
     """What of it may be opened."""
+    bases: tuple[Basis, ...] = ()
+    """Factors that are measured in place of channels; none for those."""
 
     @cached_property
     def network(self) -> Network:
@@ -69,7 +73,9 @@ class Inputs:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The chosen layers in the order of the forward pass."""
+        """The chosen layers in the order of the forward pass; with factors, those they are of."""
+        if self.bases:
+            return tuple(basis.layer for basis in self.bases)
         return self.selection.names
 
     @cached_property
@@ -108,26 +114,36 @@ class Inputs:
     def engine(self) -> Engine:
         """What computes the maps."""
         if "relevance" in self.recipe.prepass.modes:
-            return RelevanceEngine(self.instrumented)
-        return ActivationEngine(self.instrumented)
+            return self._of_bases(RelevanceEngine(self.instrumented))
+        return self._of_bases(ActivationEngine(self.instrumented))
 
     @cached_property
     def locating(self) -> Engine:
         """The same, with the relevance of the pixels."""
         if "relevance" in self.recipe.prepass.modes:
-            return RelevanceEngine(self.instrumented, pixels=True)
+            return self._of_bases(RelevanceEngine(self.instrumented, pixels=True))
         return self.engine
 
     @cached_property
-    def activations(self) -> ActivationEngine:
+    def activations(self) -> Engine:
         """What computes activations alone, in float32."""
         only = plan(self.network.trace, None)
-        return ActivationEngine(instrument(self.network.module, only, self.layers))
+        engine = ActivationEngine(instrument(self.network.module, only, self.layers))
+        return self._of_bases(engine)
+
+    def _of_bases(self, engine: Engine) -> Engine:
+        return FactorEngine(engine, self.bases) if self.bases else engine
+
+    @property
+    def measured_layers(self) -> list[str]:
+        """The layers as tables and addresses have them: bases where factors are measured."""
+        return [basis.name for basis in self.bases] or list(self.layers)
 
     @cached_property
     def fields(self) -> dict[str, ReceptiveField]:
-        """Receptive field of each layer."""
-        known = ((name, self.network.trace.layers[name].field) for name in self.layers)
+        """Receptive field of each layer, by its name in tables."""
+        names = zip(self.measured_layers, self.layers, strict=True)
+        known = ((name, self.network.trace.layers[layer].field) for name, layer in names)
         return {name: field for name, field in known if field is not None}
 
     @property
@@ -135,7 +151,8 @@ class Inputs:
         """Where each layer stands among all of the network: 0 is the first, 1 the last."""
         places = {name: place for place, name in enumerate(self.network.trace.layers)}
         last = max(len(places) - 1, 1)
-        return {name: round(places[name] / last, 4) for name in self.layers}
+        names = zip(self.measured_layers, self.layers, strict=True)
+        return {name: round(places[layer] / last, 4) for name, layer in names}
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -149,6 +166,10 @@ class Inputs:
         size = network.preprocessing.size
         return encoders.transformers_encoder(chosen.encoder, chosen.revision, size, network.device)
 
+    @property
+    def _factors_hash(self) -> str:
+        return fingerprint([basis.digest for basis in self.bases])
+
     def measured(self) -> dict[str, Any]:
         """Return everything that decides the result of the pre-pass."""
         recipe = self.recipe
@@ -159,10 +180,11 @@ class Inputs:
                 "weights_sha256": self.network.weights_sha256,
                 "code_sha256": self.network.code_sha256,
                 "course_sha256": computation_hash(self.network.trace),
+                **({"factors_sha256": self._factors_hash} if self.bases else {}),
             },
             "data": dict(self.source.describe()),
             "preprocessing": asdict(self.network.preprocessing),
-            "layers": list(self.layers),
+            "layers": self.measured_layers,
             "activation": asdict(recipe.activation),
             "relevance": _without(asdict(recipe.relevance), "unchecked"),
             "k": recipe.prepass.k,
@@ -202,6 +224,11 @@ def fingerprint(value: Any) -> str:
     """Return the SHA-256 of a JSON value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def opened(store: Store, recipe: Recipe, border_: Border = OWN) -> Inputs:
+    """Return the inputs by which an atlas was measured, or the part of one that has its factors."""
+    return Inputs(recipe, border=border_, bases=tuple(bases.read(store)) if store.home else ())
 
 
 def load_encoder(store: Store, *, trust_code: bool = False) -> Encoder:

@@ -28,10 +28,13 @@ class Steps:
         A file that gets a JSON line at the end of each stage, with `time` (Unix seconds), `stage`,
         `number` (from 1), `of`, `seconds`, `memory_gb` (the most so far; null on Windows) and
         `finished` (false where the stage was broken off); none if empty.
+    title : str
+        What a stage is called in the line.
     """
 
-    def __init__(self, names: Sequence[str], log: str = "") -> None:
+    def __init__(self, names: Sequence[str], log: str = "", title: str = "stage") -> None:
         self.names = tuple(names)
+        self._title = title
         self._log = Path(log) if log else None
         self._prepass: float | None = None
 
@@ -44,7 +47,9 @@ class Steps:
     def step(self, name: str) -> Iterator[None]:
         """Show the stage that runs within this context."""
         number, begin, finished = self.names.index(name) + 1, time.monotonic(), False
-        tqdm.write(f"stage {number} of {len(self.names)}: {name}{self._left(name)}", sys.stderr)
+        tqdm.write(
+            f"{self._title} {number} of {len(self.names)}: {name}{self._left(name)}", sys.stderr
+        )
         try:
             yield
             finished = True

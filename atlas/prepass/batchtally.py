@@ -43,6 +43,8 @@ class BatchTally:
     reduce: Reduce = reduce
     sums: dict[str, list[Tensor]] = field(default_factory=dict)
     """Relevance summed over positions, by layer: (pictures of a part, channels) each."""
+    fired: dict[str, list[Tensor]] = field(default_factory=dict)
+    """Shares of the largest outputs, by layer, where they are summed by class."""
 
     @cached_property
     def drawn(self) -> list[int]:
@@ -81,7 +83,10 @@ class BatchTally:
             tally.positive_count += positive.sum(dim=0)
             found = bins(largest).T
             tally.histogram.scatter_add_(1, found, torch.ones_like(found))
-            fired = products.gridded(shares(largest.clamp(min=0)))
+            share = shares(largest.clamp(min=0))
+            if tally.class_fired_sum is not None:
+                self.fired.setdefault(layer, []).append(share)
+            fired = products.gridded(share)
             tally.gridded_sum += fired.sum(dim=0).long()
             with in_range(layer, "activation", self.keys[part]):
                 # Which bounds the products of two shares, of which none is larger than 1.
@@ -127,6 +132,10 @@ class BatchTally:
             gridded[layer] = grid = products.gridded(share)
             results.gridded_sum += grid.sum(dim=0).long()
             results.gridded_square_sum += grid.square().sum(dim=0).long()
+        for layer, parts in self.fired.items():
+            sums = tally.layers[layer].class_fired_sum
+            assert sums is not None, "they are kept only where they are wanted"
+            sums.add_rows(classes, torch.cat(parts))
         _add_pairs(tally, gridded)
         tally.images += len(self.keys)
         with in_range("the network's output", "output", self.keys):

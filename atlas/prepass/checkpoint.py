@@ -106,7 +106,10 @@ def unpack(content: bytes, device: torch.device) -> tuple[Tally, dict[str, Any]]
     return state, facts
 
 
-_NUMBERS = ("k", "outputs", "per_band", "seed", "images", "labelled", "correct", "skipped")
+_NUMBERS = (
+    "k", "outputs", "per_band", "seed", "fired_by_class", "images", "labelled", "correct",
+    "skipped",
+)  # fmt: skip
 
 _RELEVANCE_SUMS = {
     "share_sum": tally.SHARE_BITS,
@@ -120,6 +123,8 @@ _PLACES = ("scores", "indices", "peaks")
 _WHOLE = ("maximum", "positive_count", "histogram", "gridded_sum", "product_sum")
 """Tensors of a layer that are written as they are."""
 
+_FIRED = "class_fired_sum"
+
 _RELEVANCE_WHOLE = ("gridded_sum", "gridded_square_sum", "lower_product_sum")
 """Tensors of a layer's relevance that are written as they are."""
 
@@ -130,7 +135,8 @@ def _fields(state: Tally) -> list[str]:
     places = [f"{name}/{place}" for name in lists for place in _PLACES]
     sums = _sums(state.modes)
     whole = [f"relevance/{name}" for name in _RELEVANCE_WHOLE] if sums else []
-    return [*places, "mean_sum", *_WHOLE, *sums, *whole]
+    fired = [_FIRED] if state.fired_by_class else []
+    return [*places, "mean_sum", *_WHOLE, *fired, *sums, *whole]
 
 
 def _sums(modes: tuple[Mode, ...]) -> dict[str, int]:
@@ -147,6 +153,8 @@ def _tensors(layer: LayerTally) -> Iterator[tuple[str, Tensor]]:
     yield "mean_sum", layer.mean_sum.total
     for name in _WHOLE:
         yield name, getattr(layer, name)
+    if layer.class_fired_sum is not None:
+        yield _FIRED, layer.class_fired_sum.total
     if layer.relevance is None:
         return
     for name in _RELEVANCE_SUMS:
@@ -171,5 +179,8 @@ def _layer(height: int, width: int, state: Tally, fields: dict[str, Tensor]) -> 
         bands=places("bands") if state.per_band else None,
         mean_sum=ExactSum(fields["mean_sum"], tally.VALUE_BITS),
         **{name: fields[name] for name in _WHOLE},
+        class_fired_sum=ExactSum(fields[_FIRED], tally.SHARE_BITS)
+        if state.fired_by_class
+        else None,
         relevance=RelevanceTally(**relevance) if relevance else None,
     )

@@ -14,7 +14,7 @@ from atlas.prepass import tally, topk
 from atlas.prepass.tally import Seen, Tally
 from atlas.prepass.topk import TopK
 from atlas.recipe import Activation, Prepass, Relevance
-from atlas.relevance.engine import PREDICTED, ActivationEngine, measure
+from atlas.relevance.engine import PREDICTED, Engine, measure
 from atlas.store import Mode
 
 
@@ -22,7 +22,7 @@ def run(
     source: Source,
     outputs: Sequence[int | None],
     classes: int,
-    engine: ActivationEngine,
+    engine: Engine,
     preprocessing: Preprocessor,
     activation: Activation,
     relevance: Relevance,
@@ -41,7 +41,7 @@ def run(
         The network's output for every label of the data.
     classes : int
         Outputs of the network.
-    engine : ActivationEngine
+    engine : Engine
         The network with the layers in question.
     preprocessing : Preprocessor
         From pictures to the network's input.

@@ -55,6 +55,7 @@ def measure_channels(
     most_skipped: float = 1.0,
     seed: int = 0,
     later: float = 0.0,
+    fired_by_class: bool = False,
 ) -> Tally:
     """Stream the source through `engine` and keep what the tables need.
 
@@ -87,6 +88,8 @@ def measure_channels(
         Decides which pictures of the bands are kept.
     later : float
         How long what comes after the pass takes, in parts of it, as far as that is known.
+    fired_by_class : bool
+        Whether activation is summed by class as well as relevance.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def measure_channels(
     """
     done, state = (
         dict[int, Read](),
-        Tally(settings.k, classes, settings.modes, settings.bands, seed),
+        Tally(settings.k, classes, settings.modes, settings.bands, seed, fired_by_class),
     )
     if checkpoints is not None and team.first:
         done, state = checkpoint.load(checkpoints.path, checkpoints.inputs, device) or (done, state)
@@ -183,7 +186,8 @@ def _collected(
         return done, state
     parts = team.collect(checkpoint.pack(state, {"read": shards.flat(done)}))
     if not team.first:
-        return {}, Tally(state.k, state.outputs, state.modes, state.per_band, state.seed)
+        empty = (state.k, state.outputs, state.modes, state.per_band, state.seed)
+        return {}, Tally(*empty, state.fired_by_class)
     for part in parts[1:]:
         found, facts = checkpoint.unpack(part, device)
         state = tally.merge(state, found)

@@ -280,9 +280,15 @@ def _classes(tally: Tally, names: Sequence[str]) -> dict[str, list[Any]]:
         for part, results in zip(torch.split(means, widths, dim=1), known, strict=True):
             part.copy_(results.class_share_sum.value() / counts)
         shares = list(means.numpy())
-    return {
+    table: dict[str, list[Any]] = {
         "label": list(range(len(names))),
         "name": list(names),
         "count": tally.class_count.tolist(),
         "shares": shares,
     }
+    fired = [layer.class_fired_sum for layer in tally.layers.values()]
+    if tally.fired_by_class and fired:
+        counts = tally.class_count[:, None].clamp(min=1)
+        sums = torch.cat([one.value() for one in fired if one is not None], dim=1)
+        table["fired"] = list((sums / counts).float().numpy())
+    return table

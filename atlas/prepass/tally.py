@@ -92,6 +92,9 @@ class LayerTally:
     those of the layer's channels."""
     product_sum: Tensor
     """Sum of the products of the gridded shares of two channels, int64 (channels, channels)."""
+    class_fired_sum: ExactSum | None
+    """Sum of the same shares over the pictures of each class, (classes, channels); None where that
+    is not wanted."""
     relevance: RelevanceTally | None
     """None in a pass without relevance."""
 
@@ -109,6 +112,8 @@ class Tally:
     """Pictures of each channel that are wanted of a band of its activation."""
     seed: int = 0
     """By which pictures draw their numbers; see `bands`."""
+    fired_by_class: bool = False
+    """Whether activation is summed by class as well as relevance."""
     images: int = 0
     """Number of pictures measured."""
     labelled: int = 0
@@ -175,6 +180,7 @@ def merge(one: Tally, other: Tally) -> Tally:
         modes=one.modes,
         per_band=one.per_band,
         seed=one.seed,
+        fired_by_class=one.fired_by_class,
         images=one.images + other.images,
         labelled=one.labelled + other.labelled,
         correct=one.correct + other.correct,
@@ -231,6 +237,9 @@ def empty_layer(maps: Tensor, tally: Tally) -> LayerTally:
         histogram=whole(channels, BINS),
         gridded_sum=whole(channels),
         product_sum=whole(channels, channels),
+        class_fired_sum=zeros(tally.outputs, channels, bits=SHARE_BITS)
+        if tally.fired_by_class
+        else None,
         relevance=RelevanceTally(
             share_sum=zeros(channels, bits=SHARE_BITS),
             share_abs_sum=zeros(channels, bits=SHARE_BITS),
@@ -260,6 +269,9 @@ def _merge(one: LayerTally, other: LayerTally) -> LayerTally:
         histogram=one.histogram + other.histogram,
         gridded_sum=one.gridded_sum + other.gridded_sum,
         product_sum=one.product_sum + other.product_sum,
+        class_fired_sum=None
+        if one.class_fired_sum is None or other.class_fired_sum is None
+        else one.class_fired_sum + other.class_fired_sum,
         relevance=None
         if one.relevance is None or other.relevance is None
         else RelevanceTally(

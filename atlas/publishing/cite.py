@@ -75,7 +75,8 @@ def cite_atlas(contents: Contents) -> Citation:
 
 def cite_channel(channel: Channel, contents: Contents) -> Citation:
     """Cite a channel's page."""
-    what = f"Channel {channel.address}" + (f" “{plain(channel.name)}”" if channel.name else "")
+    unit = "Factor" if channel.layer in contents.bases else "Channel"
+    what = f"{unit} {channel.address}" + (f" “{plain(channel.name)}”" if channel.name else "")
     records = [
         record
         for record in contents.namings.get(channel.address, ())

@@ -5,6 +5,7 @@ read, completed with defaults, checked as a whole and then never changes.
 """
 
 from atlas.recipe.explaining import Explain
+from atlas.recipe.factoring import Factors
 from atlas.recipe.load import load, parse, recorded
 from atlas.recipe.measuring import (
     Activation,
@@ -26,6 +27,7 @@ __all__ = [
     "Cite",
     "Data",
     "Explain",
+    "Factors",
     "Model",
     "Naming",
     "Patches",

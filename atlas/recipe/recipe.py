@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from atlas.recipe.explaining import Explain
+from atlas.recipe.factoring import Factors
 from atlas.recipe.kinds import STRICT, Seed
 from atlas.recipe.measuring import (
     Activation,
@@ -35,6 +36,7 @@ class Recipe:
     relevance: Relevance = field(default_factory=Relevance)
     prepass: Prepass = field(default_factory=Prepass)
     patches: Patches = field(default_factory=Patches)
+    factors: Factors = field(default_factory=Factors)
     naming: Naming = field(default_factory=Naming)
     scoring: Scoring = field(default_factory=Scoring)
     explain: Explain = field(default_factory=Explain)

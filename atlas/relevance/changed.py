@@ -13,7 +13,6 @@ Change = Callable[[Tensor], Tensor]
 """From a layer's output for one picture (1, ...) to many versions of it (N, ...)."""
 
 
-@torch.no_grad()
 def logits(
     model: Instrumented, images: Tensor, layer: str | None = None, change: Change | None = None
 ) -> Tensor:
@@ -31,6 +30,14 @@ def logits(
     change : callable, optional
         What makes N versions of it.
     """
+    with torch.no_grad():
+        return differentiable(model, images, layer, change)
+
+
+def differentiable(
+    model: Instrumented, images: Tensor, layer: str | None = None, change: Change | None = None
+) -> Tensor:
+    """Return the same as `logits`, with the gradients that PyTorch records meanwhile."""
     at = None if layer is None else model.plan.shown(model.layers[layer])
     with _Changing(model, images, at, change or (lambda output: output)) as changing:
         model.module(changing.picture)

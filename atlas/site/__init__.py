@@ -16,6 +16,7 @@ from atlas.site.pages import Pages
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.terminology import Terminology
 from atlas.store import Store
+from atlas.store.joined import joined
 
 CACHE = ".pages.json"
 
@@ -38,7 +39,7 @@ def render(store: Store, settings: Site | None = None) -> None:
     UserError
         The atlas is not finished, or one of its pictures is missing.
     """
-    catalogue = Catalogue(store)
+    catalogue = Catalogue(joined(store))
     manifest = catalogue.manifest
     settings = settings or recorded(manifest).site
     title, description = _title(manifest, settings)

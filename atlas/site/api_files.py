@@ -17,7 +17,7 @@ from atlas.site.citing import Citing
 from atlas.site.class_similarity import SimilarClass
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry
 from atlas.site.output import Tree
-from atlas.store import MODES, TESTED, evidence
+from atlas.store import FACTORS, MODES, TESTED, evidence
 
 ROOT = "api/v1"
 
@@ -168,18 +168,22 @@ class ApiFiles:
 
     def _tables(self) -> list[str]:
         """Put the tables as they are, and as CSV; return their names."""
-        store = self._catalogue.store
         written = []
-        for name in ("channels", "references", "images", "classes"):
-            parquet, csv = (f"{ROOT}/tables/{name}.{kind}" for kind in ("parquet", "csv"))
-            written += [f"{name}.parquet", f"{name}.csv"]
-            source = store.table_path(name)
-            if not (self._tree.linked(parquet, source) and self._tree.has(csv)):
-                table = store.table(name)
-                if name == "classes":  # a number for each channel is for programs
-                    table = table.drop_columns(["shares"])
-                self._tree.write(csv, _csv(table))
-            self._tree.link(parquet, source)
+        for part in self._catalogue.store.parts:
+            folder = f"{FACTORS}/" if part.home else ""
+            for name in ("channels", "references", "images", "classes"):
+                parquet, csv = (f"{folder}{name}.{kind}" for kind in ("parquet", "csv"))
+                written += [parquet, csv]
+                source, target = part.table_path(name), f"{ROOT}/tables/{parquet}"
+                if not (
+                    self._tree.linked(target, source) and self._tree.has(f"{ROOT}/tables/{csv}")
+                ):
+                    table = part.table(name)
+                    if name == "classes":  # a number for each channel is for programs
+                        lists = {"shares", "fired"} & {*table.column_names}
+                        table = table.drop_columns(sorted(lists))
+                    self._tree.write(f"{ROOT}/tables/{csv}", _csv(table))
+                self._tree.link(target, source)
         return written
 
     def _pairs(self, pairs: Sequence[tuple[int, float]], what: str) -> list[dict[str, Any]]:

@@ -13,11 +13,15 @@ import pyarrow as pa
 from atlas.errors import UserError
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
-from atlas.store import MEASURED, NAMED, Mode, Store, files, names
+from atlas.store import MEASURED, NAMED, Mode, Store, bases, files, names
+from atlas.store.bases import Basis
 from atlas.store.names import NameRecord
 
 Integers = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float32]
+
+STRONGEST = 6
+"""Channels that a factor's page names as what it is made of."""
 
 _MEASURED_BY = (
     *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
@@ -51,9 +55,13 @@ class Catalogue:
         ):
             measured = [name for name in MEASURED[kind] if name in table.column_names]
             digest.update(_content(table.select(measured)))
-        for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):
-            if (self.store.root / name).is_file():  # older atlases have no bands
-                digest.update(files.sha256(self.store.root / name).encode())
+        for part in self.store.parts:
+            for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):
+                if (part.root / name).is_file():  # older atlases have no bands
+                    digest.update(files.sha256(part.root / name).encode())
+        for basis in self.bases.values():
+            digest.update(basis.digest.encode())
+            digest.update(json.dumps(dict(basis.facts), sort_keys=True).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -82,13 +90,48 @@ class Catalogue:
             rows.setdefault(name, []).append(row)
         known = [name for name in self.manifest.get("layers", []) if name in rows]
         order = known + [name for name in rows if name not in known]
-        last = max(len(order) - 1, 1)
+        proper = [name for name in order if name not in self.bases]
+        last = max(len(proper) - 1, 1)
         known_depths = self.manifest.get("depths", {})  # older atlases have none
+        depth = {name: known_depths.get(name, n / last) for n, name in enumerate(proper)}
+        depth |= {name: depth.get(basis.layer, 1.0) for name, basis in self.bases.items()}
         slugs = text.slugs(order)
         return [
-            LayerEntry(name, n, known_depths.get(name, n / last), tuple(rows[name]), slugs[name])
+            LayerEntry(name, n, depth[name], tuple(rows[name]), slugs[name], self.bases.get(name))
             for n, name in enumerate(order)
         ]
+
+    @cached_property
+    def bases(self) -> dict[str, Basis]:
+        """The factors of layers by the name of their basis."""
+        return {basis.name: basis for part in self.store.parts[1:] for basis in bases.read(part)}
+
+    @cached_property
+    def factors_of(self) -> dict[int, list[tuple[int, float]]]:
+        """For rows of channels the rows of factors that they are most part of, and how much.
+
+        That is the channel's number in the factor's direction, which is of length 1: of each factor
+        its `STRONGEST` channels.
+        """
+        found: dict[int, list[tuple[int, float]]] = {}
+        for factor, pairs in self.channels_of.items():
+            for channel, weight in pairs:
+                found.setdefault(channel, []).append((factor, weight))
+        return {row: sorted(pairs, key=lambda pair: -pair[1]) for row, pairs in found.items()}
+
+    @cached_property
+    def channels_of(self) -> dict[int, list[tuple[int, float]]]:
+        """For rows of factors the rows of their `STRONGEST` channels, and the numbers of these."""
+        rows = {layer.name: layer.rows for layer in self.layers}
+        found = {}
+        for name, basis in self.bases.items():
+            channels = rows.get(basis.layer, ())
+            if len(channels) != basis.directions.shape[1]:
+                continue  # the layer itself is not in the atlas
+            for row, direction in zip(rows[name], basis.directions, strict=True):
+                best = np.argsort(-direction, kind="stable")[:STRONGEST]
+                found[row] = [(channels[n], float(direction[n])) for n in best if direction[n] > 0]
+        return found
 
     @cached_property
     def channels(self) -> list[ChannelEntry]:

@@ -100,6 +100,6 @@ class Citing:
 
 
 def heading(channel: ChannelEntry) -> str:
-    """Return what a citation calls a channel."""
+    """Return what a citation calls a channel or a factor."""
     name = f" “{channel.called}”" if channel.name else ""
-    return f"Channel {channel.address}{name}"
+    return f"{channel.layer.unit.capitalize()} {channel.address}{name}"

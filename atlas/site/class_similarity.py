@@ -103,6 +103,9 @@ class ClassSimilarity:
         """The classes with measured shares, and those shares less the mean of all classes."""
         shares = self._catalogue.shares
         matrix = np.stack(list(shares.values())) if shares else np.zeros((0, 0), np.float32)
+        if shares:  # factors are made of channels, which would count twice
+            proper = [channel.layer.basis is None for channel in self._catalogue.channels]
+            matrix = matrix[:, proper]
         return list(shares), np.nan_to_num(matrix - matrix.mean(axis=0)) if shares else matrix
 
     @cached_property
@@ -140,8 +143,9 @@ class ClassSimilarity:
     def _upper(self) -> dict[int, dict[int, float]]:
         """For each picture the channels of the upper half of which it is a reference."""
         catalogue = self._catalogue
-        first = (len(catalogue.layers) - 1) / 2
-        deep = np.array([channel.layer.position >= first for channel in catalogue.channels])
+        proper = [layer for layer in catalogue.layers if layer.basis is None]
+        upper = {layer.position for layer in proper[len(proper) // 2 :]}
+        deep = np.array([channel.layer.position in upper for channel in catalogue.channels])
         rows: Integers = np.flatnonzero(catalogue.by_relevance & deep[catalogue.channel_of])
         found: dict[int, dict[int, float]] = {}
         images, channels = catalogue.images_of[rows].tolist(), catalogue.channel_of[rows].tolist()

@@ -12,6 +12,7 @@ from typing import Any
 
 from atlas.site import text
 from atlas.store import NameState, standing
+from atlas.store.bases import Basis
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class LayerEntry:
     depth: float  # in the network: 0 for its first layer, 1 for its last
     rows: tuple[int, ...]
     slug: str  # the name as a part of an address
+    basis: Basis | None = None  # of factors, which then stand where a layer has its channels
 
     @cached_property
     def link(self) -> str:
@@ -33,6 +35,16 @@ class LayerEntry:
     def size(self) -> float:
         """How tall the layer is drawn: by the logarithm of its channels, at most 1."""
         return min(1.0, math.log2(len(self.rows) + 1) / 11)
+
+    @property
+    def unit(self) -> str:
+        """What one of its rows is: a channel or a factor."""
+        return "factor" if self.basis else "channel"
+
+    @property
+    def of(self) -> str:
+        """The name on a page of the layer itself, or of that whose factors these are."""
+        return text.clip(text.plain(self.basis.layer)) if self.basis else self.shown
 
     @cached_property
     def shown(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import charts, explanations, featured, search
+from atlas.site import charts, explanations, factor_graph, featured, search
 from atlas.site.api_files import ApiFiles
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
@@ -91,6 +91,7 @@ class Pages:
                 "citing": self._citing,
                 "named": any(channel.name for channel in catalogue.channels),
                 "modes": MODES[::-1],
+                "has_graph": factor_graph.there(catalogue),
             },
         )
 
@@ -145,6 +146,8 @@ class Pages:
         together = self._correlated(channel, channel.together)[:NEIGHBOURS]
         lower = self._correlated(channel, channel.lower)[:ADJACENT_LAYER_CHANNELS]
         upper = self._correlated(channel, channel.upper)[:ADJACENT_LAYER_CHANNELS]
+        made_of = self._with_rows(catalogue.channels_of.get(channel.row, []))
+        part_of = self._with_rows(catalogue.factors_of.get(channel.row, [])[:NEIGHBOURS])
         before, after = channel.row - 1, channel.row + 1
         json = self._api.write_channel(channel)
         record = catalogue.record(channel)
@@ -164,6 +167,8 @@ class Pages:
             classes=self._classes(channel),
             neighbours=near,
             together=together,
+            made_of=made_of,
+            part_of=part_of,
             lower=lower,
             upper=upper,
             histogram=self._histogram(channel),
@@ -174,8 +179,12 @@ class Pages:
             previous=channels[before] if before >= 0 else None,
             next=channels[after] if after < len(channels) else None,
         )
-        others = (other.row for other, _ in (*near, *together, *lower, *upper))
+        others = (other.row for other, _ in (*near, *together, *made_of, *part_of, *lower, *upper))
         self._cache.add(channel.link, [channel.row, *others], self._tree.sizes([page, json]))
+
+    def _with_rows(self, pairs: Iterable[tuple[int, float]]) -> list[tuple[ChannelEntry, float]]:
+        """Return the channels or factors of some rows."""
+        return [(self._catalogue.channels[row], value) for row, value in pairs]
 
     def _classes(self, channel: ChannelEntry) -> list[tuple[ClassEntry, float]]:
         """Return a channel's classes; none where each has one picture, which is a reference."""
@@ -223,11 +232,12 @@ class Pages:
             layer.link,
             "layer.html",
             layer.shown,
-            f"The {len(channels)} channels of layer {layer.shown} with their best patches.",
+            f"The {len(channels)} {layer.unit}s of layer {layer.of} with their best patches.",
             meta=self._citing.meta(f"Layer {layer.shown}", layer.link),
             layer=layer,
             navigation=layers,
             channels=channels,
+            factors=[one for one in layers if one.basis and one.basis.layer == layer.name],
             small=len(channels) <= SMALL_LAYER,
             never_active=sum(1 for c in channels if c.number("act_density") == 0),
             previous=layers[layer.position - 1] if layer.position else None,
@@ -301,6 +311,7 @@ class Pages:
             f"The {len(columns)} layers of {title} in the order of the forward pass.",
             rows=by_layer,
         )
+        factor_graph.write(catalogue, self._tree, self._writer, self._citing)
         write(
             "classes/index.html",
             "classes.html",

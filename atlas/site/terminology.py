@@ -52,13 +52,15 @@ class Terminology:
         """Return what a score is, with its denominator."""
         over = {"max": "the maximum", "sum": "the sum"}[self._aggregates[mode]]
         what = {
-            "activation": f"{over} of the layer’s raw output over the channel’s map",
-            "relevance": f"{over} of the channel’s relevance over its map",
+            "activation": f"{over} of the factor’s coefficient over its map"
+            if layer.basis
+            else f"{over} of the layer’s raw output over the channel’s map",
+            "relevance": f"{over} of the {layer.unit}’s relevance over its map",
         }[mode]
         if not self._shares[mode]:
             return f"{what}."
         return (
-            f"{what}, as a share of Σ |{mode}| over the {len(layer.rows)} channels of "
+            f"{what}, as a share of Σ |{mode}| over the {len(layer.rows)} {layer.unit}s of "
             f"{layer.shown} in that picture."
         )
 

@@ -33,7 +33,7 @@ ROWS = 1 << 28
 EXPLAINED = "explanations"
 """The directory of an atlas whose directories' entries are looked at too: they are read."""
 
-WATCHED = ("images", EXPLAINED, "pages", "site", "theme")
+WATCHED = ("images", EXPLAINED, "factors", "factors/directions", "pages", "site", "theme")
 """Directories of an atlas whose own entries are looked at too."""
 
 _FORBIDDEN = frozenset('\\:\0<>"|?*')

@@ -282,11 +282,10 @@ def _in_order(table: pa.Table) -> str | None:
 
 
 def _shares(table: pa.Table, rows_of: Callable[[str], int]) -> str | None:
-    if "shares" not in table.column_names:
-        return None
-    lengths = pc.list_value_length(table["shares"]).drop_null().to_numpy()
-    if not (lengths == rows_of("channels")).all():
-        return "shares has not one number for each channel"
+    for column in {"shares", "fired"} & set(table.column_names):
+        lengths = pc.list_value_length(table[column]).drop_null().to_numpy()
+        if not (lengths == rows_of("channels")).all():
+            return f"{column} has not one number for each channel"
     return None
 
 

@@ -102,6 +102,9 @@ MEASURED: dict[str, dict[str, pa.DataType]] = {
         "name": pa.string(),
         "count": pa.int64(),  # pictures whose relevance was computed for this class
         "shares": pa.list_(pa.float32()),  # mean relevance share, in the order of channels
+        # Of factors: their mean activation share (the largest output in a picture, as a share of
+        # the sum of those of the layer's factors).
+        "fired": pa.list_(pa.float32()),
     },
 }
 """The columns that `atlas index` writes."""
@@ -195,6 +198,9 @@ NAMES_FILE = "names.jsonl"
 SCORES_FILE = "scores.jsonl"
 """Every test of a name that was ever done; it only grows."""
 
+FACTORS = "factors"
+"""The directory of an atlas that has its factors, arranged like an atlas."""
+
 ANSWERS = "answers.jsonl"
 """Answers of models to single questions: those of explanations, and those that came by file or
 before a server stopped."""
@@ -202,9 +208,21 @@ before a server stopped."""
 
 @dataclass(frozen=True)
 class Store:
-    """An atlas directory."""
+    """An atlas directory, or the part of one that has its factors and is arranged like one."""
 
     root: Path
+    home: Path | None = None
+    """The atlas whose directory of pictures its tables name; its own unless given."""
+
+    @property
+    def parts(self) -> "tuple[Store, ...]":
+        """The directories whose tables stand one after another here: only this one."""
+        return (self,)
+
+    @property
+    def pictures_root(self) -> Path:
+        """From where paths of pictures go."""
+        return self.home or self.root
 
     @property
     def manifest_path(self) -> Path:
@@ -247,7 +265,7 @@ class Store:
         UserError
             It leads out of the atlas, by itself or by a link.
         """
-        return bounds.inside(self.root, name)
+        return bounds.inside(self.pictures_root, name)
 
     def pictures(self) -> list[Path]:
         """Return the path of every stored picture, in the order of images.parquet.
@@ -257,12 +275,13 @@ class Store:
         UserError
             One of them is a link that leads out of the atlas.
         """
-        paths = [self.root / name for name in self.table("images", ["path"])["path"].to_pylist()]
-        real = os.path.realpath(self.root)
+        root = self.pictures_root
+        paths = [root / name for name in self.table("images", ["path"])["path"].to_pylist()]
+        real = os.path.realpath(root)
         looked_at = {path.parent for path in paths} | {p for p in paths if p.is_symlink()}
         for path in looked_at:
             if not Path(os.path.realpath(path)).is_relative_to(real):
-                self.inside(path.relative_to(self.root).as_posix())
+                self.inside(path.relative_to(root).as_posix())
         return paths
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
@@ -413,7 +432,9 @@ def open_store(path: str | Path) -> Store:
         There is no atlas at `path`, it cannot be read by this version, or it is not as this
         package writes one.
     """
-    store = Store(Path(path))
+    root = Path(path)
+    within = root.name == FACTORS and (root.parent / "manifest.json").is_file()
+    store = Store(root, home=root.parent if within else None)
     if not store.root.is_dir():
         raise UserError(f"{path} is no directory: give the directory of a built atlas")
     bounds.no_links_out(store.root)

@@ -137,6 +137,8 @@ def valid(store: Store) -> list[NameRecord]:
 
     Rows of tables that others name are of another state: they are never read.
     """
+    if len(store.parts) > 1:
+        return [record for part in store.parts for record in valid(part)]
     state = states.now(store)
     return [
         record

@@ -1,6 +1,7 @@
 """Check an atlas: every hash, row count, range and link."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -23,6 +24,7 @@ from atlas.store import (
     NAMES_FILE,
     STAGES,
     Store,
+    bases,
     bounds,
     files,
     indexfile,
@@ -52,8 +54,15 @@ def check(store: Store) -> Iterator[Result]:
     Yields
     ------
     Result
-        In the order of the stages.
+        In the order of the stages; then of the factors, if there are any.
     """
+    yield from _checks(store)
+    if not store.home and (part := bases.factors(store)):
+        for result in _checks(part):
+            yield Result(result.passed, f"factors: {result.text}")
+
+
+def _checks(store: Store) -> Iterator[Result]:
     manifest = store.manifest()
     undone = [stage for stage in STAGES if stage not in manifest.get("stages", {})]
     yield _result("every stage is done", [f"{stage} is not" for stage in undone])
@@ -68,7 +77,9 @@ def check(store: Store) -> Iterator[Result]:
         ("masks and index have one row for each reference", _rows),
         ("every name has its record", _names),
         ("every stored picture is there and unchanged", _pictures),
-        ("every link of the site leads somewhere", _links),
+        ("directions are what the manifest says", _directions)
+        if store.home
+        else ("every link of the site leads somewhere", _links),
     ]
     for text, run in checks:
         try:
@@ -109,7 +120,8 @@ def _columns(store: Store, _: dict[str, Any]) -> list[str]:
         for name, columns in MEASURED.items()
         if store.has_table(name)
         for column in columns
-        if column not in store.table(name).column_names
+        if (column != "fired" or store.home)  # of factors alone
+        and column not in store.table(name).column_names
     ]
 
 
@@ -229,6 +241,18 @@ def _pictures(store: Store, _: dict[str, Any]) -> list[str]:
             problems.append(f"{name} is missing")
         elif files.sha256(path) != digest:
             problems.append(f"{name} has changed")
+    return problems
+
+
+def _directions(store: Store, manifest: dict[str, Any]) -> list[str]:
+    expected, channels = manifest.get("directions", {}), store.table("channels", ["layer"])
+    counts = Counter(channels["layer"].to_pylist())
+    problems = [f"{name} is not in the manifest" for name in counts if name not in expected]
+    for basis in bases.read(store):
+        if expected.get(basis.name) != files.sha256(bases.path(store, basis.name)):
+            problems.append(f"{basis.name} has changed")
+        if counts[basis.name] != len(basis.directions):
+            problems.append(f"{basis.name} has other factors in channels.parquet")
     return problems
 
 

@@ -9,7 +9,7 @@ from atlas.site.class_similarity import MAP_COLUMNS, MAP_ROWS, ClassSimilarity
 
 
 def catalogue(images, channels, scores):
-    layer = SimpleNamespace(position=0)
+    layer = SimpleNamespace(position=0, basis=None)
     return SimpleNamespace(
         layers=[layer],
         channels=[SimpleNamespace(layer=layer, row=row) for row in range(4)],

@@ -1,0 +1,1 @@
+"""Factors: concepts of a layer that are directions of it, and no single channels."""

@@ -1,0 +1,116 @@
+"""Factors of a finished atlas: finding them, and measuring them like channels."""
+
+from dataclasses import asdict, replace
+
+from atlas.errors import UserError
+from atlas.factors import finding, layers, sampling
+from atlas.pipeline.indexing import index_factors
+from atlas.pipeline.inputs import Inputs, check_weights, fingerprint
+from atlas.pipeline.stages import alone
+from atlas.pipeline.trust import OWN, Border
+from atlas.recipe import Recipe
+from atlas.relevance.engine import ActivationEngine
+from atlas.relevance.plan import plan
+from atlas.relevance.tape import instrument
+from atlas.store import Store, bases
+from atlas.store.bases import Basis
+
+FACTORING = 1
+"""Raised when factors are found in another way, so that those of older atlases are found anew."""
+
+ANSWERED = 96
+"""Pictures on which it is tested what the network answers from factors alone."""
+
+
+def factorise(store: Store, recipe: Recipe, border: Border = OWN) -> Store:
+    """Find the factors of an atlas and measure them, as far as that is not done.
+
+    Parameters
+    ----------
+    store : Store
+        A finished atlas.
+    recipe : Recipe
+        Its recipe; of its table `[factors]` anything may have changed.
+    border : Border
+        What of the recipe may be opened.
+
+    Returns
+    -------
+    Store
+        The part of the atlas that has them.
+
+    Raises
+    ------
+    UserError
+        The atlas is not finished, its network or data are other ones now, a layer cannot be
+        factorised, or scikit-learn is missing.
+    """
+    with alone(store):
+        if not store.finished:
+            raise UserError(
+                f"{store.root} is not finished: run `atlas index` on its recipe to go on"
+            )
+        inputs = Inputs(recipe, border=border)
+        check_weights(store, inputs.network)
+        part = bases.place(store)
+        with alone(part):
+            found = _found(store, part, inputs)
+            index_factors(part, Inputs(recipe, border=border, bases=tuple(found)))
+            manifest = part.manifest()
+            manifest["atlas"] = store.manifest()["id"]
+            manifest["directions"] = bases.checksums(part)
+            part.write_manifest(manifest)
+    return part
+
+
+def _found(store: Store, part: Store, inputs: Inputs) -> list[Basis]:
+    """Return the bases of the chosen layers: those that are there, and others as they are found."""
+    settings = inputs.recipe.factors
+    chosen = layers.choose(inputs.plan, inputs.layers, settings.layers)
+    within = [store.manifest()["id"], _without_layers(inputs.recipe), FACTORING]
+    wanted = fingerprint(within)
+    known = {one.layer: one for one in bases.there(part) if one.facts.get("inputs") == wanted}
+    missing = {layer: ceiling for layer, ceiling in chosen.items() if layer not in known}
+    if missing:
+        known |= _sampled(part, inputs, missing, wanted)
+    found = [known[layer] for layer in chosen]
+    bases.remove_others(part, found)
+    return found
+
+
+def _without_layers(recipe: Recipe) -> dict[str, object]:
+    """Return what decides the factors of a layer, whatever layers have some beside it."""
+    return {key: value for key, value in asdict(recipe.factors).items() if key != "layers"}
+
+
+def _sampled(
+    part: Store, inputs: Inputs, missing: dict[str, float], wanted: str
+) -> dict[str, Basis]:
+    """Find the factors of some layers on one sample of the data."""
+    settings, network = inputs.recipe.factors, inputs.network
+    with_relevance = "relevance" in inputs.recipe.prepass.modes
+    rules = plan(network.trace, inputs.recipe.relevance.composite if with_relevance else None)
+    names = [name for name in inputs.layers if name in missing]
+    model = instrument(network.module, rules, names)
+    drawn = sampling.sample(
+        inputs.source,
+        network.preprocessing,
+        ActivationEngine(model),
+        missing,
+        settings.pictures,
+        settings.positions,
+        settings.seed,
+        network.device,
+        ANSWERED,
+    )
+    views = drawn.views.to(network.device)
+    found = {}
+    for layer in names:
+        positions = drawn.positions[layer]
+        basis = finding.find(positions, layer, missing[layer], settings.ranks, settings.seed)
+        alone_ = instrument(network.module, rules, [layer])
+        basis = finding.tested(basis, alone_, views, settings.seed)
+        basis = replace(basis, facts={**basis.facts, "inputs": wanted})
+        bases.write(part, basis)
+        found[layer] = basis
+    return found

@@ -1,0 +1,210 @@
+"""Bases of layers: what the concepts of a layer are directions of.
+
+Channels are the basis that a layer comes with: concept 7 of `features.40` is its channel 7. A set
+of factors is another basis of the same layer, `features.40/nmf25`, whose concepts have the
+same tables, addresses and pages. An atlas has them in its directory `factors`, which is arranged
+like an atlas: its layers are bases, its channels factors. What belongs to them alone is their
+directions, a file for each basis.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from typing_extensions import TypedDict
+
+from atlas.errors import UserError, one_line
+from atlas.plain import slug
+from atlas.store import bounds, files
+from atlas.store.directory import FACTORS, Store
+
+DIRECTIONS = "directions"
+"""The directory in there that has a file for each basis."""
+
+METHOD = "nmf"
+"""How factors are found: by non-negative matrix factorisation."""
+
+SEPARATOR = "/"
+"""Stands between the layer of a basis and the rest of its name."""
+
+Numbers = npt.NDArray[np.float32]
+
+_Part = Annotated[float, Field(ge=-1e6, le=1e6)]
+_Number = Annotated[int, Field(ge=0, lt=2**40)]
+
+
+class Complete(TypedDict):
+    """What is left of the network's answers without what no factor holds."""
+
+    pictures: _Number
+    same_answer: _Part
+    logit_kept: _Part | None
+
+
+class Deletion(TypedDict):
+    """What is left of the logit that factors give without some of them."""
+
+    tested: _Number
+    taken: _Number
+    without_relevant: _Part | None
+    without_random: _Part | None
+
+
+class Facts(TypedDict, total=False):
+    """What is known of the factors of a layer as a whole."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    explained: _Part
+    stable: bool
+    complete: Complete
+    deletion: Deletion
+
+
+_FACTS: TypeAdapter[Facts] = TypeAdapter(Facts)
+
+MOST = 1 << 28
+"""Most numbers of the directions of a basis that somebody else made."""
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """The factors of a layer, and how well they stand for it."""
+
+    layer: str
+    """Whose output they add up to."""
+    method: str
+    """`nmf`."""
+    directions: Numbers
+    """float32 (factors, channels), none negative, each of length 1."""
+    energy: Numbers
+    """float32 (factors,): each factor's part of the summed squares of all coefficients."""
+    stability: Numbers
+    """float32 (factors,): cosine with its match among the factors of half of the pictures."""
+    ceiling: float | None = None
+    """Where the activation function behind the layer cuts its output off; None without such."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else is known: the ranks tried, the part of the output explained, what the network
+    answers from the factors alone. JSON values."""
+
+    @property
+    def name(self) -> str:
+        """`LAYER/METHODCOUNT`, by which it is addressed like a layer."""
+        return f"{self.layer}{SEPARATOR}{self.method}{len(self.directions)}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the directions and of what they belong to."""
+        content = np.ascontiguousarray(self.directions, "<f4").tobytes()
+        return hashlib.sha256(f"{self.name}\n{self.ceiling}\n".encode() + content).hexdigest()
+
+
+def factors(store: Store) -> Store | None:
+    """Return the part of an atlas that has its factors.
+
+    None if it has none, or unfinished ones, or some of before it was measured anew.
+    """
+    part = place(store)
+    manifest = part.manifest()
+    whole = part.finished and manifest.get("atlas") == store.manifest().get("id")
+    return part if whole else None
+
+
+def parts(store: Store) -> list[Store]:
+    """Return an atlas and the part with its factors, if it has some."""
+    found = None if store.home else factors(store)
+    return [store] if found is None else [store, found]
+
+
+def place(store: Store) -> Store:
+    """Return where the factors of an atlas are, whether there are any or not."""
+    return Store(store.root / FACTORS, home=store.root)
+
+
+def write(part: Store, basis: Basis) -> None:
+    """Write the directions of a basis."""
+    arrays = {
+        "directions": basis.directions.astype("<f4"),
+        "energy": basis.energy.astype("<f4"),
+        "stability": basis.stability.astype("<f4"),
+    }
+    facts = {"layer": basis.layer, "method": basis.method, "ceiling": basis.ceiling}
+    text = json.dumps({**facts, "facts": dict(basis.facts)}, sort_keys=True)
+    files.write_bytes(path(part, basis.name), save(arrays, {"basis": text}))
+
+
+def path(part: Store, name: str) -> Path:
+    """Return where the directions of a basis are."""
+    return part.root / DIRECTIONS / f"{slug(name)}.safetensors"
+
+
+def checksums(part: Store) -> dict[str, str]:
+    """Return the SHA-256 of the files with directions, by the names of the bases."""
+    return {name: files.sha256(path(part, name)) for name in part.manifest()["layers"]}
+
+
+def there(part: Store) -> list[Basis]:
+    """Read the bases whose files are there, finished or not; damaged ones are passed over."""
+    found = []
+    for file in sorted((part.root / DIRECTIONS).glob("*.safetensors")):
+        try:
+            found.append(_read(file, None))
+        except UserError:
+            continue
+    return found
+
+
+def remove_others(part: Store, kept: Iterable[Basis]) -> None:
+    """Delete the files of other bases than those that are kept."""
+    names = {path(part, basis.name) for basis in kept}
+    for file in (part.root / DIRECTIONS).glob("*.safetensors"):
+        if file not in names:
+            file.unlink()
+
+
+def read(part: Store, names: Iterable[str] | None = None) -> list[Basis]:
+    """Read the bases of a part that `factors` gave, in their order.
+
+    Raises
+    ------
+    UserError
+        A file is missing, damaged, or not what its name says.
+    """
+    wanted = part.manifest()["layers"] if names is None else names
+    return [_read(path(part, name), name) for name in wanted]
+
+
+def _read(file: Path, name: str | None) -> Basis:
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            shape = opened.get_slice("directions").get_shape()
+            if len(shape) != 2 or not 0 < shape[0] * shape[1] <= MOST:
+                raise bounds.damaged(file, "it has no directions")
+            arrays = {key: opened.get_tensor(key) for key in ("directions", "energy", "stability")}
+            known = bounds.parse_json((opened.metadata() or {}).get("basis", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise bounds.damaged(file, one_line(error)[:200]) from error
+    counts = {array.shape[0] for array in arrays.values()}
+    whole = all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values())
+    known = known if isinstance(known, dict) else {}
+    layer, method, ceiling = (known.get(key) for key in ("layer", "method", "ceiling"))
+    whole = whole and arrays["energy"].ndim == arrays["stability"].ndim == 1
+    whole = whole and isinstance(layer, str) and method == METHOD
+    whole = whole and (ceiling is None or isinstance(ceiling, int | float))
+    if len(counts) != 1 or not whole or (arrays["directions"] < 0).any():
+        raise bounds.damaged(file, "it is not as this package writes one")
+    try:
+        facts = _FACTS.validate_python(known.get("facts"))
+    except ValidationError as error:
+        raise bounds.damaged(file, error.errors()[0]["msg"]) from error
+    basis = Basis(str(layer), str(method), **arrays, ceiling=ceiling, facts=facts)
+    if name is not None and basis.name != name:
+        raise bounds.damaged(file, f"it has the factors {basis.name[:80]}")
+    return basis
