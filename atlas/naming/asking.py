@@ -105,7 +105,7 @@ def _ask_all(
 ) -> int:
     """Ask what was not asked before, and write the answers as they come."""
     questions = [_question(references, one, settings) for one in selections]
-    done = {record.key for record in names.valid(store)}
+    done = names.last_keys(names.valid(store))
     open_ = [question for question in questions if _key(question, vlm) not in done]
     open_ = _taken_over(store, vlm, open_)
     first = len(names.read(store))
@@ -132,9 +132,11 @@ def _ask_all(
 
 
 def _taken_over(store: Store, vlm: Vlm, questions: Sequence[_Question]) -> list[_Question]:
-    """Write what was answered before the atlas was indexed anew; return the other questions.
+    """Write anew what was answered before; return the other questions.
 
-    The same pictures were shown with the same words: only the rows that they stand in differ.
+    That is what was asked before other questions, whose answers have counted since, or before the
+    atlas was indexed anew: the same pictures were shown with the same words, only the rows that
+    they stand in differ.
     """
     records = names.read(store)
     known = {record.key: record for record in records}
@@ -146,7 +148,7 @@ def _taken_over(store: Store, vlm: Vlm, questions: Sequence[_Question]) -> list[
 
 
 def _of_now(question: _Question, record: NameRecord) -> NameRecord:
-    """Return a record of another state with the rows of this one."""
+    """Return an earlier record with the rows of the atlas as it is now."""
     selection = question.selection
     rows = {"contrast": list(selection.contrast)}
     rows |= {} if selection.sense is None else {"members": list(selection.members)}

@@ -65,7 +65,7 @@ def contradicted(
         that mode.
     """
     cases = list(_cases(store, vlm, selector, settings, fits))
-    done = {test.key for test in nametests.sides(store)}
+    done = set({(test.layer, test.channel): test.key for test in nametests.sides(store)}.values())
     open_ = _taken_over(store, [case for case in cases if case.key not in done])
     with tqdm(
         total=len(cases), initial=len(cases) - len(open_), desc="fits", unit=" channels"
@@ -83,9 +83,10 @@ def contradicted(
 
 
 def _taken_over(store: Store, cases: Sequence[_Name]) -> list[_Name]:
-    """Write what was answered before the atlas was indexed anew; return the other names.
+    """Write anew what was answered before; return the other names.
 
-    The same pictures were shown with the same words: only the rows that they stand in differ.
+    That is before another name was tested, or before the atlas was indexed anew: the same pictures
+    were shown with the same words, only the rows that they stand in differ.
     """
     known = {record.get("key"): record for record in nametests.every(store, nametests.SIDES)}
     again = [case for case in cases if case.key in known]
@@ -109,12 +110,27 @@ def _cases(
         rows = {mode: references.of(*address, mode)[: settings.references] for mode in MODES}
         if record is None or record.name is None or not all(rows.values()):
             continue
+        side = _side(record, references)
+        if side is None:
+            continue
         prompt = prompts.fitting(fits, settings.view, record.name)
         facts = [*address, record.name, vlm.id, vlm.revision, prompt.sha256]
-        facts += [settings.view, settings.side, settings.mode]
+        facts += [settings.view, settings.side, side]
         shown = [fingerprint(references, rows[mode], facts) for mode in MODES]
         key = hashlib.sha256("\n".join(shown).encode()).hexdigest()
-        yield _Name(record, settings.mode, rows, prompt, key)
+        yield _Name(record, side, rows, prompt, key)
+
+
+def _side(record: NameRecord, references: References) -> Mode | None:
+    """Return the mode of the references that a name was made from, whatever is asked for now.
+
+    None if they are none of the channel's, as in a foreign file.
+    """
+    shown = set(record.images)
+    for mode in MODES:
+        if shown and shown <= set(references.of(record.layer, record.channel, mode)):
+            return mode
+    return None
 
 
 def _tested(

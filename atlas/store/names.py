@@ -166,11 +166,20 @@ def append(store: Store, records: Iterable[NameRecord], first: int) -> None:
 
 
 def append_new(store: Store, records: Iterable[NameRecord]) -> int:
-    """Add those records whose naming was not done before; return how many they are."""
-    done = {record.key for record in valid(store)}
+    """Add those records that do not stand as the last of their kind; return how many they are."""
+    done = last_keys(valid(store))
     new = [record for record in records if record.key not in done]
     append(store, new, len(read(store)))
     return len(new)
+
+
+def last_keys(records: Iterable[NameRecord]) -> set[tuple[Any, ...]]:
+    """Return the keys of the last records of each method for a channel, a sense or a side.
+
+    These count. What was said before and is said again is written again, so that it counts anew.
+    """
+    last = {(r.layer, r.channel, r.sense, r.side, r.method): r.key for r in records}
+    return set(last.values())
 
 
 _RECORDS: TypeAdapter[list[NameRecord]] = TypeAdapter(list[NameRecord])
