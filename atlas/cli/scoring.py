@@ -58,7 +58,10 @@ def score(
     if not rows and files is not None and files.open:
         return
     if not rows:
-        click.echo("No name could be tested: the pictures of the atlas are too few.")
+        click.echo(
+            "No name could be tested: the pictures of the atlas are too few, or it has no names of "
+            "other words to compare with (`atlas name`)."
+        )
         return
     _print(rows)
     click.echo(f"{len(rows)} names are tested, {asked} of them now.")

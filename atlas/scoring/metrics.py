@@ -99,11 +99,14 @@ def agreement(
         _f1(said, sides, drawn, best_threshold(answers, positive, weights)),
         correlation(said, outputs, drawn),
     )
-    ap, f1, pearson = (
-        Estimate(float(each.mean()), *map(float, np.quantile(each, [0.025, 0.975])))
-        for each in measures
-    )
-    return Agreement(ap, f1, pearson)
+    return Agreement(*map(_estimate, measures))
+
+
+def _estimate(draws: Floats) -> Estimate:
+    """Return the mean of draws and their interval, which few large ones must not leave below it."""
+    mean = float(draws.mean())
+    low, high = map(float, np.quantile(draws, [0.025, 0.975]))
+    return Estimate(mean, min(low, mean), max(high, mean))
 
 
 def in_steps(answers: Floats) -> Floats:

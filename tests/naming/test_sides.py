@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from atlas.naming import asking
+from atlas.naming import asking, sides
+from atlas.naming.selection import ReferenceSelector
 from atlas.patches.views import References, view
 from atlas.recipe import Naming
 from atlas.store import MODES, STATES, TESTED, Store, names, nametests, open_store, standing
@@ -99,6 +101,48 @@ def test_where_the_other_side_has_nothing_in_common_it_has_no_name(atlas_copy):
 def test_the_same_name_for_both_sides_is_no_second_one(atlas_copy):
     rows = finish(atlas_copy, Looking(atlas_copy, other="Reds"))
     assert "one-sided" not in {row["name_state"] for row in rows}
+
+
+def test_earlier_names_count_again_on_the_side_that_they_were_made_from(atlas_copy):
+    class Sides(Looking):
+        """Takes what only one mode chose for one thing, and is asked about both."""
+
+        def yes(self, requests):
+            self.fits += len(requests)
+            # A patch that relevance chose fits "red" alone, any other one "blue" alone.
+            return [float(("red" in one.text) == self._seen(one)) for one in requests]
+
+    model = Sides(atlas_copy)
+    first = finish(atlas_copy, model)
+    asking.name_channels(atlas_copy, model, replace(SETTINGS, mode="activation"), "fits-brief")
+    names.write_columns(atlas_copy, "vlm")
+    standing.write_columns(atlas_copy, "vlm")
+    references = References(atlas_copy)
+    sided = 0
+    for row, was in zip(atlas_copy.table("channels").to_pylist(), first, strict=True):
+        if row["name_state"] == "one-sided":  # asked from the other side, the same is found
+            sided += 1
+            assert (row["used_for"], row["fires_for"]) == ("red", row["name"])
+            assert row["name"] == was["fires_for"]
+    assert sided
+    asked = model.fits
+    assert finish(atlas_copy, model) == first
+    assert model.fits == asked
+    tests = {(one.layer, one.channel): one for one in nametests.sides(atlas_copy)}
+    for one in tests.values():
+        assert one.side == "relevance"
+    for record in names.current(names.valid(atlas_copy), "vlm").values():
+        rows = references.of(record.best.layer, record.best.channel, "relevance")
+        assert not rows or set(record.best.images) <= set(rows)
+
+
+def test_a_name_of_the_other_mode_is_tested_as_one_of_its_own_side(atlas_copy):
+    """As when the answers to the names of this mode are still to come."""
+    model = Looking(atlas_copy)
+    asking.name_channels(atlas_copy, model, replace(SETTINGS, mode="activation"), "fits-brief")
+    selector = ReferenceSelector(atlas_copy, References(atlas_copy), SETTINGS)
+    sides.contradicted(atlas_copy, model, selector, SETTINGS, "fits-brief")
+    assert {one.side for one in nametests.sides(atlas_copy)} == {"activation"}
 
 
 def test_a_model_that_breaks_leaves_names_untested(atlas_copy, caplog):

@@ -79,6 +79,16 @@ def test_intervals_are_of_every_measure_and_hold_the_estimate():
         assert one.low < one.value < one.high
 
 
+def test_a_mean_that_few_draws_make_does_not_leave_its_interval():
+    # Best answers are false ones: only in rare draws does the imagined picture say otherwise.
+    weights = np.array([7.3] * 6 + [50] * 4 + [59.5] * 2 + [290.8] * 6 + [315.3] * 6)
+    positive, strata = np.arange(24) < 10, np.repeat([11, 9, 8, 2, 0], [6, 4, 2, 6, 6])
+    answers = np.where(np.arange(24) == 20, 1.0, 0.0)
+    found = metrics.agreement(answers, positive, weights, strata, positive * 1.0, 400, 2)
+    for one in (found.ap, found.f1, found.correlation):
+        assert one.low <= one.value <= one.high
+
+
 # Trials
 
 
