@@ -88,7 +88,7 @@ def _taken_over(store: Store, cases: Sequence[_Name]) -> list[_Name]:
     That is before another name was tested, or before the atlas was indexed anew: the same pictures
     were shown with the same words, only the rows that they stand in differ.
     """
-    known = {record.get("key"): record for record in nametests.every(store, nametests.SIDES)}
+    known = {str(test.get("key")): test for test in nametests.every(store, nametests.SIDES)}
     again = [case for case in cases if case.key in known]
     nametests.append(store, [{**known[case.key], "references": case.rows} for case in again])
     return [case for case in cases if case.key not in known]

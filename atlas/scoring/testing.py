@@ -158,11 +158,9 @@ def _ask(
     return records
 
 
-def _known(store: Store) -> dict[str, dict[str, Any]]:
+def _known(store: Store) -> dict[str, Mapping[str, Any]]:
     """Return the scores of the atlas as it is now, by their keys."""
-    return {
-        score["key"]: score for score in nametests.valid(store, nametests.RANGE) if "key" in score
-    }
+    return {score["key"]: score for score in nametests.ranges(store)}
 
 
 def _cases(

@@ -7,14 +7,17 @@ A record carries the name that was tested, the model, what was shown and each an
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from atlas.store import bounds, journal, states
 from atlas.store.directory import SCORES_FILE, Mode, Store
 
 SIDES, RANGE = "sides", "range"
+
+_Test = TypeVar("_Test")
 
 ONE_SIDED = 0.25
 """A name that fits no more than this share of the references of the other side is one-sided."""
@@ -49,6 +52,32 @@ class SideTest:
 
 _SIDES: TypeAdapter[list[SideTest]] = TypeAdapter(list[SideTest])
 
+_Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
+_Correlation = Annotated[float, Field(ge=-1 - 1e-6, le=1 + 1e-6)]
+
+
+class RangeTest(TypedDict):
+    """How well a name holds on the whole range: what goes into channels.parquet, and more."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    key: str
+    name: str
+    ap: _Share
+    ap_low: _Share
+    ap_high: _Share
+    f1: _Share
+    f1_low: _Share
+    f1_high: _Share
+    correlation: _Correlation
+    correlation_low: _Correlation
+    correlation_high: _Correlation
+    base_rate: _Share
+    borrowed_ap: _Share
+    frequent_ap: _Share
+
+
+_RANGES: TypeAdapter[list[RangeTest]] = TypeAdapter(list[RangeTest])
+
 
 def fitting(answers: Sequence[float]) -> float:
     """Return the share of answers that are yes rather than no."""
@@ -82,9 +111,25 @@ def sides(store: Store) -> list[SideTest]:
     UserError
         One of them is not as this package writes them.
     """
+    return _checked(store, SIDES, _SIDES)
+
+
+def ranges(store: Store) -> list[RangeTest]:
+    """Return the tests on the whole range that speak of the atlas as it is now, in their order.
+
+    Raises
+    ------
+    UserError
+        One of them is not as this package writes them.
+    """
+    return _checked(store, RANGE, _RANGES)
+
+
+def _checked(store: Store, test: str, form: TypeAdapter[list[_Test]]) -> list[_Test]:
     try:
-        return _SIDES.validate_python(valid(store, SIDES))
+        return form.validate_python(valid(store, test))
     except ValidationError as error:
         _, *where = error.errors()[0]["loc"]
-        wrong = f"a test on both sides, {'.'.join(map(str, where))}: {error.errors()[0]['msg']}"
+        kind = "on both sides" if test == SIDES else "on the whole range"
+        wrong = f"a test {kind}, {'.'.join(map(str, where))}: {error.errors()[0]['msg']}"
         raise bounds.damaged(store.root / SCORES_FILE, wrong) from error

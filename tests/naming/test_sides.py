@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from atlas.errors import UserError
 from atlas.naming import asking, sides
 from atlas.naming.selection import ReferenceSelector
 from atlas.patches.views import References, view
@@ -160,6 +161,20 @@ def test_tests_of_another_form_are_refused_in_one_line(atlas_copy):
     with pytest.raises(Exception, match=r"scores\.jsonl") as refused:
         nametests.sides(atlas_copy)
     assert type(refused.value).__name__ == "UserError"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ap": 7.0}, {"ap": "x"}, {"ap": None}, {"frequent_ap": 1e308}, {"key": [1]}, {}]
+)
+def test_scores_of_another_form_are_refused_in_one_line(atlas_copy, wrong):
+    measures = [*("base_rate", "borrowed_ap", "frequent_ap")]
+    measures += [f"{m}{end}" for m in ("ap", "f1", "correlation") for end in ("", "_low", "_high")]
+    good = {"test": nametests.RANGE, "key": "k", "name": "red", **dict.fromkeys(measures, 0.5)}
+    nametests.append(atlas_copy, [good])
+    assert [one["ap"] for one in nametests.ranges(atlas_copy)] == [0.5]
+    nametests.append(atlas_copy, [{**good, **wrong} if wrong else {"test": nametests.RANGE}])
+    with pytest.raises(UserError, match=r"scores\.jsonl is damaged .*a test on the whole range"):
+        nametests.ranges(atlas_copy)
 
 
 # States
