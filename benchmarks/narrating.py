@@ -6,7 +6,8 @@
 
 `rephrasings.txt` was written before the guard. Every second line of each kind was held back: its
 figures were printed, its sentences were not looked at while the guard was written. What comes later
-in the file was written after the guard; kinds of mistakes that it showed were mended.
+in the file was written after the guard; kinds of mistakes that it showed were mended. The last two
+parts are not tuned on: nothing was changed for what they showed.
 
 With `--atlas`, how long the texts by rules of an atlas's explanations are, and whether those for
 everyone name each concept whose removal changes the answer or takes more than a fifth of the
@@ -30,7 +31,7 @@ from atlas.vlm import Loading, language
 
 FILE = Path(__file__).with_name("rephrasings.txt")
 KINDS = {"+": "honest", "-": "false", "!": "aimed"}
-HALVES = ("seen", "held back", "later")
+HALVES = ("seen", "held back", "later", "not tuned on")
 
 _SLOTS: dict[str, SlotKind] = {
     "class": "class", "other": "class", "answer": "class", "first": "concept",
@@ -58,7 +59,7 @@ def rephrasings() -> Iterator[Rephrasing]:
     """Yield the sentences of the corpus."""
     wording = Wording("", ())
     seen = dict.fromkeys(KINDS, 0)
-    later = False
+    later = 0
     for line in FILE.read_text("utf-8").splitlines():
         sign, text = line[:1], line[2:]
         if sign == "=":
@@ -67,9 +68,10 @@ def rephrasings() -> Iterator[Rephrasing]:
             wording = Wording(text, tuple(slots))
         elif sign in KINDS:
             seen[sign] += 1
-            half = HALVES[2] if later else HALVES[seen[sign] % 2 == 0]
+            half = HALVES[later or seen[sign] % 2 == 0]
             yield Rephrasing(wording, text, KINDS[sign], half)
-        later = later or line.startswith("##")
+        if line.startswith("##"):
+            later = 3 if line.startswith("## not tuned on") else 2
 
 
 def shares_passed(half: str, judge: Judge | None = None) -> dict[str, float]:

@@ -122,8 +122,7 @@ def test_the_example_in_full(example):
     assert [one.text for one in everyone.sentences][:5] == [
         "The network takes this picture for “tabby cat” (probability 93 %).",
         "Second comes “tiger” with 4.1 %.",
-        "Concepts are what the network’s parts respond to; “without” one means its part is "
-        "switched off.",
+        "Concepts are what the network’s parts respond to; “without” one, that part is off.",
         "Of the weight for and against this answer, “pointed ears” carries 31 %, “fur” 15 % and "
         "“whiskers” 7.4 %; the remaining 46 % is spread over other parts.",
         "Without “pointed ears”, the network would say “tiger” (this answer falls from 93 % to "

@@ -91,8 +91,8 @@ def _words(evidence: Evidence) -> Claim:
     if evidence.named:
         return claim(
             "words", "", names, 1.0,
-            say("Concepts are what the network’s parts respond to; “without” one means its "
-                "part is switched off."),
+            say("Concepts are what the network’s parts respond to; “without” one, that part is "
+                "off."),
             None, AUDIENCES,
         )  # fmt: skip
     return claim(

@@ -136,6 +136,9 @@ _VERBS = {
 }
 """What is said of one name, and of several."""
 
+_PLAIN_VERBS = {**_VERBS, "sided": ("fits only in part", "fit only in part")}
+"""The same for everyone: what is used and what sets off is for those who look at the card."""
+
 
 def _to_everyone(
     evidence: Evidence,
@@ -148,7 +151,7 @@ def _to_everyone(
 
     Where they are many, how many: the card of each concept says the rest.
     """
-    verb = _VERBS[kind]
+    verb = _PLAIN_VERBS[kind]
     if kind != "unnamed" and len({one.name for one in spoken}) > FEW:
         return say(
             f"Of the {{all}} names here, {{count}} {verb[len(own) > 1]}.",
@@ -174,7 +177,7 @@ def _to_everyone(
         subject = f"The {'names' if several else 'name'} {at_end}"
         subject += f" and, earlier, {earlier}" if earlier else ""
     else:
-        subject = f"Of the earlier names, {earlier}"
+        subject = f"The earlier {'names' if several else 'name'} {earlier}"
     return say(f"{subject} {verb[several]}.", *slots)
 
 
