@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
-from atlas.scoring import metrics
+from atlas.scoring import metrics, testing
 from atlas.scoring.clarity import clarity
 from atlas.scoring.trials import KeptRange, part, trial
 from atlas.store import open_store
@@ -219,3 +219,12 @@ def test_clarity_is_one_for_a_tight_channel_and_chance_for_a_loose_one():
     assert clarity(tight, others, random) == 1.0
     assert clarity(loose, others, random) == pytest.approx(1 / 6, abs=0.12)
     assert clarity(tight[:3], others, random) is None
+
+
+def test_another_name_changes_the_borrowed_names_of_few_channels():
+    names = [f"name {number}" for number in range(200)]
+    before = [testing._drawn(names, f"0 {row}") for row in range(300)]
+    after = [testing._drawn([*names, "one more"], f"0 {row}") for row in range(300)]
+    changed = sum(one != other for one, other in zip(before, after, strict=True))
+    assert 0 < changed < 300 * 3 * testing.BORROWED / 200
+    assert len({name for drawn in before for name in drawn}) > 150  # all have their turn
