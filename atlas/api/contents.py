@@ -34,6 +34,7 @@ from atlas.store import (
     standing,
 )
 from atlas.store.bases import Basis
+from atlas.store.checks import channel_rows
 from atlas.store.names import NameRecord
 from atlas.store.pictures import read_picture
 
@@ -390,30 +391,22 @@ class Contents:
     @cached_property
     def channel_rows(self) -> npt.NDArray[np.int64]:
         """Row of channels.parquet for each row of references.parquet."""
-        return self._rows_of(self.references)
-
-    def _rows_of(self, table: pa.Table) -> npt.NDArray[np.int64]:
-        """Return the row of channels.parquet for each row of a table with layers and channels."""
-        layers = table["layer"].combine_chunks().dictionary_encode()
-        first = np.array([self.rows[f"{name}:0"] for name in layers.dictionary.to_pylist()])
-        if not len(first):
-            return np.zeros(0, np.int64)
-        numbers = table["channel"].to_numpy()
-        rows: npt.NDArray[np.int64] = first[layers.indices.to_numpy()] + numbers
-        return rows
+        return channel_rows(self.references, self.channels)
 
     @cached_property
     def _ranges(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """First and last row of references.parquet for each channel: they stand in its order."""
-        every = np.arange(len(self))
-        rows = self.channel_rows
-        return np.searchsorted(rows, every), np.searchsorted(rows, every, side="right")
+        return self._spans(self.channel_rows)
 
     @cached_property
     def _band_ranges(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """First and last row of bands.parquet for each channel: they stand in its order."""
+        return self._spans(channel_rows(self.bands, self.channels))
+
+    def _spans(
+        self, rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         every = np.arange(len(self))
-        rows = self._rows_of(self.bands)
         return np.searchsorted(rows, every), np.searchsorted(rows, every, side="right")
 
     def _make(self, row: int, values: dict[str, Any]) -> Channel:

@@ -17,6 +17,7 @@ from atlas.patches.encoders import Encoder
 from atlas.patches.pooling import pooled
 from atlas.relevance.engine import PIXELS, PREDICTED, Engine, measure
 from atlas.store import INDEX, Mode, Store
+from atlas.store.checks import channel_rows
 from atlas.store.pictures import open_picture
 from atlas.store.unfinished import Unfinished
 from atlas.trace.sights import ReceptiveField
@@ -139,7 +140,9 @@ def index_patches(
         _encode(store, references, encoder, kept)
         sampled = np.linspace(0, count - 1, vectors.sample_size(count, kept.dimension))
         growing = vectors.begin(kept.read(sampled.astype(np.int64)), count, kept.dimension)
-        channel_of = _channel_rows(store)
+        channel_of = channel_rows(
+            *(store.table(name, ["layer", "channel"]) for name in ("references", "channels"))
+        )
         sums = np.zeros((store.rows("channels"), kept.dimension))
         for start in tqdm(range(0, count, ADDED), desc="index", unit=" chunks"):
             chunk = kept.read(np.arange(start, min(start + ADDED, count)))
@@ -258,16 +261,6 @@ class _References:
             return np.empty(0, np.int64)
         low, high = np.searchsorted(self.image[group], (first, stop))
         return group[low:high]
-
-
-def _channel_rows(store: Store) -> Integers:
-    """Return for each reference the row of its channel in channels.parquet."""
-    channels = store.table("channels").select(["layer", "channel"]).to_pydict()
-    pairs = zip(channels["layer"], channels["channel"], strict=True)
-    row = {pair: number for number, pair in enumerate(pairs)}
-    references = store.table("references").select(["layer", "channel"]).to_pydict()
-    wanted = zip(references["layer"], references["channel"], strict=True)
-    return np.array([row[pair] for pair in wanted])
 
 
 def _nearest(

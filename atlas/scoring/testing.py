@@ -27,6 +27,7 @@ from atlas.scoring import metrics
 from atlas.scoring.clarity import clarity
 from atlas.scoring.trials import FEWEST, KeptRange, Trial, part, trial
 from atlas.store import BANDS, TESTED, Store, names, nametests, standing
+from atlas.store.checks import channel_rows
 from atlas.vlm import Request, SampledChance, Vlm
 
 _AT_ONCE = 16  # channels that are asked about between two writings
@@ -201,17 +202,14 @@ def _drawn(others: Sequence[str], seed: str) -> list[str]:
 
 def _kept(store: Store, table: Mapping[str, Sequence[Any]]) -> dict[int, KeptRange]:
     """Return what is kept of the range of each channel, by its row."""
-    bands = store.table("bands").to_pydict()
-    addresses = {
-        at: row for row, at in enumerate(zip(table["layer"], table["channel"], strict=True))
-    }
-    places = np.array([BANDS.index(band) for band in bands["band"]], np.int64)
-    owner = np.array(
-        [addresses[at] for at in zip(bands["layer"], bands["channel"], strict=True)], np.int64
+    bands = store.table("bands")
+    places = np.array([BANDS.index(band) for band in bands["band"].to_pylist()], np.int64)
+    owner = channel_rows(bands, store.table("channels", ["layer", "channel"]))
+    images = bands["image"].to_numpy().astype(np.int64)
+    activations, weights = (
+        bands[n].to_numpy().astype(np.float64) for n in ("activation", "weight")
     )
-    images = np.array(bands["image"], np.int64)
-    activations, weights = (np.array(bands[n], np.float64) for n in ("activation", "weight"))
-    peaks = np.stack([np.array(bands[name], np.int64) for name in ("y", "x")], axis=1)
+    peaks = np.stack([bands[name].to_numpy().astype(np.int64) for name in ("y", "x")], axis=1)
     inside = np.flatnonzero(places != BANDS.index("random"))
     result = {}
     for rows in np.split(inside, np.flatnonzero(np.diff(owner[inside])) + 1):

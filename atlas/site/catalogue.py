@@ -15,6 +15,7 @@ from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
 from atlas.store import MEASURED, NAMED, Mode, Store, bases, files, names
 from atlas.store.bases import Basis
+from atlas.store.checks import channel_rows
 from atlas.store.names import NameRecord
 
 Integers = npt.NDArray[np.int64]
@@ -293,19 +294,11 @@ class Catalogue:
     @cached_property
     def _keys(self) -> Integers:
         """For each reference twice the channel's row, plus one for relevance."""
-        layers = self._channel_table["layer"].to_pylist()
-        numbers = self._channel_table["channel"].to_numpy()
-        places = {name: place for place, name in enumerate(dict.fromkeys(layers))}
-        width = int(numbers.max(initial=0)) + 1
-        rows = np.full(len(places) * width, -1, np.int64)
-        rows[np.array([places[name] for name in layers]) * width + numbers] = np.arange(len(layers))
         table = self._reference_table
-        encoded = table["layer"].combine_chunks().dictionary_encode()
-        place = np.array([places[name] for name in encoded.dictionary.to_pylist()], np.int64)
-        at = place[encoded.indices.to_numpy()] * width + table["channel"].to_numpy()
+        rows = channel_rows(table, self._channel_table)
         modes = table["mode"].combine_chunks().dictionary_encode()
         relevance = np.array([name == "relevance" for name in modes.dictionary.to_pylist()])
-        keys: Integers = 2 * rows[at] + relevance[modes.indices.to_numpy()]
+        keys: Integers = 2 * rows + relevance[modes.indices.to_numpy()]
         return keys
 
     @cached_property

@@ -14,6 +14,8 @@ from typing import Any
 
 from markupsafe import escape
 
+from atlas.site import text
+
 BODY = '<div id="atlas-body"><h1></h1></div>'
 """Stands for the body of a page while MkDocs builds it; Material adds a heading if it has none."""
 
@@ -74,14 +76,7 @@ def read(page: str) -> Framed | None:
 
 def marked() -> str:
     """Return the Markdown of a page that has marks in all places that differ."""
-    fields = {
-        "title": TITLE,
-        "description": DESCRIPTION,
-        "hide": ["navigation", "toc"],
-        "tags_of_head": [[HEAD, ""]],
-    }
-    lines = "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
-    return f"---\n{lines}---\n\n{BODY}\n"
+    return f"{text.front_matter(TITLE, DESCRIPTION, [(HEAD, '')])}\n{BODY}\n"
 
 
 def fill(frame: str, page: Framed) -> str:

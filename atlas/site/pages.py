@@ -46,7 +46,9 @@ NAVIGATION_LAYERS = 33
 SMALL_LAYER = 96
 """Up to this many channels the thumbnail strips on a layer's page are large."""
 
-STYLES = (*("base", "grids", "facts", "search", "home", "channel", "range", "references", "class"),)
+STYLES = (
+    "base", "grids", "facts", "search", "home", "channel", "range", "references", "class",
+)  # fmt: skip
 """Parts of the one style sheet, in this order: a page should need few files."""
 
 ASSETS = ("atlas.js", "find.js", "search.js", "grids.js", "logo.svg")

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from atlas.site.entries import ChannelEntry
 from atlas.store import BANDS, Store
+from atlas.store.checks import channel_rows
 
 SHOWN = 3
 """Pictures of each band on a channel's page."""
@@ -58,30 +58,23 @@ class Ranges:
     """
 
     def __init__(self, store: Store) -> None:
-        self._spans: dict[tuple[str, int], tuple[int, int]] = {}
-        if not store.has_table("bands"):
+        self._known = store.has_table("bands")
+        if not self._known:
             return
         table = store.table("bands")
-        layers = table["layer"].combine_chunks().dictionary_encode()
-        number = layers.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        rows = channel_rows(table, store.table("channels", ["layer", "channel"]))
+        every = np.arange(store.rows("channels"))
+        self._first, self._last = (np.searchsorted(rows, every, side) for side in ("left", "right"))
         self._columns: dict[str, Any] = {
-            name: table[name].to_numpy() for name in ("channel", "image", "activation", "weight")
+            name: table[name].to_numpy() for name in ("image", "activation", "weight")
         }
         self._band = np.array([BANDS.index(band) for band in table["band"].to_pylist()], np.int64)
-        channel = self._columns["channel"]
-        new = np.flatnonzero((np.diff(number) != 0) | (np.diff(channel) != 0)) + 1
-        bounds = [0, *new.tolist(), len(number)] if len(number) else [0]
-        called = layers.dictionary.to_pylist()
-        self._spans = {
-            (called[number[start]], int(channel[start])): (start, stop)
-            for start, stop in pairwise(bounds)
-        }
 
     def of(self, channel: ChannelEntry) -> list[Band]:
         """Return the bands of a channel that have pictures, in the order of `BANDS`."""
-        start, stop = self._spans.get((channel.layer.name, channel.channel), (0, 0))
-        if start == stop:
+        if not self._known:
             return []
+        start, stop = self._first[channel.row], self._last[channel.row]
         band = self._band[start:stop]
         found = []
         for place, name in enumerate(BANDS):
