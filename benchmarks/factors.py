@@ -5,9 +5,10 @@
 The factors are found as `atlas factors` finds them, without being given their number, on one
 world; everything else is measured on pictures of another world. Prints: which of the 25 planted
 values one factor singles out (average precision), beside the channels, principal components,
-clusters, random directions and sparse autoencoders; which values of a class are among its five most relevant factors;
-how much of a factor's map lies in the object, beside its coefficients scaled up to the picture as
-CRAFT shows them; what taking factors away does; and how far ways to weigh factors agree.
+clusters, random directions and sparse autoencoders; which values of a class are among its five most
+relevant factors; how much of a factor's map lies in the object, beside its coefficients scaled up
+to the picture as CRAFT shows them; what taking factors away does; and how far ways to weigh factors
+agree.
 """
 
 import argparse

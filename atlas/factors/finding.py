@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -128,7 +129,11 @@ def trained_elsewhere(sampled: Sampled, path: Path, active: int) -> Basis:
 
 
 def _basis(
-    sampled: Sampled, method: str, whole: Factorisation, stability: Matrix | None, facts: Any
+    sampled: Sampled,
+    method: str,
+    whole: Factorisation,
+    stability: npt.NDArray[Any] | None,
+    facts: Any,
 ) -> Basis:
     high = sampled.range.high
     return Basis(

@@ -4,9 +4,10 @@ A layer's output a is about u W at each position, with the coefficients u of the
 relevance of channel c there, factor k gets the part of the channel's output that it makes,
 u_k W_kc / max(sum over j of u_j W_jc, a_c). Where outputs or directions have a sign, the sizes
 |u_j W_jc| and |a_c| stand below the line, and a factor that points away from the output gets its
-part with the other sign. What is left is the *residual*: what no factor holds. So maps of factors and residual add up to the layer's map, and can be sent on down like that of a
-channel (cf. Achtibat et al. 2023, section 4.2, for channels; Fel et al. 2023 scale the
-coefficients up to the picture instead).
+part with the other sign. What is left is the *residual*: what no factor holds. So maps of factors
+and residual add up to the layer's map, and can be sent on down like that of a channel (cf. Achtibat
+et al. 2023, section 4.2, for channels; Fel et al. 2023 scale the coefficients up to the picture
+instead).
 """
 
 from collections.abc import Sequence

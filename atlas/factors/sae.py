@@ -189,7 +189,7 @@ class _Module:
             if (asleep := silent > SILENT).any():
                 loss = loss + REVIVAL * self._of_silent(values, asleep, left.detach())
             optimiser.zero_grad()
-            (loss / spread).backward()
+            (loss / spread).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             with torch.no_grad():
                 if not signed:

@@ -79,7 +79,7 @@ def _found(store: Store, part: Store, inputs: Inputs) -> list[Basis]:
         if not by_autoencoder or len(chosen) != 1:
             raise UserError(
                 f"factors.trained = {settings.trained!r} is an autoencoder of one layer: add "
-                '--set factors.method=sae and --set \'factors.layers=["LAYER"]\''
+                "--set factors.method=sae and --set 'factors.layers=[\"LAYER\"]'"
             )
     wanted = fingerprint([store.manifest()["id"], _decisive(inputs.recipe), FACTORING])
     known = {one.layer: one for one in bases.there(part) if one.facts.get("inputs") == wanted}

@@ -278,7 +278,8 @@ def _is_whole(arrays: Mapping[str, Numbers], known: Mapping[str, Any]) -> bool:
         return False
     encoder = [key in arrays for key in ENCODER]
     if known.get("method") == "nmf":
-        return not any(encoder) and "stability" in arrays and (arrays["directions"] >= 0).all()
+        whole = not any(encoder) and "stability" in arrays
+        return whole and bool((arrays["directions"] >= 0).all())
     active = known.get("active")
     return bool(
         known.get("method") == "sae"

@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
 from atlas.errors import UserError
-from atlas.factors import autoencoder_file, finding, ranks, sae
+from atlas.factors import autoencoder_file, finding, sae
 from atlas.factors.finding import Sampled
 from atlas.factors.layers import SIGNED, Range
 from tests.factors.test_directions import planted

@@ -115,9 +115,7 @@ def test_parts_of_an_autoencoder_with_signs_add_up_too_and_none_is_more_than_the
     # Unit by unit: a factor that points away from the output has its part with the other sign.
     channel, y, x = 3, 1, 2
     a = float(output[0, channel, y, x]) if signed else max(float(output[0, channel, y, x]), 0)
-    made = [
-        float(u) * float(mine.directions[k, channel]) for k, u in enumerate(found[0, :, y, x])
-    ]
+    made = [float(u) * float(mine.directions[k, channel]) for k, u in enumerate(found[0, :, y, x])]
     whole = max(sum(map(abs, made)), abs(a))
     expected = [
         float(relevance[0, channel, y, x]) * one / whole * (1 if a >= 0 else -1) for one in made
