@@ -24,6 +24,9 @@ Shares = npt.NDArray[np.float32]
 STRONGEST = 6
 """Channels that a factor's page names as what it is made of."""
 
+_OPTIONAL = ("bands.parquet", "samples.parquet")
+"""Tables that older atlases lack."""
+
 _MEASURED_BY = (
     *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
     *("relevance", "index", "receptive_fields", "depths", "conservation", "versions"),
@@ -57,8 +60,8 @@ class Catalogue:
             measured = [name for name in MEASURED[kind] if name in table.column_names]
             digest.update(_content(table.select(measured)))
         for part in self.store.parts:
-            for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):
-                if (part.root / name).is_file():  # older atlases have no bands
+            for name in ("classes.parquet", "images.parquet", "masks.npy", *_OPTIONAL):
+                if (part.root / name).is_file():
                     digest.update(files.sha256(part.root / name).encode())
         for basis in self.bases.values():
             digest.update(basis.digest.encode())

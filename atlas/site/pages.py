@@ -15,6 +15,7 @@ from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
 from atlas.site.ranges import Ranges
 from atlas.site.reference_images import ReferenceImages
+from atlas.site.strategies import HEIGHT, LEADS, WIDTH, Strategies
 from atlas.site.terminology import MEANINGS, Terminology
 from atlas.site.writer import PageWriter
 from atlas.store import DOUBTFUL, MODES
@@ -76,6 +77,7 @@ class Pages:
         self._citing = citing
         self._ranges = Ranges(catalogue.store)
         self._class_similarity = ClassSimilarity(catalogue)
+        self._strategies = Strategies(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
             tree,
@@ -260,6 +262,7 @@ class Pages:
         map_points = self._class_similarity.picture_map(pictures)
         similar = self._class_similarity.confusable(label, CONFUSABLE)
         what = f"Class “{label.shown}”"
+        strategies = self._strategies.of(label)
         json = self._api.write_class(label, top_channels, similar)
         page = self._writer.page(
             link,
@@ -273,6 +276,9 @@ class Pages:
             shares=shares,
             map_points=map_points,
             similar=similar,
+            strategies=strategies,
+            least_leads=LEADS,
+            strategy_size=(WIDTH, HEIGHT),
             pictures=pictures[:CLASS_PICTURES],
             count=len(pictures),
             bibtex=self._citing.bibtex(what, link),
@@ -281,6 +287,7 @@ class Pages:
         )
         shown = {channel.row for _, channels in top_channels for channel in channels}
         shown |= {point.channel.row for point in map_points} | _rows(similar)
+        shown |= {point.factor.row for point in strategies.points} if strategies else set()
         self._cache.add(link, shown, self._tree.sizes([page, json]))
 
     def _overviews(self, pictures: dict[int, list[int]], explained: Sequence[Explanation]) -> None:
