@@ -88,7 +88,6 @@ def kill(launcher: int, rank: int) -> None:
 
 @given(st.lists(st.booleans(), min_size=6, max_size=6), st.integers(0, 100))
 @settings(deadline=None, max_examples=25)
-@patch.object(classpictures, "PER_CLASS", 1)
 def test_merged_and_repacked_tallies_are_those_of_all_pictures(sides, seed):
     """Random maps of six pictures, dealt to two tallies; against one tally of all.
 
@@ -113,11 +112,12 @@ def test_merged_and_repacked_tallies_are_those_of_all_pictures(sides, seed):
         add(part, [row for row in range(6) if sides[row] == side])
         tally.skip(part, 10 + side, f"{side}.png", "damaged")
         tally.skip(whole, 10 + side, f"{side}.png", "damaged")
-    unpacked, facts = checkpoint.unpack(
-        checkpoint.pack(tally.merge(*parts), {"done": 6}), torch.device("cpu")
-    )
-    assert facts["done"] == 6
-    assert unpacked.seen == whole.seen
-    assert [one.target for one in unpacked.samples] == [0, 1, 2, 3, 4]
-    unpacked.seen = whole.seen  # the same, perhaps in another order
-    assert checkpoint.pack(unpacked, {}) == checkpoint.pack(whole, {})
+    with patch.object(classpictures, "PER_CLASS", 1):
+        unpacked, facts = checkpoint.unpack(
+            checkpoint.pack(tally.merge(*parts), {"done": 6}), torch.device("cpu")
+        )
+        assert facts["done"] == 6
+        assert unpacked.seen == whole.seen
+        assert [one.target for one in unpacked.samples] == [0, 1, 2, 3, 4]
+        unpacked.seen = whole.seen  # the same, perhaps in another order
+        assert checkpoint.pack(unpacked, {}) == checkpoint.pack(whole, {})
