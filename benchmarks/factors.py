@@ -31,7 +31,7 @@ from atlas.demo.network import PLANTED, SIZE, load, preprocess
 from atlas.demo.world import CLASSES, DrawnPicture, draw
 from atlas.explain.conditional import propagate
 from atlas.factors import completeness, finding, importance, maps, sampling
-from atlas.factors.finding import Sampled
+from atlas.factors.finding import LayerSample
 from atlas.factors.layers import Range
 from atlas.factors.ranks import ALIKE
 from atlas.model import networks
@@ -88,7 +88,7 @@ def outputs(model: Instrumented, pictures: list[DrawnPicture]) -> Tensor:
     return torch.cat(found)
 
 
-def autoencoders(model: Instrumented, drawn: Sampled, views: Tensor, seed: int) -> list[Basis]:
+def autoencoders(model: Instrumented, drawn: LayerSample, views: Tensor, seed: int) -> list[Basis]:
     """Train sparse autoencoders of some sizes, and print how well they stand for the layer."""
     found = []
     for size in SIZES:
@@ -326,7 +326,7 @@ def main() -> None:
         torch.device("cpu"), 96,
     )  # fmt: skip
     positions = sampled.positions[LAYER]
-    drawn = Sampled(LAYER, positions, Range())
+    drawn = LayerSample(LAYER, positions, Range())
     basis = finding.by_nmf(drawn, (), arguments.seed)
     basis = finding.tested(basis, model, sampled.views, arguments.seed)
     print(f"{basis.name}, found in {time.perf_counter() - begun:.0f} s; ranks tried, worst pair:")

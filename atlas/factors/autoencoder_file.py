@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atlas.errors import UserError, one_line
 from atlas.factors.nmf import Matrix
-from atlas.store.bases import MOST, Encoder
+from atlas.store.bases import MOST, SparseEncoder
 
 ARRAYS = {
     "encoder": ("W_enc", "encoder.weight"),
@@ -26,7 +26,7 @@ ACROSS = ("W_enc", "decoder.weight")
 """Those that are (channels, factors)."""
 
 
-def read(path: Path, layer: str, channels: int, active: int) -> tuple[Matrix, Encoder]:
+def read(path: Path, layer: str, channels: int, active: int) -> tuple[Matrix, SparseEncoder]:
     """Read an autoencoder of a layer.
 
     Parameters
@@ -87,7 +87,7 @@ def read(path: Path, layer: str, channels: int, active: int) -> tuple[Matrix, En
         raise UserError(f"{path} has directions of length 0, or numbers that are not finite")
     directions = (found["decoder"] / lengths[:, None]).astype(np.float32)
     weights = np.ascontiguousarray(found["encoder"])
-    return directions, Encoder(weights, found["bias"], found["offset"], lengths, active)
+    return directions, SparseEncoder(weights, found["bias"], found["offset"], lengths, active)
 
 
 def _arrays(path: Path) -> dict[str, Matrix]:

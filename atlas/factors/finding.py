@@ -25,7 +25,7 @@ TESTED = 24
 
 
 @dataclass(frozen=True)
-class Sampled:
+class LayerSample:
     """Some positions of a layer's output."""
 
     layer: str
@@ -45,12 +45,12 @@ class Sampled:
         return {"pictures": len(self.positions), "positions": self.positions.shape[1]}
 
 
-def by_nmf(sampled: Sampled, wanted: Sequence[int], seed: int) -> Basis:
+def by_nmf(sampled: LayerSample, wanted: Sequence[int], seed: int) -> Basis:
     """Factorise a layer.
 
     Parameters
     ----------
-    sampled : Sampled
+    sampled : LayerSample
         Positions of it, none negative.
     wanted : sequence of int
         Ranks to try; none means that the rank is searched for.
@@ -72,13 +72,13 @@ def by_nmf(sampled: Sampled, wanted: Sequence[int], seed: int) -> Basis:
 
 
 def by_autoencoder(
-    sampled: Sampled, size: int, active: int, seed: int, device: torch.device
+    sampled: LayerSample, size: int, active: int, seed: int, device: torch.device
 ) -> Basis:
     """Train a sparse autoencoder on a layer, and another one on half of the pictures beside it.
 
     Parameters
     ----------
-    sampled : Sampled
+    sampled : LayerSample
         Positions of the layer.
     size : int
         How many factors.
@@ -105,12 +105,12 @@ def by_autoencoder(
     return _basis(sampled, "sae", whole, stability, {"seed": seed, **more})
 
 
-def trained_elsewhere(sampled: Sampled, path: Path, active: int) -> Basis:
+def trained_elsewhere(sampled: LayerSample, path: Path, active: int) -> Basis:
     """Take an autoencoder from a file.
 
     Parameters
     ----------
-    sampled : Sampled
+    sampled : LayerSample
         Positions of the layer, on which its factors are ordered and their energy is measured.
     path : Path
         As `files.read` takes it.
@@ -129,7 +129,7 @@ def trained_elsewhere(sampled: Sampled, path: Path, active: int) -> Basis:
 
 
 def _basis(
-    sampled: Sampled,
+    sampled: LayerSample,
     method: str,
     whole: Factorisation,
     stability: npt.NDArray[Any] | None,

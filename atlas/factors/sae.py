@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from atlas.factors.nmf import Factorisation, Matrix
-from atlas.store.bases import Encoder
+from atlas.store.bases import SparseEncoder
 
 STEPS = 2000
 """Steps of training."""
@@ -24,7 +24,7 @@ BATCH = 256
 """Positions of a step."""
 
 RATE = 1e-3
-"""Of Adam; it falls to 0 over the last fifth of the steps."""
+"""Rate of learning (Adam); it falls to 0 over the last fifth of the steps."""
 
 SILENT = 20
 """Steps without being active after which a factor learns from what is left over."""
@@ -37,18 +37,18 @@ REVIVAL = 1 / 8
 class Autoencoder(Factorisation):
     """A trained autoencoder, as a factorisation of what it was trained on."""
 
-    encoder: Encoder
+    encoder: SparseEncoder
     """What finds the coefficients."""
 
 
-def coefficients(outputs: Tensor, encoder: Encoder) -> Tensor:
+def coefficients(outputs: Tensor, encoder: SparseEncoder) -> Tensor:
     """Return the coefficients of the factors, row by row.
 
     Parameters
     ----------
     outputs : Tensor
         (positions, channels).
-    encoder : Encoder
+    encoder : SparseEncoder
         Of the autoencoder.
 
     Returns
@@ -114,14 +114,14 @@ def train(
     # One that was pushed to nothing is a direction all the same.
     empty = np.linalg.norm(directions, axis=1, keepdims=True) < 0.5
     directions = np.where(empty, np.float32(directions.shape[1] ** -0.5), directions)
-    encoder = Encoder(
+    encoder = SparseEncoder(
         weights, bias * np.float32(scale), np.zeros(matrix.shape[1], np.float32),
         np.ones(size, np.float32), active,
     )  # fmt: skip
     return measured(matrix, directions, encoder)
 
 
-def measured(matrix: Matrix, directions: Matrix, encoder: Encoder) -> Autoencoder:
+def measured(matrix: Matrix, directions: Matrix, encoder: SparseEncoder) -> Autoencoder:
     """Return an autoencoder with its factors by falling energy, and how much they hold.
 
     Parameters
@@ -130,7 +130,7 @@ def measured(matrix: Matrix, directions: Matrix, encoder: Encoder) -> Autoencode
         float32 (positions, channels).
     directions : array
         float32 (factors, channels), of length 1.
-    encoder : Encoder
+    encoder : SparseEncoder
         What finds the coefficients.
     """
     rows = torch.from_numpy(matrix)
@@ -143,7 +143,7 @@ def measured(matrix: Matrix, directions: Matrix, encoder: Encoder) -> Autoencode
         directions[order],
         1.0 - float(left.double().square().sum()) / total if total else 0.0,
         (squares / max(squares.sum(), 1e-30))[order].astype(np.float32),
-        Encoder(
+        SparseEncoder(
             encoder.weights[order], encoder.bias[order], encoder.offset, encoder.lengths[order],
             encoder.active,
         ),

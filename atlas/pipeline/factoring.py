@@ -5,7 +5,7 @@ from pathlib import Path
 
 from atlas.errors import UserError
 from atlas.factors import finding, layers, sampling
-from atlas.factors.finding import Sampled
+from atlas.factors.finding import LayerSample
 from atlas.factors.layers import Range
 from atlas.pipeline.indexing import index_factors
 from atlas.pipeline.inputs import Inputs, check_weights, fingerprint
@@ -125,7 +125,7 @@ def _sampled(
     views = drawn.views.to(network.device)
     found = {}
     for layer in names:
-        basis = _basis(Sampled(layer, drawn.positions[layer], missing[layer]), inputs)
+        basis = _basis(LayerSample(layer, drawn.positions[layer], missing[layer]), inputs)
         alone_ = instrument(network.module, rules, [layer])
         basis = finding.tested(basis, alone_, views, settings.seed)
         basis = replace(basis, facts={**basis.facts, "inputs": wanted})
@@ -134,7 +134,7 @@ def _sampled(
     return found
 
 
-def _basis(sampled: Sampled, inputs: Inputs) -> Basis:
+def _basis(sampled: LayerSample, inputs: Inputs) -> Basis:
     """Find the factors of one layer by the recipe's method."""
     settings = inputs.recipe.factors
     if settings.method == "nmf":

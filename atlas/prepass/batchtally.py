@@ -20,8 +20,8 @@ STABILISER = 1e-10
 """Added to the denominator of shares, as zennit-crp does."""
 
 SLACK = 1.25
-"""Of so many times the pictures that are wanted of classes those that are not are dropped: it takes
-sorting."""
+"""Pictures of classes are sorted, and those dropped that are too many, when there are so many times
+as many as are wanted."""
 
 REMEMBERED = 10_000
 """Pictures that are remembered whether they are kept by a channel or not."""

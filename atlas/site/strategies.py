@@ -27,7 +27,7 @@ MOST = 8
 """Strategies that are shown."""
 
 WIDTH, HEIGHT, MARGIN = 400, 240, 14
-"""Of the drawing."""
+"""Size of the drawing of a class's pictures, and the room at its edge."""
 
 LETTERS = "ABCDEFGH"
 

@@ -78,7 +78,7 @@ MOST = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
-class Encoder:
+class SparseEncoder:
     """How a sparse autoencoder finds its coefficients in a layer's output.
 
     They are max(0, weights x (output - offset) + bias), of which the `active` largest are kept and
@@ -116,7 +116,7 @@ class Basis:
     """Where the activation function behind the layer cuts its output off; None without such."""
     signed: bool = False
     """Whether the network goes on with what is negative in the layer's output."""
-    encoder: Encoder | None = None
+    encoder: SparseEncoder | None = None
     """What finds the coefficients, with `sae`; else they are those that fit best."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What else is known: the ranks tried, the part of the output explained, what the network
@@ -247,7 +247,7 @@ def _read(file: Path, name: str | None) -> Basis:
         arrays.get("stability"),
         known["ceiling"],
         known.get("signed", False),
-        Encoder(**encoder, active=known["active"]) if encoder else None,
+        SparseEncoder(**encoder, active=known["active"]) if encoder else None,
         facts,
     )
     if name is not None and basis.name != name:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file as save_tensors
 
 from atlas.errors import UserError
 from atlas.factors import autoencoder_file, finding, sae
-from atlas.factors.finding import Sampled
+from atlas.factors.finding import LayerSample
 from atlas.factors.layers import SIGNED, Range
 from tests.factors.test_directions import planted
 
@@ -151,12 +151,12 @@ def test_planted_directions_are_learned(signed, monkeypatch):
 def test_the_same_seed_learns_the_same_and_another_one_does_not(monkeypatch):
     monkeypatch.setattr(sae, "STEPS", 60)
     positions, _ = planted(4, 12, seed=1, pictures=40)
-    sampled = Sampled("l", positions, Range(high=6.0))
+    sampled = LayerSample("l", positions, Range(high=6.0))
     one, again, other = (finding.by_autoencoder(sampled, 6, 2, seed, CPU) for seed in (0, 0, 1))
     assert one.digest == again.digest != other.digest
     assert (one.name, one.ceiling, one.signed) == ("l/sae6", 6.0, False)
     assert one.stability.shape == (6,)
-    signed = finding.by_autoencoder(Sampled("l", positions, SIGNED), 6, 2, 0, CPU)
+    signed = finding.by_autoencoder(LayerSample("l", positions, SIGNED), 6, 2, 0, CPU)
     assert (signed.ceiling, signed.signed) == (None, True)
 
 

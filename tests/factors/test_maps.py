@@ -13,7 +13,7 @@ from atlas.explain.conditional import propagate
 from atlas.factors import completeness, layers, maps
 from atlas.relevance.engine import PREDICTED, RelevanceEngine
 from atlas.relevance.plan import plan
-from atlas.store.bases import Basis, Encoder
+from atlas.store.bases import Basis, SparseEncoder
 from atlas.trace.record import record
 from tests.relevance.looking import instrumented
 
@@ -80,7 +80,7 @@ def sparse(signed, count=5, channels=8, layer=LAYER):
     random = np.random.default_rng(1)
     directions, weights = random.standard_normal((2, count, channels)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    encoder = Encoder(
+    encoder = SparseEncoder(
         weights,
         *(random.standard_normal(n).astype(np.float32) for n in (count, channels)),
         random.random(count).astype(np.float32) + 0.5,
