@@ -290,7 +290,6 @@ def weighed(model: Instrumented, basis: Basis, pictures: list[DrawnPicture]) -> 
             "gradient x coefficient": gradient,
             "occlusion": importance.by_occlusion(of, count),
             f"Sobol ({importance.DESIGNS} designs)": torch.from_numpy(few),
-            "random": torch.rand(count, generator=generator),
         }
         best = {name: set(values.topk(3).indices.tolist()) for name, values in orders.items()}
         agree.append([len(best["relevance"] & some) / 3 for some in best.values()])
@@ -298,10 +297,16 @@ def weighed(model: Instrumented, basis: Basis, pictures: list[DrawnPicture]) -> 
             order = values.argsort(descending=True)[:3].tolist()
             course = importance.deletion(of, order, count)
             kept.setdefault(name, []).append(course[-1] / course[0])
+        scales = torch.ones(completeness.DRAWS + 1, count)
+        for drawn in scales[1:]:
+            drawn[torch.randperm(count, generator=generator)[:3]] = 0
+        logits = importance.scaled(of, scales)
+        kept.setdefault("random", []).append(float(logits[1:].mean() / logits[0]))
     print(f"\nWithout the three most important factors, {len(pictures)} pictures")
     print(f"  {'by':<26}{'part of the logit':>18}{'shared with relevance':>23}")
-    for place, (name, values) in enumerate(kept.items()):
-        print(f"  {name:<26}{np.mean(values):>18.3f}{np.mean(agree, axis=0)[place]:>23.3f}")
+    shared = [f"{value:.3f}" for value in np.mean(agree, axis=0)]
+    for (name, values), both in zip(kept.items(), [*shared, ""], strict=True):
+        print(f"  {name:<26}{np.mean(values):>18.3f}{both:>23}")
     print(f"  Sobol indices of {importance.DESIGNS} designs differ from those of 2,048 by at most ")
     print(f"  {np.max(worst):.3f} (mean of the largest of each picture {np.mean(worst):.3f})")
 
