@@ -111,9 +111,9 @@ def make(root: Path, scale: float) -> None:
                         phrase(random, 2, 4),
                         None,
                         0.5,
-                        sense,
-                        0.5,
-                        record.revision,
+                        sense=sense,
+                        share=0.5,
+                        revision=record.revision,
                         details={"set": "s", "members": list(members)},
                     )
                 )
