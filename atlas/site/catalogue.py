@@ -121,7 +121,7 @@ class Catalogue:
         for factor, pairs in self.channels_of.items():
             for channel, weight in pairs:
                 found.setdefault(channel, []).append((factor, weight))
-        return {row: sorted(pairs, key=lambda pair: -pair[1]) for row, pairs in found.items()}
+        return {row: sorted(pairs, key=lambda pair: -abs(pair[1])) for row, pairs in found.items()}
 
     @cached_property
     def channels_of(self) -> dict[int, list[tuple[int, float]]]:
@@ -133,8 +133,8 @@ class Catalogue:
             if len(channels) != basis.directions.shape[1]:
                 continue  # the layer itself is not in the atlas
             for row, direction in zip(rows[name], basis.directions, strict=True):
-                best = np.argsort(-direction, kind="stable")[:STRONGEST]
-                found[row] = [(channels[n], float(direction[n])) for n in best if direction[n] > 0]
+                best = np.argsort(-np.abs(direction), kind="stable")[:STRONGEST]
+                found[row] = [(channels[n], float(direction[n])) for n in best if direction[n]]
         return found
 
     @cached_property
