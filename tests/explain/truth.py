@@ -59,7 +59,22 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
     if place == "concepts":
         if field == "named":
             return len([one for one in evidence["concepts"] if one["name"]])
+        if field == "deciding":
+            return len([one for one in evidence["concepts"] if decides(one, evidence)])
         return len([one for one in evidence["concepts"] if field in ("all", state(one))])
+    if source == "claims caveat":  # but what sums up others
+        return len([one for one in evidence["claims"] if one["caveat"] and one["kind"] != "names"])
+    if source in ("more others", "earlier others"):
+        own = next(one for one in evidence["claims"] if one["kind"] == place)
+        cited = [one for one in evidence["concepts"] if one["id"] in own["evidence"]]
+        slots = own["wordings"]["everyone"]["slots"]
+        said = {slot["text"] for slot in slots if slot["kind"] == "concept"}
+        return len({called(one, place == "more", evidence) for one in cited} - said)
+    if place == "context" and " " in source:
+        known = {one["id"]: one for one in evidence["concepts"]}
+        last = evidence["concepts"][-1]["layer"]
+        return len([one for one in evidence["context"] if one["by"] == field
+                    and one["shows"] is False and known[one["concept"]]["layer"] == last])
     if place.startswith("layer:"):
         place, _, field = source.rpartition(" ")
         if field == "deciding":
@@ -87,6 +102,15 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
                 return one["region"]["where"] if field == "region.where" else (
                     one["region"]["area"] if field == "region.area" else one[field])  # fmt: skip
     raise AssertionError(source)
+
+
+def called(one: dict, beside: bool, evidence: dict) -> str:
+    """Return a name as a list of others has it: with its address where a twin stands beside it."""
+    if not one["name"]:
+        return one["address"]
+    twins = [c for c in evidence["concepts"] if c["layer"] == one["layer"] and c["name"]
+             and quoted(c["name"]) == quoted(one["name"])]  # fmt: skip
+    return quoted(one["name"]) + (f" ({one['address']})" if beside and len(twins) > 1 else "")
 
 
 def decides(one: dict, evidence: dict) -> bool:
@@ -117,8 +141,18 @@ def classes(evidence: dict) -> set[tuple[int, str]]:
     }
 
 
-def quoted(name: str) -> str:
-    return "“" + " ".join(re.sub(r'[“”"„‟]', "’", name).split()) + "”"
+def quoted(name: str, most: int = 6) -> str:
+    return quotation(cut(name, most))
+
+
+def quotation(text: str) -> str:
+    return "“" + " ".join(re.sub(r'[“”"„‟]', "’", text).split()) + "”"
+
+
+def cut(name: str, most: int) -> str:
+    """Of a name of many words, the first four."""
+    words = name.split()
+    return name if len(words) <= most else " ".join(words[:4]) + "…"
 
 
 def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
@@ -141,9 +175,9 @@ def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
         label = value(re.sub(r"answer_name$", "answer", re.sub(r" name$", " label", source)),
                       evidence)  # fmt: skip
         shared = len({n for n, name in classes(evidence) if quoted(name) == quoted(wanted)}) > 1
-        return {quoted(f"{wanted} (class {label})" if shared else wanted)}
+        return {quoted(f"{cut(wanted, 4)} (class {label})" if shared else wanted)}
     if kind == "quote":
-        return {quoted(wanted)}
+        return {quotation(wanted)}
     if kind in ("layer", "model"):
         return {wanted}
     if kind == "place":
@@ -164,12 +198,30 @@ def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
 
 
 def rounded(number: float, digits: int) -> str:
-    """Write a number with so many significant digits, as a decimal."""
-    if number == 0:
+    """Write a number with so many significant digits, as a decimal of at most nine places."""
+    if abs(number) <= 5e-10:
         return "0"
     places = min(max(digits - 1 - Decimal(f"{number:e}").adjusted(), 0), 9)
     exact = Decimal(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
     return f"{exact:f}".replace("-", "−")
+
+
+METHOD = {
+    "A probability tells how sure the network is, not how often it is right.",
+    "The page of this explanation shows each concept with other pictures that it responds to, and "
+    "says what happens without it.",
+    "The table has every concept with its share, with what it does to the logit and to the answer "
+    "when it is set to zero, and with how its name did in tests.",
+    "A share is relevance as a part of its layer’s Σ |relevance|, with its sign: for or against "
+    "{class}.",
+    "What is set to zero is the output of a channel at every position, while the rest of the network "
+    "stays as it is.",
+    "A heat map is the relevance of the picture’s pixels for {class}, as far as it comes through one "
+    "channel.",
+    "A name, where there is one, was given before this picture was explained, and none was made for "
+    "it.",
+}
+"""What holds of every explanation."""
 
 
 # Conditions: what has to hold for the words of each kind.
@@ -279,7 +331,14 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             if kind == "more":  # an address behind the name tells two of one name apart
                 ends = tuple(f" ({c['address']})" for c in cited)
                 said = {text[: text.rfind(" (")] if text.endswith(ends) else text for text in said}
-            yield from must(names == said, "not all are named")
+            if left := values.get("others"):
+                yield from must(said < names, "others than are cited")
+                most = sum(len(called(c, kind == "more", evidence).split()) for c in cited)
+                yield from must(most > 20, "few are counted")
+                words = "{others} other." if left == 1 else "one of {others} others."
+                yield from must(text.endswith(f"or {words}"), "one other, or several")
+            else:
+                yield from must(names == said, "not all are named")
             if kind == "earlier":
                 yield from must({c["id"] for c in cited} == {c["id"] for c in others}, "not all")
     elif kind == "spread":
@@ -324,9 +383,16 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         shares = [feed["share"] for feed in flow["feeds"] if feed["share"] > 0]
         yield from must(("mostly" in text) == (sum(shares) > 0.5), "mostly")
     elif kind in ("seen", "unseen"):
-        said = by_id(evidence["context"], f"context:{about}")
-        yield from must(said["shows"] is (kind == "seen"), "not what it said")
-        yield from must(("as {quote}" in text) == bool(said["text"] and said["shows"]), "quote")
+        own = [one for one in evidence["context"] if one["id"] in claim["evidence"]]
+        yield from must(own and all(one["shows"] is (kind == "seen") for one in own), "not so")
+        yield from must(len({one["by"] for one in own}) == 1, "several models")
+        if kind == "seen":
+            yield from must(len(own) == 1, "several")
+            yield from must(("as {quote}" in text) == bool(own[0]["text"]), "quote")
+        else:
+            yield from must(("{count}" in text) == (len(own) > 3), "names or a count")
+            last = [c for c in evidence["concepts"] if c["layer"] == cited[0]["layer"]]
+            yield from must("{count}" not in text or values["all"] == len(last), "of others")
     elif kind in ("kept", "failed"):
         curve = next(one for one in evidence["curves"] if one["layer"] == about)
         area = {one["order"]: one["area_logit"] for one in curve["courses"]}
@@ -335,12 +401,13 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             yield from must(lower and "no lower than in random" not in text, "not lower")
             relevance = next(one for one in curve["courses"] if one["order"] == "relevance")
             moved = "fell more" if area["relevance"] < relevance["logit"][0] else "rose less"
-            yield from must(audience == "expert" or f"{moved} than by chance" in text, "words")
+            words = f"{moved} than in random order"
+            yield from must(audience == "expert" or words in text, "words")
         else:
             same = rounded(area["relevance"], 3) == rounded(area["random"], 3)
             yield from must(not lower or same, "it is lower")
-            words = "no lower than in random" if audience == "expert" else "no more than by chance"
-            yield from must(words in text, "words")
+            words = "no lower than" if audience == "expert" else "fell no more than"
+            yield from must(f"{words} in random order" in text, "words")
         if audience == "expert":
             if "it is lower still" in text:
                 yield from must(area["activation"] < area["relevance"], "activation is not lower")
@@ -365,7 +432,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         counted = "{count}" in text
         if audience == "everyone" and counted:  # of many, how many: the count is looked up above
             spoken = [one for one in cited if one["layer"] == last_layer or decides(one, evidence)]
-            yield from must(len({one["name"] for one in spoken}) > 3, "few are not counted")
+            names = {one["name"] or one["address"] for one in spoken}
+            yield from must(len(names) > 3, "few are not counted")
         elif audience == "everyone":  # whose name it is, and whether others share it
             for slot in claim["wordings"][audience]["slots"]:
                 mine = concepts[slot["source"].removesuffix(" name")]
@@ -380,6 +448,19 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             if kind != "unnamed":
                 yield from must("earlier" in text if not all(ends) else "earlier" not in text,
                                 "earlier")  # fmt: skip
+    elif kind == "names":
+        wanted = {s for c in cited if (s := state(c)) in ("unnamed", "untested", "doubtful", "sided")}
+        keys = {slot["key"] for slot in claim["wordings"][audience]["slots"]}
+        yield from must(wanted == keys - {"all"} and len(wanted) > 1, "other reasons")
+        for reason, verb in (("untested", "tested"), ("doubtful", "poorly"), ("sided", "in part"),
+                             ("unnamed", "no name")):  # fmt: skip
+            yield from must((verb in text.replace("when tested", "")) == (reason in wanted), verb)
+    elif kind == "below":
+        for key in ("deciding", "cares"):
+            yield from must((f"{{{key}}}" in text) or not value(
+                {"deciding": "concepts deciding", "cares": "claims caveat"}[key], evidence), key)
+    elif kind == "method":
+        yield from must(text in METHOD, "another method")
     elif kind not in ("answer", "blurred"):
         yield f"a kind that nobody checks: {kind}"
 

@@ -1,6 +1,7 @@
 """Claims about what changes when concepts are taken away."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from atlas.explain.claims import wording as w
 from atlas.explain.claims.wording import Speaker, claim, say
@@ -9,6 +10,10 @@ from atlas.store.evidence import Concept, Effect, Evidence, LayerEvidence, Toget
 
 FIFTH = 0.2
 """Who takes more than this part of the target's probability decides."""
+
+LISTED_WORDS = 20
+"""So many words the names of others that decide have in one sentence; those that take least are
+counted, and stand in the table."""
 
 ALONE = 3
 """So many concepts of the last layer that decide have a sentence each, those that take most."""
@@ -212,12 +217,18 @@ def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) ->
         Slot(f"concept{n}", "concept", name, f"{one.id} name")
         for n, (name, one) in enumerate(names.items(), 1)
     ]
+    length = list(accumulate(len(slot.text.split()) for slot in slots))
+    kept = slots[: sum(words <= LISTED_WORDS for words in length)]
+    parts = [f"{{{slot.key}}}" for slot in kept]
+    if left := len(slots) - len(kept):
+        kept.append(w.count("others", left, f"{kind} others"))
+        parts.append("one of {others} others" if left > 1 else "{others} other")
     target, named = speaker.target()
-    listed = w.listed([f"{{{slot.key}}}" for slot in slots], "or")
+    listed = w.listed(parts, "or")
     text = f"{_outcome(evidence, own, target, also)} without {listed}."
     text = f"Earlier in the network, {text}" if kind == "earlier" else text[:1].upper() + text[1:]
     ids = ["target", *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
-    return claim(kind, "", ids, 0.8, say(text, *slots, *named), None, ("everyone",))
+    return claim(kind, "", ids, 0.8, say(text, *kept, *named), None, ("everyone",))
 
 
 def _in_layer(evidence: Evidence, layer: LayerEvidence, earlier: Sequence[Concept]) -> Claim:

@@ -1,6 +1,6 @@
 """Claims about how far an explanation can be trusted: its tests, its names, what it leaves out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from atlas.explain.claims import wording as w
 from atlas.explain.claims.concepts import COVERED
@@ -60,8 +60,8 @@ def _test(evidence: Evidence, curve: Curve) -> Claim:
     fell = means["relevance"] < courses["relevance"].logit[0]
     moved = ("fell more than" if fell else "rose less than") if kept else "fell no more than"
     everyone = say(
-        "As a test, parts were switched off one after another: by falling weight, the network’s "
-        f"score for {{class}} {moved} by chance.", target
+        "As a test, parts were switched off one by one: by falling weight, the score for {class} "
+        f"{moved} in random order.", target
     )  # fmt: skip
     return claim(
         "kept" if kept else "failed", curve.layer, ["target", curve.id],
@@ -114,15 +114,37 @@ def _names(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
         "doubtful": [one for one in named if one.state == "not told from chance"],
         "sided": [one for one in named if one.state == "one-sided"],
     }
-    for kind, own in kinds.items():
-        if own:
-            spoken = [one for one in own if one in last or decides(evidence, one)]
-            yield claim(
-                kind, "", [one.id for one in own], 0.6,
-                _to_everyone(evidence, kind, own, spoken, last) if spoken else None,
-                _to_experts(evidence, kind, own),
-                AUDIENCES, caveat=True,
-            )  # fmt: skip
+    found = {kind: own for kind, own in kinds.items() if own}
+    spoken = {
+        kind: [one for one in own if one in last or decides(evidence, one)]
+        for kind, own in found.items()
+    }
+    several = sum(map(bool, spoken.values())) > 1
+    for kind, own in found.items():
+        yield claim(
+            kind, "", [one.id for one in own], 0.6,
+            _to_everyone(evidence, kind, own, spoken[kind], last)
+            if spoken[kind] and not several else None,
+            _to_experts(evidence, kind, own),
+            AUDIENCES, caveat=True,
+        )  # fmt: skip
+    if several:
+        yield _together(evidence, found)
+
+
+def _together(evidence: Evidence, found: Mapping[str, Sequence[Concept]]) -> Claim:
+    """Return how many names there are to doubt, by the reason; the card of each says which."""
+    counts = [w.count(kind, len(own), f"concepts {kind}") for kind, own in found.items()]
+    counts.append(w.count("all", *_of(evidence, "named")))
+    said = {kind: f"{{{kind}}} {_PLAIN_VERBS[kind][len(own) > 1]}" for kind, own in found.items()}
+    missing = said.pop("unnamed", None)
+    text = f"Of the {{all}} names here, {w.listed([*said.values()])}"
+    if missing:
+        parts = "parts" if len(found["unnamed"]) > 1 else "part"
+        text += missing.replace("{unnamed}", f"; {{unnamed}} {parts}")
+    ids = [one.id for own in found.values() for one in own]
+    wording = say(f"{text}.", *counts)
+    return claim("names", "", ids, 0.6, wording, None, ("everyone",), caveat=True)
 
 
 _VERBS = {
@@ -152,9 +174,10 @@ def _to_everyone(
     Where they are many, how many: the card of each concept says the rest.
     """
     verb = _PLAIN_VERBS[kind]
-    if kind != "unnamed" and len({one.name for one in spoken}) > FEW:
+    if len({one.name or one.address for one in spoken}) > FEW:
+        what = "concepts" if kind == "unnamed" else "names"
         return say(
-            f"Of the {{all}} names here, {{count}} {verb[len(own) > 1]}.",
+            f"Of the {{all}} {what} here, {{count}} {verb[len(own) > 1]}.",
             w.count("count", len(own), f"concepts {kind}"),
             w.count("all", *_of(evidence, kind)),
         )
