@@ -91,7 +91,7 @@ def allowed(made, audience: str, ids) -> set[str]:
 
 
 def check(made, narratives) -> None:
-    """Every sentence is what its claims say, no obligatory claim is missing, nothing is too long."""
+    """Sentences are what their claims say, nothing obligatory is missing, no text is too long."""
     for narrative in narratives:
         said = []
         for one in narrative.sentences:

@@ -73,8 +73,15 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
     if place == "context" and " " in source:
         known = {one["id"]: one for one in evidence["concepts"]}
         last = evidence["concepts"][-1]["layer"]
-        return len([one for one in evidence["context"] if one["by"] == field
-                    and one["shows"] is False and known[one["concept"]]["layer"] == last])
+        return len(
+            [
+                one
+                for one in evidence["context"]
+                if one["by"] == field
+                and one["shows"] is False
+                and known[one["concept"]]["layer"] == last
+            ]
+        )
     if place.startswith("layer:"):
         place, _, field = source.rpartition(" ")
         if field == "deciding":
@@ -208,18 +215,18 @@ def rounded(number: float, digits: int) -> str:
 
 METHOD = {
     "A probability tells how sure the network is, not how often it is right.",
-    "The page of this explanation shows each concept with other pictures that it responds to, and "
-    "says what happens without it.",
-    "The table has every concept with its share, with what it does to the logit and to the answer "
-    "when it is set to zero, and with how its name did in tests.",
-    "A share is relevance as a part of its layer’s Σ |relevance|, with its sign: for or against "
-    "{class}.",
-    "What is set to zero is the output of a channel at every position, while the rest of the network "
-    "stays as it is.",
-    "A heat map is the relevance of the picture’s pixels for {class}, as far as it comes through one "
-    "channel.",
-    "A name, where there is one, was given before this picture was explained, and none was made for "
-    "it.",
+    "The page of this explanation shows each concept with other pictures that it responds to, "
+    "and says what happens without it.",
+    "The table has every concept with its share, with what it does to the logit and to the "
+    "answer when it is set to zero, and with how its name did in tests.",
+    "A share is relevance as a part of its layer’s Σ |relevance|, with its sign: for or "
+    "against {class}.",
+    "What is set to zero is the output of a channel at every position, while the rest of the "
+    "network stays as it is.",
+    "A heat map is the relevance of the picture’s pixels for {class}, as far as it comes "
+    "through one channel.",
+    "A name, where there is one, was given before this picture was explained, and none was "
+    "made for it.",
 }
 """What holds of every explanation."""
 
@@ -449,7 +456,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
                 yield from must("earlier" in text if not all(ends) else "earlier" not in text,
                                 "earlier")  # fmt: skip
     elif kind == "names":
-        wanted = {s for c in cited if (s := state(c)) in ("unnamed", "untested", "doubtful", "sided")}
+        reasons = ("unnamed", "untested", "doubtful", "sided")
+        wanted = {s for c in cited if (s := state(c)) in reasons}
         keys = {slot["key"] for slot in claim["wordings"][audience]["slots"]}
         yield from must(wanted == keys - {"all"} and len(wanted) > 1, "other reasons")
         for reason, verb in (("untested", "tested"), ("doubtful", "poorly"), ("sided", "in part"),
@@ -457,8 +465,13 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             yield from must((verb in text.replace("when tested", "")) == (reason in wanted), verb)
     elif kind == "below":
         for key in ("deciding", "cares"):
-            yield from must((f"{{{key}}}" in text) or not value(
-                {"deciding": "concepts deciding", "cares": "claims caveat"}[key], evidence), key)
+            yield from must(
+                (f"{{{key}}}" in text)
+                or not value(
+                    {"deciding": "concepts deciding", "cares": "claims caveat"}[key], evidence
+                ),
+                key,
+            )
     elif kind == "method":
         yield from must(text in METHOD, "another method")
     elif kind not in ("answer", "blurred"):

@@ -98,8 +98,8 @@ def _words(evidence: Evidence) -> Claim:
         )  # fmt: skip
     return claim(
         "words", "", names, 1.0,
-        say("The network’s parts have no names here, so addresses stand for them; “without” one, it "
-            "is off."),
+        say("The network’s parts have no names here, so addresses stand for them; “without” one, "
+            "it is off."),
         say("This atlas has no names: addresses stand for concepts."),
         AUDIENCES, caveat=True,
     )  # fmt: skip
@@ -118,8 +118,8 @@ _METHOD = {
     ),
     "shares": (
         None,
-        "A share is relevance as a part of its layer’s Σ |relevance|, with its sign: for or against "
-        "{class}.",
+        "A share is relevance as a part of its layer’s Σ |relevance|, with its sign: for or "
+        "against {class}.",
     ),
     "zero": (
         None,
@@ -133,8 +133,8 @@ _METHOD = {
     ),
     "names": (
         None,
-        "A name, where there is one, was given before this picture was explained, and none was made "
-        "for it.",
+        "A name, where there is one, was given before this picture was explained, and none was "
+        "made for it.",
     ),
 }
 """What holds of every explanation, for texts that would be too short."""

@@ -52,13 +52,15 @@ def _below(evidence: Evidence, found: Sequence[Claim]) -> Iterator[Claim]:
     cares = sum(one.caveat and one.kind != SUMMED for one in found)
     said = []
     if deciding:
-        said.append(f"{{deciding}} {'concepts decide' if deciding > 1 else 'concept decides'} alone")
+        verb = "concepts decide" if deciding > 1 else "concept decides"
+        said.append(f"{{deciding}} {verb} alone")
     if cares:
         said.append(f"{{cares}} {'reasons call' if cares > 1 else 'reason calls'} for care")
     if said:
         text = say(
             f"In all, {' and '.join(said)}; the page of this explanation has the list.",
-            count("deciding", deciding, "concepts deciding"), count("cares", cares, "claims caveat"),
+            count("deciding", deciding, "concepts deciding"),
+            count("cares", cares, "claims caveat"),
         )  # fmt: skip
         yield claim("below", "", ["target"], 0.0, text, text)
 
