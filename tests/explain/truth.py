@@ -64,7 +64,7 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
         return len([one for one in evidence["concepts"] if field in ("all", state(one))])
     if source == "claims caveat":  # but what sums up others
         return len([one for one in evidence["claims"] if one["caveat"] and one["kind"] != "names"])
-    if source in ("more others", "earlier others"):
+    if source in ("more others", "beside others", "earlier others"):
         own = next(one for one in evidence["claims"] if one["kind"] == place)
         cited = [one for one in evidence["concepts"] if one["id"] in own["evidence"]]
         slots = own["wordings"]["everyone"]["slots"]
@@ -118,6 +118,11 @@ def called(one: dict, beside: bool, evidence: dict) -> str:
     twins = [c for c in evidence["concepts"] if c["layer"] == one["layer"] and c["name"]
              and quoted(c["name"]) == quoted(one["name"])]  # fmt: skip
     return quoted(one["name"]) + (f" ({one['address']})" if beside and len(twins) > 1 else "")
+
+
+def host(layer: str | None, evidence: dict) -> str | None:
+    """Return the layer that concepts are of: of factors the one that they are directions of."""
+    return next((one["of"] or layer for one in evidence["layers"] if one["layer"] == layer), None)
 
 
 def decides(one: dict, evidence: dict) -> bool:
@@ -225,6 +230,8 @@ METHOD = {
     "network stays as it is.",
     "A heat map is the relevance of the picture’s pixels for {class}, as far as it comes "
     "through one channel.",
+    "A factor is a direction of a layer’s output, a mixture of its channels; set to zero, what it "
+    "adds to them is taken away.",
     "A name, where there is one, was given before this picture was explained, and none was "
     "made for it.",
 }
@@ -244,6 +251,12 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     cited = [concepts[id_] for id_ in claim["evidence"] if id_ in concepts]
     own_layers = [one["layer"] for one in concepts.values()]
     last_layer = own_layers[-1] if own_layers else None
+    last_host = host(last_layer, evidence)
+    factors = {one["layer"] for one in evidence["layers"] if one["of"]}
+    unit = "factors" if about in factors else "channels"
+
+    def before(one):
+        return host(one["layer"], evidence) != last_host
 
     def must(holds, what):
         if not holds:
@@ -270,6 +283,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind == "words":
         has = "Concepts are what" in text
         yield from must(has == evidence["named"], "whether there are names")
+        if has:
+            yield from must(("mixtures" in text) == bool(factors), "whether there are factors")
     elif kind in ("changes", "falls", "rises", "keeps"):
         if audience == "everyone":
             down = "falls from {before} to"
@@ -306,7 +321,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(after[strong] == min(after.values()) < after[lead], "no lower without it")
     elif kind in ("contrast", "whynot"):
         yield from contrast(kind, audience, claim, text, evidence, must)
-    elif kind in ("more", "earlier", "decide"):
+    elif kind in ("more", "beside", "earlier", "decide"):
         others = [c for c in concepts.values() if decides(c, evidence) and c["layer"] != last_layer]
         limit = target["probability"] * 0.8
         group = others if kind == "decide" else cited
@@ -317,7 +332,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         if kind == "more":
             yield from must(all(c["layer"] == last_layer for c in cited), "not of the last")
         else:
-            yield from must(all(c["layer"] != last_layer for c in cited), "not earlier")
+            yield from must(all(c["layer"] != last_layer for c in cited), "of the last")
         if kind == "decide":
             yield from must({c["layer"] for c in cited} == {about}, "another layer")
             most = min(zero[c["id"]]["probability"] for c in cited)
@@ -346,8 +361,9 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
                 yield from must(text.endswith(f"or {words}"), "one other, or several")
             else:
                 yield from must(names == said, "not all are named")
-            if kind == "earlier":
-                yield from must({c["id"] for c in cited} == {c["id"] for c in others}, "not all")
+            if kind in ("earlier", "beside"):
+                mine = [c for c in others if before(c) == (kind == "earlier")]
+                yield from must({c["id"] for c in cited} == {c["id"] for c in mine}, "not all")
     elif kind == "spread":
         limit = target["probability"] * 0.8
         yield from must(all(one["probability"] >= limit and one["answer"] == first["label"]
@@ -363,6 +379,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
                   if w["key"].startswith("concept")]  # fmt: skip
         yield from must(all(concepts[i]["share"] > 0 for i in listed), "not for")
         yield from must({concepts[i]["layer"] for i in listed} == {about}, "another layer")
+        yield from must(audience == "everyone" or f"}} {unit} hold" in text, "channels or factors")
         shares = [w["source"].split()[0] for w in claim["wordings"][audience]["slots"]
                   if w["key"].startswith("share")]  # fmt: skip
         yield from must(shares == listed, "shares of others")
@@ -372,7 +389,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind == "typical":
         for one in cited:
             holds = one["share"] > 0 and one["usual"] is not None and one["usual"] > 0
-            yield from must(holds and one["usual"] >= one["share"] / 3, "not usual")
+            near = one["share"] / 3 * (1 - 1e-5)  # written with six digits
+            yield from must(holds and one["usual"] >= near, "not usual")
     elif kind == "odd":
         one = concepts[about]
         if "though it usually speaks" in text:
@@ -416,6 +434,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             words = "no lower than" if audience == "expert" else "fell no more than"
             yield from must(f"{words} in random order" in text, "words")
         if audience == "expert":
+            one_of = f"{{steps}} {unit[:-1]} of" if values["steps"] == 1 else f"{{steps}} {unit} of"
+            yield from must(one_of in text, "channels or factors")
             if "it is lower still" in text:
                 yield from must(area["activation"] < area["relevance"], "activation is not lower")
             elif "it is no lower" in text:
@@ -424,7 +444,17 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             yield from must(about == evidence["layers"][-1]["layer"], "not the last")
     elif kind == "coverage":
         yield from must(by_id(evidence["layers"], f"layer:{about}")["coverage"] < 0.4, "covered")
+        yield from must(audience == "everyone" or f"in {unit} that" in text, "channels or factors")
+    elif kind in ("residual", "complete"):
+        layer = by_id(evidence["layers"], f"layer:{about}")
+        yield from must(about in factors and audience == "expert", "no factors")
+        if kind == "residual":
+            yield from must(0 < layer["residual"] <= 1, "nothing is left")
+            yield from must(claim["caveat"] == (layer["residual"] > 0.5), "how much is left")
+        else:
+            yield from must(layer["same_answer"] is not None and layer["tested"], "not tested")
     elif kind == "conservation":
+        yield from must(about not in factors, "factors leave a residual")
         gap = abs(by_id(evidence["layers"], f"layer:{about}")["conserved"] - 1)
         yield from must(gap > (0.5 if audience == "everyone" else 0.02), "conserved")
     elif kind in ("unnamed", "untested", "doubtful", "sided"):
@@ -444,12 +474,11 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         elif audience == "everyone":  # whose name it is, and whether others share it
             for slot in claim["wordings"][audience]["slots"]:
                 mine = concepts[slot["source"].removesuffix(" name")]
-                ends = mine["layer"] == last_layer
                 group = [c for c in concepts.values() if c["name"] == mine["name"] is not None
-                         and (c["layer"] == last_layer) == ends]  # fmt: skip
+                         and before(c) == before(mine)]  # fmt: skip
                 partly = f"{{{slot['key']}}} (in part)" in text
                 yield from must(partly == any(c not in cited for c in group), "in part")
-            ends = [concepts[w["source"].removesuffix(" name")]["layer"] == last_layer
+            ends = [not before(concepts[w["source"].removesuffix(" name")])
                     for w in claim["wordings"][audience]["slots"]]  # fmt: skip
             yield from must(ends == sorted(ends, reverse=True), "the last layer is not first")
             if kind != "unnamed":

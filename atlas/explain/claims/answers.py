@@ -89,9 +89,12 @@ def _asked(evidence: Evidence) -> Iterator[Claim]:
 def _words(evidence: Evidence) -> Claim:
     """Return what a reader has to know before anything else means something."""
     names = ["target"]
+    mixed = any(layer.of for layer in evidence.layers)
     if evidence.named:
         return claim(
             "words", "", names, 1.0,
+            say("Concepts are what the network’s parts, or mixtures of parts, respond to; “without” "
+                "one, it is off.") if mixed else
             say("Concepts are what the network’s parts respond to; “without” one, that part is "
                 "off."),
             None, AUDIENCES,
@@ -131,23 +134,30 @@ _METHOD = {
         "A heat map is the relevance of the picture’s pixels for {class}, as far as it comes "
         "through one channel.",
     ),
+    "factors": (
+        None,
+        "A factor is a direction of a layer’s output, a mixture of its channels; set to zero, what "
+        "it adds to them is taken away.",
+    ),
     "names": (
         None,
         "A name, where there is one, was given before this picture was explained, and none was "
         "made for it.",
     ),
 }
-"""What holds of every explanation, for texts that would be too short."""
+"""What holds of every explanation, or of those with factors; for texts that would be too short."""
 
 
 def _method(evidence: Evidence) -> Iterator[Claim]:
     """Yield how to read an explanation."""
     target = w.a_class("class", evidence.target.name, "target name")
+    mixed = any(layer.of for layer in evidence.layers)
     for place, (about, (everyone, expert)) in enumerate(_METHOD.items()):
-        yield claim(
-            "method", about, ["target"], 0.02 - place / 1000,
-            say(everyone, target) if everyone else None, say(expert, target),
-        )  # fmt: skip
+        if about != "factors" or mixed:
+            yield claim(
+                "method", about, ["target"], 0.31 if about == "factors" else 0.02 - place / 1000,
+                say(everyone, target) if everyone else None, say(expert, target),
+            )  # fmt: skip
 
 
 def _contrast(evidence: Evidence, contrast: Contrast) -> Iterator[Claim]:

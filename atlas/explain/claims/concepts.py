@@ -83,7 +83,7 @@ def _carries(
             verb = "speak" if len(parts) > 1 else "speaks"
             held = "hold" if layer.chosen > 1 else "holds"
             text = (
-                f"In {{layer}}, {{chosen}} of {{channels}} channels {held} {{coverage}} of Σ "
+                f"In {{layer}}, {{chosen}} of {{channels}} {layer.parts} {held} {{coverage}} of Σ "
                 f"|relevance|; for {target} {verb} {w.listed(parts)}."
             )
             slots += [

@@ -25,6 +25,15 @@ def decides(evidence: Evidence, one: Concept) -> bool:
     return zero.answer != evidence.prediction[0].label or zero.probability < (1 - FIFTH) * before
 
 
+def is_earlier(evidence: Evidence, one: Concept, last: Sequence[Concept]) -> bool:
+    """Return whether a concept is of a layer before that of the `last` ones.
+
+    Factors are of the layer whose directions they are.
+    """
+    hosts = {evidence.layer(each.layer).host for each in last}
+    return evidence.layer(one.layer).host not in hosts
+
+
 def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     """Yield what taking away does: each of the `last` layer's concepts, pairs, and others."""
     deciding = [one for one in evidence.concepts if decides(evidence, one)]
@@ -41,8 +50,11 @@ def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
         yield _spread(evidence)
     if more := at_end[ALONE:]:
         yield _others(evidence, "more", more, "also ")
-    if earlier:
-        yield _others(evidence, "earlier", earlier, "also " if at_end else "")
+    also = "also " if at_end else ""
+    if beside := [one for one in earlier if not is_earlier(evidence, one, last)]:
+        yield _others(evidence, "beside", beside, also)
+    if before := [one for one in earlier if is_earlier(evidence, one, last)]:
+        yield _others(evidence, "earlier", before, also)
     for layer in evidence.layers:
         if any(one.layer == layer.layer for one in earlier):
             yield _in_layer(evidence, layer, earlier)
@@ -202,6 +214,10 @@ def _spread(evidence: Evidence) -> Claim:
     return claim("spread", "", ids, 0.85, say(text, *slots), say(text, *slots), AUDIENCES)
 
 
+_WHERE = {"earlier": "Earlier in the network", "beside": "Among mixtures of parts there"}
+"""Where others are that decide: before the last layer, or beside its channels as its factors."""
+
+
 def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) -> Claim:
     """Return which other concepts decide too; several channels may have one name.
 
@@ -226,7 +242,10 @@ def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) ->
     target, named = speaker.target()
     listed = w.listed(parts, "or")
     text = f"{_outcome(evidence, own, target, also)} without {listed}."
-    text = f"Earlier in the network, {text}" if kind == "earlier" else text[:1].upper() + text[1:]
+    if kind in _WHERE:
+        text = f"{_WHERE[kind]}, {text}"
+    else:
+        text = text[:1].upper() + text[1:]
     ids = ["target", *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
     return claim(kind, "", ids, 0.8, say(text, *kept, *named), None, ("everyone",))
 
