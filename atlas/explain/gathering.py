@@ -47,6 +47,10 @@ class Subject:
     bases: Mapping[str, Factors] = field(default_factory=dict)
     """Which of `layers` are sets of factors."""
 
+    def host(self, name: str) -> str:
+        """Return the layer itself, or the one that factors are of."""
+        return self.bases[name].layer if name in self.bases else name
+
     def without(self, name: str, image: Tensor, measured: Measured) -> interventions.Answers:
         """Return what gives the logits with channels of a layer, or factors, set to zero."""
         if (factors := self.bases.get(name)) is not None:
@@ -149,7 +153,7 @@ def gather(
 def _layer(name: str, measured: Measured, subject: Subject) -> LayerEvidence:
     """Choose how many channels of a layer, or factors, are concepts, and sum up the layer."""
     settings, factors = subject.settings, subject.bases.get(name)
-    last = name == subject.layers[-1]
+    last = subject.host(name) == subject.host(subject.layers[-1])
     coverage = max(settings.coverage, LAST_COVERAGE) if last else settings.coverage
     relevance = measured.relevance[name].sum(dim=(1, 2)).double()
     absolute = float(relevance.abs().sum())

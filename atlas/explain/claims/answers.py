@@ -93,8 +93,8 @@ def _words(evidence: Evidence) -> Claim:
     if evidence.named:
         return claim(
             "words", "", names, 1.0,
-            say("Concepts are what the network’s parts, or mixtures of parts, respond to; “without” "
-                "one, it is off.") if mixed else
+            say("Concepts are what the network’s parts, or mixtures of parts, respond to; "
+                "“without” one, it is off.") if mixed else
             say("Concepts are what the network’s parts respond to; “without” one, that part is "
                 "off."),
             None, AUDIENCES,

@@ -242,10 +242,7 @@ def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) ->
     target, named = speaker.target()
     listed = w.listed(parts, "or")
     text = f"{_outcome(evidence, own, target, also)} without {listed}."
-    if kind in _WHERE:
-        text = f"{_WHERE[kind]}, {text}"
-    else:
-        text = text[:1].upper() + text[1:]
+    text = f"{_WHERE[kind]}, {text}" if kind in _WHERE else text[:1].upper() + text[1:]
     ids = ["target", *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
     return claim(kind, "", ids, 0.8, say(text, *kept, *named), None, ("everyone",))
 
