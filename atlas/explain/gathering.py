@@ -171,9 +171,9 @@ def _layer(name: str, measured: Measured, subject: Subject) -> LayerEvidence:
         conserved=total / logit if logit else 0.0,
         chosen=chosen,
         coverage=float(held[chosen - 1]) if chosen else 0.0,
-        of=factors and factors.layer,
+        of=factors.layer if factors else None,
         residual=bases.residual(measured, name, factors) if factors else None,
-        same_answer=factors and factors.same_answer,
+        same_answer=factors.same_answer if factors else None,
         tested=factors.tested if factors else 0,
     )
 

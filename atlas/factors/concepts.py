@@ -23,7 +23,8 @@ class FactorConcepts:
     @property
     def same_answer(self) -> float | None:
         """In which part of the pictures the network answers the same from the factors alone."""
-        return self.basis.facts.get("complete", {}).get("same_answer")
+        complete = self.basis.facts.get("complete", {})
+        return float(complete["same_answer"]) if "same_answer" in complete else None
 
     @property
     def tested(self) -> int:

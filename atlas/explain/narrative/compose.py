@@ -89,11 +89,10 @@ def completed(own: Sequence[Claim], plan: plans.Plan, audience: Audience) -> lis
         if claim.id not in planned:
             after = (n for n, group in enumerate(ordered) if place[group[0].id] > place[claim.id])
             ordered.insert(next(after, len(ordered)), (claim,))
-    if length([(one,) for one in bound], audience) > MOST[audience]:
+    room = MOST[audience] - length(_only(ordered, ids), audience)
+    if room < 0:
         ordered = _gathered(ordered, audience)
-    room = MOST[audience] - length(
-        [group for one in ordered if (group := tuple(c for c in one if c.id in ids))], audience
-    )
+        room = MOST[audience] - length(_only(ordered, ids), audience)
     groups: list[Group] = []
     for group in ordered:
         kept = []
@@ -102,6 +101,12 @@ def completed(own: Sequence[Claim], plan: plans.Plan, audience: Audience) -> lis
             if claim.id in ids or room >= 0:
                 kept.append(claim)
         groups += [tuple(kept)] if joins(tuple(kept), audience) else [(one,) for one in kept]
+    return [group for group in groups if group]
+
+
+def _only(ordered: Sequence[Group], ids: set[str]) -> list[Group]:
+    """Return groups with some claims alone."""
+    groups = (tuple(claim for claim in group if claim.id in ids) for group in ordered)
     return [group for group in groups if group]
 
 
