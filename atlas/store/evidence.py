@@ -167,7 +167,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Concept:
-    """A channel that carries relevance for the target."""
+    """A channel, or a factor, that carries relevance for the target."""
 
     id: Id
     address: str
