@@ -476,7 +476,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
                 mine = concepts[slot["source"].removesuffix(" name")]
                 group = [c for c in concepts.values() if c["name"] == mine["name"] is not None
                          and before(c) == before(mine)]  # fmt: skip
-                partly = f"{{{slot['key']}}} (in part)" in text
+                partly = f"{{{slot['key']}}} (at some places)" in text
                 yield from must(partly == any(c not in cited for c in group), "in part")
             ends = [not before(concepts[w["source"].removesuffix(" name")])
                     for w in claim["wordings"][audience]["slots"]]  # fmt: skip

@@ -62,7 +62,7 @@ def _test(evidence: Evidence, curve: Curve) -> Claim:
     fell = means["relevance"] < courses["relevance"].logit[0]
     moved = ("fell more than" if fell else "rose less than") if kept else "fell no more than"
     everyone = say(
-        "As a test, parts were switched off one by one: by falling weight, the score for {class} "
+        "As a test, parts were switched off one by one: in order of weight, the score for {class} "
         f"{moved} in random order.", target
     )  # fmt: skip
     return claim(
@@ -194,7 +194,7 @@ def _to_everyone(
     spoken: Sequence[Concept],
     last: Sequence[Concept],
 ) -> Wording:
-    """Return which names of what a reader meets are meant; `(in part)` if others share one.
+    """Return which names of what a reader meets are meant; `(at some places)` if others share one.
 
     Where they are many, how many: the card of each concept says the rest.
     """
@@ -218,7 +218,7 @@ def _to_everyone(
             c for c in evidence.concepts
             if is_earlier(evidence, c, last) != here and c not in own
         )  # fmt: skip
-        partly = " (in part)" if one.name and any(c.name == one.name for c in better) else ""
+        partly = " (at some places)" if one.name and any(c.name == one.name for c in better) else ""
         parts[not here].append(f"{{{slots[-1].key}}}{partly}")
     at_end, earlier = (w.listed(part) if part else "" for part in parts)
     several = len(slots) > 1
