@@ -64,7 +64,7 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
         return len([one for one in evidence["concepts"] if field in ("all", state(one))])
     if source == "claims caveat":  # but what sums up others
         return len([one for one in evidence["claims"] if one["caveat"] and one["kind"] != "names"])
-    if source in ("more others", "beside others", "earlier others"):
+    if source in ("more others", "beside others", "earlier others", "fewer others"):
         own = next(one for one in evidence["claims"] if one["kind"] == place)
         cited = [one for one in evidence["concepts"] if one["id"] in own["evidence"]]
         slots = own["wordings"]["everyone"]["slots"]
@@ -321,7 +321,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(after[strong] == min(after.values()) < after[lead], "no lower without it")
     elif kind in ("contrast", "whynot"):
         yield from contrast(kind, audience, claim, text, evidence, must)
-    elif kind in ("more", "beside", "earlier", "decide"):
+    elif kind in ("more", "beside", "earlier", "fewer", "decide"):
         others = [c for c in concepts.values() if decides(c, evidence) and c["layer"] != last_layer]
         limit = target["probability"] * 0.8
         group = others if kind == "decide" else cited
@@ -356,13 +356,13 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             if left := values.get("others"):
                 yield from must(said < names, "others than are cited")
                 most = sum(len(called(c, kind == "more", evidence).split()) for c in cited)
-                yield from must(most > 20, "few are counted")
+                yield from must(most > 20 or kind == "fewer", "few are counted")
                 words = "{others} other." if left == 1 else "one of {others} others."
                 yield from must(text.endswith(f"or {words}"), "one other, or several")
             else:
                 yield from must(names == said, "not all are named")
-            if kind in ("earlier", "beside"):
-                mine = [c for c in others if before(c) == (kind == "earlier")]
+            if kind in ("earlier", "fewer", "beside"):
+                mine = [c for c in others if before(c) == (kind != "beside")]
                 yield from must({c["id"] for c in cited} == {c["id"] for c in mine}, "not all")
     elif kind == "spread":
         limit = target["probability"] * 0.8

@@ -5,11 +5,14 @@ from itertools import accumulate
 
 from atlas.explain.claims import wording as w
 from atlas.explain.claims.wording import Speaker, claim, say
-from atlas.store.claims import AUDIENCES, Claim, Slot, Wording
+from atlas.store.claims import AUDIENCES, Audience, Claim, Slot, Wording
 from atlas.store.evidence import Concept, Effect, Evidence, LayerEvidence, Together
 
 FIFTH = 0.2
 """Who takes more than this part of the target's probability decides."""
+
+SHORT = 2
+"""So many others have a claim that names no more than one of them, for texts without room."""
 
 LISTED_WORDS = 20
 """So many words the names of others that decide have in one sentence; those that take least are
@@ -55,6 +58,8 @@ def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
         yield _others(evidence, "beside", beside, also)
     if before := [one for one in earlier if is_earlier(evidence, one, last)]:
         yield _others(evidence, "earlier", before, also)
+        if len({one.name or one.address for one in before}) > SHORT:
+            yield _others(evidence, "fewer", before, also)
     for layer in evidence.layers:
         if any(one.layer == layer.layer for one in earlier):
             yield _in_layer(evidence, layer, earlier)
@@ -68,7 +73,7 @@ def _alone(evidence: Evidence, one: Concept, *, bound: bool) -> Claim:
         kind = "changes"
     return claim(
         kind, one.id, ["target", one.id, f"effect:{one.id}"],
-        0.7 + 0.3 * change if decides(evidence, one) else change,
+        0.8 + 0.2 * change if decides(evidence, one) else change,
         _everyone(evidence, one, zero, kind, verb), _expert(evidence, one, zero, kind, verb),
         AUDIENCES if bound else (),
     )  # fmt: skip
@@ -214,7 +219,11 @@ def _spread(evidence: Evidence) -> Claim:
     return claim("spread", "", ids, 0.85, say(text, *slots), say(text, *slots), AUDIENCES)
 
 
-_WHERE = {"earlier": "Earlier in the network", "beside": "Among mixtures of parts there"}
+_WHERE = {
+    "earlier": "Earlier in the network",
+    "fewer": "Earlier in the network",
+    "beside": "Among mixtures of parts there",
+}
 """Where others are that decide: before the last layer, or beside its channels as its factors."""
 
 
@@ -235,6 +244,8 @@ def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) ->
     ]
     length = list(accumulate(len(slot.text.split()) for slot in slots))
     kept = slots[: sum(words <= LISTED_WORDS for words in length)]
+    if kind == "fewer" or len(kept) == len(slots) - 1:
+        kept = slots[:1] if kind == "fewer" else slots
     parts = [f"{{{slot.key}}}" for slot in kept]
     if left := len(slots) - len(kept):
         kept.append(w.count("others", left, f"{kind} others"))
@@ -244,7 +255,9 @@ def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) ->
     text = f"{_outcome(evidence, own, target, also)} without {listed}."
     text = f"{_WHERE[kind]}, {text}" if kind in _WHERE else text[:1].upper() + text[1:]
     ids = ["target", *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
-    return claim(kind, "", ids, 0.8, say(text, *kept, *named), None, ("everyone",))
+    bound: tuple[Audience, ...] = () if kind == "fewer" else ("everyone",)
+    weight = 0.79 if kind == "fewer" else 0.8
+    return claim(kind, "", ids, weight, say(text, *kept, *named), None, bound)
 
 
 def _in_layer(evidence: Evidence, layer: LayerEvidence, earlier: Sequence[Concept]) -> Claim:

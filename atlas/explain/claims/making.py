@@ -15,10 +15,10 @@ from atlas.store.evidence import Evidence
 
 ORDER = (
     "answer", "wrong", "unsure", "second", "asked", "words", "silent", "carries", "coverage",
-    "changes", "falls", "rises", "keeps", "more", "beside", "earlier", "decide", "spread",
-    "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "typical", "seen",
-    "place", "kept", "flow", "method", "failed", "sign", "conservation", "residual", "complete",
-    "unseen", "unnamed", "untested", "doubtful", "sided", "names", "below",
+    "changes", "falls", "rises", "keeps", "more", "beside", "earlier", "fewer", "decide",
+    "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "typical",
+    "seen", "place", "kept", "flow", "method", "failed", "sign", "conservation", "residual",
+    "complete", "unseen", "unnamed", "untested", "doubtful", "sided", "names", "below",
 )  # fmt: skip
 """Kinds of claims as a reader best meets them: the finding first, caveats last."""
 

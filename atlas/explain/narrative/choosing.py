@@ -16,6 +16,9 @@ them, in claims.json."""
 SUMMARY = "below"
 """The kind of claim that says how much is left out, where what is obligatory is too long."""
 
+SHORTER = {"fewer": "earlier"}
+"""Kinds that say less of the same, where there is no room for the other."""
+
 
 def choose(claims: Sequence[Claim], audience: Audience) -> list[Group]:
     """Return what a text by rules says, sentence by sentence.
@@ -29,7 +32,7 @@ def choose(claims: Sequence[Claim], audience: Audience) -> list[Group]:
     """
     own = [claim for claim in claims if audience in claim.wordings]
     chosen = {claim.id for claim in obligatory(own, audience)}
-    rest = [one for one in own if one.id not in chosen and one.kind != SUMMARY]
+    rest = [one for one in own if one.id not in chosen and one.kind not in (SUMMARY, *SHORTER)]
     return _groups(own, _filled(own, chosen, rest, audience), audience)
 
 
@@ -42,6 +45,7 @@ def obligatory(own: Sequence[Claim], audience: Audience) -> list[Claim]:
     bound = [claim for claim in own if audience in claim.obligatory]
     if length(together(bound, audience), audience) <= MOST[audience]:
         return bound
+    bound += [claim for claim in own if claim.kind in SHORTER]
     chosen = _filled(own, {one.id for one in own if one.kind == SUMMARY}, bound, audience)
     return [claim for claim in own if claim.id in chosen]
 
@@ -53,6 +57,8 @@ def _filled(
     chosen = set(chosen)
     now = length(_groups(own, chosen, audience), audience)
     for claim in sorted(rest, key=lambda one: -one.weight):
+        if SHORTER.get(claim.kind) in chosen:
+            continue
         if claim.weight < WORTH_SAYING and now >= LEAST[audience]:
             break
         longer = length(_groups(own, chosen | {claim.id}, audience), audience)
