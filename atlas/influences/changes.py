@@ -20,8 +20,11 @@ SATURATION = 0.3
 CONTRAST = 0.45
 """What is left of the contrast."""
 
-TILES = 14
+TILES = 28
 """Tiles in a row within which pixels are shuffled: colours and outlines stay, patterns go."""
+
+SMALLEST = 3
+"""Least side of such a tile in pixels."""
 
 PIECES = 3
 """Pieces in a row that change places: patterns and colours stay, outlines go."""
@@ -49,20 +52,22 @@ def contrast(picture: Image.Image, _: np.random.Generator) -> Image.Image:
 def texture(picture: Image.Image, random: np.random.Generator) -> Image.Image:
     """Shuffle the pixels within each of many small tiles."""
     pixels = np.array(picture)
-    tiles = _tiles(pixels, TILES)
-    order = random.random((len(tiles), tiles.shape[1])).argsort(axis=1)
-    return _put(pixels, np.take_along_axis(tiles, order[..., None], axis=1), TILES)
+    side = max(min(picture.size) // TILES, SMALLEST)
+    tiles = _tiles(pixels, side, side)
+    order = random.random(tiles.shape[:2]).argsort(axis=1)
+    return _put(pixels, np.take_along_axis(tiles, order[..., None], axis=1), side, side)
 
 
 def shape(picture: Image.Image, random: np.random.Generator) -> Image.Image:
     """Let the pieces of the picture change places; none stays where it is."""
     pixels = np.array(picture)
-    pieces = _tiles(pixels, PIECES)
+    height, width = picture.height // PIECES, picture.width // PIECES
+    pieces = _tiles(pixels, height, width)
     places = np.arange(len(pieces))
     order = random.permutation(len(pieces))
     while (order == places).any():
         order = random.permutation(len(pieces))
-    return _put(pixels, pieces[order], PIECES)
+    return _put(pixels, pieces[order], height, width)
 
 
 CHANGES: Mapping[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
@@ -75,17 +80,17 @@ CHANGES: Mapping[str, Callable[[Image.Image, np.random.Generator], Image.Image]]
 """The changes by what they take away."""
 
 
-def _tiles(pixels: Pixels, count: int) -> Pixels:
+def _tiles(pixels: Pixels, height: int, width: int) -> Pixels:
     """Return the tiles of a picture (tiles, pixels of one, 3); what is over stays out."""
-    height, width = pixels.shape[0] // count, pixels.shape[1] // count
-    inside = pixels[: height * count, : width * count]
-    apart = inside.reshape(count, height, count, width, 3).transpose(0, 2, 1, 3, 4)
-    return apart.reshape(count * count, height * width, 3)
+    rows, columns = pixels.shape[0] // height, pixels.shape[1] // width
+    inside = pixels[: rows * height, : columns * width]
+    apart = inside.reshape(rows, height, columns, width, 3).transpose(0, 2, 1, 3, 4)
+    return apart.reshape(rows * columns, height * width, 3)
 
 
-def _put(pixels: Pixels, tiles: Pixels, count: int) -> Image.Image:
+def _put(pixels: Pixels, tiles: Pixels, height: int, width: int) -> Image.Image:
     """Return the picture with other tiles."""
-    height, width = pixels.shape[0] // count, pixels.shape[1] // count
-    apart = tiles.reshape(count, count, height, width, 3).transpose(0, 2, 1, 3, 4)
-    pixels[: height * count, : width * count] = apart.reshape(height * count, width * count, 3)
+    rows, columns = pixels.shape[0] // height, pixels.shape[1] // width
+    apart = tiles.reshape(rows, columns, height, width, 3).transpose(0, 2, 1, 3, 4)
+    pixels[: rows * height, : columns * width] = apart.reshape(rows * height, columns * width, 3)
     return Image.fromarray(pixels)

@@ -190,6 +190,4 @@ def relative_to_layer(values: Numbers, layers: npt.NDArray[np.str_]) -> Numbers:
 def _structs(columns: Mapping[str, Numbers]) -> list[dict[str, float] | None]:
     """Return one structure a row; None where nothing is known."""
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    return [
-        None if any(np.isnan(row)) else dict(zip(columns, row, strict=True)) for row in rows
-    ]
+    return [None if any(np.isnan(row)) else dict(zip(columns, row, strict=True)) for row in rows]

@@ -3,7 +3,8 @@
 Each word of the name of an input counts by the input's share. A word that the inputs of all
 channels of the layer have says nothing of one of them: what counts is by how much more of this
 channel's inputs have it. This knows nothing of the channel's own references, so that the two can
-disagree: a name that none of the words is in is worth a second look.
+disagree: a name that none of the words is in is worth a second look. What inputs make a channel
+fire for is asked, so that of a one-sided name that side is compared.
 """
 
 from collections import Counter, defaultdict
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from atlas.store import names
+from atlas.store import names, standing
 from atlas.store.directory import Store
 
 LEAST = 0.05
@@ -34,8 +35,9 @@ def write_columns(store: Store) -> None:
     table = store.table("channels")
     if not {"made_of", "name"} <= set(table.column_names):
         return
-    said = votes(table.to_pydict())
-    own = table["name"].to_pylist()
+    known = table.to_pydict()
+    said = votes(known)
+    own = standing.tested_names(known)  # of one-sided ones what the channel fires for
     columns = {
         "name_by_weights": [", ".join(words) or None for words in said],
         "weights_agree": [agree(name, words) for name, words in zip(own, said, strict=True)],
@@ -72,7 +74,7 @@ def votes(table: Mapping[str, Sequence[Any]]) -> list[tuple[str, ...]]:
         for line, row in enumerate(rows):
             shown: Counter[tuple[str, str]] = Counter()
             for other, share in pairs[line]:
-                shown.update({pair: share for pair in words[other].items()})
+                shown.update(dict.fromkeys(words[other].items(), share))
             found[row] = tuple(_shown(known[column], shown) for column in _best(more[line]))
     return found
 

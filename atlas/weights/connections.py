@@ -234,8 +234,10 @@ def weights_of(operation: Operation, norm: Norm | None) -> Tensor:
         matrix = _matrix(operation)
         assert matrix is not None, "asked before"
         whole = matrix.detach().double()
-        return (whole if norm is None else whole * norm.scale[:, None])[:, :, None].cpu()
-    weight, bias, geometry = convolution_of(operation)
+        if norm is not None:
+            whole = whole * norm.scale[:, None]
+        return whole[:, :, None].cpu()
+    weight, _, geometry = convolution_of(operation)
     weight = weight.detach()
     if norm is not None:
         weight, _ = merge_norm(weight, None, norm, geometry)
@@ -259,7 +261,8 @@ def _matrix(operation: Operation) -> Tensor | None:
         found: Any = operation.argument(1, "weight")
     elif operation.name == "addmm":
         live = isinstance(operation.argument(1, "mat1"), Value)
-        found = operation.argument(2, "mat2").T if live else None
+        other = operation.argument(2, "mat2")
+        found = other.T if live and isinstance(other, Tensor) else None
     else:
         other = operation.argument(1, "mat2" if operation.name == "mm" else "other")
         found = other.T if isinstance(other, Tensor) and other.ndim == 2 else None

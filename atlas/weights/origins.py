@@ -110,17 +110,10 @@ class Carrying:
     ) -> list[Origin] | None:
         if operation.number in self._identities:
             return [inputs[0]]
-        if kind == "passing":
-            return _passed(operation, inputs)
-        if kind == "average":
-            return _averaged(operation, inputs)
-        if kind == "moving":
-            return _moved(operation, inputs)
-        if kind == "sum":
-            return _summed(operation, inputs)
         if kind in ("product", "quotient"):
             return _scaled_by(operation, inputs, kind)
-        return None
+        follow = {"passing": _passed, "average": _averaged, "moving": _moved, "sum": _summed}
+        return follow[kind](operation, inputs) if kind in follow else None
 
 
 def _passed(operation: Operation, inputs: Sequence[Origin]) -> list[Origin] | None:
@@ -163,7 +156,7 @@ def _run(operation: Operation, inputs: Sequence[Tensor]) -> list[Tensor]:
     positional, named = (_replaced(put, part) for part in operation.arguments)
     result = operation.function(*positional, **named)
     found: list[Tensor] = []
-    mapped(lambda one: found.append(one), result)
+    mapped(found.append, result)
     return found
 
 
@@ -225,7 +218,7 @@ def _moved(operation: Operation, inputs: Sequence[Origin]) -> list[Origin] | Non
 
 def _chooses(operation: Operation) -> bool:
     """Return whether the largest of several numbers is taken."""
-    return "max" in operation.name or operation.name == "amin" or operation.name == "min"
+    return "max" in operation.name or operation.name in ("amin", "min")
 
 
 def _summed(operation: Operation, inputs: Sequence[Origin]) -> list[Origin] | None:
@@ -237,23 +230,22 @@ def _summed(operation: Operation, inputs: Sequence[Origin]) -> list[Origin] | No
     if len(inputs) == 1:
         live = isinstance(operation.argument(0, "input"), Value)
         return [_scaled(inputs[0], torch.tensor(first if live else second))]
-    a, b = torch.broadcast_tensors(inputs[0].marks, inputs[1].marks)
-    pairs, places = torch.stack([a.flatten(), b.flatten()]).unique(dim=1, return_inverse=True)
-    if pairs.shape[1] > MOST:
-        return None
+    shape = operation.outputs[0]
+    a, b = (one.marks.expand(shape) for one in inputs)
+    count = len(inputs[1].mixtures) + 1
+    pairs, places = _distinct((a + 1) * count + b + 1)
     mixtures = []
-    for one, two in pairs.T.tolist():
+    for pair in pairs:
+        one, two = pair // count - 1, pair % count - 1
         whole: dict[int, float] = {}
         for origin, mark, factor in ((inputs[0], one, first), (inputs[1], two, second)):
             for unit, part in origin.mixtures[mark].items() if mark >= 0 else ():
                 whole[unit] = whole.get(unit, 0.0) + factor * part
         mixtures.append(whole)
-    return [Origin(places.view(a.shape), tuple(mixtures))]
+    return [Origin(places, tuple(mixtures))]
 
 
-def _scaled_by(
-    operation: Operation, inputs: Sequence[Origin], kind: str
-) -> list[Origin] | None:
+def _scaled_by(operation: Operation, inputs: Sequence[Origin], kind: str) -> list[Origin] | None:
     """Follow a product with, or a quotient by, a constant or a gate."""
     if len(inputs) == 2:
         if kind == "quotient":
@@ -277,19 +269,30 @@ def _scaled_by(
 
 def _scaled(one: Origin, factor: Tensor) -> Origin:
     """Return the origin of a tensor times constants."""
-    marks, factors = torch.broadcast_tensors(one.marks, factor.double())
-    if (factors == 1).all():
+    shape = torch.broadcast_shapes(one.marks.shape, factor.shape)
+    marks = one.marks.expand(shape)
+    if (factor == 1).all():
         return Origin(marks, one.mixtures)
-    known, numbers = factors.flatten().unique(return_inverse=True)
-    codes = (marks.flatten() + 1) * len(known) + numbers
-    pairs, places = codes.unique(return_inverse=True)
-    assert len(pairs) <= MOST, "a factor for each place"
+    known, numbers = _distinct(factor.double())
+    pairs, places = _distinct((marks + 1) * len(known) + numbers)
     mixtures: list[Mixture] = []
-    for code in pairs.tolist():
-        mark, number = code // len(known) - 1, code % len(known)
-        by = float(known[number])
+    for code in pairs:
+        mark, number = int(code) // len(known) - 1, int(code) % len(known)
+        by = known[number]
         parts = one.mixtures[mark].items() if mark >= 0 else ()
         mixtures.append({unit: by * part for unit, part in parts})
-    return Origin(places.view(marks.shape), tuple(mixtures))
+    return Origin(places, tuple(mixtures))
 
 
+def _distinct(values: Tensor) -> tuple[list[Any], Tensor]:
+    """Return the distinct values, and for each place its number among them.
+
+    Raises
+    ------
+    OverflowError
+        They are too many to be made of channels.
+    """
+    found, numbers = torch.unique(values, return_inverse=True)
+    if len(found) > MOST:
+        raise OverflowError(f"{len(found)} mixtures")
+    return found.tolist(), numbers.view(values.shape)
