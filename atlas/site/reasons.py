@@ -66,7 +66,8 @@ def by_weights(catalogue: Catalogue, channel: ChannelEntry) -> ByWeights:
 def _remark(problem: str, left_out: dict[str, int]) -> str:
     """Say what of the inputs of a layer is left out."""
     if problem:
-        return f"What its layer reads could not be followed through the network: {problem}."
+        said = text.clip(text.plain(problem), 200)
+        return f"What its layer reads could not be followed through the network: {said}."
     if not left_out:
         return ""
     if list(left_out) == ["the picture"]:

@@ -248,7 +248,8 @@ def weights_of(operation: Operation, norm: Norm | None) -> Tensor:
     else:
         each = weight.view(groups, -1, *weight.shape[1:])
     outputs, inputs = each.shape[1], each.shape[2]
-    found = weight.new_zeros(groups * outputs, groups * inputs, weight.shape[2])
+    shape = (groups * outputs, groups * inputs, weight.shape[2])
+    found = torch.zeros(shape, dtype=torch.float64)
     for group in range(groups):
         rows = slice(group * outputs, (group + 1) * outputs)
         found[rows, group * inputs : (group + 1) * inputs] = each[group]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -269,7 +270,7 @@ def _scaled_by(operation: Operation, inputs: Sequence[Origin], kind: str) -> lis
 
 def _scaled(one: Origin, factor: Tensor) -> Origin:
     """Return the origin of a tensor times constants."""
-    shape = torch.broadcast_shapes(one.marks.shape, factor.shape)
+    shape = np.broadcast_shapes(tuple(one.marks.shape), tuple(factor.shape))
     marks = one.marks.expand(shape)
     if (factor == 1).all():
         return Origin(marks, one.mixtures)
