@@ -35,8 +35,6 @@ from atlas.recipe import recorded
 from atlas.relevance.engine import PREDICTED, measure
 from atlas.store import Store, byweights, open_store, standing
 from atlas.store.influence import WORTH_A_WORD
-from benchmarks.naming import all_shown, drawn_again, truths
-from benchmarks.rightness import KINDS, understood
 
 OF = {"hue": "colour", "texture": "texture", "shape": "shape"}
 """The attribute of the drawn world that a change takes away."""
