@@ -216,8 +216,8 @@ class _Walk:
         norm = self._norms.get(reading.operation.number)
         weights = weights_of(reading.operation, norm)
         return (
-            weights.amax(dim=2).clamp(min=0).numpy(),
-            weights.amin(dim=2).clamp(max=0).numpy(),
+            _dense(weights.amax(dim=3).clamp(min=0)),
+            _dense(weights.amin(dim=3).clamp(max=0)),
         )
 
 
@@ -228,31 +228,30 @@ def weights_of(operation: Operation, norm: Norm | None) -> Tensor:
     Returns
     -------
     Tensor
-        float64 (outputs, inputs, places of the kernel), zeros where groups do not meet.
+        (groups, outputs of a group, inputs of a group, places of the kernel).
     """
     if KINDS[operation.name] != "convolution":
         matrix = _matrix(operation)
         assert matrix is not None, "asked before"
-        whole = matrix.detach().double()
+        whole = matrix.detach()
         if norm is not None:
-            whole = whole * norm.scale[:, None]
-        return whole[:, :, None].cpu()
+            whole = whole.double() * norm.scale[:, None]
+        return whole[None, :, :, None].cpu()
     weight, _, geometry = convolution_of(operation)
-    weight = weight.detach()
     if norm is not None:
-        weight, _ = merge_norm(weight, None, norm, geometry)
-    weight = weight.double().flatten(2).cpu()
-    groups = geometry.groups
-    if geometry.transposed:  # (inputs, outputs of a group, places)
-        each = weight.view(groups, -1, *weight.shape[1:]).transpose(1, 2)
-    else:
-        each = weight.view(groups, -1, *weight.shape[1:])
-    outputs, inputs = each.shape[1], each.shape[2]
-    shape = (groups * outputs, groups * inputs, weight.shape[2])
-    found = torch.zeros(shape, dtype=torch.float64)
-    for group in range(groups):
-        rows = slice(group * outputs, (group + 1) * outputs)
-        found[rows, group * inputs : (group + 1) * inputs] = each[group]
+        weight, _ = merge_norm(weight.detach(), None, norm, geometry)
+    places: Tensor = weight.detach().flatten(2).cpu()
+    each = places.view(geometry.groups, -1, *places.shape[1:])
+    return each.transpose(1, 2) if geometry.transposed else each  # there inputs stand in front
+
+
+def _dense(groups: Tensor) -> Weights:
+    """Return a matrix (outputs, inputs) of those of groups, 0 where groups do not meet."""
+    count, outputs, inputs = groups.shape
+    found = np.zeros((count * outputs, count * inputs))
+    for number, group in enumerate(groups.double().numpy()):
+        rows = slice(number * outputs, (number + 1) * outputs)
+        found[rows, number * inputs : (number + 1) * inputs] = group
     return found
 
 

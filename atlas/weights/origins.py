@@ -27,7 +27,7 @@ Mixture = Mapping[int, float]
 MOST = 1 << 17
 """Most mixtures of one tensor: a tensor of more is made of places, not of channels."""
 
-_LARGEST = 1 << 24
+_LARGEST = 1 << 25
 """Most numbers of a tensor that is followed."""
 
 _TURNS = {"abs", "pow", "square", "sin", "cos", "erf", "tanhshrink", "local_response_norm"}
@@ -98,7 +98,12 @@ class Carrying:
         kind = KINDS.get(operation.name)
         if reason and kind != "product" and operation.name != "cat":
             return [Origin(torch.full(shape, -1), (), reason) for shape in operation.outputs]
-        if large or not known:
+        if large:
+            reason = f"the outputs of {operation} are too large to be followed"
+            return [
+                Origin(torch.full((), -1).expand(shape), (), reason) for shape in operation.outputs
+            ]
+        if not known:
             return [lost(operation, n) for n in range(count)]
         try:
             found = self._through(operation, inputs, kind)
