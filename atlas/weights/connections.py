@@ -64,7 +64,7 @@ def incoming(trace: Trace, layers: Sequence[str]) -> Iterator[Incoming]:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _WeighedInput:
     """A convolution or linear layer, and of what its input channels are made."""
 
     operation: Operation
@@ -88,7 +88,7 @@ class _Walk:
             self._names.setdefault(value, []).append(name)
         self._units: list[tuple[str, int, int | None]] = []
         """Where each unit is: layer (or place), channel, and the operation if not measured."""
-        self._readings: dict[int, _Reading] = {}
+        self._readings: dict[int, _WeighedInput] = {}
 
     def go(self) -> Iterator[Incoming]:
         """Yield what each layer reads."""
@@ -107,7 +107,7 @@ class _Walk:
             else:
                 (first, *_) = inputs
                 mixtures = None if first.lost else first.along(axis)
-                reading = _Reading(operation, mixtures, first.lost)
+                reading = _WeighedInput(operation, mixtures, first.lost)
                 self._readings[operation.number] = reading
                 place = operation.place or operation.name
                 outputs = [self._new(place, operation.outputs[0], axis, operation.number)]
@@ -211,7 +211,7 @@ class _Walk:
             np.minimum(lowest[:, column], low, out=lowest[:, column])
         return Incoming(name, tuple(columns), highest, lowest, dict(left_out))
 
-    def _matrices(self, reading: _Reading) -> tuple[Weights, Weights]:
+    def _matrices(self, reading: _WeighedInput) -> tuple[Weights, Weights]:
         """Return the largest and the smallest weight of each pair of output and input."""
         norm = self._norms.get(reading.operation.number)
         weights = weights_of(reading.operation, norm)

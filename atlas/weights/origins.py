@@ -43,7 +43,7 @@ _APART = 0.375
 
 @dataclass(frozen=True)
 class Origin:
-    """Of what a tensor is made."""
+    """The units that a tensor is made of."""
 
     marks: Tensor
     """int64, of the tensor's shape: for each number its row of `mixtures`; -1 for constants."""
