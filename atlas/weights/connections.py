@@ -188,9 +188,10 @@ class _Walk:
                 seen.add(unit)
                 left_out[place] += 1
 
+        over, under = (np.ascontiguousarray(one.T) for one in (largest, smallest))  # much faster
         matrices = {number: self._matrices(self._readings[number]) for number in opened}
         for number, mixture in enumerate(mixtures):
-            high, low = largest[:, number], smallest[:, number]
+            high, low = over[number], under[number]
             for unit, factor in mixture.items():
                 a, b = _times(high, low, factor)
                 _, channel, reading = self._units[unit]
@@ -204,12 +205,12 @@ class _Walk:
                     for below_unit, by in deeper.items():
                         e, f = _times(np.array([c]), np.array([d]), by)
                         put(below_unit, a * e + b * f, a * f + b * e)
-        shape = (len(largest), len(columns))
+        shape = (len(columns), len(largest))
         highest, lowest = np.zeros(shape), np.zeros(shape)
         for column, high, low in parts:
-            np.maximum(highest[:, column], high, out=highest[:, column])
-            np.minimum(lowest[:, column], low, out=lowest[:, column])
-        return Incoming(name, tuple(columns), highest, lowest, dict(left_out))
+            np.maximum(highest[column], high, out=highest[column])
+            np.minimum(lowest[column], low, out=lowest[column])
+        return Incoming(name, tuple(columns), highest.T, lowest.T, dict(left_out))
 
     def _matrices(self, reading: _WeighedInput) -> tuple[Weights, Weights]:
         """Return the largest and the smallest weight of each pair of output and input."""
@@ -271,6 +272,8 @@ def _matrix(operation: Operation) -> Tensor | None:
 
 def _times(high: Weights, low: Weights, factor: float) -> tuple[Weights, Weights]:
     """Return largest and smallest weight times a number."""
+    if factor == 1:
+        return high, low
     return (high * factor, low * factor) if factor >= 0 else (low * factor, high * factor)
 
 
