@@ -15,12 +15,13 @@ from torch.nn import functional as F
 from torch.nn.modules.utils import _ntuple
 
 from atlas.errors import UserError
+from atlas.relevance.gates import features_of, find_gates
 from atlas.relevance.merging import Norm, find_norms, merge_norm
 from atlas.relevance.rules import RULES, Divided, Moved, Passed, Proportional, Rules, Step, Summed
 from atlas.relevance.weighted import Convolution, Convolved, Flat, Geometry
 from atlas.trace.following import RefusedError, Value
 from atlas.trace.head import LEAVING, Head, find_head
-from atlas.trace.kinds import ATTENTION, KINDS
+from atlas.trace.kinds import ATTENTION, KINDS, WEIGHTED
 from atlas.trace.record import Operation, Trace
 
 
@@ -74,7 +75,9 @@ def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32
     norms = find_norms(trace)
     merged = {number: found.layer for found in norms for number in found.operations}
     rules = RULES[composite or "epsilon_epsilon"]
-    making = _Making(trace, rules, dtype, {one.layer: one for one in norms}, _weighted(trace))
+    making = _Making(
+        trace, rules, dtype, {one.layer: one for one in norms}, _weighted(trace), find_gates(trace)
+    )
     steps: dict[int, Step] = {
         **{number: Passed(0, 1, identity=True) for number in merged},
         **{found.layer: making.step(trace.operations[found.layer]) for found in norms},
@@ -113,7 +116,7 @@ def _weighted(trace: Trace) -> frozenset[Value]:
     """Return the values that a convolution or linear layer has had a part in."""
     behind: set[Value] = set()
     for operation in trace.operations:
-        own = KINDS.get(operation.name) in ("convolution", "linear", "matrix")
+        own = KINDS.get(operation.name) in WEIGHTED
         if own or any(value in behind for value in operation.inputs):
             behind |= {Value(operation.number, i) for i in range(len(operation.outputs))}
     return frozenset(behind)
@@ -128,6 +131,7 @@ class _Making:
     dtype: torch.dtype
     norms: Mapping[int, Norm]
     weighted: frozenset[Value]
+    gates: frozenset[Value]
 
     def step(self, operation: Operation) -> Step:
         """Return the rule of an operation that relevance passes."""
@@ -193,7 +197,7 @@ class _Making:
             if operation.inputs[0] not in self.weighted and self.rules.first:
                 raise _refused(operation, "where it reads the picture itself")
             return Proportional(0, 1)
-        gates = [i for i, one in enumerate(operation.bounds) if one.within_one]
+        gates = [i for i, one in enumerate(operation.inputs) if one in self.gates]
         gated = len(operation.inputs) == 2 and len(gates) == 1
         if gated and not _compares_places(self.trace, operation.inputs[gates[0]]):
             return Proportional(1 - gates[0], 2)
@@ -203,7 +207,7 @@ class _Making:
         count = len(operation.inputs)
         if operation.numbers.count(True) == 1:  # the others are conditions
             return Passed(_first(operation), count)
-        features = _features(operation)
+        features = features_of(operation, self.gates)
         return Divided(count) if features is None else Passed(features, count)
 
     def _quotient(self, operation: Operation) -> Step:
@@ -262,7 +266,7 @@ def _compares_places(trace: Trace, gate: Value) -> bool:
         kind = KINDS.get(operation.name)
         if kind == "matrix" and len(operation.inputs) > 1:
             return True
-        if kind not in ("convolution", "linear", "matrix"):
+        if kind not in WEIGHTED:
             above += operation.inputs
     return False
 
@@ -270,37 +274,6 @@ def _compares_places(trace: Trace, gate: Value) -> bool:
 def _first(operation: Operation) -> int:
     """Return the first live input that is numbers."""
     return operation.numbers.index(True)
-
-
-def _features(operation: Operation) -> int | None:
-    """Return which factor of a product is not a gate; None if they are of equal standing.
-
-    A gate lies between 0 and 1 by how it is made, or is one number for the whole map where the
-    other has a number for each place.
-    """
-    if len(operation.inputs) != 2 or operation.inputs[0] == operation.inputs[1]:
-        return None
-    one, other = operation.shapes
-    placed = operation.placed
-    bounded = [
-        [bounds.within_one for bounds in operation.bounds],
-        [
-            _fewer(one, other) or (placed[1] and not placed[0]),
-            _fewer(other, one) or (placed[0] and not placed[1]),
-        ],
-    ]
-    for gates in bounded:
-        if gates[0] != gates[1]:
-            return gates.index(False)
-        if all(gates):
-            return None
-    return None
-
-
-def _fewer(shape: Sequence[int], other: Sequence[int]) -> bool:
-    """Return whether a factor is repeated over places of the other."""
-    full = (*[1] * (len(other) - len(shape)), *shape)
-    return any(a == 1 and b > 1 for a, b in zip(full[1:], other[1:], strict=False))
 
 
 def _refused(operation: Operation, where: str = "") -> RefusedError:

@@ -39,7 +39,8 @@ _NAMES: Mapping[Kind, str] = {
         dropout3d feature_dropout alpha_dropout feature_alpha_dropout native_dropout batch_norm
         native_batch_norm layer_norm native_layer_norm group_norm native_group_norm instance_norm
         rms_norm local_response_norm normalize clone contiguous detach to float double half
-        bfloat16 type type_as cpu cuda data positive pos requires_grad erf sin cos atan exp
+        bfloat16 type type_as cpu cuda data positive pos requires_grad erf sin cos atan exp exp2 expm1
+        log log2 log10 log1p
     """,
     # Values at other places, or chosen among others: the gradient.
     "moving": """
@@ -56,6 +57,9 @@ _NAMES: Mapping[Kind, str] = {
 
 KINDS: Mapping[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 """The kind of each operation, by the name that `atlas.trace.following.name_of` gives it."""
+
+WEIGHTED = ("convolution", "linear", "matrix")
+"""Kinds of operations that weigh several inputs for one output."""
 
 NORMS = ("batch_norm", "native_batch_norm")
 """Those whose statistics are constants, so that they can become part of a layer before them."""
