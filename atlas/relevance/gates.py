@@ -22,17 +22,19 @@ from atlas.trace.following import OF_TYPE, Value
 from atlas.trace.kinds import KINDS, WEIGHTED
 from atlas.trace.record import Operation, Trace
 
-SQUASHING = frozenset(
-    "sigmoid hardsigmoid softmax softmin tanh erf softsign sign heaviside sin cos atan".split()
-)
+SQUASHING = (
+    "sigmoid", "hardsigmoid", "softmax", "softmin", "tanh", "erf", "softsign", "sign", "heaviside",
+    "sin", "cos", "atan",
+)  # fmt: skip
 """Functions that put any number between two bounds."""
 
-_DIVIDING = frozenset("reciprocal rsqrt rdiv".split())
-_CLIPPING = frozenset(
-    "relu6 hardtanh clamp clamp_min clamp_max minimum maximum min max relu threshold".split()
-)
-_SHIFTING = frozenset("add sub rsub mul div neg".split())
-_TOTAL = frozenset("sum mean amax".split())
+_DIVIDING = ("reciprocal", "rsqrt", "rdiv")
+_CLIPPING = (
+    "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max", "minimum", "maximum", "min", "max",
+    "relu", "threshold",
+)  # fmt: skip
+_SHIFTING = ("add", "sub", "rsub", "mul", "div", "neg")
+_TOTAL = ("sum", "mean", "amax")
 
 
 def find_gates(trace: Trace) -> frozenset[Value]:
@@ -47,7 +49,7 @@ def find_gates(trace: Trace) -> frozenset[Value]:
         made = [Value(operation.number, i) for i in range(len(operation.outputs))]
         if (
             operation.name in SQUASHING
-            or _divides(operation)
+            or divides(operation)
             or _of_gates(operation, gates)
             or _in_bounds(trace, operation, known, known.get(made[0], ANY))
             or _is_softmax(trace, operation)
@@ -69,8 +71,8 @@ def features_of(operation: Operation, gates: frozenset[Value]) -> int | None:
     are_gates = [value in gates for value in operation.inputs]
     of_one_sign = [all(are_gates) and not b.low < 0 < b.high for b in operation.bounds]
     repeated = [
-        _fewer(one, other) or (placed[1] and not placed[0]),
-        _fewer(other, one) or (placed[0] and not placed[1]),
+        is_repeated(one, other) or (placed[1] and not placed[0]),
+        is_repeated(other, one) or (placed[0] and not placed[1]),
     ]
     for less in (are_gates, of_one_sign, repeated):
         if less[0] != less[1]:
@@ -78,7 +80,7 @@ def features_of(operation: Operation, gates: frozenset[Value]) -> int | None:
     return None
 
 
-def _fewer(shape: Sequence[int], other: Sequence[int]) -> bool:
+def is_repeated(shape: Sequence[int], other: Sequence[int]) -> bool:
     """Return whether a factor is repeated over places of the other."""
     full = (*[1] * (len(other) - len(shape)), *shape)
     return any(a == 1 and b > 1 for a, b in zip(full[1:], other[1:], strict=False))
@@ -86,9 +88,7 @@ def _fewer(shape: Sequence[int], other: Sequence[int]) -> bool:
 
 def _numbers(operation: Operation) -> Iterator[Value]:
     """Yield the live inputs whose numbers play a part."""
-    for place, (value, number) in enumerate(
-        zip(operation.inputs, operation.numbers, strict=True)
-    ):
+    for place, (value, number) in enumerate(zip(operation.inputs, operation.numbers, strict=True)):
         if number and not (place and operation.name in OF_TYPE):
             yield value
 
@@ -99,7 +99,8 @@ def _of_gates(operation: Operation, gates: set[Value]) -> bool:
     return not weighs and all(value in gates for value in _numbers(operation))
 
 
-def _divides(operation: Operation) -> bool:
+def divides(operation: Operation) -> bool:
+    """Return whether an operation gives one over a number, or over its power."""
     exponent = operation.argument(1, "exponent")
     below = isinstance(exponent, (int, float)) and exponent < 0
     return operation.name in _DIVIDING or (operation.name == "pow" and below)
@@ -123,7 +124,7 @@ def _at_zero(trace: Trace, value: Value) -> float | None:
     if value.operation < 0:
         return 0.0
     operation = trace.of(value)
-    if operation.name not in _CLIPPING | _SHIFTING or len(operation.inputs) != 1:
+    if operation.name not in (*_CLIPPING, *_SHIFTING) or len(operation.inputs) != 1:
         return 0.0
     positional, named = operation.arguments
     if any(isinstance(x, Tensor) and x.ndim for x in (*positional, *named.values())):
@@ -191,11 +192,9 @@ def behind(trace: Trace, value: Value, also: Sequence[str] = ()) -> Value:
     """Return what a value is but for its shape, and for operations `also` of it alone."""
     while value.operation >= 0:
         operation = trace.of(value)
-        if len(operation.inputs) != 1 or not (
-            KINDS.get(operation.name) == "moving" and value.output == 0
-            and operation.name not in _CLIPPING | _TOTAL
-            or operation.name in also
-        ):  # fmt: skip
+        moves = KINDS.get(operation.name) == "moving" and value.output == 0
+        chooses = operation.name in (*_CLIPPING, *_TOTAL)
+        if len(operation.inputs) != 1 or not ((moves and not chooses) or operation.name in also):
             return value
         value = operation.inputs[0]
     return value

@@ -210,8 +210,8 @@ class Following(TorchFunctionMode):
             if mark is not None and mark.memory.overwritten:
                 raise RefusedError(
                     f"{name} reads a view of a tensor that {mark.memory.overwritten} has "
-                    "overwritten in place: write that line so that it makes a new tensor (x = x + y "
-                    "for x += y or x.add_(y), torch.cat for x[:, :4] += y)"
+                    "overwritten in place: make a new tensor there (x = x + y, not x += y or "
+                    "x.add_(y); torch.cat, not x[:, :4] += y)"
                 )
         plain, arguments, target = beside(func, args, options)
         if target is not None and self._mark_of(target) is None:
