@@ -21,6 +21,7 @@ from atlas.trace.bounds import ANY, Bounds
 from atlas.trace.following import OF_TYPE, Value
 from atlas.trace.kinds import KINDS, WEIGHTED
 from atlas.trace.record import Operation, Trace
+from atlas.trace.softmax import softmax_of
 
 SQUASHING = (
     "sigmoid", "hardsigmoid", "softmax", "softmin", "tanh", "erf", "softsign", "sign", "heaviside",
@@ -34,7 +35,6 @@ _CLIPPING = (
     "relu", "threshold",
 )  # fmt: skip
 _SHIFTING = ("add", "sub", "rsub", "mul", "div", "neg")
-_TOTAL = ("sum", "mean", "amax")
 
 
 def find_gates(trace: Trace) -> frozenset[Value]:
@@ -52,7 +52,7 @@ def find_gates(trace: Trace) -> frozenset[Value]:
             or divides(operation)
             or _of_gates(operation, gates)
             or _in_bounds(trace, operation, known, known.get(made[0], ANY))
-            or _is_softmax(trace, operation)
+            or softmax_of(trace, operation) is not None
         ):
             gates.update(made)
     return frozenset(gates)
@@ -136,65 +136,3 @@ def _at_zero(trace: Trace, value: Value) -> float | None:
     fill: Any = lambda one: zero if isinstance(one, Value) else one  # noqa: E731
     result = operation.function(*map(fill, positional), **{k: fill(x) for k, x in named.items()})
     return float(result) if isinstance(result, Tensor) and not result.ndim else None
-
-
-# Softmax written by hand ------------------------------------------------------------------
-
-
-def _is_softmax(trace: Trace, operation: Operation) -> bool:
-    """Return whether an operation is the last of exp(z) / sum(exp(z)) or exp(z - logsumexp(z))."""
-    return softmax_of(trace, operation) is not None
-
-
-def softmax_of(trace: Trace, operation: Operation) -> Value | None:
-    """Return the z of a softmax by hand, of which an operation is the last; None if it is none."""
-    if operation.name == "exp" and len(operation.inputs) == 1:
-        return log_softmax_of(trace, operation.inputs[0])
-    over = quotient_of(trace, operation)
-    if over is None:
-        return None
-    top, below = over
-    total = behind(trace, below, ("add", "clamp", "clamp_min"))
-    if total.operation < 0 or top.operation < 0 or trace.of(top).name != "exp":
-        return None
-    if trace.of(total).name not in _TOTAL or trace.of(total).inputs[0] != top:
-        return None
-    return trace.of(top).inputs[0]
-
-
-def log_softmax_of(trace: Trace, value: Value) -> Value | None:
-    """Return the z of z - logsumexp(z); None if a value is something else."""
-    operation = trace.of(value) if value.operation >= 0 else None
-    if operation is None or operation.name != "sub" or len(operation.inputs) != 2:
-        return None
-    z, taken = operation.inputs[0], behind(trace, operation.inputs[1])
-    if taken.operation < 0 or trace.of(taken).name != "logsumexp":
-        return None
-    return z if trace.of(taken).inputs[0] == z else None
-
-
-def quotient_of(trace: Trace, operation: Operation) -> tuple[Value, Value] | None:
-    """Return a and b of a / b or a * (1 / b); None if an operation is something else."""
-    if len(operation.inputs) != 2:
-        return None
-    one, other = operation.inputs
-    if operation.name == "div":
-        return one, other
-    if operation.name == "mul":
-        for top, inverse in ((one, other), (other, one)):
-            below = behind(trace, inverse)
-            if below.operation >= 0 and trace.of(below).name in ("reciprocal", "rdiv"):
-                return top, trace.of(below).inputs[0]
-    return None
-
-
-def behind(trace: Trace, value: Value, also: Sequence[str] = ()) -> Value:
-    """Return what a value is but for its shape, and for operations `also` of it alone."""
-    while value.operation >= 0:
-        operation = trace.of(value)
-        moves = KINDS.get(operation.name) == "moving" and value.output == 0
-        chooses = operation.name in (*_CLIPPING, *_TOTAL)
-        if len(operation.inputs) != 1 or not ((moves and not chooses) or operation.name in also):
-            return value
-        value = operation.inputs[0]
-    return value

@@ -8,10 +8,11 @@ other.
 
 from collections.abc import Iterator, Mapping
 
-from atlas.relevance.gates import behind, divides, is_repeated
+from atlas.relevance.gates import divides, is_repeated
 from atlas.trace.following import Value
 from atlas.trace.kinds import IDLE, KINDS, WEIGHTED
 from atlas.trace.record import Operation, Trace
+from atlas.trace.softmax import behind
 
 _AVERAGING = (
     "mean", "sum", "var_mean", "std_mean", "avg_pool2d", "adaptive_avg_pool1d",

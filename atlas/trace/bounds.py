@@ -179,7 +179,7 @@ def _power(bounds: Sequence[Bounds], args: Sequence[Any], options: Mapping[str, 
 def _exponential(base: float) -> Rule:
     def power(exponent: float) -> float:
         try:
-            return base**exponent
+            return math.pow(base, exponent)
         except OverflowError:
             return math.inf
 
