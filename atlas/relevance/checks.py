@@ -23,6 +23,7 @@ from atlas.relevance.standing import RIGHT, SILENT, Reaction, reactions, verdict
 from atlas.relevance.tape import Instrumented, follow, instrument, path_to
 from atlas.store import Mode
 from atlas.trace.following import PICTURE
+from atlas.trace.head import squashed_by
 from atlas.trace.record import record
 from atlas.trace.sights import ReceptiveField
 
@@ -159,7 +160,10 @@ def kind_of_output(model: Instrumented, images: Tensor) -> Check:
     if head.kind == "logits":
         noise = torch.stack(_noise(images))
         given = torch.cat([images, noise, STRONG * noise, -STRONG * images[:1]])
-        if says := _probabilities(model.module(given.to(images.dtype)).double()):
+        says = _probabilities(model.module(given.to(images.dtype)).double())
+        if not says and (name := squashed_by(model.plan.trace)):
+            says = f"comes out of {name}, scaled or shifted"
+        if says:
             return Check(
                 "start", False,
                 f"what the network returns {says}: these are probabilities, no logits; let it "
@@ -261,7 +265,7 @@ def conserved(model: Instrumented, images: Tensor) -> Iterator[Check]:
     if found.fed:
         yield Check("gates", False, f"relevance goes into the gate of {found.fed[0]}")
         return
-    says = f"gates take no relevance, in {found.gated} products"
+    says = f"gates take no relevance, in {found.gated} products" if found.gated else "no gates"
     if found.equal:
         says += (
             f"; in {len(found.equal)} more no factor is a gate, or both are, and both take half "

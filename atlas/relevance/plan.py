@@ -336,7 +336,9 @@ def _first(operation: Operation) -> int:
 
 def _refused(operation: Operation, where: str = "") -> RefusedError:
     place = f" in layer {operation.place!r}" if operation.place else ""
-    if operation.name in LEAVING and not where:
+    if operation.name in ("rdiv", "reciprocal", "rsqrt") and not where:
+        where = "where only the divisor depends on the picture"
+    if operation.name in (*LEAVING, "softmin") and not where:
         where = "inside a network: let it return its logits"
     if operation.name in ATTENTION and not where:
         where = _ATTENDING

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from atlas.trace.following import RefusedError, Value
-from atlas.trace.kinds import IDLE
+from atlas.trace.kinds import IDLE, KINDS
 from atlas.trace.record import Trace
 from atlas.trace.softmax import log_softmax_of, softmax_of, without_largest
 
@@ -87,3 +87,21 @@ def _before(trace: Trace, value: Value) -> tuple[Value, Literal["softmax", "sigm
         names.add(operation.name)
         value = operation.inputs[0]
     return None
+
+
+def squashed_by(trace: Trace) -> str:
+    """Return the function whose outputs, scaled or shifted, a network returns; "" if there is none.
+
+    A sigmoid or the like, behind which values are no logits.
+    """
+    value = trace.output
+    while value.operation >= 0:
+        operation = trace.of(value)
+        if operation.name in (*LEAVING, "hardsigmoid", "softmin"):
+            return operation.name
+        kind = KINDS.get(operation.name)
+        scales = kind in ("product", "quotient", "sum", "moving")
+        if len(operation.inputs) != 1 or not (scales or operation.name in ("neg", *IDLE, *_TYPES)):
+            return ""
+        value = operation.inputs[0]
+    return ""
