@@ -39,7 +39,7 @@ CONSERVED = 1e-2
 STABLE = 0.01
 """At most this part of a layer's relevance may be rounding, in float32."""
 
-STRONG = 30
+STRONG = 1000
 """How much stronger than pictures noise is where logits are told from probabilities."""
 
 REPEATS = 3
@@ -185,7 +185,8 @@ def kind_of_output(model: Instrumented, images: Tensor) -> Check:
 
 def _probabilities(outputs: Tensor) -> str:
     """Return what shows that outputs (pictures, classes) are probabilities; "" if nothing does."""
-    if not bool(torch.isfinite(outputs).all()) or bool((outputs == outputs[:1]).all()):
+    outputs = outputs[torch.isfinite(outputs).all(dim=1)]  # what is too strong says nothing
+    if not len(outputs) or bool((outputs == outputs[:1]).all()):
         return ""
     low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(dim=1)
     total = float(sums.mean())
