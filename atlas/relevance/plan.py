@@ -181,7 +181,7 @@ class _Making:
         return None if one is None else one.detach().to(self.dtype)
 
     def _convolution(self, operation: Operation) -> Step:
-        weight, bias, geometry = _convolution_of(operation)
+        weight, bias, geometry = convolution_of(operation)
         if isinstance(weight, Value) or isinstance(bias, Value):
             raise _refused(operation, "with weights that depend on the picture")
         if len(operation.shapes[0]) != weight.ndim:
@@ -349,7 +349,7 @@ def _refused(operation: Operation, where: str = "") -> RefusedError:
     )
 
 
-def _convolution_of(operation: Operation) -> tuple[Any, Any, Geometry]:
+def convolution_of(operation: Operation) -> tuple[Any, Any, Geometry]:
     """Return weight, bias and geometry of a convolution, by whatever function it is called."""
     get = operation.argument
     weight, bias = get(1, "weight"), get(2, "bias")
