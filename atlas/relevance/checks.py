@@ -266,11 +266,13 @@ def conserved(model: Instrumented, images: Tensor) -> Iterator[Check]:
     if found.fed:
         yield Check("gates", False, f"relevance goes into the gate of {found.fed[0]}")
         return
-    says = f"gates take no relevance, in {found.gated} products" if found.gated else "no gates"
+    says = "no product has a gate"
+    if found.gated:
+        says = f"gates take no relevance (products with a gate: {found.gated})"
     if found.equal:
         says += (
-            f"; in {len(found.equal)} more no factor is a gate, or both are, and both take half "
-            f"({_some(found.equal)})"
+            f"; both factors take half where none or each is a gate (such products: "
+            f"{len(found.equal)}, {_some(found.equal)})"
         )
     yield Check("gates", True, says)
 

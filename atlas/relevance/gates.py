@@ -69,7 +69,7 @@ def features_of(operation: Operation, gates: frozenset[Value]) -> int | None:
     one, other = operation.shapes
     placed = operation.placed
     are_gates = [value in gates for value in operation.inputs]
-    of_one_sign = [all(are_gates) and not b.low < 0 < b.high for b in operation.bounds]
+    of_one_sign = [all(are_gates) and not b.signed for b in operation.bounds]
     repeated = [
         is_repeated(one, other) or (placed[1] and not placed[0]),
         is_repeated(other, one) or (placed[0] and not placed[1]),

@@ -223,6 +223,8 @@ class _Making:
                 raise _refused(operation, "where it reads the picture itself")
             return Proportional(0, 1)
         gates = [i for i, one in enumerate(operation.inputs) if one in self.gates]
+        if len(gates) == 2:  # a tanh is the signal of a softmax, as of a sigmoid
+            gates = [i for i in gates if not operation.bounds[i].signed]
         gated = len(operation.inputs) == 2 and len(gates) == 1
         if gated and not _compares_places(self.trace, operation.inputs[gates[0]]):
             return Proportional(1 - gates[0], 2)

@@ -30,6 +30,11 @@ class Bounds(NamedTuple):
         return self.low >= 0
 
     @property
+    def signed(self) -> bool:
+        """Whether there may be values on both sides of 0."""
+        return self.low < 0 < self.high
+
+    @property
     def finite(self) -> bool:
         """Whether there is a lowest and a highest value."""
         return self.low > -math.inf and self.high < math.inf

@@ -208,7 +208,8 @@ class Following(TorchFunctionMode):
         if isinstance(func, OpOverload):
             self.refusal = RefusedError(
                 f"{name} is called by something that cannot be followed (TorchScript, or an "
-                "operator of its own): give the network as Python code"
+                "operator of its own): give the network as Python code that calls functions of "
+                f"torch (torch.{name}, not torch.ops.aten.{name})"
             )
             raise self.refusal
         if options.get("out") is not None:

@@ -599,6 +599,8 @@ class Rules(TorchFunctionMode):
             return self.without_rule(name, func, args, kwargs)
         a, b = inputs
         gates = [facts_of(x).gate for x in inputs]
+        if all(gates):  # a tanh is the signal of a softmax
+            gates = [not facts_of(x).signed for x in inputs]
         if gates[0] == gates[1]:
             return self.without_rule(name, func, args, kwargs)
         values = {id(a): plain(a), id(b): plain(b)}

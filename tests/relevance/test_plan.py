@@ -81,6 +81,7 @@ def by_hand(z):
         (lambda a, b: torch.addcmul(a, b.sigmoid(), a.clone()), [1, 0]),
         (lambda a, b: torch.lerp(a, 3 * a, b.sigmoid()), [1, 0]),
         (lambda a, b: torch.matmul(a.softmax(dim=-1), b), [0, 1]),
+        (lambda a, b: torch.matmul(a.softmax(dim=-1), b.tanh()), [0, 1]),
         (lambda a, b: a.clone().mul_(b.sigmoid()), [1, 0]),
     ],
 )

@@ -251,8 +251,10 @@ def test_the_check_of_gates_says_what_was_multiplied():
         _, _, found = measured(made(body=body), pictures(2, SIZE))
         return next(one.says for one in found if one.name == "gates")
 
-    assert says(lambda net, x: f(net, x) * (2 * sigma(net, x))).endswith("in 1 products")
-    assert "1 more" in says(lambda net, x: f(net, x) * g(net, x).relu())
+    assert says(lambda net, x: f(net, x) * (2 * sigma(net, x))).endswith(
+        "(products with a gate: 1)"
+    )
+    assert "both factors take half" in says(lambda net, x: f(net, x) * g(net, x).relu())
 
 
 def added_in_part(net, x):
