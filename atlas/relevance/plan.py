@@ -128,8 +128,8 @@ def _receivers(step: Step) -> Sequence[int]:
 
 
 _ATTENDING = (
-    "where two tensors that are made from the picture are multiplied as matrices, and none is a "
-    "gate (attention over places or channels, bilinear pooling)"
+    "where two tensors that are made from the picture are multiplied as matrices (attention over "
+    "places or channels, bilinear pooling)"
 )
 
 # Rules ------------------------------------------------------------------------------------

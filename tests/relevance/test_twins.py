@@ -267,7 +267,7 @@ def added_in_part(net, x):
 REFUSED = {
     "between channels": (
         lambda net, x: (x.flatten(2) @ x.flatten(2).mT @ x.flatten(2)).view_as(x) / 999,
-        "multiplied as matrices, and none is a gate",
+        "multiplied as matrices",
     ),
     "one over": (lambda net, x: 1 / (1 + net.c1(x).relu()), "only the divisor"),
     "lerp": (lambda net, x: torch.lerp(x, f(net, x), g(net, x)), "no factor is a gate"),
