@@ -289,7 +289,7 @@ def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveFi
     gates, which is so only if relevance has no rule. Where positions were lost, patches are whole
     pictures, and cannot be wrong.
     """
-    known = {name: field for name, field in fields.items() if not field.lost}
+    known = {name: one for name, one in fields.items() if not one.lost or any(one.stride)}
     pairs = [(images[0], images[1] if len(images) > 1 else images[0].flip(-1, -2)), _noise(images)]
     size = (images.shape[2], images.shape[3])
     reached = _reached(model)
