@@ -27,6 +27,7 @@ from atlas.trace.following import (
     Following,
     RefusedError,
     Value,
+    compiler_is_there,
     mapped,
     tensors,
 )
@@ -127,7 +128,10 @@ def record(module: nn.Module, picture: Tensor) -> Trace:
         It fails, with the layer in which it does.
     """
     other = picture.flip(-1) / -2
+    compiler = compiler_is_there()
     trace = _recorded(module, picture)
+    if compiler_is_there() and not compiler:  # it compiled a part of itself, which ran as such
+        trace = _recorded(module, picture)
     _compare(trace, _recorded(module, other))
     usable = [name for name, layer in trace.layers.items() if not layer.problem]
     problems = not_alone(module, usable, picture, other)
