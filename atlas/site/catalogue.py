@@ -209,7 +209,7 @@ class Catalogue:
         """Return the references of a channel, best first."""
         start, stop = self._spans.get((channel.row, mode == "relevance"), (0, 0))
         rows = self._order[start:stop]
-        part = {name: column[rows].tolist() for name, column in self._columns.items()}
+        part = {name: column[start:stop].tolist() for name, column in self._ordered.items()}
         boxes = zip(part["x0"], part["y0"], part["x1"], part["y1"], strict=True)
         return [
             ReferenceEntry(
@@ -305,6 +305,11 @@ class Catalogue:
     def _order(self) -> Integers:
         """The references in the order of channel, mode and rank."""
         return np.lexsort((self._columns["rank"], self._keys))
+
+    @cached_property
+    def _ordered(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns in that order, so that those of a channel are one piece."""
+        return {name: column[self._order] for name, column in self._columns.items()}
 
     @cached_property
     def _spans(self) -> dict[tuple[int, bool], tuple[int, int]]:
