@@ -14,7 +14,7 @@ from atlas.site import charts, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry, LayerEntry, ReferenceEntry, by_relevance
 from atlas.site.output import BuildCache, Tree
-from atlas.site.sprites import THUMB, SpriteSheets, ThumbnailStrip, thumb_size
+from atlas.site.sprites import DRAWN_AT_ONCE, THUMB, SpriteSheets, ThumbnailStrip, thumb_size
 from atlas.site.terminology import Terminology
 from atlas.store import MODES, Mode
 
@@ -24,6 +24,9 @@ SHOWN_REFERENCES = 24
 COLUMN = 6
 COLUMN_TILE = 96
 """Patches in the picture of a layer, and the side of one, in pixels."""
+
+
+_Shown = dict[Mode, list[ReferenceEntry]]
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,15 @@ class ReferenceImages:
             else:
                 missing.append(channel)
         pool = ThreadPoolExecutor(os.cpu_count())
+        progress = tqdm(desc="patches", total=len(missing), unit=" channels", disable=not missing)
         try:  # Pillow scales and encodes outside Python's lock, so threads fill the processors.
-            thumbnails = self._thumbnail_strips(missing, pool)
-            made = pool.map(self._make, missing, thumbnails)
-            for _ in tqdm(made, "patches", len(missing), unit=" channels", disable=not missing):
-                pass
+            with progress:
+                for start in range(0, len(missing), DRAWN_AT_ONCE):
+                    some = missing[start : start + DRAWN_AT_ONCE]
+                    shown = [self._shown(channel) for channel in some]
+                    thumbnails = self._thumbnail_strips(some, shown, pool)
+                    for _ in pool.map(self._make, some, shown, thumbnails):
+                        progress.update()
         finally:
             pool.shutdown(cancel_futures=True)  # at an error or Ctrl-C, at once
 
@@ -162,7 +169,7 @@ class ReferenceImages:
         if self.published == "none":
             return None
         channels = by_relevance([self._catalogue.channels[row] for row in layer.rows])
-        best = [self._representative(channel)[:1] for channel in channels[: 3 * COLUMN]]
+        best = [_best(self._shown(channel))[:1] for channel in channels[: 3 * COLUMN]]
         references = [found[0] for found in best if found][:COLUMN]
         side = THUMB if self.published == "thumbs" else COLUMN_TILE
         if not references:  # of a layer that is silent on all pictures
@@ -193,26 +200,21 @@ class ReferenceImages:
                 )
             self._tree.link(name, source)
 
-    def _thumbnail_strips(self, channels: list[ChannelEntry], pool: Executor) -> list[str]:
+    def _thumbnail_strips(
+        self, channels: list[ChannelEntry], shown: list[_Shown], pool: Executor
+    ) -> list[str]:
         """Put thumbnail strips; return their addresses, empty for channels without references."""
-        representatives = [self._representative(channel) for channel in channels]
+        bases = [f"{_base(channel)}s" for channel in channels]
+        pairs = [(base, _best(found)) for base, found in zip(bases, shown, strict=True) if found]
         if self.published == "none":
-            return [
-                self._sheets.mask_thumbnails(f"{_base(channel)}s", references) if references else ""
-                for channel, references in zip(channels, representatives, strict=True)
-            ]
-        pairs = zip(channels, representatives, strict=True)
-        wanted = [
-            ThumbnailStrip(f"{_base(channel)}s", references)
-            for channel, references in pairs
-            if references
-        ]
-        made = self._sheets.thumbnail_strips(wanted, pool)
-        return [next(made) if references else "" for references in representatives]
+            made = iter([self._sheets.mask_thumbnails(*pair) for pair in pairs])
+        else:
+            wanted = [ThumbnailStrip(*pair) for pair in pairs]
+            made = iter(self._sheets.thumbnail_strips(wanted, pool))
+        return [next(made) if found else "" for found in shown]
 
-    def _make(self, channel: ChannelEntry, thumbnails: str) -> None:
+    def _make(self, channel: ChannelEntry, found: _Shown, thumbnails: str) -> None:
         """Put what belongs to one channel, beside its thumbnail strip."""
-        found = self._shown(channel)
         made: list[str] = []
         if found:
             every = [reference for references in found.values() for reference in references]
@@ -225,14 +227,11 @@ class ReferenceImages:
         self.made[channel.row] = made
         self._cache.add(_key(channel), (), self._tree.sizes(made))
 
-    def _shown(self, channel: ChannelEntry) -> dict[Mode, list[ReferenceEntry]]:
+    def _shown(self, channel: ChannelEntry) -> _Shown:
+        """Return the references that pages show of a channel, by relevance first."""
         references = self._catalogue.references
         found = {mode: references(channel, mode)[:SHOWN_REFERENCES] for mode in MODES[::-1]}
         return {mode: references for mode, references in found.items() if references}
-
-    def _representative(self, channel: ChannelEntry) -> list[ReferenceEntry]:
-        """Return the references whose patches represent a channel on other pages."""
-        return next(iter(self._shown(channel).values()), [])
 
     def _items(self, channel: ChannelEntry, mode: Mode, references: list[ReferenceEntry]) -> Markup:
         """Return the references of one mode as list items.
@@ -287,6 +286,11 @@ class ReferenceImages:
                 link = f"<a href=../../{label.link}{direction}>{said}</a>"
             self._labels[number] = said, link
         return self._labels[number]
+
+
+def _best(found: _Shown) -> list[ReferenceEntry]:
+    """Return the references whose patches represent a channel on other pages."""
+    return next(iter(found.values()), [])
 
 
 def _base(channel: ChannelEntry) -> str:
