@@ -143,8 +143,11 @@ def print_stages(name: str, timed: Timed) -> None:
         sum(taken.get(stage, 0.0) for stage in AFTER) / taken["prepass"]
         for taken in (timed.seconds, timed.cpu)
     )
-    print(f"\npictures, patches and site: {times:.2f} times the pre-pass ({of_processors:.2f} times "
-          f"its seconds of processors); peak memory {timed.memory:.2f} GB", flush=True)  # fmt: skip
+    print(
+        f"\npictures, patches and site: {times:.2f} times the pre-pass, {of_processors:.2f} times "
+        f"its seconds of processors; peak memory {timed.memory:.2f} GB",
+        flush=True,
+    )
 
 
 def print_extrapolated(timed: Timed, store: Store, pictures: int) -> None:
