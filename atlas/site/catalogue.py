@@ -146,7 +146,7 @@ class Catalogue:
     @cached_property
     def labels(self) -> dict[int, ClassEntry]:
         """The network's classes by their number."""
-        table = self._class_table.select(["label", "name", "count"]).to_pydict()
+        table = self.store.table("classes", ["label", "name", "count"]).to_pydict()
         rows = zip(table["label"], table["name"], table["count"], strict=True)
         return {
             label: ClassEntry(label, text.plain(name), count or 0) for label, name, count in rows
@@ -156,10 +156,6 @@ class Catalogue:
     def seen(self) -> list[ClassEntry]:
         """The classes that have pages."""
         return [label for label in self.labels.values() if label.count]
-
-    @cached_property
-    def _class_table(self) -> pa.Table:
-        return self.store.table("classes")
 
     @property
     def classes_by(self) -> Literal["label", "mixed", "predicted"]:
@@ -183,7 +179,7 @@ class Catalogue:
     @cached_property
     def shares(self) -> dict[int, Shares]:
         """Mean relevance share of every channel for each class that was seen, where measured."""
-        table = self._class_table
+        table = self.store.table("classes", ["label", "shares"])
         return {
             label: table["shares"][row].values.to_numpy(zero_copy_only=False)
             for row, label in enumerate(table["label"].to_pylist())
@@ -203,7 +199,7 @@ class Catalogue:
 
     def load_references(self) -> None:
         """Read what `references` and `masks` give, so that several threads can use them."""
-        _ = self._columns, self._spans, self.masks, self.images, self.channels
+        _ = self._ordered, self._spans, self.masks, self.images, self.channels
 
     def references(self, channel: ChannelEntry, mode: Mode) -> list[ReferenceEntry]:
         """Return the references of a channel, best first."""

@@ -1,6 +1,7 @@
 """Write every page of an atlas: what each shows, and which channels it speaks of."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from tqdm import tqdm
@@ -76,8 +77,6 @@ class Pages:
         self._title = title
         self._description = description
         self._citing = citing
-        self._ranges = Ranges(catalogue.store)
-        self._class_similarity = ClassSimilarity(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
             tree,
@@ -98,6 +97,16 @@ class Pages:
                 "has_graph": factor_graph.there(catalogue),
             },
         )
+
+    @cached_property
+    def _ranges(self) -> Ranges:
+        """Read by those that write pages of channels alone."""
+        return Ranges(self._catalogue.store)
+
+    @cached_property
+    def _class_similarity(self) -> ClassSimilarity:
+        """Read after the pages of channels: it has a number for each channel and class."""
+        return ClassSimilarity(self._catalogue)
 
     def write(self) -> None:
         """Write every page and every file of the JSON API."""

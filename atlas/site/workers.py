@@ -22,8 +22,8 @@ from atlas.errors import UserError
 LEAST = 1000
 """Pages that a process has to write at least: to begin it takes as long as a few hundred."""
 
-MOST = 8
-"""Processes at once: each has the tables in its memory, 0.3 GB of them for 20,000 channels."""
+MOST = 4
+"""Processes at once: each has the tables in its memory, 0.4 GB of them for 20,000 channels."""
 
 AT_ONCE = 64
 """Pages that a process is asked for at a time."""
