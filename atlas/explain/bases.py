@@ -17,7 +17,7 @@ from atlas.relevance import changed
 from atlas.relevance.tape import Instrumented
 
 
-class Factors(Protocol):
+class FactorSet(Protocol):
     """The factors of one layer; `atlas.factors.concepts` has what it is made of."""
 
     @property
@@ -47,7 +47,7 @@ class Factors(Protocol):
         """Return outputs (N, channels, ...) without what those of `taken` (N, factors) add."""
 
 
-def seen(measured: Measured, bases: Mapping[str, Factors]) -> Measured:
+def seen(measured: Measured, bases: Mapping[str, FactorSet]) -> Measured:
     """Return what was measured of a picture, with each basis beside the layers under its name."""
     activation, relevance = dict(measured.activation), dict(measured.relevance)
     for name, one in bases.items():
@@ -75,7 +75,7 @@ def seen(measured: Measured, bases: Mapping[str, Factors]) -> Measured:
     )  # fmt: skip
 
 
-def residual(measured: Measured, name: str, factors: Factors) -> float:
+def residual(measured: Measured, name: str, factors: FactorSet) -> float:
     """Return the part of a layer's |relevance|, unit by unit, that no factor holds."""
     whole = measured.relevance[factors.layer]
     found = measured.activation[name]
@@ -85,7 +85,9 @@ def residual(measured: Measured, name: str, factors: Factors) -> float:
     return float(left.abs().sum()) / size if size else 0.0
 
 
-def without_factors(model: Instrumented, image: Tensor, factors: Factors, found: Tensor) -> Answers:
+def without_factors(
+    model: Instrumented, image: Tensor, factors: FactorSet, found: Tensor
+) -> Answers:
     """Return a function that gives the logits without some factors of a layer.
 
     Parameters
@@ -94,7 +96,7 @@ def without_factors(model: Instrumented, image: Tensor, factors: Factors, found:
         The network.
     image : Tensor
         (1, colours, height, width), preprocessed.
-    factors : Factors
+    factors : FactorSet
         Of the layer whose output is changed.
     found : Tensor
         (factors, h, w), their coefficients in this picture.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from atlas.explain import bases, contrasting, flow, interventions, regions
 from atlas.explain.background import Background, typical
-from atlas.explain.bases import Factors
+from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate, shares
 from atlas.recipe import Explain
 from atlas.relevance.engine import PREDICTED
@@ -44,7 +44,7 @@ class Subject:
     """Those that are explained, in the order of the forward pass."""
     background: Background
     settings: Explain
-    bases: Mapping[str, Factors] = field(default_factory=dict)
+    bases: Mapping[str, FactorSet] = field(default_factory=dict)
     """Which of `layers` are sets of factors."""
 
     def host(self, name: str) -> str:

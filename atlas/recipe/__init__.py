@@ -6,6 +6,7 @@ read, completed with defaults, checked as a whole and then never changes.
 
 from atlas.recipe.explaining import ConceptBasis, Explain
 from atlas.recipe.factoring import Factors
+from atlas.recipe.influences import Influences
 from atlas.recipe.load import load, parse, recorded
 from atlas.recipe.measuring import (
     Activation,
@@ -29,6 +30,7 @@ __all__ = [
     "Data",
     "Explain",
     "Factors",
+    "Influences",
     "Model",
     "Naming",
     "Patches",

@@ -116,13 +116,13 @@ class LayerEvidence:
     coverage: Number
     """The explained channels' part of `absolute`."""
     of: str | None = None
-    """Of a set of factors: the layer that they are directions of. Its channels are factors then,
-    wherever this or a `Concept` speaks of channels."""
+    """The layer that factors are directions of; None where this is about channels. Factors stand
+    wherever this or a `Concept` speaks of channels then."""
     residual: Number | None = None
-    """Of factors: the part of the layer's |relevance|, unit by unit, that no factor holds."""
+    """The part of the layer's |relevance|, unit by unit, that no factor holds; None of channels."""
     same_answer: Number | None = None
-    """Of factors: in which part of `tested` pictures of the data the network's answer from them
-    alone is the same."""
+    """In which part of `tested` pictures of the data the network answers the same from the factors
+    alone; None of channels."""
     tested: Count = 0
 
     @property
