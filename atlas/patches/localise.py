@@ -183,23 +183,27 @@ def _holding(
     strength = _strength(maps, places[0], places[1], field, size, heat)
     sums = F.pad(strength.cumsum(1).cumsum(2), (1, 0, 1, 0))
     wanted = HELD * sums[:, -1, -1]
-    most = max(cells)
-    side = torch.full((count,), most)
+    side = torch.full((count,), max(cells))
     corner = torch.zeros(count, 2, dtype=torch.int64)
-    left = torch.arange(count)
-    for tried in range(max(1, round(SMALLEST * CELLS)), most):
+    # A square holds what a smaller one in it does, so that halving finds the smallest.
+    tasks = [(torch.arange(count), max(1, round(SMALLEST * CELLS)), max(cells))]
+    while tasks:
+        left, low, high = tasks.pop()
+        if low == high or not len(left):
+            continue
+        tried = (low + high) // 2
         down, across = min(tried, cells[0]), min(tried, cells[1])
-        below, above = sums[left, down:], sums[left, : cells[0] + 1 - down]
+        part = sums[left]
+        below, above = part[:, down:], part[:, : cells[0] + 1 - down]
         held = below[:, :, across:] - above[:, :, across:]
-        held = held - below[:, :, :-across] + above[:, :, :-across]
+        held -= below[:, :, :-across]
+        held += above[:, :, :-across]
         best, place = held.flatten(1).max(dim=1)
         enough = best >= wanted[left]
         row = torch.div(place, held.shape[2], rounding_mode="floor")
         corner[left[enough]] = torch.stack([row, place % held.shape[2]], dim=1)[enough]
         side[left[enough]] = tried
-        left = left[~enough]
-        if not len(left):
-            break
+        tasks += [(left[enough], low, tried), (left[~enough], tried + 1, high)]
     cell = torch.tensor([side_ / n for side_, n in zip(size, cells, strict=True)]).double()
     extent = torch.minimum(side[:, None], torch.tensor(cells))
     return side * max(size) / CELLS, (2 * corner + extent) * cell
