@@ -16,6 +16,11 @@ function stored(key, value) {
 
 for (const input of document.querySelectorAll(".switches input")) {
   if (input.name === "sense") continue; // another channel has other senses
+  if (input.type === "checkbox") {
+    input.checked = stored(input.id) === "1";
+    input.addEventListener("change", () => stored(input.id, input.checked ? "1" : ""));
+    continue;
+  }
   if (stored(input.name) === input.id) input.checked = true;
   input.addEventListener("change", () => stored(input.name, input.id));
 }
@@ -41,13 +46,14 @@ document.addEventListener("keydown", (event) => {
 for (const button of document.querySelectorAll(".copy")) {
   const entry = button.parentElement.querySelector("pre");
   button.hidden = false;
+  const text = button.dataset.copy;
   button.addEventListener("click", async () => {
     const status = button.nextElementSibling;
     try {
-      await navigator.clipboard.writeText(entry.textContent);
+      await navigator.clipboard.writeText(text ?? entry.textContent);
       status.textContent = "Copied.";
     } catch {
-      getSelection().selectAllChildren(entry);
+      getSelection().selectAllChildren(entry ?? button.previousElementSibling ?? button.closest(".called").querySelector("h1"));
       status.textContent = document.execCommand("copy") ? "Copied." : "Selected: press Ctrl+C.";
     }
   });

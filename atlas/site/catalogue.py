@@ -13,6 +13,7 @@ import pyarrow as pa
 from atlas.errors import UserError
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
+from atlas.site.name_tests import NameTests
 from atlas.store import MEASURED, NAMED, Mode, Store, bases, files, names
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
@@ -77,6 +78,7 @@ class Catalogue:
             digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
             if record:
                 digest.update(f"{record.record} {record.time}".encode())
+            digest.update(self.tests.key(self.channels[row]).encode())
             for mode in (False, True):
                 start, stop = self._spans.get((row, mode), (0, 0))
                 digest.update(senses[self._order[start:stop]].tobytes())
@@ -260,6 +262,11 @@ class Catalogue:
             if record.whole and methods.get(address) == record.method:
                 found[address] = record
         return found
+
+    @cached_property
+    def tests(self) -> NameTests:
+        """The tests of the names."""
+        return NameTests(self.store, self._records)
 
     @cached_property
     def images_of(self) -> Integers:

@@ -173,6 +173,7 @@ class Pages:
             part_of=part_of,
             lower=lower,
             upper=upper,
+            trial=catalogue.tests.trial(channel),
             histogram=self._histogram(channel),
             bands=self._ranges.of(channel),
             least_correlation=LEAST_CORRELATION,

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from atlas.recipe.publishing import Images
 from atlas.site import charts, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry, LayerEntry, ReferenceEntry, by_relevance
+from atlas.site.name_tests import Fit
 from atlas.site.output import BuildCache, Tree
 from atlas.site.sprites import THUMB, SpriteSheets, ThumbnailStrip, thumb_size
 from atlas.site.terminology import Terminology
@@ -40,6 +42,7 @@ class ReferenceSet:
     all: int  # references, with those that are not shown
     items: Markup  # a list item for each reference
     differs: bool  # whether the network takes some picture for something else
+    fit: Fit | None  # how many fit the name, of those that a model was shown
     senses: bool  # whether some references are known to show one of several senses
     first: str  # the score of the best and of the last reference
     last: str
@@ -115,6 +118,7 @@ class ReferenceImages:
         if not found:
             return []
         _, overlays, *sheets = self._made[channel.row]
+        fits, marks = self._catalogue.tests.fits(channel), self._catalogue.tests.marks(channel)
         for place, (mode, references) in enumerate(found.items()):
             scores = [reference.score for reference in references]
             sets.append(
@@ -127,8 +131,9 @@ class ReferenceImages:
                     tiles=total,
                     count=len(references),
                     all=len(self._catalogue.references(channel, mode)),
-                    items=self._items(channel, mode, references),
+                    items=self._items(mode, references, marks),
                     differs=any(r.label not in (None, r.predicted) for r in references),
+                    fit=fits.get(mode),
                     senses=any(r.sense is not None for r in references),
                     first=self._terms.score(mode, scores[0]),
                     last=self._terms.score(mode, scores[-1]),
@@ -216,15 +221,15 @@ class ReferenceImages:
         """Return the references whose patches represent a channel on other pages."""
         return next(iter(self._shown(channel).values()), [])
 
-    def _items(self, channel: ChannelEntry, mode: Mode, references: list[ReferenceEntry]) -> Markup:
-        """Return the references of one mode as list items.
+    def _items(
+        self, mode: Mode, references: list[ReferenceEntry], marks: Mapping[int, bool]
+    ) -> Markup:
+        """Return the references of one mode as list items, with marks where a name fits.
 
         There may be a hundred on a page: few tags, no quotes where none are needed, and put
         together here, because a template takes ten times as long.
         """
         images, shapes_only = self._catalogue.images, self._images == "none"
-        name = escape(f"{channel.address}")
-        score_name = self._terms.score_name(mode)
         items = []
         for place, r in enumerate(references):
             score = self._terms.score(mode, r.score)
@@ -235,9 +240,8 @@ class ReferenceImages:
             if shapes_only:
                 link += f" <i>{escape(_short(text.plain(images['key'][r.image])))}</i>"
             sense = "" if r.sense is None else f" data-s={r.sense}"
-            named = f", class {said}" if said else ""
-            alt = f"patch {r.rank} of {name}{named}, {score_name} {score}"
-            alt = alt.replace(text.NO_BREAK, " ")
+            fits = {True: ", fits the name", False: ", does not fit", None: ""}[marks.get(r.row)]
+            alt = f"patch {r.rank}{fits}"
             place_in_picture = self._place(r)
             if shapes_only:
                 patch = f'role=img aria-label="{alt}" style="--i:{place};{place_in_picture}">'
@@ -247,7 +251,8 @@ class ReferenceImages:
                     f'style="--i:{place};{place_in_picture}"><img src=../../{_picture(r.image)} '
                     f'width={width} height={height} loading=lazy alt="{alt}">'
                 )
-            items.append(f"<li{sense}><b {patch}</b>{score} {link}</li>")
+            mark = {True: " class=f", False: " class=n", None: ""}[marks.get(r.row)]
+            items.append(f"<li{mark}{sense}><b {patch}</b>{score} {link}</li>")
         return Markup("\n".join(items))  # noqa: S704 (names are escaped)
 
     def _place(self, reference: ReferenceEntry) -> str:
