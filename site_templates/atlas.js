@@ -16,11 +16,6 @@ function stored(key, value) {
 
 for (const input of document.querySelectorAll(".switches input")) {
   if (input.name === "sense") continue; // another channel has other senses
-  if (input.type === "checkbox") {
-    input.checked = stored(input.id) === "1";
-    input.addEventListener("change", () => stored(input.id, input.checked ? "1" : ""));
-    continue;
-  }
   if (stored(input.name) === input.id) input.checked = true;
   input.addEventListener("change", () => stored(input.name, input.id));
 }

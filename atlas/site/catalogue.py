@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from atlas.errors import UserError
+from atlas.searching import entries
+from atlas.searching.concepts import Concept, concepts, terms
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
 from atlas.site.name_tests import NameTests
@@ -79,6 +81,7 @@ class Catalogue:
             if record:
                 digest.update(f"{record.record} {record.time}".encode())
             digest.update(self.tests.key(self.channels[row]).encode())
+            digest.update(" ".join(self.concepts_of[row]).encode())  # links to their pages
             for mode in (False, True):
                 start, stop = self._spans.get((row, mode), (0, 0))
                 digest.update(senses[self._order[start:stop]].tobytes())
@@ -261,6 +264,26 @@ class Catalogue:
             address = record.layer, record.channel
             if record.whole and methods.get(address) == record.method:
                 found[address] = record
+        return found
+
+    @cached_property
+    def texts(self) -> list[entries.ChannelTexts]:
+        """What is searched of each channel."""
+        return list(entries.channels(self._channel_table))
+
+    @cached_property
+    def concepts(self) -> dict[str, Concept]:
+        """The names, and words of names, that several channels have, by their keys."""
+        return concepts(self.texts)
+
+    @cached_property
+    def concepts_of(self) -> list[list[str]]:
+        """For each row of channels the keys of its concepts: whole names first, then words."""
+        found = []
+        for texts in self.texts:
+            own = (term for name in (texts.name, *texts.senses) for term in terms(name))
+            keys = dict.fromkeys(key for key, *_ in sorted(own, key=lambda term: not term[2]))
+            found.append([key for key in keys if key in self.concepts])
         return found
 
     @cached_property

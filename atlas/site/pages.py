@@ -1,15 +1,25 @@
 """Write every page of an atlas: what each shows, and which channels it speaks of."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import charts, explanations, factor_graph, featured, search
+from atlas.site import (
+    charts,
+    concept_pages,
+    explanations,
+    factor_graph,
+    featured,
+    kinds,
+    search,
+    trust,
+)
 from atlas.site.api_files import ApiFiles
-from atlas.site.catalogue import Catalogue
+from atlas.site.catalogue import Catalogue, Shares
 from atlas.site.citing import Citing, heading
-from atlas.site.class_similarity import ClassSimilarity, SimilarClass
+from atlas.site.class_similarity import ClassSimilarity, Recognised, SimilarClass
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, by_relevance
 from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
@@ -48,6 +58,7 @@ SMALL_LAYER = 96
 
 STYLES = (
     "base", "grids", "facts", "search", "home", "channel", "range", "references", "class",
+    "trust", "concepts",
 )  # fmt: skip
 """Parts of the one style sheet, in this order: a page should need few files."""
 
@@ -76,6 +87,9 @@ class Pages:
         self._citing = citing
         self._ranges = Ranges(catalogue.store)
         self._class_similarity = ClassSimilarity(catalogue)
+        self._kinds = kinds.kinds(
+            catalogue.seen, [label.name for _, label in sorted(catalogue.labels.items())]
+        )
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
             tree,
@@ -118,12 +132,17 @@ class Pages:
                 self._layer(layer)
         pictures = self._pictures_of_labels()
         seen = catalogue.seen
+        explained = explanations.read(catalogue)
+        of_label: dict[int, list[Explanation]] = {}
+        for one in explained:
+            of_label.setdefault(one.found.target.label, []).append(one)
         for place, label in enumerate(tqdm(seen, desc="pages", unit=" classes")):
-            if not self._unchanged(f"classes/{label.label}.html"):
+            own = of_label.get(label.label, [])
+            key = " ".join([f"classes/{label.label}.html", *(one.found.id for one in own)])
+            if not self._unchanged(key):
                 before = seen[place - 1] if place else None
                 after = seen[place + 1] if place + 1 < len(seen) else None
-                self._class(label, before, after, pictures.get(label.label, []))
-        explained = explanations.read(catalogue)
+                self._class(key, label, before, after, pictures.get(label.label, []), own)
         self._overviews(pictures, explained)
         explanations.write(
             explained,
@@ -173,6 +192,10 @@ class Pages:
             part_of=part_of,
             lower=lower,
             upper=upper,
+            concepts=[
+                (concept.shown, concept_pages.link(concept))
+                for concept in map(catalogue.concepts.__getitem__, catalogue.concepts_of[channel.row])
+            ],
             trial=catalogue.tests.trial(channel),
             histogram=self._histogram(channel),
             bands=self._ranges.of(channel),
@@ -250,16 +273,19 @@ class Pages:
 
     def _class(
         self,
+        key: str,
         label: ClassEntry,
         previous: ClassEntry | None,
         following: ClassEntry | None,
         pictures: list[int],
+        explained: list[Explanation],
     ) -> None:
         link = f"classes/{label.label}.html"
         shares = self._catalogue.shares.get(label.label)
         top_channels = [] if shares is None else self._catalogue.by_layer(shares, CLASS_CHANNELS)
         map_points = self._class_similarity.picture_map(pictures)
         similar = self._class_similarity.confusable(label, CONFUSABLE)
+        matrix = self._class_similarity.matrix(label, similar)
         what = f"Class “{label.shown}”"
         json = self._api.write_class(label, top_channels, similar)
         page = self._writer.page(
@@ -272,8 +298,16 @@ class Pages:
             label=label,
             top_channels=top_channels[::-1],
             shares=shares,
+            covered={} if shares is None else _covered(top_channels, shares),
             map_points=map_points,
             similar=similar,
+            matrix=matrix,
+            most=max((value for *_, own in matrix.rows for value in own), default=0)
+            if matrix
+            else 0,
+            recognised=self._class_similarity.recognised(label),
+            groups=self._kinds[label.label],
+            explained=explained,
             pictures=pictures[:CLASS_PICTURES],
             count=len(pictures),
             bibtex=self._citing.bibtex(what, link),
@@ -282,7 +316,8 @@ class Pages:
         )
         shown = {channel.row for _, channels in top_channels for channel in channels}
         shown |= {point.channel.row for point in map_points} | _rows(similar)
-        self._cache.add(link, shown, self._tree.sizes([page, json]))
+        shown |= {channel.row for channel in matrix.channels} if matrix else set()
+        self._cache.add(key, shown, self._tree.sizes([page, json]))
 
     def _overviews(self, pictures: dict[int, list[int]], explained: Sequence[Explanation]) -> None:
         catalogue, title = self._catalogue, self._title
@@ -322,6 +357,15 @@ class Pages:
             f"The {len(catalogue.seen)} classes of which {title} has pictures.",
             seen=catalogue.seen,
             examples={label: images[0] for label, images in pictures.items()},
+            recognised=self._recognised(),
+            groups=Counter(kind for own in self._kinds.values() for kind in own).most_common(
+                kinds.LISTED
+            ),
+            groups_of=self._kinds,
+        )
+        self._trust()
+        concept_pages.write(
+            catalogue, self._tree, self._cache, self._writer, self._citing, title
         )
         write(
             "search.html",
@@ -349,6 +393,33 @@ class Pages:
                 explained=explained,
             )
 
+    def _recognised(self) -> dict[int, Recognised]:
+        """Return what the stored pictures of each class are taken for; nothing without labels."""
+        found = {
+            label.label: self._class_similarity.recognised(label) for label in self._catalogue.seen
+        }
+        return found if any(one.pictures for one in found.values()) else {}
+
+    def _trust(self) -> None:
+        catalogue = self._catalogue
+        tallies = [
+            (layer, trust.tally([catalogue.channels[row] for row in layer.rows]))
+            for layer in catalogue.layers
+        ]
+        rows = trust.score_rows(catalogue)
+        self._writer.page(
+            "trust.html",
+            "trust.html",
+            "Trust",
+            f"How many names of {self._title} were tested, and what came out.",
+            meta=self._citing.meta("Trust", "trust.html"),
+            tallies=tallies,
+            whole=trust.tally(catalogue.channels),
+            score_rows=rows,
+            height=trust.ROW * len(rows),
+            doubted=trust.most_doubtful(catalogue),
+        )
+
     def _pictures_of_labels(self) -> dict[int, list[int]]:
         """Return the stored pictures of each class."""
         found: dict[int, list[int]] = {}
@@ -365,6 +436,18 @@ class Pages:
             0, min(layer.position - NAVIGATION_LAYERS // 2, len(layers) - NAVIGATION_LAYERS)
         )
         return layers[first : first + NAVIGATION_LAYERS]
+
+
+def _covered(
+    top_channels: Iterable[tuple[LayerEntry, list[ChannelEntry]]], shares: Shares
+) -> dict[str, float]:
+    """Return for each layer how much of its positive shares its best channels carry."""
+    found = {}
+    for layer, channels in top_channels:
+        own = shares[list(layer.rows)]
+        carried = sum(float(shares[channel.row]) for channel in channels)
+        found[layer.name] = min(1.0, carried / float(own[own > 0].sum()))
+    return found
 
 
 def _rows(similar: Iterable[SimilarClass]) -> set[int]:

@@ -20,7 +20,7 @@ from atlas.site.sprites import THUMB, SpriteSheets, ThumbnailStrip, thumb_size
 from atlas.site.terminology import Terminology
 from atlas.store import MODES, Mode
 
-SHOWN_REFERENCES = 24
+SHOWN_REFERENCES = 18
 """References of each mode on a channel's page; the JSON has all of them."""
 
 COLUMN = 6

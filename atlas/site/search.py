@@ -28,8 +28,7 @@ def script(
     """Return the script that gives the search its data."""
     channels = [catalogue.channels[row] for layer in catalogue.layers for row in layer.rows]
     places = {channel.row: place for place, channel in enumerate(channels)}
-    every = list(entries.channels(catalogue.store.table("channels")))
-    texts = [every[channel.row] for channel in channels]
+    texts = [catalogue.texts[channel.row] for channel in channels]
     labels = {label.label: label.name for label in catalogue.labels.values()}
     data = {
         "layers": [

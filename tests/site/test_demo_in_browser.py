@@ -223,28 +223,24 @@ def test_nothing_moves_while_a_page_loads(browser, site, explained, width):
         "(one) => { window.shift += one.value; })).observe({type: 'layout-shift', buffered: true});"
     )
     for name in ("index.html", "classes/index.html", "layers/0.html", "channels/0/4.html",
-                 "classes/0.html", "search.html"):  # fmt: skip
+                 "classes/0.html", "search.html", "trust.html", "concepts/index.html",
+                 "concepts/striped.html"):  # fmt: skip
         page.goto(site + name)
         page.wait_for_timeout(150)
         assert page.evaluate("window.shift") < 0.02, name
     context.close()
 
 
-def test_switches_show_other_references_and_views(page, site):
+def test_switches_show_other_views(page, site):
     page.goto(site + "channels/0/2.html")
-    assert shown(page, ".references.relevance") == 1
-    assert shown(page, ".references.activation") == 0
-    page.get_by_text("activation", exact=True).click()
-    assert shown(page, ".references.activation") == 1
-    assert shown(page, ".references.relevance") == 0
+    assert shown(page, ".references.relevance") == shown(page, ".references.activation") == 1
     picture = page.locator(".references.activation li b img").first
     size = "e => e.clientWidth / e.parentElement.clientWidth"
     assert picture.evaluate(size) > 1
     page.get_by_text("whole picture").click()
     assert picture.evaluate(size) == 1
     page.reload()  # switches are remembered, also from the file system
-    assert shown(page, ".references.activation") == 1
-    page.get_by_text("relevance", exact=True).click()
+    assert picture.evaluate(size) == 1
     every = shown(page, ".references.relevance li")
     page.locator("label[for=sense-0]").click()
     left = shown(page, ".references.relevance li")
@@ -273,7 +269,7 @@ def test_the_keyboard_reaches_everything(page, site):
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-    assert {"by-relevance", "as-patch", "BUTTON", "A", "SUMMARY"} <= reached
+    assert {"as-patch", "BUTTON", "A", "SUMMARY"} <= reached
 
 
 def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(page, site):
@@ -350,7 +346,8 @@ def test_no_request_leaves_the_site(browser, planted, tmp_path, below):
 PAGES = (
     *("index.html", "search.html?q=striped", "layers/index.html", "layers/0.html"),
     *("channels/0/2.html", "classes/index.html", "classes/0.html", "about.html"),
-    *("guide.html", "data.html", "cite.html"),
+    *("guide.html", "data.html", "cite.html", "trust.html"),
+    *("concepts/index.html", "concepts/striped.html"),
 )
 
 

@@ -111,9 +111,10 @@ def test_a_channel_page_shows_both_sets_with_ranks_scores_and_texts(toy_atlas, c
     page = crawl.parse(toy_atlas.root / "site" / "channels" / "features.28" / "1.html")
     labels = [a["alt"] for a in page.all("img") if a["alt"].startswith("patch ")]
     assert len(labels) == 2 * toy.k
-    first = next(label for label in labels if label.startswith("patch 1 of features.28:1"))
-    assert first.endswith("relevance share 2.1 %")
-    assert "activation 0.0210" in labels[toy.k]
+    assert labels == 2 * [f"patch {rank}" for rank in range(1, toy.k + 1)]
+    relevance, activation = page.text.partition("What sets it off")[::2]
+    assert "2.1\u00a0%" in relevance.partition("What it is used for")[2]
+    assert "0.0210" in activation
     assert "Σ |relevance| over the 4 channels of features.28" in page.text
     relations = {a.get("rel"): a["href"] for a in page.all("a")}
     assert relations["prev"] == "../../channels/features.28/0.html"
