@@ -43,7 +43,7 @@ for (const button of document.querySelectorAll(".copy")) {
   button.hidden = false;
   const text = button.dataset.copy;
   button.addEventListener("click", async () => {
-    const status = button.nextElementSibling;
+    const status = button.parentElement.querySelector("[role=status]");
     try {
       await navigator.clipboard.writeText(text ?? entry.textContent);
       status.textContent = "Copied.";
@@ -52,6 +52,45 @@ for (const button of document.querySelectorAll(".copy")) {
       status.textContent = document.execCommand("copy") ? "Copied." : "Selected: press Ctrl+C.";
     }
   });
+}
+
+// Channels that are kept for comparing, in this browser.
+
+const kept = () => (stored("kept") ?? "").split(",").filter(Boolean);
+for (const button of document.querySelectorAll("button.keep")) {
+  const address = button.dataset.keep;
+  const show = () => {
+    const pressed = kept().includes(address);
+    button.setAttribute("aria-pressed", pressed);
+    button.textContent = pressed ? "★ kept" : "☆ keep";
+  };
+  button.addEventListener("click", () => {
+    const others = kept().filter((one) => one !== address);
+    stored("kept", (others.length < kept().length ? others : [...others, address]).join(","));
+    show();
+  });
+  show();
+}
+
+// A patch leads to its whole picture, with the other channels that respond to it.
+
+for (const patch of document.querySelectorAll(".references li > b")) {
+  const [, picture] = /\/i\/(\d+)\.webp$/.exec(patch.firstElementChild?.src ?? "") ?? [];
+  if (!picture) continue;
+  Object.assign(patch, { tabIndex: 0, role: "link", title: "The whole picture and its channels" });
+  const open = () => { location.href = new URL(`picture.html?picture=${picture}`, root); };
+  patch.addEventListener("click", open);
+  patch.addEventListener("keydown", (event) => event.key === "Enter" && open());
+}
+
+// In a frame of another page: links open outside it, and the frame learns how high the page is.
+
+if (document.documentElement.classList.contains("embed")) {
+  const base = document.createElement("base");
+  base.target = "_top";
+  document.head.append(base);
+  const said = () => parent.postMessage(document.querySelector(".atlas").offsetHeight + 40, "*");
+  new ResizeObserver(said).observe(document.querySelector(".atlas"));
 }
 
 const cited = new URLSearchParams(location.search).get("v");

@@ -307,6 +307,16 @@ class Catalogue:
         chosen: npt.NDArray[np.bool_] = self._keys % 2 == 1
         return chosen
 
+    @property
+    def ranks(self) -> Integers:
+        """The place of each reference among those of its channel and mode, from 0."""
+        return self._columns["rank"]
+
+    @property
+    def boxes(self) -> Integers:
+        """The patch of each reference as (n, 4): left, top, right, bottom."""
+        return np.stack([self._columns[name] for name in ("x0", "y0", "x1", "y1")], axis=1)
+
     @cached_property
     def scores(self) -> Shares:
         """The score of each reference."""

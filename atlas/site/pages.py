@@ -13,6 +13,7 @@ from atlas.site import (
     factor_graph,
     featured,
     kinds,
+    picture_data,
     search,
     trust,
 )
@@ -58,11 +59,11 @@ SMALL_LAYER = 96
 
 STYLES = (
     "base", "grids", "facts", "search", "home", "channel", "range", "references", "class",
-    "trust", "concepts",
+    "trust", "concepts", "compare", "picture",
 )  # fmt: skip
 """Parts of the one style sheet, in this order: a page should need few files."""
 
-ASSETS = ("atlas.js", "find.js", "search.js", "grids.js", "logo.svg")
+ASSETS = ("atlas.js", "find.js", "search.js", "grids.js", "compare.js", "picture.js", "logo.svg")
 
 
 class Pages:
@@ -362,6 +363,23 @@ class Pages:
                 kinds.LISTED
             ),
             groups_of=self._kinds,
+        )
+        write(
+            "compare.html",
+            "compare.html",
+            "Compare",
+            f"Two channels of {title} side by side.",
+        )
+        picture_data.write(catalogue, self._tree, self._cache)
+        write(
+            "picture.html",
+            "picture.html",
+            "Picture",
+            f"A stored picture of {title} with the channels that respond to it.",
+            each=picture_data.IN_A_SCRIPT,
+            count=len(catalogue.images["image"]),
+            ratio=self._reference_images.ratio(0) if catalogue.images["image"] else 1,
+            published="yes" if self._reference_images.picture(0) else "",
         )
         self._trust()
         concept_pages.write(

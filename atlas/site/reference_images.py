@@ -101,7 +101,8 @@ class ReferenceImages:
         size = images["width"][image], images["height"][image]
         return thumb_size(*size) if self._images == "thumbs" else size
 
-    def _ratio(self, image: int) -> float:
+    def ratio(self, image: int) -> float:
+        """Return the width of a picture by its height."""
         images = self._catalogue.images
         return round(float(images["width"][image] / images["height"][image]), 4)
 
@@ -138,7 +139,7 @@ class ReferenceImages:
                     first=self._terms.score(mode, scores[0]),
                     last=self._terms.score(mode, scores[-1]),
                     rank_curve=charts.curve(scores),
-                    ratio=self._ratio(references[0].image),
+                    ratio=self.ratio(references[0].image),
                 )
             )
             offset += len(references)

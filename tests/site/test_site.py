@@ -22,6 +22,7 @@ def test_every_page_has_its_fixed_address(toy_atlas, toy):
     root = toy_atlas.root / "site"
     expected = {"index.html", "about.html", "layers/index.html", "classes/index.html"}
     expected |= {"404.html", "search.html", "guide.html", "data.html", "cite.html"}
+    expected |= {"trust.html", "concepts/index.html", "compare.html", "picture.html"}
     expected |= {f"layers/{text.slug(layer)}.html" for layer in toy.layers}
     expected |= {
         f"channels/{text.slug(n)}/{c}.html" for n, count in toy.layers.items() for c in range(count)
@@ -100,7 +101,8 @@ def test_hostile_names_are_text(toy_atlas, crawl, toy):
         page = crawl.parse(root / "classes" / f"{label}.html")
         assert text.plain(name) in " ".join(page.text.split()), label
         assert page.title.startswith(text.neutral(text.plain(name), 20)[:10]), page.title
-        assert not page.all("table") and len(page.all("pre")) == 1, label  # the citation
+        assert page.all("table") == [{"class": "class-matrix"}], label
+        assert len(page.all("pre")) == 1, label  # the citation
         assert not page.all("strong"), label
     about = crawl.parse(root / "about.html")
     assert "folder:{{ 7*7 }}" in about.text
