@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from atlas.resources import shipped
 from atlas.site import (
+    channel_map,
     charts,
     concept_pages,
     explanations,
@@ -59,11 +60,20 @@ SMALL_LAYER = 96
 
 STYLES = (
     "base", "grids", "facts", "search", "home", "channel", "range", "references", "class",
-    "trust", "concepts", "compare", "picture",
+    "trust", "concepts", "compare", "picture", "map",
 )  # fmt: skip
 """Parts of the one style sheet, in this order: a page should need few files."""
 
-ASSETS = ("atlas.js", "find.js", "search.js", "grids.js", "compare.js", "picture.js", "logo.svg")
+ASSETS = (
+    "atlas.js",
+    "find.js",
+    "search.js",
+    "grids.js",
+    "compare.js",
+    "picture.js",
+    "map.js",
+    "logo.svg",
+)
 
 
 class Pages:
@@ -195,7 +205,9 @@ class Pages:
             upper=upper,
             concepts=[
                 (concept.shown, concept_pages.link(concept))
-                for concept in map(catalogue.concepts.__getitem__, catalogue.concepts_of[channel.row])
+                for concept in map(
+                    catalogue.concepts.__getitem__, catalogue.concepts_of[channel.row]
+                )
             ],
             trial=catalogue.tests.trial(channel),
             histogram=self._histogram(channel),
@@ -382,9 +394,16 @@ class Pages:
             published="yes" if self._reference_images.picture(0) else "",
         )
         self._trust()
-        concept_pages.write(
-            catalogue, self._tree, self._cache, self._writer, self._citing, title
+        channel_map.write(
+            catalogue,
+            self._tree,
+            self._cache,
+            self._writer,
+            self._citing,
+            self._reference_images,
+            title,
         )
+        concept_pages.write(catalogue, self._tree, self._cache, self._writer, self._citing, title)
         write(
             "search.html",
             "search.html",

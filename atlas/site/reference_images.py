@@ -235,7 +235,7 @@ class ReferenceImages:
         for place, r in enumerate(references):
             score = self._terms.score(mode, r.score)
             label = r.predicted if r.label is None else r.label
-            said, link = self._label(label)
+            link = self._label(label)[1]
             if r.label not in (None, r.predicted):
                 link += f" <i>→ {self._label(r.predicted)[0]}</i>"
             if shapes_only:

@@ -90,9 +90,7 @@ class Terminology:
         chance = channel.chance
         against = "" if chance is None else f"it scores {channel.score:.2f}, chance {chance:.2f}"
         if channel.state == "one-sided":
-            used, fires = (
-                f"“{text.clip(name, 60)}”" if name else "" for _, name in channel.sides
-            )
+            used, fires = (f"“{text.clip(name, 60)}”" if name else "" for _, name in channel.sides)
             return (
                 f"The network uses it for {used or 'nothing that could be named'}; what sets it "
                 f"off most {f'is {fires}' if fires else 'has nothing in common'}."

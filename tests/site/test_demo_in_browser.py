@@ -224,7 +224,8 @@ def test_nothing_moves_while_a_page_loads(browser, site, explained, width):
     )
     for name in ("index.html", "classes/index.html", "layers/0.html", "channels/0/4.html",
                  "classes/0.html", "search.html", "trust.html", "concepts/index.html",
-                 "concepts/striped.html"):  # fmt: skip
+                 "concepts/striped.html", "map.html", "picture.html?picture=3",
+                 "compare.html?a=0:2"):  # fmt: skip
         page.goto(site + name)
         page.wait_for_timeout(150)
         assert page.evaluate("window.shift") < 0.02, name
@@ -247,6 +248,59 @@ def test_switches_show_other_views(page, site):
     page.locator("label[for=sense-1]").click()
     assert 0 < left < every
     assert left + shown(page, ".references.relevance li") == every
+
+
+def test_two_channels_stand_side_by_side_with_those_that_were_kept(page, site):
+    page.goto(site + "channels/0/2.html")
+    page.get_by_text("☆ keep").click()
+    page.get_by_role("link", name="compare", exact=True).click()
+    page.wait_for_url("**/compare.html?a=0:2&kept=0:2")
+    page.get_by_label("Other").fill("striped thing 4")
+    page.get_by_role("button", name="Compare").click()
+    assert page.url.endswith("compare.html?a=0:2&b=0:4&kept=0:2")
+    one, other = (page.frame_locator("iframe").nth(n) for n in (0, 1))
+    assert "striped thing 4" in other.locator("h1").inner_text()
+    assert one.locator(".references li").first.is_visible()
+    assert not one.locator(".md-header").is_visible()
+    page.get_by_label("One").fill("qqqqqqqqq")
+    page.get_by_role("button", name="Compare").click()
+    assert "“qqqqqqqqq”" in page.locator("[role=status]").inner_text()
+    page.get_by_role("button", name="left").click()
+    assert page.get_by_label("One").input_value() == "0:2"
+
+
+def test_a_patch_leads_to_its_picture_and_back_to_the_channel(page, site):
+    page.goto(site + "channels/0/2.html")
+    page.locator(".references.relevance li b").first.press("Enter")
+    page.wait_for_url("**/picture.html?picture=*")
+    link = page.locator(".hits a[href$='channels/0/2.html']")
+    link.focus()
+    box, stage = (page.locator(name).bounding_box() for name in (".box", ".stage"))
+    assert 0 < box["width"] <= stage["width"] + 4
+    page.goto(site + "picture.html?picture=99999")
+    assert "There is no picture 99999" in page.locator("[role=status]").inner_text()
+
+
+def test_the_map_is_filtered_and_walked_by_keyboard(page, site):
+    page.goto(site + "map.html?q=striped+thing+4")
+    status = page.locator(".map-controls output")
+    assert status.inner_text() == "1 of 21 channels"
+    canvas = page.locator(".channel-map canvas")
+    canvas.focus()
+    for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
+        page.keyboard.press(key)
+    assert "striped thing 4, 0:4" in status.inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/channels/0/4.html")
+    page.goto(site + "map.html")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    first = status.inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert ":" in first and ":" in status.inner_text()
+    page.locator("select[name=by]").select_option("state")
+    assert "tested" in page.locator(".map-key").inner_text()
+    assert page.url.endswith("map.html?by=state")
 
 
 def test_the_keyboard_reaches_everything(page, site):
@@ -347,7 +401,8 @@ PAGES = (
     *("index.html", "search.html?q=striped", "layers/index.html", "layers/0.html"),
     *("channels/0/2.html", "classes/index.html", "classes/0.html", "about.html"),
     *("guide.html", "data.html", "cite.html", "trust.html"),
-    *("concepts/index.html", "concepts/striped.html"),
+    *("concepts/index.html", "concepts/striped.html", "picture.html?picture=3", "map.html"),
+    "compare.html?a=0:2&b=striped thing 4",
 )
 
 

@@ -193,9 +193,11 @@ def test_each_page_has_the_state_of_its_name(planted, pages):
         chip = {None: "no name yet", "none found": "no "}.get(state, state)
         assert f" {chip}" in head, row
         low, borrowed = row["score_ap_low"], row["score_borrowed_ap"]
-        assert ("no better than other names do" in head) == (
-            state == "not told from chance"
-        ) == (state in ("tested", "not told from chance") and low <= borrowed), row
+        assert (
+            ("no better than other names do" in head)
+            == (state == "not told from chance")
+            == (state in ("tested", "not told from chance") and low <= borrowed)
+        ), row
     assert states == {*STATES, None}
 
 
@@ -216,7 +218,7 @@ def test_a_test_shows_its_pictures_and_answers(planted, pages):
     page = pages["channels/0/4.html"]
     assert "The channel responds: 1 picture, strongest first 90 %" in page.said
     assert "It does not respond: 1 picture, strongest first 80 %" in page.said
-    html = page.path.read_text("utf-8").partition("id=\"test\"")[2]
+    html = page.path.read_text("utf-8").partition('id="test"')[2]
     assert html.count("<i class=wrong>") == 1
     assert "How the name was tested" not in pages["channels/0/2.html"].said
 
@@ -235,8 +237,13 @@ def test_trust_counts_what_the_table_has(planted, pages):
     assert f"{named} of {len(rows)} channels have a name. {len(tested)} were tested" in said
     assert f"{len(above)} of these foretell" in said
     html = pages["trust.html"].path.read_text("utf-8")
-    assert sum(path.count("h0") for path in re.findall(r'class="(?:above|others)" d="([^"]*)"', html)) == len(tested)  # fmt: skip
-    worst = min(tested, key=lambda row: row["score_ap"] - max(row["score_base_rate"], row["score_borrowed_ap"]))  # fmt: skip
+    dots = re.findall(r'class="(?:above|others)" d="([^"]*)"', html)
+    assert sum(path.count("h0") for path in dots) == len(tested)
+
+    def lead(row):
+        return row["score_ap"] - max(row["score_base_rate"], row["score_borrowed_ap"])
+
+    worst = min(tested, key=lead)
     doubted = html.partition("Doubt these first")[2]
     assert f"channels/{worst['layer']}/{worst['channel']}.html" in doubted.partition("</a>")[0]
 
@@ -252,12 +259,15 @@ def test_a_concept_leads_to_all_channels_of_that_name(planted, pages):
         if name and "striped" in words(name)
     }
     page = pages["concepts/striped.html"]
-    links = {link.removeprefix("../") for link in page.links if link.endswith(".html") and "/channels/" in link}
+    links = {
+        link.removeprefix("../")
+        for link in page.links
+        if link.endswith(".html") and "/channels/" in link
+    }
     assert links <= called and len(called) > 6
     assert f"{len(called)} channels in " in page.said
     assert all(
-        any(link.endswith("concepts/striped.html") for link in pages[name].links)
-        for name in called
+        any(link.endswith("concepts/striped.html") for link in pages[name].links) for name in called
     )
     assert any(link == "striped.html" or link.endswith("concepts/striped.html")
                for link in pages["concepts/index.html"].links)  # fmt: skip
