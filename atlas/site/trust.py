@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atlas.searching.entries import NOT_ASKED
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry, LayerEntry
 from atlas.store import standing
 
 MOST_DOUBTFUL = 24
 """Names on the list of those to doubt first."""
-
-NOT_ASKED = "not asked"
 
 ORDER = (
     *("tested", "by a person", "one-sided", "untested"),
