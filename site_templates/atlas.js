@@ -14,6 +14,20 @@ function stored(key, value) {
   }
 }
 
+// Colours: as the system says, or as it was chosen; the page's head sets them before it is drawn.
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const paint = () => {
+  const chosen = stored("scheme");
+  document.body.dataset.mdColorScheme = (chosen ? chosen === "dark" : dark.matches) ? "slate" : "default";
+};
+dark.addEventListener("change", paint);
+document.querySelector(".scheme")?.addEventListener("click", () => {
+  const next = document.body.dataset.mdColorScheme === "slate" ? "light" : "dark";
+  stored("scheme", next === (dark.matches ? "dark" : "light") ? "" : next); // back to the system's
+  paint();
+});
+
 for (const input of document.querySelectorAll(".switches input")) {
   if (input.name === "sense") continue; // another channel has other senses
   if (stored(input.name) === input.id) input.checked = true;
@@ -35,6 +49,27 @@ document.addEventListener("keydown", (event) => {
   const link = direction && document.querySelector(`.atlas a[rel=${direction}]`);
   if (link) link.click();
 });
+
+// A search that is not the page's purpose gets its data when somebody turns to it.
+
+const later = document.querySelector("form.search[data-later]");
+if (later) {
+  let loading;
+  const load = () => (loading ??= Promise.all(later.dataset.later.split(" ").map((name) => {
+    const script = document.createElement("script");
+    script.src = new URL(`assets/${name}`, root);
+    script.async = false; // in this order
+    const loaded = new Promise((done) => { script.onload = done; });
+    document.head.append(script);
+    return loaded;
+  })));
+  for (const event of ["focusin", "pointerenter", "input"]) later.addEventListener(event, load, { once: true });
+  const chance = later.querySelector(".random");
+  chance.addEventListener("click", (event) => {
+    event.preventDefault();
+    load().then(() => chance.click());
+  }, { once: true });
+}
 
 // Citing: a button that copies, and a note on citations of another version.
 

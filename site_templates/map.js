@@ -30,21 +30,25 @@
       channels.push({
         at, layer, depth, x: places[2 * at] / FINE, y: places[2 * at + 1] / FINE,
         name: data.names[at], address: `${layer}:${data.numbers[at]}`, link: `${folder}.html`,
-        strip: data.thumbnails[at] && `${folder}s-${data.thumbnails[at]}.webp`,
+        thumbnail: data.thumbnails[at] && `${folder}s-${data.thumbnails[at]}.webp`,
       });
     }
   }
 
   const style = (name) => getComputedStyle(document.querySelector(".atlas")).getPropertyValue(name).trim();
   const hue = (angle, chroma) => `oklch(${style("--lightness")} ${chroma ?? style("--chroma")} ${angle})`;
-  const STATES = {
-    tested: [150], "by a person": [250], "one-sided": [80], untested: [0, 0],
-    "not told from chance": [25], "none found": [0, 0], "not asked": [0, 0],
+  const ofState = (state) => { // as on the other pages (trust.css)
+    const sample = document.createElement("i");
+    sample.dataset.state = state;
+    holder.append(sample);
+    const colour = getComputedStyle(sample).getPropertyValue("--state").trim();
+    sample.remove();
+    return colour;
   };
   const colours = {
     layer: ({ depth }) => hue(255 + 140 * depth),
     class: ({ at }) => (data.classes[at].length ? hue((137.5 * data.classes[at][0]) % 360) : hue(0, 0)),
-    state: ({ at }) => hue(...STATES[data.states[data.state[at]]]),
+    state: ({ at }) => ofState(data.states[data.state[at]]),
   };
 
   let view = { x: 0, y: 0, zoom: 1 };
@@ -69,7 +73,7 @@
       painted.set(channel, kinds.get(kind));
     }
     const entries = by.value === "layer" ? data.layers.map(([layer, , depth]) => [layer, hue(255 + 140 * depth)])
-      : by.value === "state" ? [...new Set(data.state)].sort().map((n) => [data.states[n], hue(...STATES[data.states[n]])])
+      : by.value === "state" ? [...new Set(data.state)].sort().map((n) => [data.states[n], ofState(data.states[n])])
         : [];
     key.replaceChildren(...(entries.length <= 40 ? entries : []).map(([name, colour]) => {
       const item = document.createElement("li");
@@ -81,14 +85,14 @@
   };
 
   const picture = (channel) => {
-    if (!channel.strip) return null;
-    if (!pictures.has(channel.strip)) {
+    if (!channel.thumbnail) return null;
+    if (!pictures.has(channel.thumbnail)) {
       const image = new Image();
       image.onload = () => draw();
-      image.src = channel.strip;
-      pictures.set(channel.strip, image);
+      image.src = channel.thumbnail;
+      pictures.set(channel.thumbnail, image);
     }
-    const image = pictures.get(channel.strip);
+    const image = pictures.get(channel.thumbnail);
     return image.complete && image.naturalWidth ? image : null;
   };
 
@@ -155,9 +159,9 @@
       link.className = "channel-card";
       link.href = channel.link;
       link.style.setProperty("--d", channel.depth);
-      if (channel.strip) {
+      if (channel.thumbnail) {
         const image = document.createElement("img");
-        Object.assign(image, { src: channel.strip, width: 256, height: 64, alt: "" });
+        Object.assign(image, { src: channel.thumbnail, width: 256, height: 64, alt: "" });
         link.append(image);
       }
       for (const [text, name] of [[channel.name, "name"], [channel.address, ""]]) {

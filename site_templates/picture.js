@@ -74,9 +74,9 @@
       link.href = channel.link;
       link.style.setProperty("--d", channel.depth);
       if (channel.thumbnail) {
-        const strip = make("img");
-        Object.assign(strip, { src: channel.thumbnail, width: 256, height: 64, loading: "lazy", alt: "" });
-        link.append(strip);
+        const patches = make("img");
+        Object.assign(patches, { src: channel.thumbnail, width: 256, height: 64, loading: "lazy", alt: "" });
+        link.append(patches);
       }
       if (channel.name) link.append(make("b", "name", channel.name));
       link.append(make("b", "", channel.address), " ", make("span", "", ["relevance", "activation", "both"][mode]));

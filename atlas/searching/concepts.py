@@ -22,7 +22,7 @@ SHORTEST = 3
 
 
 @dataclass(frozen=True)
-class Concept:
+class NamedConcept:
     """A name, or a word of names, with the channels that are called so."""
 
     key: str
@@ -35,7 +35,7 @@ class Concept:
     """Those of them of which it is a whole name."""
 
 
-def concepts(several: Sequence[ChannelTexts]) -> dict[str, Concept]:
+def concepts(several: Sequence[ChannelTexts]) -> dict[str, NamedConcept]:
     """Return the concepts of channels by their keys, those of most channels first.
 
     Parameters
@@ -59,7 +59,7 @@ def concepts(several: Sequence[ChannelTexts]) -> dict[str, Concept]:
     common = [key for key, found in rows.items() if len(found) >= FEWEST]
     common.sort(key=lambda key: (-len(rows[key]), key))
     return {
-        key: Concept(
+        key: NamedConcept(
             key,
             written[key].most_common(1)[0][0],
             tuple(rows[key]),

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from atlas.errors import UserError
 from atlas.searching import entries
-from atlas.searching.concepts import Concept, concepts, terms
+from atlas.searching.concepts import NamedConcept, concepts, terms
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
 from atlas.site.name_tests import NameTests
@@ -272,7 +272,7 @@ class Catalogue:
         return list(entries.channels(self._channel_table))
 
     @cached_property
-    def concepts(self) -> dict[str, Concept]:
+    def concepts(self) -> dict[str, NamedConcept]:
         """The names, and words of names, that several channels have, by their keys."""
         return concepts(self.texts)
 

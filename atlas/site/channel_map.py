@@ -66,7 +66,8 @@ def _write(catalogue: Catalogue, tree: Tree, reference_images: ReferenceImages) 
     tree.write(
         DATA, f"window.conceptMap={json.dumps(fine.ravel().tolist(), separators=(',', ':'))};\n"
     )
-    picture = _picture(channels, places, tree, reference_images)
+    published = reference_images.picture(0) is not None
+    picture = _picture(channels, places, tree, reference_images) if published else None
     if picture is None:
         return [DATA]
     tree.write(PICTURE, picture)
@@ -94,9 +95,9 @@ def _picture(
     if not shown:
         return None
     for (column, row), channel in shown.items():
-        strip = reference_images.thumbnail_strip(channel)
-        assert strip is not None, "it was asked before"
-        with Image.open(tree.root / strip) as thumbnails:
+        thumbnail = reference_images.thumbnail_strip(channel)
+        assert thumbnail is not None, "it was asked before"
+        with Image.open(tree.root / thumbnail) as thumbnails:
             side = thumbnails.height
             patch = thumbnails.convert("RGBA").crop((0, 0, side, side)).resize((TILE - 4, TILE - 4))
         sheet.paste(patch, (column * TILE + 2, row * TILE + 2), patch)

@@ -43,7 +43,7 @@ class Recognised:
 
     @property
     def share(self) -> float:
-        """Of these pictures those that it recognises, to three digits; -1 without any."""
+        """Share of the pictures that the network recognises, to three digits; -1 without any."""
         return round(self.right / self.pictures, 3) if self.pictures else -1
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from atlas.searching.concepts import Concept
+from atlas.searching.concepts import NamedConcept
 from atlas.site import text, trust
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
@@ -49,12 +49,12 @@ def write(
     )
 
 
-def link(concept: Concept) -> str:
+def link(concept: NamedConcept) -> str:
     """Return the address of a concept's page from the site's root."""
     return f"concepts/{text.slug(concept.key)}.html"
 
 
-def _write(catalogue: Catalogue, writer: PageWriter, citing: Citing, concept: Concept) -> str:
+def _write(catalogue: Catalogue, writer: PageWriter, citing: Citing, concept: NamedConcept) -> str:
     channels = [catalogue.channels[row] for row in concept.rows]
     return writer.page(
         link(concept),
@@ -72,7 +72,7 @@ def _write(catalogue: Catalogue, writer: PageWriter, citing: Citing, concept: Co
 
 
 def _by_layer(
-    catalogue: Catalogue, channels: Sequence[ChannelEntry], concept: Concept
+    catalogue: Catalogue, channels: Sequence[ChannelEntry], concept: NamedConcept
 ) -> list[tuple[LayerEntry, list[ChannelEntry], int]]:
     """Return for each layer the channels to show and how many there are, the last layer first.
 
@@ -95,14 +95,14 @@ def _classes(
     return [(catalogue.labels[label], count) for label, count in counts.most_common(CLASSES)]
 
 
-def _together(catalogue: Catalogue, concept: Concept) -> Counter[str]:
+def _together(catalogue: Catalogue, concept: NamedConcept) -> Counter[str]:
     """Count the other concepts in the names of the same channels."""
     counts = Counter(key for row in concept.rows for key in catalogue.concepts_of[row])
     del counts[concept.key]
     return counts
 
 
-def _alike(catalogue: Catalogue, concept: Concept) -> Counter[str]:
+def _alike(catalogue: Catalogue, concept: NamedConcept) -> Counter[str]:
     """Count the concepts of the channels with the most similar patches that are not called so."""
     own = {*concept.rows}
     rows = [

@@ -26,7 +26,7 @@ ACROSS = 5
 
 
 @dataclass(frozen=True)
-class Tally:
+class NameCounts:
     """What is known of the names of some channels."""
 
     channels: int
@@ -34,7 +34,7 @@ class Tally:
     tested: int
     """Names that were tested on pictures from the whole range, whatever came out."""
     above: int
-    """Of these, those that score above names that say nothing of the channel."""
+    """Tested names that score above names that say nothing of the channel."""
     one_sided: int
     silent: int
     """Channels without a positive output in any picture."""
@@ -55,10 +55,10 @@ class ScoreRow:
     """Where the row is, from above."""
 
 
-def tally(channels: Sequence[ChannelEntry]) -> Tally:
+def tally(channels: Sequence[ChannelEntry]) -> NameCounts:
     """Count what is known of the names of some channels."""
     known = Counter[str](channel.state or NOT_ASKED for channel in channels)
-    return Tally(
+    return NameCounts(
         channels=len(channels),
         named=sum(1 for channel in channels if channel.name),
         tested=sum(1 for channel in channels if channel.chance is not None),

@@ -22,7 +22,7 @@ def test_every_page_has_its_fixed_address(toy_atlas, toy):
     root = toy_atlas.root / "site"
     expected = {"index.html", "about.html", "layers/index.html", "classes/index.html"}
     expected |= {"404.html", "search.html", "guide.html", "data.html", "cite.html"}
-    expected |= {"trust.html", "concepts/index.html", "compare.html", "picture.html"}
+    expected |= {"trust.html", "concepts/index.html", "compare.html", "picture.html", "map.html"}
     expected |= {f"layers/{text.slug(layer)}.html" for layer in toy.layers}
     expected |= {
         f"channels/{text.slug(n)}/{c}.html" for n, count in toy.layers.items() for c in range(count)
