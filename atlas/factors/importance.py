@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 
 from atlas.factors.maps import rebuilt
@@ -122,6 +121,8 @@ def designs(inputs: int, count: int, seed: int) -> tuple[Numbers, Numbers]:
     seed : int
         Of the scrambling.
     """
+    from scipy.stats import qmc  # noqa: PLC0415 (slow to import)
+
     points: Numbers = qmc.Sobol(2 * inputs, scramble=True, seed=seed).random(count)
     return points[:, :inputs], points[:, inputs:]
 
