@@ -1,7 +1,8 @@
 """Write every page of an atlas: what each shows, and which channels it speaks of."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 from tqdm import tqdm
 
@@ -98,9 +99,6 @@ class Pages:
         self._citing = citing
         self._ranges = Ranges(catalogue.store)
         self._class_similarity = ClassSimilarity(catalogue)
-        self._kinds = kinds.kinds(
-            catalogue.seen, [label.name for _, label in sorted(catalogue.labels.items())]
-        )
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
             tree,
@@ -353,6 +351,8 @@ class Pages:
             meta=self._citing.meta("Home", "index.html"),
             columns=columns,
             featured=featured.choose(catalogue),
+            whole=trust.tally(catalogue.channels),
+            concepts=len(catalogue.concepts),
             seen=catalogue.seen,
         )
         write(
@@ -429,6 +429,12 @@ class Pages:
                 seen=catalogue.seen,
                 explained=explained,
             )
+
+    @cached_property
+    def _kinds(self) -> Mapping[int, list[str]]:
+        catalogue = self._catalogue
+        names = [label.name for _, label in sorted(catalogue.labels.items())]
+        return kinds.kinds(catalogue.seen, names)
 
     def _recognised(self) -> dict[int, Recognised]:
         """Return what the stored pictures of each class are taken for; nothing without labels."""
