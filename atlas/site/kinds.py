@@ -15,7 +15,7 @@ FEWEST = 3
 MOST_OF_ALL = 0.5
 """Share of all classes that a kind may have: a wider one narrows nothing."""
 
-OF_CLASS = 4
+OF_CLASS = 7
 """Kinds of one class, the narrowest first."""
 
 LISTED = 60

@@ -61,7 +61,7 @@ SMALL_LAYER = 96
 
 STYLES = (
     "base", "grids", "facts", "search", "home", "channel", "range", "references", "class",
-    "trust", "concepts", "compare", "picture", "map",
+    "trust", "concepts", "compare", "picture", "map", "print",
 )  # fmt: skip
 """Parts of the one style sheet, in this order: a page should need few files."""
 

@@ -335,6 +335,19 @@ def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(page, site):
     assert page.evaluate("document.activeElement.closest('#content') !== null")
 
 
+def test_on_paper_there_is_what_can_be_read_and_no_control(page, site):
+    page.emulate_media(media="print")
+    for name, controls in (
+        ("channels/0/2.html", ".switches, .keep"),
+        ("layers/0.html", ".grid-filter"),
+    ):
+        page.goto(site + name)
+        assert shown(page, f":is({controls}, .md-header)") == 0
+        uncut = "e => getComputedStyle(e).breakInside"
+        row = page.locator(".references li, .channel-card").first
+        assert row.evaluate(uncut) == "avoid"
+
+
 def test_dark_mode_follows_the_system(browser, site):
     grounds = {}
     for scheme in ("light", "dark"):
@@ -342,6 +355,10 @@ def test_dark_mode_follows_the_system(browser, site):
         page.goto(site + "index.html")
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         grounds[scheme] = [int(part) for part in colour[4:-1].split(",")[:3]]
+        page.locator(".scheme").click()
+        page.reload()
+        other = {"light": "slate", "dark": "default"}[scheme]
+        assert page.evaluate("document.body.dataset.mdColorScheme") == other
         page.close()
     assert min(grounds["light"]) > 200
     assert max(grounds["dark"]) < 60
@@ -373,6 +390,10 @@ def test_a_random_channel_is_some_channel(page, site):
     page.goto(site + "index.html")
     page.get_by_text("Random channel").click()
     page.wait_for_url("**/channels/**")
+    page.goto(site + "index.html")  # its search has no data until somebody turns to it
+    assert page.evaluate("window.conceptAtlas") is None
+    page.locator("#q").press_sequentially("striped thing 4")
+    page.locator(".hits .channel-card", has_text="striped thing 4").first.wait_for()
     page.goto(site + "layers/3.html")
     page.get_by_text("Random channel").click()
     page.wait_for_url("**/channels/3/*.html")

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from atlas.site.text import percent
 from atlas.store import STATES, open_store
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
@@ -246,6 +247,28 @@ def test_trust_counts_what_the_table_has(planted, pages):
     worst = min(tested, key=lead)
     doubted = html.partition("Doubt these first")[2]
     assert f"channels/{worst['layer']}/{worst['channel']}.html" in doubted.partition("</a>")[0]
+
+
+def test_a_class_says_what_its_best_channels_carry_and_what_it_is_taken_for(planted, pages):
+    store = open_store(planted)
+    channels, classes = (store.table(name).to_pylist() for name in ("channels", "classes"))
+    said = pages["classes/0.html"].said
+    shares = classes[0]["shares"]
+    for layer in {row["layer"] for row in channels}:
+        own = [
+            s for s, row in zip(shares, channels, strict=True) if row["layer"] == layer and s > 0
+        ]
+        best = sorted(own, reverse=True)[:6]
+        count = sum(row["layer"] == layer for row in channels)
+        carried = f"{len(best)} of {count} carry {percent(sum(best) / sum(own))}"
+        assert carried.replace("\u00a0", " ") in said, layer
+    images = store.table("images").to_pylist()
+    stored = [row for row in images if row["label"] == 0]
+    right = sum(row["predicted"] == 0 for row in stored)
+    assert f"recognises {right} of the {len(stored)} stored pictures" in said
+    html = pages["classes/0.html"].path.read_text("utf-8")
+    similar = re.findall(r'<th scope="row"><a href="([^"]+)', html)
+    assert html.count('<th scope="row">') == 1 + len(similar) > 1
 
 
 def test_a_concept_leads_to_all_channels_of_that_name(planted, pages):
