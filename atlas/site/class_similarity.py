@@ -54,6 +54,11 @@ class Matrix:
     channels: list[ChannelEntry]
     rows: list[tuple[ClassEntry, SimilarClass | None, list[float]]]  # the class itself first
 
+    @property
+    def most(self) -> float:
+        """The largest of the shares; 0 where none is positive."""
+        return max((share for *_, shares in self.rows for share in shares), default=0.0)
+
 
 @dataclass(frozen=True)
 class MapPoint:

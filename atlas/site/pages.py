@@ -1,8 +1,6 @@
 """Write every page of an atlas: what each shows, and which channels it speaks of."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
@@ -10,19 +8,18 @@ from atlas.resources import shipped
 from atlas.site import (
     channel_map,
     charts,
+    class_pages,
     concept_pages,
     explanations,
     factor_graph,
     featured,
-    kinds,
     picture_data,
     search,
     trust,
 )
 from atlas.site.api_files import ApiFiles
-from atlas.site.catalogue import Catalogue, Shares
+from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
-from atlas.site.class_similarity import ClassSimilarity, Recognised, SimilarClass
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, by_relevance
 from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
@@ -41,17 +38,8 @@ ADJACENT_LAYER_CHANNELS = 4
 LEAST_CORRELATION = 0.1
 """Correlation from which on a channel's page shows another channel as correlated."""
 
-CLASS_CHANNELS = 6
-"""Channels of each layer on a class's page."""
-
-CONFUSABLE = 5
-"""Other classes on a class's page."""
-
 LAYER_CHANNELS = 4
 """Channels of each layer on the page of all layers."""
-
-CLASS_PICTURES = 48
-"""Pictures on a class's page."""
 
 NAVIGATION_LAYERS = 33
 """Layers in the layer navigation of a channel's page; those nearest to it in a deeper network."""
@@ -98,7 +86,6 @@ class Pages:
         self._description = description
         self._citing = citing
         self._ranges = Ranges(catalogue.store)
-        self._class_similarity = ClassSimilarity(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
             tree,
@@ -139,20 +126,18 @@ class Pages:
         for layer in catalogue.layers:
             if not self._unchanged(layer.link):
                 self._layer(layer)
-        pictures = self._pictures_of_labels()
-        seen = catalogue.seen
         explained = explanations.read(catalogue)
-        of_label: dict[int, list[Explanation]] = {}
-        for one in explained:
-            of_label.setdefault(one.found.target.label, []).append(one)
-        for place, label in enumerate(tqdm(seen, desc="pages", unit=" classes")):
-            own = of_label.get(label.label, [])
-            key = " ".join([f"classes/{label.label}.html", *(one.found.id for one in own)])
-            if not self._unchanged(key):
-                before = seen[place - 1] if place else None
-                after = seen[place + 1] if place + 1 < len(seen) else None
-                self._class(key, label, before, after, pictures.get(label.label, []), own)
-        self._overviews(pictures, explained)
+        class_pages.write(
+            catalogue,
+            self._tree,
+            self._cache,
+            self._writer,
+            self._citing,
+            self._api,
+            explained,
+            self._title,
+        )
+        self._overviews(explained)
         explanations.write(
             explained,
             catalogue,
@@ -282,55 +267,7 @@ class Pages:
         )
         self._cache.add(layer.link, layer.rows, self._tree.sizes([page]))
 
-    def _class(
-        self,
-        key: str,
-        label: ClassEntry,
-        previous: ClassEntry | None,
-        following: ClassEntry | None,
-        pictures: list[int],
-        explained: list[Explanation],
-    ) -> None:
-        link = f"classes/{label.label}.html"
-        shares = self._catalogue.shares.get(label.label)
-        top_channels = [] if shares is None else self._catalogue.by_layer(shares, CLASS_CHANNELS)
-        map_points = self._class_similarity.picture_map(pictures)
-        similar = self._class_similarity.confusable(label, CONFUSABLE)
-        matrix = self._class_similarity.matrix(label, similar)
-        what = f"Class “{label.shown}”"
-        json = self._api.write_class(label, top_channels, similar)
-        page = self._writer.page(
-            link,
-            "class.html",
-            f"{label.shown} (class {label.label})",
-            f"The channels most relevant for class {label.label}, {label.shown}, and its pictures.",
-            meta=self._citing.meta(what, link),
-            json=json,
-            label=label,
-            top_channels=top_channels[::-1],
-            shares=shares,
-            covered={} if shares is None else _covered(top_channels, shares),
-            map_points=map_points,
-            similar=similar,
-            matrix=matrix,
-            most=max((value for *_, own in matrix.rows for value in own), default=0)
-            if matrix
-            else 0,
-            recognised=self._class_similarity.recognised(label),
-            groups=self._kinds[label.label],
-            explained=explained,
-            pictures=pictures[:CLASS_PICTURES],
-            count=len(pictures),
-            bibtex=self._citing.bibtex(what, link),
-            previous=previous,
-            next=following,
-        )
-        shown = {channel.row for _, channels in top_channels for channel in channels}
-        shown |= {point.channel.row for point in map_points} | _rows(similar)
-        shown |= {channel.row for channel in matrix.channels} if matrix else set()
-        self._cache.add(key, shown, self._tree.sizes([page, json]))
-
-    def _overviews(self, pictures: dict[int, list[int]], explained: Sequence[Explanation]) -> None:
+    def _overviews(self, explained: Sequence[Explanation]) -> None:
         catalogue, title = self._catalogue, self._title
         columns = [
             (layer, self._reference_images.layer_column(layer)) for layer in catalogue.layers
@@ -364,36 +301,15 @@ class Pages:
         )
         factor_graph.write(catalogue, self._tree, self._writer, self._citing)
         write(
-            "classes/index.html",
-            "classes.html",
-            "Classes",
-            f"The {len(catalogue.seen)} classes of which {title} has pictures.",
-            seen=catalogue.seen,
-            examples={label: images[0] for label, images in pictures.items()},
-            recognised=self._recognised(),
-            groups=Counter(kind for own in self._kinds.values() for kind in own).most_common(
-                kinds.LISTED
-            ),
-            groups_of=self._kinds,
-        )
-        write(
             "compare.html",
             "compare.html",
             "Compare",
             f"Two channels of {title} side by side.",
         )
-        picture_data.write(catalogue, self._tree, self._cache)
-        write(
-            "picture.html",
-            "picture.html",
-            "Picture",
-            f"A stored picture of {title} with the channels that respond to it.",
-            each=picture_data.IN_A_SCRIPT,
-            count=len(catalogue.images["image"]),
-            ratio=self._reference_images.ratio(0) if catalogue.images["image"] else 1,
-            published="yes" if self._reference_images.picture(0) else "",
+        picture_data.write(
+            catalogue, self._tree, self._cache, self._writer, self._reference_images, title
         )
-        self._trust()
+        trust.write(catalogue, self._writer, self._citing, title)
         channel_map.write(
             catalogue,
             self._tree,
@@ -430,48 +346,6 @@ class Pages:
                 explained=explained,
             )
 
-    @cached_property
-    def _kinds(self) -> Mapping[int, list[str]]:
-        catalogue = self._catalogue
-        names = [label.name for _, label in sorted(catalogue.labels.items())]
-        return kinds.kinds(catalogue.seen, names)
-
-    def _recognised(self) -> dict[int, Recognised]:
-        """Return what the stored pictures of each class are taken for; nothing without labels."""
-        found = {
-            label.label: self._class_similarity.recognised(label) for label in self._catalogue.seen
-        }
-        return found if any(one.pictures for one in found.values()) else {}
-
-    def _trust(self) -> None:
-        catalogue = self._catalogue
-        tallies = [
-            (layer, trust.tally([catalogue.channels[row] for row in layer.rows]))
-            for layer in catalogue.layers
-        ]
-        rows = trust.score_rows(catalogue)
-        self._writer.page(
-            "trust.html",
-            "trust.html",
-            "Trust",
-            f"How many names of {self._title} were tested, and what came out.",
-            meta=self._citing.meta("Trust", "trust.html"),
-            tallies=tallies,
-            whole=trust.tally(catalogue.channels),
-            score_rows=rows,
-            height=trust.ROW * len(rows),
-            doubted=trust.most_doubtful(catalogue),
-        )
-
-    def _pictures_of_labels(self) -> dict[int, list[int]]:
-        """Return the stored pictures of each class."""
-        found: dict[int, list[int]] = {}
-        for image in self._catalogue.images["image"]:
-            label = self._catalogue.class_of(image)
-            if label is not None:
-                found.setdefault(label, []).append(image)
-        return found
-
     def _navigation(self, layer: LayerEntry) -> list[LayerEntry]:
         """Return the layers around `layer` for the layer navigation of a channel's page."""
         layers = self._catalogue.layers
@@ -479,19 +353,3 @@ class Pages:
             0, min(layer.position - NAVIGATION_LAYERS // 2, len(layers) - NAVIGATION_LAYERS)
         )
         return layers[first : first + NAVIGATION_LAYERS]
-
-
-def _covered(
-    top_channels: Iterable[tuple[LayerEntry, list[ChannelEntry]]], shares: Shares
-) -> dict[str, float]:
-    """Return for each layer how much of its positive shares its best channels carry."""
-    found = {}
-    for layer, channels in top_channels:
-        own = shares[list(layer.rows)]
-        carried = sum(float(shares[channel.row]) for channel in channels)
-        found[layer.name] = min(1.0, carried / float(own[own > 0].sum()))
-    return found
-
-
-def _rows(similar: Iterable[SimilarClass]) -> set[int]:
-    return {channel.row for other in similar for channel in other.shared}

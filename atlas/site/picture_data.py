@@ -12,7 +12,9 @@ import numpy as np
 from atlas.site import text
 from atlas.site.catalogue import Catalogue
 from atlas.site.output import BuildCache, Tree
+from atlas.site.reference_images import ReferenceImages
 from atlas.site.search import safe
+from atlas.site.writer import PageWriter
 
 IN_A_SCRIPT = 200
 """Pictures of one script."""
@@ -24,13 +26,33 @@ KEY = 60
 """Characters of a picture's key that its page shows, from the end."""
 
 
-def write(catalogue: Catalogue, tree: Tree, cache: BuildCache) -> None:
-    """Put the scripts, `assets/pictures/N.js` with the pictures from N * `IN_A_SCRIPT` on."""
+def write(
+    catalogue: Catalogue,
+    tree: Tree,
+    cache: BuildCache,
+    writer: PageWriter,
+    reference_images: ReferenceImages,
+    title: str,
+) -> None:
+    """Write the page, and the scripts: those from N * `IN_A_SCRIPT` on in `assets/pictures/N.js`.
+
+    What channels are called stands in the data of the search, so that a new name changes nothing.
+    """
     known = cache.files("picture data")
     if known is None or not tree.keep(known):
-        names = _write(catalogue, tree)
-        known = tree.sizes(names)
+        known = tree.sizes(_write(catalogue, tree))
     cache.add("picture data", (), known)
+    count = len(catalogue.images["image"])
+    writer.page(
+        "picture.html",
+        "picture.html",
+        "Picture",
+        f"A stored picture of {title} with the channels that respond to it.",
+        each=IN_A_SCRIPT,
+        count=count,
+        ratio=reference_images.ratio(0) if count else 1,
+        published="yes" if reference_images.picture(0) else "",
+    )
 
 
 def _write(catalogue: Catalogue, tree: Tree) -> list[str]:

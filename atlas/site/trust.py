@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from atlas.searching.entries import NOT_ASKED
 from atlas.site.catalogue import Catalogue
+from atlas.site.citing import Citing
 from atlas.site.entries import ChannelEntry, LayerEntry
+from atlas.site.writer import PageWriter
 from atlas.store import standing
 
 MOST_DOUBTFUL = 24
@@ -53,6 +55,27 @@ class ScoreRow:
     """Mean of what names that say nothing score, from 0 to 1,000."""
     y: int
     """Where the row is, from above."""
+
+
+def write(catalogue: Catalogue, writer: PageWriter, citing: Citing, title: str) -> None:
+    """Write the page about the names."""
+    tallies = [
+        (layer, tally([catalogue.channels[row] for row in layer.rows]))
+        for layer in catalogue.layers
+    ]
+    rows = score_rows(catalogue)
+    writer.page(
+        "trust.html",
+        "trust.html",
+        "Trust",
+        f"How many names of {title} were tested, and what came out.",
+        meta=citing.meta("Trust", "trust.html"),
+        tallies=tallies,
+        whole=tally(catalogue.channels),
+        score_rows=rows,
+        height=ROW * len(rows),
+        doubted=most_doubtful(catalogue),
+    )
 
 
 def tally(channels: Sequence[ChannelEntry]) -> NameCounts:
