@@ -409,7 +409,7 @@ def test_no_request_leaves_the_site(browser, planted, tmp_path, below):
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("response", lambda r: failed.append(r.url) if r.status >= 400 else None)
-        for name in PAGES:
+        for name in PAGES[:: 2 if below else 1]:
             page.goto(f"{address}/{below}{name}")
             page.wait_for_load_state("networkidle")
         page.close()
