@@ -16,7 +16,7 @@ from atlas.searching.concepts import NamedConcept, concepts, terms
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
 from atlas.site.name_tests import NameTests
-from atlas.store import MEASURED, NAMED, Mode, Store, bases, files, names
+from atlas.store import MEASURED, NAMED, REASONED, Mode, Store, bases, files, names
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
 from atlas.store.names import NameRecord
@@ -29,7 +29,7 @@ STRONGEST = 6
 
 _MEASURED_BY = (
     *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
-    *("relevance", "index", "receptive_fields", "depths", "conservation", "versions"),
+    *("relevance", "index", "receptive_fields", "depths", "conservation", "versions", "weights"),
 )
 """What pages show of the manifest."""
 
@@ -57,7 +57,8 @@ class Catalogue:
             (self._channel_table, "channels"),
             (self._reference_table, "references"),
         ):
-            measured = [name for name in MEASURED[kind] if name in table.column_names]
+            columns = (*MEASURED[kind], *REASONED.get(kind, ()))
+            measured = [name for name in columns if name in table.column_names]
             digest.update(_content(table.select(measured)))
         for part in self.store.parts:
             for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):

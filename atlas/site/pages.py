@@ -14,6 +14,7 @@ from atlas.site import (
     factor_graph,
     featured,
     picture_data,
+    reasons,
     search,
     trust,
 )
@@ -163,6 +164,7 @@ class Pages:
         upper = self._correlated(channel, channel.upper)[:ADJACENT_LAYER_CHANNELS]
         made_of = self._with_rows(catalogue.channels_of.get(channel.row, []))
         part_of = self._with_rows(catalogue.factors_of.get(channel.row, [])[:NEIGHBOURS])
+        weights = reasons.by_weights(catalogue, channel)
         before, after = channel.row - 1, channel.row + 1
         json = self._api.write_channel(channel)
         record = catalogue.record(channel)
@@ -184,6 +186,8 @@ class Pages:
             together=together,
             made_of=made_of,
             part_of=part_of,
+            weights=weights,
+            influences=reasons.influences(channel),
             lower=lower,
             upper=upper,
             concepts=[
@@ -202,7 +206,8 @@ class Pages:
             next=channels[after] if after < len(channels) else None,
         )
         others = (other.row for other, _ in (*near, *together, *made_of, *part_of, *lower, *upper))
-        self._cache.add(channel.link, [channel.row, *others], self._tree.sizes([page, json]))
+        shown = [channel.row, *others, *weights.rows()]
+        self._cache.add(channel.link, shown, self._tree.sizes([page, json]))
 
     def _with_rows(self, pairs: Iterable[tuple[int, float]]) -> list[tuple[ChannelEntry, float]]:
         """Return the channels or factors of some rows."""
