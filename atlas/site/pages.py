@@ -42,6 +42,9 @@ LEAST_CORRELATION = 0.1
 LAYER_CHANNELS = 4
 """Channels of each layer on the page of all layers."""
 
+CONCEPTS = 6
+"""Concepts of its names on a channel's page: whole names first, then words."""
+
 NAVIGATION_LAYERS = 33
 """Layers in the layer navigation of a channel's page; those nearest to it in a deeper network."""
 
@@ -193,7 +196,7 @@ class Pages:
             concepts=[
                 (concept.shown, concept_pages.link(concept))
                 for concept in map(
-                    catalogue.concepts.__getitem__, catalogue.concepts_of[channel.row]
+                    catalogue.concepts.__getitem__, catalogue.concepts_of[channel.row][:CONCEPTS]
                 )
             ],
             trial=catalogue.tests.trial(channel),

@@ -241,15 +241,14 @@ class ReferenceImages:
             if shapes_only:
                 link += f" <i>{escape(_short(text.plain(images['key'][r.image])))}</i>"
             sense = "" if r.sense is None else f" data-s={r.sense}"
-            fits = {True: ", fits the name", False: ", does not fit", None: ""}[marks.get(r.row)]
-            alt = f"patch {r.rank}{fits}"
+            alt = f"patch {r.rank}"
             place_in_picture = self._place(r)
             if shapes_only:
                 patch = f'role=img aria-label="{alt}" style="--i:{place};{place_in_picture}">'
             else:
                 width, height = self.side(r.image)
                 patch = (
-                    f'style="--i:{place};{place_in_picture}"><img src=../../{_picture(r.image)} '
+                    f'style=--i:{place};{place_in_picture}><img src=../../{_picture(r.image)} '
                     f'width={width} height={height} loading=lazy alt="{alt}">'
                 )
             mark = {True: " class=f", False: " class=n", None: ""}[marks.get(r.row)]
@@ -262,7 +261,10 @@ class ReferenceImages:
         width, height = images["width"][image], images["height"][image]
         x0, y0, x1, y1 = reference.box
         parts = {"x": x0 / width, "y": y0 / height, "w": (x1 - x0) / width, "h": (y1 - y0) / height}
-        return ";".join(f"--{name}:{_fraction(part)}" for name, part in parts.items())
+        said = {name: _fraction(part) for name, part in parts.items()}
+        if said["h"] == said["w"]:  # then the style sheet says so
+            del said["h"]
+        return ";".join(f"--{name}:{part}" for name, part in said.items())
 
     def _label(self, number: int | None) -> tuple[str, str]:
         """Return a class's name, and that as a link from a channel's page; both escaped."""
