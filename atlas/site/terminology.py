@@ -81,14 +81,12 @@ class Terminology:
             return "no name yet"
         if state == "none found":
             return "no clear concept" if channel.status == "no clear concept" else "no name found"
-        if state in ("one-sided", "untested") or channel.chance is None:
+        if state in ("one-sided", "untested") or channel.score is None or channel.chance is None:
             return state
         return f"{state} {channel.score:.2f}, chance {channel.chance:.2f}"
 
     def sentence(self, channel: ChannelEntry) -> str:
         """Return what is known of a channel's name as one sentence for newcomers."""
-        chance = channel.chance
-        against = "" if chance is None else f"it scores {channel.score:.2f}, chance {chance:.2f}"
         if channel.state == "one-sided":
             used, fires = (f"“{text.clip(name, 60)}”" if name else "" for _, name in channel.sides)
             return (
@@ -100,10 +98,10 @@ class Terminology:
             "none found": "Its pictures have nothing in common that could be named.",
             "untested": "Whether this name holds on other pictures was not tested.",
             "tested": "On pictures that it was not made from, the name foretells when the "
-            f"{channel.layer.unit} responds{against and f': {against}'}.",
+            f"{channel.layer.unit} responds.",
             "not told from chance": "On pictures that it was not made from, the name foretells "
-            f"the response no better than other names do{against and f': {against}'}.",
-            "by a person": f"A person gave this name{against and f'; tested, {against}'}.",
+            "the response no better than other names do.",
+            "by a person": "A person gave this name.",
         }[channel.state]
 
     def named_by(self, channel: ChannelEntry) -> str:
