@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from atlas.trace.following import Following
 
 MOST = 4096
-"""Of a picture's maps about so many numbers, spread evenly, are compared."""
+"""How many numbers of the maps of a picture are compared, about; they are spread evenly."""
 
 SAME = 1e-3
 """Maps are the same if they differ by at most this part of the largest number."""

@@ -116,9 +116,9 @@ def test_a_healthy_network_passes(model):
      "convnext_tiny", "shufflenet_v2_x0_5", "googlenet"],
 )  # fmt: skip
 def test_networks_of_torchvision_pass(name):
-    module, size = build(f"torchvision/{name}")
-    model = instrumented(module, (3, size, size))
-    found = looked_at(model, images=pictures(2, size, 7))
+    module, _ = build(f"torchvision/{name}")
+    model = instrumented(module, (3, SIZE, SIZE))
+    found = looked_at(model, images=pictures(2, SIZE, 7))
     assert [one.says for one in found.values() if not one.passed] == []
 
 
