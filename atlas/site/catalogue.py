@@ -11,8 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from atlas.errors import UserError
+from atlas.searching import entries
+from atlas.searching.concepts import NamedConcept, concepts, terms
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
+from atlas.site.name_tests import NameTests
 from atlas.store import MEASURED, NAMED, REASONED, Mode, Store, bases, files, names
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
@@ -78,6 +81,8 @@ class Catalogue:
             digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
             if record:
                 digest.update(f"{record.record} {record.time}".encode())
+            digest.update(self.tests.key(self.channels[row]).encode())
+            digest.update(" ".join(self.concepts_of[row]).encode())  # links to their pages
             for mode in (False, True):
                 start, stop = self._spans.get((row, mode), (0, 0))
                 digest.update(senses[self._order[start:stop]].tobytes())
@@ -259,6 +264,31 @@ class Catalogue:
         return found
 
     @cached_property
+    def texts(self) -> list[entries.ChannelTexts]:
+        """What is searched of each channel."""
+        return list(entries.channels(self._channel_table))
+
+    @cached_property
+    def concepts(self) -> dict[str, NamedConcept]:
+        """The names, and words of names, that several channels have, by their keys."""
+        return concepts(self.texts)
+
+    @cached_property
+    def concepts_of(self) -> list[list[str]]:
+        """For each row of channels the keys of its concepts: whole names first, then words."""
+        found = []
+        for texts in self.texts:
+            own = (term for name in (texts.name, *texts.senses) for term in terms(name))
+            keys = dict.fromkeys(key for key, *_ in sorted(own, key=lambda term: not term[2]))
+            found.append([key for key in keys if key in self.concepts])
+        return found
+
+    @cached_property
+    def tests(self) -> NameTests:
+        """The tests of the names."""
+        return NameTests(self.store, self._records)
+
+    @cached_property
     def images_of(self) -> Integers:
         """The picture of each reference, in the order of references."""
         return self._columns["image"]
@@ -273,6 +303,16 @@ class Catalogue:
         """Whether each reference was chosen by relevance, in the order of references."""
         chosen: npt.NDArray[np.bool_] = self._keys % 2 == 1
         return chosen
+
+    @property
+    def ranks(self) -> Integers:
+        """The place of each reference among those of its channel and mode, from 0."""
+        return self._columns["rank"]
+
+    @property
+    def boxes(self) -> Integers:
+        """The patch of each reference as (n, 4): left, top, right, bottom."""
+        return np.stack([self._columns[name] for name in ("x0", "y0", "x1", "y1")], axis=1)
 
     @cached_property
     def scores(self) -> Shares:
