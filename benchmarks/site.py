@@ -111,8 +111,8 @@ def make(root: Path, scale: float) -> None:
                         phrase(random, 2, 4),
                         None,
                         0.5,
-                        sense=sense,
-                        share=0.5,
+                        sense,
+                        0.5,
                         revision=record.revision,
                         details={"set": "s", "members": list(members)},
                     )

@@ -7,7 +7,7 @@ picture is changed.
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,14 +16,16 @@ from torch.nn import functional as F
 
 from atlas.errors import one_line
 from atlas.relevance.engine import PREDICTED, RelevanceEngine
+from atlas.relevance.gates import find_gates
 from atlas.relevance.plan import plan as make_plan
 from atlas.relevance.rules import Relevances
-from atlas.relevance.standing import RIGHT, SILENT, Reaction, reactions, verdict
+from atlas.relevance.standing import BEYOND_ALL, RIGHT, SILENT, Reaction, reactions, verdict
 from atlas.relevance.tape import Instrumented, follow, instrument, path_to
 from atlas.store import Mode
-from atlas.trace.following import PICTURE, Value
-from atlas.trace.kinds import KINDS
-from atlas.trace.record import Operation, Trace, record
+from atlas.trace.batches import differ, sampled
+from atlas.trace.following import PICTURE, RefusedError, Value
+from atlas.trace.head import squashed_by
+from atlas.trace.record import record
 from atlas.trace.sights import ReceptiveField
 
 SAME = 1e-4
@@ -38,10 +40,14 @@ CONSERVED = 1e-2
 STABLE = 0.01
 """At most this part of a layer's relevance may be rounding, in float32."""
 
+STRONG = 1000
+"""How much stronger than pictures noise is where logits are told from probabilities."""
+
+COMPOSITE = "epsilon_plus"
+"""The rules by which gates are found where relevance is not measured."""
+
 REPEATS = 3
 """How many times more the same pictures are shown."""
-
-_GATES = ("sigmoid", "hardsigmoid", "softmax")
 
 
 @dataclass(frozen=True)
@@ -75,12 +81,13 @@ def check(
     if not answers.passed:
         return
     yield same_when_repeated(model.module, images)
-    yield same_in_batch(model.module, images)
+    yield same_in_batch(model, images)
     yield same_logits(model, images)
-    yield kind_of_output(model)
+    yield kind_of_output(model, images)
     if model.plan.reached:
         yield from conserved(model, images)
-        yield placed(model, images, fields)
+    yield placed(model, images, fields)
+    if model.plan.reached:
         yield stable(model, images)
 
 
@@ -111,13 +118,23 @@ def same_when_repeated(module: nn.Module, images: Tensor) -> Check:
 
 
 @torch.no_grad()
-def same_in_batch(module: nn.Module, images: Tensor) -> Check:
-    """Look whether a picture's answer depends on the pictures beside it, at any place."""
+def same_in_batch(model: Instrumented, images: Tensor) -> Check:
+    """Look whether a picture's answer depends on the pictures beside it, at any place.
+
+    Where it does not, neither must its maps: what layers have at its place must be its own.
+    """
+    module = model.module
     batch = torch.cat([images, images.flip(-1), -images])[:TOGETHER]
     alone = torch.cat([module(batch[i : i + 1].clone()) for i in range(len(batch))])
     turned = module(batch.flip(0)).flip(0)
     gap = max(_gap(module(batch.clone()), alone), _gap(turned, alone))
     if gap <= SAME:
+        if others := _mixed(model, batch):
+            return Check(
+                "alone", False,
+                f"maps of {_some(others)} at the place of a picture are not its own, or change "
+                "with the pictures beside it: leave such layers out of model.layers",
+            )  # fmt: skip
         return Check("alone", True, "a picture's answer does not depend on those beside it")
     return Check(
         "alone", False,
@@ -125,6 +142,27 @@ def same_in_batch(module: nn.Module, images: Tensor) -> Check:
         "its place among them: does the network normalise by the batch (batch norm in train mode "
         "or without statistics)?",
     )  # fmt: skip
+
+
+def _mixed(model: Instrumented, batch: Tensor) -> list[str]:
+    """Return the layers whose maps of a picture are others in a batch."""
+
+    def maps(pictures: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+
+        def see(layer: str, output: Tensor) -> None:
+            found[layer] = sampled(output)
+
+        follow(model, pictures, frozenset(), see)
+        return found
+
+    together, alone = maps(batch), [maps(batch[i : i + 1]) for i in (0, len(batch) - 1)]
+    return [
+        layer
+        for layer, found in together.items()
+        if len(found) != len(batch)
+        or any(differ(own[layer][0], found[i]) for own, i in zip(alone, (0, -1), strict=True))
+    ]
 
 
 @torch.no_grad()
@@ -147,9 +185,26 @@ def same_logits(model: Instrumented, images: Tensor) -> Check:
     )  # fmt: skip
 
 
-def kind_of_output(model: Instrumented) -> Check:
-    """Say from where relevance starts."""
+@torch.no_grad()
+def kind_of_output(model: Instrumented, images: Tensor) -> Check:
+    """Say from where relevance starts, and look whether probabilities are taken for logits.
+
+    With the pictures and noise also many times as strong: logits grow with it, probabilities do
+    not.
+    """
     head = model.plan.head
+    if head.kind == "logits":
+        noise = torch.stack(_noise(images))
+        given = torch.cat([images, noise, STRONG * noise, -STRONG * images[:1]])
+        says = _probabilities(model.module(given.to(images.dtype)).double())
+        if not says and (name := squashed_by(model.plan.trace)):
+            says = f"comes out of {name}, scaled or shifted"
+        if says:
+            return Check(
+                "start", False,
+                f"what the network returns {says}: these are probabilities, no logits; let it "
+                "return what goes into its last function (softmax, sigmoid)",
+            )  # fmt: skip
     if head.outputs == 1:
         says = "the network returns one number: its sign decides between two classes"
     elif head.kind == "softmax":
@@ -164,6 +219,20 @@ def kind_of_output(model: Instrumented) -> Check:
     return Check("start", True, says)
 
 
+def _probabilities(outputs: Tensor) -> str:
+    """Return what shows that outputs (pictures, classes) are probabilities; "" if nothing does."""
+    outputs = outputs[torch.isfinite(outputs).all(dim=1)]  # what is too strong says nothing
+    if not len(outputs) or bool((outputs == outputs[:1]).all()):
+        return ""
+    low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(dim=1)
+    total = float(sums.mean())
+    if outputs.shape[1] > 1 and low >= 0 and float((sums - total).abs().max()) <= SAME * total:
+        return f"is never negative and adds up to {total:.3g} for every picture, also for noise"
+    if low >= 0 and high <= 1:
+        return "lies between 0 and 1 for every picture, also for noise"
+    return ""
+
+
 @dataclass(frozen=True)
 class Balance:
     """What became of relevance at each operation."""
@@ -174,6 +243,10 @@ class Balance:
     """The operation."""
     fed: tuple[str, ...]
     """Products whose gate took relevance."""
+    gated: int
+    """Products of a gate and something else."""
+    equal: tuple[str, ...]
+    """Products of two factors that both took relevance, as neither or both are gates."""
 
 
 def balance(model: Instrumented, images: Tensor) -> Balance:
@@ -182,6 +255,9 @@ def balance(model: Instrumented, images: Tensor) -> Balance:
     tape = follow(model, images, path_to(model.plan, [PICTURE]), lambda layer, output: None)
     worst, where = 0.0, ""
     fed: list[str] = []
+    gated: list[str] = []
+    equal: list[str] = []
+    gates = find_gates(trace)
 
     def audit(number: int, outputs: Relevances, inputs: Relevances, taken: float) -> None:
         nonlocal worst, where
@@ -192,17 +268,20 @@ def balance(model: Instrumented, images: Tensor) -> Balance:
         if not gap <= worst:  # also where it is not a number
             worst, where = gap, str(operation)
         if operation.name == "mul" and len(operation.inputs) == 2:
-            others = operation.inputs[::-1]
-            for value, part, other in zip(operation.inputs, inputs, others, strict=True):
-                takes = part is not None and bool(part.abs().sum() > 0)
-                if takes and _is_gate(trace, value) and not _is_gate(trace, other):
+            are_gates = [value in gates for value in operation.inputs]
+            takes = [part is not None and bool(part.abs().sum() > 0) for part in inputs]
+            if are_gates[0] != are_gates[1]:
+                gated.append(str(operation))
+                if takes[are_gates.index(True)]:
                     fed.append(str(operation))
+            elif all(takes):
+                equal.append(str(operation))
 
     logits = tape.logits
     best = logits.argmax(dim=1, keepdim=True)
     start = torch.zeros_like(logits).scatter_(1, best, logits.gather(1, best).abs())
     tape.back({model.plan.head.logits: start}, audit=audit)
-    return Balance(worst, where, tuple(fed))
+    return Balance(worst, where, tuple(fed), len(gated), tuple(equal))
 
 
 def conserved(model: Instrumented, images: Tensor) -> Iterator[Check]:
@@ -222,8 +301,16 @@ def conserved(model: Instrumented, images: Tensor) -> Iterator[Check]:
     yield Check("conserved", found.gap <= CONSERVED, says)
     if found.fed:
         yield Check("gates", False, f"relevance goes into the gate of {found.fed[0]}")
-    else:
-        yield Check("gates", True, "gates take no relevance")
+        return
+    says = "no product has a gate"
+    if found.gated:
+        says = f"gates take no relevance (products with a gate: {found.gated})"
+    if found.equal:
+        says += (
+            f"; both factors take half where none or each is a gate (such products: "
+            f"{len(found.equal)}, {_some(found.equal)})"
+        )
+    yield Check("gates", True, says)
 
 
 def _totals(parts: Relevances) -> tuple[float, float]:
@@ -232,38 +319,31 @@ def _totals(parts: Relevances) -> tuple[float, float]:
     return sum(float(p.sum()) for p in known), sum(float(p.abs().sum()) for p in known)
 
 
-def _is_gate(trace: Trace, value: Value) -> bool:
-    """Return whether a value is a sigmoid, or a softmax, put in place."""
-    while value.operation >= 0:
-        operation: Operation = trace.of(value)
-        if operation.name in _GATES:
-            return True
-        if KINDS.get(operation.name) != "moving" or len(operation.inputs) != 1:
-            return False
-        value = operation.inputs[0]
-    return False
-
-
 def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveField]) -> Check:
     """Look whether units stand where patches are cut out.
 
     Measured on the network itself (`atlas.relevance.standing`), with two of the pictures and with
-    two of noise. Where units do not answer to either, and their places follow from operations all
-    of which are known, nothing contradicts them, and the outcome is not known; where positions
-    were lost, units that cannot be told apart are refused, since their places are a guess.
+    two of noise. Where units do not answer to either, nothing contradicts their places, and the
+    outcome is not known. Nor is it where gates see the whole picture that are not known to be
+    gates, which is so only if relevance has no rule. Where positions were lost, patches are whole
+    pictures, and cannot be wrong.
     """
+    known = {name: one for name, one in fields.items() if not one.lost or any(one.stride)}
     pairs = [(images[0], images[1] if len(images) > 1 else images[0].flip(-1, -2)), _noise(images)]
-    found: dict[str, list[Reaction]] = {}
-    for one, other in pairs:
-        for name, reaction in reactions(model, one, other).items():
-            found.setdefault(name, []).append(reaction)
     size = (images.shape[2], images.shape[3])
-    verdicts = {
-        name: verdict(found[name], field, size)
-        for name, field in fields.items()
-        if name in found and found[name][0].answers.numel() > 1
-    }
-    wrong = {name: why for name, why in verdicts.items() if why not in (RIGHT, SILENT)}
+    reached = _reached(model)
+    held = {name for name, value in model.layers.items() if value in reached}
+    verdicts: dict[str, str] = {}
+    for names, going in ((known.keys() & held, reached), (known.keys() - held, None)):
+        found: dict[str, list[Reaction]] = {}
+        for one, other in pairs if names else ():
+            for name, reaction in reactions(model, one, other, going).items():
+                found.setdefault(name, []).append(reaction)
+        for name in [one for one in known if one in names and one in found]:
+            if found[name][0].answers.numel() > 1:
+                verdicts[name] = verdict(found[name], known[name], size, going is not None)
+    unknown = (SILENT, BEYOND_ALL)
+    wrong = {name: why for name, why in verdicts.items() if why not in (RIGHT, *unknown)}
     if wrong:
         name, why = next(iter(wrong.items()))
         return Check(
@@ -278,7 +358,22 @@ def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveFi
             f"units of {_some(silent)} answer neither to the first pictures nor to noise, so it "
             "could not be measured where they stand",
         )  # fmt: skip
+    beyond = [name for name, why in verdicts.items() if why == BEYOND_ALL]
+    if beyond:
+        return Check(
+            "placed", None,
+            f"units of {_some(beyond)} answer to something of the whole picture, besides what lies "
+            "where their patches are cut out",
+        )  # fmt: skip
     return Check("placed", True, "what units answer to lies where their patches are cut out")
+
+
+def _reached(model: Instrumented) -> Collection[Value]:
+    """Return the values that relevance comes to; none if it cannot go through the network."""
+    try:
+        return model.plan.reached or make_plan(model.plan.trace, COMPOSITE).reached
+    except RefusedError:
+        return ()
 
 
 def _noise(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from atlas.errors import UserError
+from atlas.searching import entries
+from atlas.searching.concepts import NamedConcept, concepts, terms
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
+from atlas.site.name_tests import NameTests
 from atlas.store import MEASURED, NAMED, REASONED, Mode, Store, bases, files, names
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
@@ -81,6 +84,8 @@ class Catalogue:
             digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
             if record:
                 digest.update(f"{record.record} {record.time}".encode())
+            digest.update(self.tests.key(self.channels[row]).encode())
+            digest.update(" ".join(self.concepts_of[row]).encode())  # links to their pages
             for mode in (False, True):
                 start, stop = self._spans.get((row, mode), (0, 0))
                 digest.update(senses[self._order[start:stop]].tobytes())
@@ -150,7 +155,7 @@ class Catalogue:
     @cached_property
     def labels(self) -> dict[int, ClassEntry]:
         """The network's classes by their number."""
-        table = self._class_table.select(["label", "name", "count"]).to_pydict()
+        table = self.store.table("classes", ["label", "name", "count"]).to_pydict()
         rows = zip(table["label"], table["name"], table["count"], strict=True)
         return {
             label: ClassEntry(label, text.plain(name), count or 0) for label, name, count in rows
@@ -160,10 +165,6 @@ class Catalogue:
     def seen(self) -> list[ClassEntry]:
         """The classes that have pages."""
         return [label for label in self.labels.values() if label.count]
-
-    @cached_property
-    def _class_table(self) -> pa.Table:
-        return self.store.table("classes")
 
     @property
     def classes_by(self) -> Literal["label", "mixed", "predicted"]:
@@ -187,7 +188,7 @@ class Catalogue:
     @cached_property
     def shares(self) -> dict[int, Shares]:
         """Mean relevance share of every channel for each class that was seen, where measured."""
-        table = self._class_table
+        table = self.store.table("classes", ["label", "shares"])
         return {
             label: table["shares"][row].values.to_numpy(zero_copy_only=False)
             for row, label in enumerate(table["label"].to_pylist())
@@ -207,13 +208,13 @@ class Catalogue:
 
     def load_references(self) -> None:
         """Read what `references` and `masks` give, so that several threads can use them."""
-        _ = self._columns, self._spans, self.masks, self.images, self.channels
+        _ = self._ordered, self._spans, self.masks, self.images, self.channels
 
     def references(self, channel: ChannelEntry, mode: Mode) -> list[ReferenceEntry]:
         """Return the references of a channel, best first."""
         start, stop = self._spans.get((channel.row, mode == "relevance"), (0, 0))
         rows = self._order[start:stop]
-        part = {name: column[rows].tolist() for name, column in self._columns.items()}
+        part = {name: column[start:stop].tolist() for name, column in self._ordered.items()}
         boxes = zip(part["x0"], part["y0"], part["x1"], part["y1"], strict=True)
         return [
             ReferenceEntry(
@@ -266,6 +267,31 @@ class Catalogue:
         return found
 
     @cached_property
+    def texts(self) -> list[entries.ChannelTexts]:
+        """What is searched of each channel."""
+        return list(entries.channels(self._channel_table))
+
+    @cached_property
+    def concepts(self) -> dict[str, NamedConcept]:
+        """The names, and words of names, that several channels have, by their keys."""
+        return concepts(self.texts)
+
+    @cached_property
+    def concepts_of(self) -> list[list[str]]:
+        """For each row of channels the keys of its concepts: whole names first, then words."""
+        found = []
+        for texts in self.texts:
+            own = (term for name in (texts.name, *texts.senses) for term in terms(name))
+            keys = dict.fromkeys(key for key, *_ in sorted(own, key=lambda term: not term[2]))
+            found.append([key for key in keys if key in self.concepts])
+        return found
+
+    @cached_property
+    def tests(self) -> NameTests:
+        """The tests of the names."""
+        return NameTests(self.store, self._records)
+
+    @cached_property
     def images_of(self) -> Integers:
         """The picture of each reference, in the order of references."""
         return self._columns["image"]
@@ -280,6 +306,16 @@ class Catalogue:
         """Whether each reference was chosen by relevance, in the order of references."""
         chosen: npt.NDArray[np.bool_] = self._keys % 2 == 1
         return chosen
+
+    @property
+    def ranks(self) -> Integers:
+        """The place of each reference among those of its channel and mode, from 0."""
+        return self._columns["rank"]
+
+    @property
+    def boxes(self) -> Integers:
+        """The patch of each reference as (n, 4): left, top, right, bottom."""
+        return np.stack([self._columns[name] for name in ("x0", "y0", "x1", "y1")], axis=1)
 
     @cached_property
     def scores(self) -> Shares:
@@ -309,6 +345,11 @@ class Catalogue:
     def _order(self) -> Integers:
         """The references in the order of channel, mode and rank."""
         return np.lexsort((self._columns["rank"], self._keys))
+
+    @cached_property
+    def _ordered(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns in that order, so that those of a channel are one piece."""
+        return {name: column[self._order] for name, column in self._columns.items()}
 
     @cached_property
     def _spans(self) -> dict[tuple[int, bool], tuple[int, int]]:
