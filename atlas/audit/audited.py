@@ -1,6 +1,6 @@
 """The network as it is asked in an audit, and the pictures that it is asked about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -42,17 +42,22 @@ class Audited:
     def _asked(self, images: Tensor, targets: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         found = [
             of(changed.logits(self.model, some).float()).gather(1, labels[:, None])[:, 0]
-            for some, labels in zip(images.split(BATCH), targets.split(BATCH), strict=True)
+            for some, labels in _some(images, targets)
         ]
         return torch.cat(found)
 
     def gradients(self, images: Tensor, targets: Tensor) -> Tensor:
         """Return the gradients of an output's logit by each picture, as `images`."""
         found = []
-        for some, labels in zip(images.split(BATCH), targets.split(BATCH), strict=True):
+        for some, labels in _some(images, targets):
             with torch.enable_grad():
                 pictures = some.detach().clone().requires_grad_()
                 logits = changed.differentiable(self.model, pictures)
                 chosen = logits.gather(1, labels[:, None]).sum()
                 found.append(torch.autograd.grad(chosen, pictures)[0])
         return torch.cat(found)
+
+
+def _some(images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield pictures with their targets, a few at a time."""
+    return zip(torch.split(images, BATCH), torch.split(targets, BATCH), strict=True)

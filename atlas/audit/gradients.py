@@ -45,9 +45,7 @@ def integrated(audited: Audited, images: Tensor, targets: Tensor) -> Tensor:
     return (images * total).sum(dim=1)
 
 
-def cam(
-    audited: Audited, layer: str, weights: Weights, images: Tensor, targets: Tensor
-) -> Tensor:
+def cam(audited: Audited, layer: str, weights: Weights, images: Tensor, targets: Tensor) -> Tensor:
     """Return a map of the family of Grad-CAM at the resolution of the picture."""
     output, gradients = at_layer(audited, layer, images, targets)
     found = weights(output, gradients, gradients**2, gradients**3)
@@ -67,8 +65,8 @@ def smooth(audited: Audited, layer: str, seed: int, images: Tensor, targets: Ten
     for _ in range(NOISY):
         noise = torch.randn(images.shape[1:], generator=generator).to(images)
         _, gradients = at_layer(audited, layer, images + NOISE * range_ * noise, targets)
-        for power, sum_ in enumerate(powers, 1):
-            sum_ += gradients**power / NOISY
+        for power, mean in enumerate(powers, 1):
+            mean.add_(gradients**power / NOISY)
     return spread(weighed(output, plus_plus(output, *powers)), images)
 
 

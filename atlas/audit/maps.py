@@ -70,9 +70,7 @@ def available(
         partial(masking.sobol, audited, SEED), masking.DESIGNS * (masking.GRID**2 + 2)
     )
     if cam_layer is not None:
-        found["grad-cam"] = Mapper(
-            partial(gradients.cam, audited, cam_layer, gradients.plain), 2
-        )
+        found["grad-cam"] = Mapper(partial(gradients.cam, audited, cam_layer, gradients.plain), 2)
         found["grad-cam++"] = Mapper(
             partial(gradients.cam, audited, cam_layer, gradients.plus_plus), 2
         )
@@ -100,4 +98,3 @@ def last_with_positions(shapes: Mapping[str, Sequence[int]]) -> str | None:
         name for name, shape in shapes.items() if len(shape) == 4 and tuple(shape[2:]) != (1, 1)
     ]
     return placed[-1] if placed else None
-

@@ -63,24 +63,30 @@ def _occluded(audited: Audited, image: Tensor, target: Tensor) -> Tensor:
 def sobol(audited: Audited, seed: int, images: Tensor, targets: Tensor) -> Tensor:
     """Return Sobol attribution (Fel et al. 2021): total indices of the regions of a grid.
 
-    The regions are covered with grey by independent shares from 0 to 1; the index of a region is
-    the part of the logit's variance that is lost where its share is not known. `DESIGNS` points of
-    a scrambled Sobol sequence, Jansen's estimator, `DESIGNS` x (`GRID`^2 + 2) answers. Indices are
-    interpolated to the size of the picture (bilinear).
+    They are interpolated to the size of the picture (bicubic, as in xplique).
     """
-    points = designs(GRID * GRID, DESIGNS, seed)
-    maps = []
-    for image, target in _single(images, targets):
+    found = [
+        torch.from_numpy(region_indices(audited, seed, *one)).to(images)
+        for one in _single(images, targets)
+    ]
+    size = images.shape[-2:]
+    grids = torch.stack(found)[:, None]
+    return F.interpolate(grids, size, mode="bicubic", align_corners=False)[:, 0]
 
-        def of(shares: Numbers, image: Tensor = image, target: Tensor = target) -> Numbers:
-            found = [_masked(audited, image, target, some) for some in _parts(shares)]
-            return np.concatenate(found)
 
-        indices = total_indices(of, *points).reshape(1, 1, GRID, GRID)
-        size = images.shape[-2:]
-        grid = torch.from_numpy(indices).to(images)
-        maps.append(F.interpolate(grid, size, mode="bilinear", align_corners=False)[0, 0])
-    return torch.stack(maps)
+def region_indices(audited: Audited, seed: int, image: Tensor, target: Tensor) -> Numbers:
+    """Return the total Sobol index of each region of a grid on a picture, (`GRID`, `GRID`).
+
+    The regions are multiplied by independent shares from 0 (grey) to 1; the index of a region is
+    the part of the logit's variance that is lost where its share is not known. `DESIGNS` points of
+    a scrambled Sobol sequence, Jansen's estimator, `DESIGNS` x (`GRID`^2 + 2) answers.
+    """
+
+    def of(shares: Numbers) -> Numbers:
+        return np.concatenate([_masked(audited, image, target, some) for some in _parts(shares)])
+
+    found = total_indices(of, *designs(GRID * GRID, DESIGNS, seed))
+    return found.reshape(GRID, GRID)
 
 
 def _masked(audited: Audited, image: Tensor, target: Tensor, shares: Numbers) -> Numbers:
@@ -97,4 +103,4 @@ def _parts(shares: Numbers) -> Iterator[Numbers]:
 
 def _single(images: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield each picture (1, ...) with its target (1,)."""
-    return zip(images.split(1), targets.split(1), strict=True)
+    return zip(torch.split(images, 1), torch.split(targets, 1), strict=True)

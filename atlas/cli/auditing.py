@@ -47,9 +47,9 @@ def audit(
 
     Maps by relevance, by factors, by Sobol indices, by gradients and by occlusion, and three
     controls that know nothing of the network, are measured by deletion, insertion, infidelity and
-    sensitivity; in a drawn world also by where the object is. `atlas site` makes a page of it. Sobol
-    attribution takes 2,112 passes through the network for a picture: leave it out with --maps where
-    that is too long.
+    sensitivity; in a drawn world also by where the object is. `atlas site` makes a page of it.
+    Sobol attribution takes 2,112 passes through the network for a picture: leave it out with --maps
+    where that is too long.
     """
     from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
     from atlas.recipe import recorded  # noqa: PLC0415

@@ -23,6 +23,7 @@ up to 0.3 (benchmarks/RESULTS.md)."""
 BATCH = 32
 """Versions of one picture that go through the network at once."""
 
+
 def answer(
     model: Instrumented, image: Tensor, basis: Basis, found: Tensor, target: int
 ) -> Callable[[Tensor], Tensor]:

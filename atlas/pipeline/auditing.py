@@ -109,18 +109,14 @@ class _Tools:
             self.missing |= {name: f"{TITLES[name]}: {reason}" for name in TITLES if "cam" in name}
         basis = self._basis(store)
         wanted = {self.cam_layer, None if basis is None else basis.layer}
-        model = instrument(
-            network.module, self.rules, [name for name in layers if name in wanted]
-        )
+        model = instrument(network.module, self.rules, [name for name in layers if name in wanted])
         self.audited = Audited(model)
         others: dict[str, MapOf] = {}
         if basis is not None:
             others["factors"] = partial(_of_factors, model, basis)
         engine = RelevanceEngine(model, pixels=True) if self.rules.composite else None
         size = network.preprocessing.size
-        self.maps: dict[str, Mapper] = available(
-            self.audited, size, self.cam_layer, engine, others
-        )
+        self.maps: dict[str, Mapper] = available(self.audited, size, self.cam_layer, engine, others)
 
     def _rules(self, inputs: Inputs) -> Plan:
         trace = inputs.network.trace
@@ -152,7 +148,7 @@ def _names(chosen: Sequence[str], tools: _Tools) -> list[str]:
 def _of_factors(model: Instrumented, basis: Basis, images: Tensor, targets: Tensor) -> Tensor:
     """Return where the relevance comes from that is in factors, and not in the residual."""
     maps = []
-    for image, target in zip(images.split(1), targets.tolist(), strict=True):
+    for image, target in zip(torch.split(images, 1), targets.tolist(), strict=True):
         measured = propagate(model, image, target)
         output = measured.activation[basis.layer][None]
         relevance = measured.relevance[basis.layer][None]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import charts, explanations, factor_graph, featured, search
+from atlas.site import audit_page, charts, explanations, factor_graph, featured, search
 from atlas.site.api_files import ApiFiles
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
@@ -76,6 +76,7 @@ class Pages:
         self._citing = citing
         self._ranges = Ranges(catalogue.store)
         self._class_similarity = ClassSimilarity(catalogue)
+        self._audit = audit_page.found(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
             tree,
@@ -94,6 +95,7 @@ class Pages:
                 "named": any(channel.name for channel in catalogue.channels),
                 "modes": MODES[::-1],
                 "has_graph": factor_graph.there(catalogue),
+                "audited": self._audit is not None,
             },
         )
 
@@ -314,6 +316,7 @@ class Pages:
             rows=by_layer,
         )
         factor_graph.write(catalogue, self._tree, self._writer, self._citing)
+        audit_page.write(self._audit, self._tree, self._writer, self._citing)
         write(
             "classes/index.html",
             "classes.html",

@@ -136,9 +136,14 @@ def as_json(audit: Audit) -> dict[str, Any]:
     return ready
 
 
+def text(audit: Audit) -> str:
+    """Return what stands in audit.json."""
+    return dumps(asdict(audit))
+
+
 def write(audit: Audit, root: Path) -> None:
     """Write audit.json whole."""
-    files.write_text(root / FILE, dumps(asdict(audit)))
+    files.write_text(root / FILE, text(audit))
 
 
 def read(root: Path) -> Audit | None:
@@ -173,14 +178,18 @@ def problem(audit: Audit) -> str | None:
     pairs = [(one.map, one.measure) for one in audit.figures]
     if len(set(pairs)) != len(pairs) or not {one.map for one in audit.figures} <= TITLES.keys():
         return "has a figure twice, or of an unknown map"
-    for one in audit.figures:
-        facts = MEASURES[one.measure]
-        ends = [end for end in (one.low, one.mean, one.high) if end is not None]
-        if sorted(ends) != ends or ends[0] < facts.low or (facts.high or ends[-1]) < ends[-1]:
-            return f"has a figure out of its range ({one.map}, {one.measure})"
-        if one.pictures > len(audit.pictures):
-            return f"has a figure of more pictures than there are ({one.map}, {one.measure})"
-    return None
+    return next(filter(None, (_wrong(one, len(audit.pictures)) for one in audit.figures)), None)
+
+
+def _wrong(one: Figure, pictures: int) -> str | None:
+    """Return what is wrong with a figure."""
+    facts, where = MEASURES[one.measure], f"({one.map}, {one.measure})"
+    ends = [end for end in (one.low, one.mean, one.high) if end is not None]
+    if sorted(ends) != ends or ends[0] < facts.low:
+        return f"has a figure out of its range {where}"
+    if facts.high is not None and ends[-1] > facts.high:
+        return f"has a figure out of its range {where}"
+    return f"has a figure of too many pictures {where}" if one.pictures > pictures else None
 
 
 def _digest(audit: Audit) -> str:
