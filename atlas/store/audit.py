@@ -41,12 +41,12 @@ class MeasureFacts:
 
 
 MEASURES: Mapping[Measure, MeasureFacts] = {
-    "mass": MeasureFacts("higher", 0, 1),
-    "rank": MeasureFacts("higher", 0, 1),
-    "deletion": MeasureFacts("lower", 0, 1),
-    "insertion": MeasureFacts("higher", 0, 1),
-    "infidelity": MeasureFacts("lower", 0, 1),
-    "sensitivity": MeasureFacts("lower", 0, None),
+    "mass": MeasureFacts("higher", 0.0, 1.0),
+    "rank": MeasureFacts("higher", 0.0, 1.0),
+    "deletion": MeasureFacts("lower", 0.0, 1.0),
+    "insertion": MeasureFacts("higher", 0.0, 1.0),
+    "infidelity": MeasureFacts("lower", 0.0, 1.0),
+    "sensitivity": MeasureFacts("lower", 0.0, None),
 }
 """The measures in the order in which they are shown."""
 

@@ -60,9 +60,14 @@ def test_sensitivity_is_that_of_captum(audited, image):
         lambda images, targets: (seen.append(images), of(images, targets))[1],
         image, ONE, map_, spread, seed=9,
     )  # fmt: skip
+
+    def explained(inputs):
+        (images,) = inputs if isinstance(inputs, tuple) else (inputs,)
+        return (of(images, ONE.expand(len(images)))[:, None],)  # captum errs on a bare tensor
+
     theirs = sensitivity_max(
-        lambda inputs: of(inputs[0], ONE.expand(len(inputs[0])))[:, None],
-        image, perturb_func=lambda inputs, radius: seen[0], n_perturb_samples=measures.DRAWS,
+        explained, image, perturb_func=lambda inputs, radius: seen[0],
+        n_perturb_samples=measures.DRAWS,
     )  # fmt: skip
     assert found == pytest.approx(float(theirs), rel=1e-4)
     reach = (seen[0] - image).abs().max()
