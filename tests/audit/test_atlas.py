@@ -94,7 +94,7 @@ def test_what_cannot_be_had_is_said(indexed, run, tmp_path):
     assert result.stderr.startswith("atlas: no map is called 'gradcam': there are lrp, factors")
     store = Store(out)
     recipe = recorded(store.manifest())
-    with pytest.raises(UserError, match="the atlas has none .*: leave factors out of --maps"):
+    with pytest.raises(UserError, match=r"the atlas has none .*: leave factors out of --maps"):
         pipeline.audit_maps(store, recipe, 5, ("lrp", "factors"))
     assert not (out / "audit.json").exists()
 
