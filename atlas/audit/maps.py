@@ -56,7 +56,7 @@ def available(
     size : tuple of int
         Height and width of its pictures.
     cam_layer : str, optional
-        The layer of Grad-CAM and its kin; without one there are no such maps.
+        The layer of Grad-CAM and its variants; without one there are no such maps.
     engine : Engine, optional
         What computes relevance, with that of the pixels; without it there is no map `lrp`.
     others : mapping

@@ -96,7 +96,7 @@ class Audit:
     composite: _Text | None
     """The rules of relevance; None where it could not be had."""
     cam_layer: _Text | None
-    """The layer of Grad-CAM and its kin."""
+    """The layer of Grad-CAM and its variants."""
     object_share: _Share | None
     """Mean share of a picture that its object covers; None where no truth is known."""
     measures: Mapping[Measure, MeasureFacts]
