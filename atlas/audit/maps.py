@@ -12,8 +12,8 @@ from atlas.relevance.engine import PIXELS, Engine, measure
 from atlas.store import Mode
 
 SEED = 0
-"""Of the noise of Smooth Grad-CAM++ and of the points of Sobol attribution: the same for every
-picture, so that a map is a function of the picture."""
+"""Seed of the noise of Smooth Grad-CAM++ and of the points of Sobol attribution. It is the same
+for every picture, so that a map is a function of the picture."""
 
 CONTROLS = ("random", "centre", "edges")
 """Maps that know nothing of the network."""

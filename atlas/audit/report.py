@@ -15,17 +15,17 @@ from atlas.audit.maps import Mapper
 from atlas.store.audit import MEASURES, Figure, Measure
 
 RESAMPLES = 2000
-"""Of the bootstrap over pictures."""
+"""How often the bootstrap draws pictures anew."""
 
 FEWEST = 5
 """With fewer pictures there is no interval."""
 
 PASSES = 20_000
 """For sensitivity, which needs a map of each changed picture, a kind of map gets so many passes
-through the network: costly maps are measured on fewer pictures, ..."""
+through the network: costly maps are measured on fewer pictures."""
 
 AT_LEAST = 2
-"""... but on so many."""
+"""On so many pictures the sensitivity of a kind of map is measured, whatever it costs."""
 
 _Values = npt.NDArray[np.float64]
 

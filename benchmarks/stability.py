@@ -1,0 +1,177 @@
+"""Whether maps stay the same when a network is trained anew: MeGe and ReCo (Fel et al. 2022).
+
+    python benchmarks/stability.py [--pictures 24] [--epochs 6]
+
+Four demo networks are trained shortly (they are to err at times), each without one of four folds.
+Each picture of a fold is explained by the network that has not seen it and by the three that have.
+The distance of two maps is sqrt(1 - |Spearman's correlation|). *MeGe*, 1 / (1 + mean distance)
+where both networks are right: 1 for maps that do not depend on the training. *ReCo*: how well the
+distance separates pairs of networks that agree from pairs that do not, the largest TPR + TNR - 1:
+0 for maps that do not show on what networks disagree. A map of another picture is the control.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from atlas.audit.audited import Audited
+from atlas.audit.maps import available
+from atlas.demo.network import SIZE, DemoNetwork, preprocess
+from atlas.demo.train import Lesson, Settings, Trainer, lesson
+from atlas.demo.votes import KINDS
+from atlas.demo.world import ATTRIBUTES, CLASSES, class_index
+from atlas.relevance.engine import RelevanceEngine
+from atlas.relevance.plan import plan
+from atlas.relevance.tape import instrument
+from atlas.trace.record import record
+
+FOLDS, OF_A_FOLD, SEED = 4, 400, 31
+"""Networks; pictures of a fold; the world."""
+
+LAYER = "relu"
+MAPS = ("lrp", "grad-cam", "integrated-gradients", "occlusion", "edges", "random")
+CONTROL = "lrp of another picture"
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Distances between maps of two networks of the same picture."""
+
+    agreeing: Sequence[float]
+    """Both are right."""
+    disagreeing: Sequence[float]
+    """One is right, the other says something else."""
+
+
+def distance(one: Array, other: Array) -> float:
+    """Return sqrt(1 - |Spearman's correlation|) of two maps of the same size, from 0 to 1."""
+    ranks = [rankdata(map_.ravel()) for map_ in (one, other)]
+    if any(np.ptp(rank) == 0 for rank in ranks):  # a map without differences agrees with none
+        return 1.0
+    return float(np.sqrt(max(0.0, 1 - abs(np.corrcoef(*ranks)[0, 1]))))
+
+
+def mege(pairs: Pairs) -> float:
+    """Return 1 / (1 + mean distance of agreeing pairs), from 0.5 to 1."""
+    return float(1 / (1 + np.mean(pairs.agreeing)))
+
+
+def reco(pairs: Pairs) -> float:
+    """Return the largest TPR + TNR - 1 over all thresholds of the distance, from 0 to 1.
+
+    A pair is taken for an agreeing one if its distance is at most the threshold. The paper tries
+    21 thresholds; here each distance is one, so that nothing lies between two.
+    """
+    same, other = np.array(pairs.agreeing), np.array(pairs.disagreeing)
+    every = np.concatenate([same, other])
+    return max(0.0, *(float((same <= t).mean() + (other > t).mean() - 1) for t in every))
+
+
+def trained(data: Lesson, rows: Tensor, epochs: int) -> DemoNetwork:
+    """Return a network that has seen some pictures a few times."""
+    settings = Settings(seed=SEED, pictures=len(rows), epochs=epochs, probe_epochs=epochs)
+    trainer = Trainer(settings)
+    own = Lesson(data.images[rows], data.targets[rows], data.cover[rows])
+    while trainer.epoch < trainer.epochs:
+        trainer.run_epoch(own)
+    return trainer.network.eval().requires_grad_(False)
+
+
+def labels(data: Lesson) -> Tensor:
+    """Return the class of each picture."""
+    found = [
+        class_index({
+            kind: ATTRIBUTES[kind][value] for kind, value in zip(KINDS, row, strict=True)
+        })
+        for row in data.targets.tolist()
+    ]  # fmt: skip
+    return torch.tensor(found)
+
+
+def explained(
+    network: DemoNetwork, images: Tensor
+) -> tuple[dict[str, Array], npt.NDArray[np.int64]]:
+    """Return each kind of map of a network's answers to pictures, and the answers."""
+    trace = record(network, torch.zeros(1, 3, SIZE, SIZE))
+    model = instrument(network, plan(trace, "epsilon_plus_flat"), [LAYER])
+    audited = Audited(model)
+    every = available(audited, (SIZE, SIZE), LAYER, RelevanceEngine(model, pixels=True), {})
+    inputs = preprocess(images)
+    answers = torch.cat([audited.answer(some) for some in torch.split(inputs, 32)])
+    return (
+        {name: every[name].of(inputs, answers).double().numpy() for name in MAPS},
+        answers.numpy(),
+    )
+
+
+def compared(
+    maps: Sequence[Array], answers: Sequence[Array], truth: Array, folds: Array, shift: int
+) -> Pairs:
+    """Return the distances between the network that has not seen a picture and the others.
+
+    Parameters
+    ----------
+    maps, answers : sequence of array
+        For each network (pictures, height, width), and (pictures,).
+    truth, folds : array
+        (pictures,): the class, and the network that has not seen the picture.
+    shift : int
+        The other network's map is of the picture so many places further: 0 for the same one.
+    """
+    agreeing, disagreeing = [], []
+    for row, unseen in enumerate(folds):
+        for seen in range(len(maps)):
+            said = answers[unseen][row], answers[seen][row]
+            if seen == unseen or truth[row] not in said:
+                continue
+            found = distance(maps[unseen][row], maps[seen][(row + shift) % len(truth)])
+            (agreeing if said[0] == said[1] else disagreeing).append(found)
+    return Pairs(agreeing, disagreeing)
+
+
+def main() -> None:
+    """Train, explain, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--pictures", type=int, default=24, help="explained ones of each fold")
+    parser.add_argument("--epochs", type=int, default=6)
+    arguments = parser.parse_args()
+    begun = time.process_time()
+    data = lesson(SEED, FOLDS * OF_A_FOLD)
+    fold = torch.arange(len(data.images)) % FOLDS
+    chosen = torch.arange(FOLDS * arguments.pictures)
+    truth, folds = labels(data)[chosen].numpy(), fold[chosen].numpy()
+    maps, answers = [], []
+    for number in range(FOLDS):
+        network = trained(data, torch.where(fold != number)[0], arguments.epochs)
+        found, answer = explained(network, data.images[chosen])
+        maps.append(found)
+        answers.append(answer)
+        right = answer == truth
+        print(
+            f"network {number}: right about {right[folds != number].mean():.2f} of what it has "
+            f"seen, {right[folds == number].mean():.2f} of what it has not "
+            f"({len(CLASSES)} classes)",
+            flush=True,
+        )
+    print("\n| map | MeGe | ReCo | agreeing pairs | disagreeing |\n|:--|--:|--:|--:|--:|")
+    kinds = [(name, name, 0) for name in MAPS] + [(CONTROL, "lrp", 1)]
+    for title, name, shift in kinds:
+        pairs = compared([each[name] for each in maps], answers, truth, folds, shift)
+        print(
+            f"| {title} | {mege(pairs):.3f} | {reco(pairs):.3f} | {len(pairs.agreeing)} | "
+            f"{len(pairs.disagreeing)} |"
+        )
+    print(f"\n{time.process_time() - begun:.0f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()
