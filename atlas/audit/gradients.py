@@ -1,7 +1,7 @@
 """Maps by gradients: integrated gradients, and the family of Grad-CAM.
 
-Grad-CAM and its variants weigh the channels of one layer by the gradients of the answer. Their maps have
-the resolution of that layer and are interpolated to that of the picture (bilinear).
+Grad-CAM and its variants weigh the channels of one layer by the gradients of the answer. Their
+maps have the resolution of that layer and are interpolated to that of the picture (bilinear).
 """
 
 from collections.abc import Callable

@@ -17,7 +17,7 @@ PAGE = "audit.html"
 BAR = 300
 """Width of the longest bar."""
 
-ROW = 20
+ROW = 30
 """Height of a bar with its label."""
 
 CONTROLS = ("random", "centre", "edges")
@@ -44,8 +44,6 @@ class BarChart:
     better: str
     bars: Sequence[Bar]
     height: int
-    end: str
-    """What a bar of full width stands for."""
 
 
 def found(catalogue: Catalogue) -> Audit | None:
@@ -73,7 +71,6 @@ def write(known: Audit | None, tree: Tree, writer: PageWriter, citing: Citing) -
         controls=CONTROLS,
         charts=[_chart(known, measure) for measure in known.measured],
         width=BAR,
-        row=ROW,
     )
 
 
@@ -91,4 +88,4 @@ def _chart(known: Audit, measure: Measure) -> BarChart:
             round(max(BAR * one.mean / most, 0.5), 1),
             line and (round(line[0], 1), round(line[1], 1)), one,
         ))  # fmt: skip
-    return BarChart(measure, facts.better, bars, ROW * len(figures), f"{most:.2g}")
+    return BarChart(measure, facts.better, bars, ROW * len(figures))
