@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import qmc
 
 Numbers = npt.NDArray[np.float64]
 
@@ -26,6 +25,8 @@ def designs(inputs: int, count: int, seed: int) -> tuple[Numbers, Numbers]:
     seed : int
         Of the scrambling.
     """
+    from scipy.stats import qmc  # noqa: PLC0415 (slow to import)
+
     points: Numbers = qmc.Sobol(2 * inputs, scramble=True, seed=seed).random(count)
     return points[:, :inputs], points[:, inputs:]
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from atlas.explain.conditional import Measured, shares
 from atlas.relevance import changed
@@ -60,6 +59,8 @@ def without_channels(model: Instrumented, layer: str, image: Tensor, fill: Tenso
 
 def without_regions(model: Instrumented, image: Tensor) -> Answers:
     """Return a function that gives the logits with regions of the picture blurred."""
+    from torchvision.transforms.v2.functional import gaussian_blur  # noqa: PLC0415 (slow to import)
+
     sigma = BLUR * min(image.shape[-2:])
     size = 2 * int(2 * sigma) + 1
     blurred = gaussian_blur(image, [size, size], [sigma, sigma])

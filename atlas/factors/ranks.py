@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 from atlas.factors.nmf import Factorisation, Matrix, factorise
@@ -82,6 +81,8 @@ def matched(one: Matrix, other: Matrix) -> npt.NDArray[np.float64]:
     one, other : array
         (factors, channels) each, of length 1; as many of `other`.
     """
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 (slow to import)
+
     cosines = one.astype(np.float64) @ other.astype(np.float64).T
     rows, columns = linear_sum_assignment(-cosines)
     found: npt.NDArray[np.float64] = cosines[rows, columns]

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from atlas.errors import UserError, one_line
 
-WRAPPERS = (OptimizedModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
+PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def unwrapped(module: nn.Module, name: str) -> nn.Module:
@@ -44,14 +43,14 @@ def unwrapped(module: nn.Module, name: str) -> nn.Module:
         It is a TorchScript program, or its parameters hold no numbers.
     """
     compiled = False
-    while isinstance(module, WRAPPERS):
-        compiled |= isinstance(module, OptimizedModule)
-        module = _inside(module)
+    while (inner := _inside(module)) is not None:
+        compiled |= _compiled(module)
+        module = inner
     for part in list(module.modules()):
         for key, child in list(part._modules.items()):  # also those that stand there twice
-            while isinstance(child, WRAPPERS):
-                compiled |= isinstance(child, OptimizedModule)
-                child = _inside(child)  # noqa: PLW2901
+            while child is not None and (inner := _inside(child)) is not None:
+                compiled |= _compiled(child)
+                child = inner  # noqa: PLW2901
                 part._modules[key] = child
     for part in module.modules():
         compiled |= _interpreted(part)
@@ -92,11 +91,22 @@ def settled(module: nn.Module, name: str) -> nn.Module:
     return module
 
 
-def _inside(module: nn.Module) -> nn.Module:
-    """Return the module that a wrapper wraps."""
-    inner = module._orig_mod if isinstance(module, OptimizedModule) else module.module
+def _inside(module: nn.Module) -> nn.Module | None:
+    """Return the module that a wrapper wraps; None of what is no wrapper."""
+    if _compiled(module):
+        inner = module._orig_mod
+    elif isinstance(module, PARALLEL):
+        inner = module.module
+    else:
+        return None
     assert isinstance(inner, nn.Module)
     return inner
+
+
+def _compiled(module: nn.Module) -> bool:
+    """Return whether `torch.compile` made a module; importing its part of torch takes a second."""
+    dynamo = sys.modules.get("torch._dynamo")
+    return dynamo is not None and isinstance(module, dynamo.OptimizedModule)
 
 
 def _interpreted(part: nn.Module) -> bool:

@@ -105,7 +105,7 @@ def same_when_repeated(module: nn.Module, images: Tensor) -> Check:
         return Check("repeated", True, "the same picture has the same answer when it comes again")
     return Check(
         "repeated", False,
-        f"the network gives one picture two answers (they differ by {gap:.1%} of the largest): is "
+        f"the network gives one picture two answers (they differ by {gap:.1e} of the largest): is "
         "something random left on, as dropout?",
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def same_in_batch(module: nn.Module, images: Tensor) -> Check:
         return Check("alone", True, "a picture's answer does not depend on those beside it")
     return Check(
         "alone", False,
-        f"a picture's answer changes by {gap:.1%} of the largest with the pictures beside it, or "
+        f"a picture's answer changes by {gap:.1e} of the largest with the pictures beside it, or "
         "its place among them: does the network normalise by the batch (batch norm in train mode "
         "or without statistics)?",
     )  # fmt: skip

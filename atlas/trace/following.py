@@ -11,6 +11,7 @@ out beside its tensor, and the tensor is given the result afterwards.
 
 import inspect
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType, TracebackType
@@ -117,6 +118,11 @@ class Call:
         return self.function(*positional, **named)
 
 
+def compiler_is_there() -> bool:
+    """Return whether torch's compiler was imported, which is slow: else nothing is compiled."""
+    return "torch._dynamo" in sys.modules
+
+
 class Following(TorchFunctionMode):
     """While entered, knows every tensor that is made from the picture.
 
@@ -131,7 +137,7 @@ class Following(TorchFunctionMode):
         super().__init__()
         self._run = next(_runs)
         self._count = 0
-        self._eager = torch.compiler.set_stance("force_eager")
+        self._eager = torch.compiler.set_stance("force_eager") if compiler_is_there() else None
         """Compiled functions inside a network run as they are written."""
         self.refusal: RefusedError | None = None
         """What was refused where TorchScript makes a text of every error."""
@@ -141,7 +147,8 @@ class Following(TorchFunctionMode):
         self._mark(self.picture, PICTURE, _Memory())
 
     def __enter__(self) -> Self:
-        self._eager.__enter__()
+        if self._eager:
+            self._eager.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -152,7 +159,8 @@ class Following(TorchFunctionMode):
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        self._eager.__exit__(kind, error, trace)
+        if self._eager:
+            self._eager.__exit__(kind, error, trace)
 
     def compute(self, call: Call) -> Any:
         """Return what an operation gives. Subclasses see each operation here."""

@@ -65,7 +65,27 @@ def average_pool(call: ExecutedOperation) -> Sight:
 
 def adaptive_pool(call: ExecutedOperation) -> Sight:
     """Windows that overlap unevenly where the lengths do not divide."""
-    return _resized(call, lambda ratio: (_centred(ratio), _whole_or(ratio, math.ceil(ratio) + 1)))
+    shape, sight = call.only()
+    _last_two(sight, shape)
+    axes = [
+        axis.resampled(*_adaptive_windows(shape[dim], call.shape[dim]))
+        for axis, dim in zip(sight, (-2, -1), strict=True)
+    ]
+    return call.placed((axes[0], axes[1]), (-2, -1))
+
+
+def _adaptive_windows(old: int, new: int) -> tuple[float, float, float]:
+    """Return where the first window's centre is, their distance, and a length that holds each.
+
+    Window i is of positions floor(i old / new) to ceil((i + 1) old / new), as torch has it.
+    """
+    ratio = old / new
+    first = _centred(ratio)
+    half = max(
+        max(first + i * ratio - i * old // new, -(-(i + 1) * old // new) - 1 - first - i * ratio)
+        for i in range(new)
+    )
+    return first, ratio, 2 * half + 1
 
 
 def _resized(
@@ -109,10 +129,6 @@ def _last_two(sight: Sight, shape: Sequence[int]) -> None:
 
 def _centred(ratio: float) -> float:
     return (ratio - 1) / 2
-
-
-def _whole_or(ratio: float, otherwise: float) -> float:
-    return ratio if ratio.is_integer() else otherwise
 
 
 def nearest(call: ExecutedOperation) -> Sight:

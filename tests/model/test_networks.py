@@ -406,3 +406,9 @@ def test_the_demo_network():
     layers = choose(network.trace).names
     assert (layers[0], layers[-1], len(layers)) == ("features.0", "planted", 14)
     assert load("demo/vgg", "random").weights_sha256 != network.weights_sha256
+
+
+def test_float32_is_not_rounded_to_ten_bits_on_a_gpu():
+    torch.backends.cudnn.allow_tf32 = True
+    load()
+    assert not torch.backends.cudnn.allow_tf32

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -218,6 +218,8 @@ others = st.one_of(
     height=st.integers(24, 40),
     width=st.integers(24, 40),
 )
+@example([nn.AdaptiveAvgPool2d((3, 2)), nn.AdaptiveAvgPool2d((4, 2))], 24, 24)
+@example([nn.AdaptiveAvgPool2d((2, 3)), nn.AdaptiveAvgPool2d((2, 4))], 24, 24)
 def test_whatever_moves_and_resizes(parts, height, width):
     module, left = nn.Sequential(*parts), torch.zeros(1, 3, height, width)
     try:

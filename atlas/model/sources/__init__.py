@@ -1,31 +1,24 @@
 """Where networks come from: a library, the demo, or a user's own code; one module a source."""
 
+import importlib
 from collections.abc import Callable
 
 import torch
 
 from atlas import recipe
 from atlas.errors import UserError
-from atlas.model.sources import (
-    demo_source,
-    factory,
-    pypi_source,
-    timm_source,
-    torchvision_source,
-    transformers_source,
-)
 from atlas.model.sources.raw import Raw
 
 __all__ = ["Raw", "build"]
 
-SOURCES: dict[str, Callable[[recipe.Model, int], Raw]] = {
-    "torchvision/": torchvision_source.build,
-    "timm/": timm_source.build,
-    "hf:": transformers_source.build,
-    "pypi/": pypi_source.build,
-    "demo/": demo_source.build,
+SOURCES = {
+    "torchvision/": "torchvision_source",
+    "timm/": "timm_source",
+    "hf:": "transformers_source",
+    "pypi/": "pypi_source",
+    "demo/": "demo_source",
 }
-"""What a network's name begins with, and who builds it; all other names are of factories."""
+"""What a network's name begins with, and the module that builds it; all others are of factories."""
 
 
 def build(spec: recipe.Model, seed: int) -> Raw:
@@ -45,7 +38,14 @@ def build(spec: recipe.Model, seed: int) -> Raw:
     _check_keys(spec, prefix)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return SOURCES.get(prefix, factory.build)(spec, seed)
+        return _builder(SOURCES.get(prefix, "factory"))(spec, seed)
+
+
+def _builder(source: str) -> Callable[[recipe.Model, int], Raw]:
+    """Return who builds the networks of a source; torchvision alone takes a second to import."""
+    build: Callable[[recipe.Model, int], Raw]
+    build = importlib.import_module(f"{__name__}.{source}").build
+    return build
 
 
 def _check_keys(spec: recipe.Model, prefix: str) -> None:
