@@ -56,16 +56,20 @@ def versions(image: Tensor, map_: Tensor, *, inserted: bool) -> Tensor:
     return image * (gone if inserted else ~gone)
 
 
-def curve(
+def heights(
     audited: Audited, image: Tensor, target: Tensor, map_: Tensor, *, inserted: bool
-) -> float:
-    """Return the area under the probability of the target as pixels go, or come (Petsiuk 2018).
+) -> Tensor:
+    """Return the probability of the target as pixels go, or come (Petsiuk et al. 2018).
 
-    The mean height of the curve over `STEPS` equal steps, by trapezia, from 0 to 1.
+    float64 (`STEPS` + 1,).
     """
     pictures = versions(image, map_, inserted=inserted)
-    heights = audited.probabilities(pictures, target.expand(len(pictures)))
-    return float(torch.trapezoid(heights.double(), dx=1 / STEPS))
+    return audited.probabilities(pictures, target.expand(len(pictures))).double()
+
+
+def area(heights_: Tensor) -> float:
+    """Return the mean height of a curve over equal steps, by trapezia."""
+    return float(torch.trapezoid(heights_, dx=1 / (len(heights_) - 1)))
 
 
 def squares(size: tuple[int, int], seed: int) -> Tensor:

@@ -98,10 +98,11 @@ def _of_one(
     audited: Audited, picture: Pictured, target: Tensor, map_: Tensor
 ) -> dict[Measure, float]:
     """Return what is measured of one map alone."""
-    found: dict[Measure, float] = {
-        "deletion": measures.curve(audited, picture.image, target, map_, inserted=False),
-        "insertion": measures.curve(audited, picture.image, target, map_, inserted=True),
-    }
+    found: dict[Measure, float] = {}
+    for measure in ("deletion", "insertion"):
+        inserted = measure == "insertion"
+        curve = measures.heights(audited, picture.image, target, map_, inserted=inserted)
+        found[measure] = measures.area(curve)
     if picture.inside is not None:
         found["mass"] = measures.mass(map_, picture.inside)
         found["rank"] = measures.rank(map_, picture.inside)

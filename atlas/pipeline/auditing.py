@@ -1,6 +1,6 @@
 """How far maps hold: the audit of a finished atlas, on its own pictures and its own network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from atlas.audit.audited import Audited, MapOf
 from atlas.audit.maps import Mapper, available, last_with_positions
+from atlas.audit.measures import heights
 from atlas.audit.report import Pictured, figures, object_share
 from atlas.data.images import decode
 from atlas.demo import world
@@ -26,6 +27,7 @@ from atlas.relevance.tape import Instrumented, instrument
 from atlas.store import Store, audit, bases
 from atlas.store.audit import MEASURES, TITLES, VERSION, Audit
 from atlas.store.bases import Basis
+from atlas.store.othermaps import TestedMap
 from atlas.trace.following import RefusedError
 
 DRAWN = "demo:world"
@@ -60,8 +62,7 @@ def audit_maps(
         The atlas is not finished, its network is another one now, or a map is unknown or cannot be
         had.
     """
-    if unknown := [name for name in chosen if name not in TITLES]:
-        raise UserError(f"no map is called {unknown[0]!r}: there are {', '.join(TITLES)}")
+    check_names(chosen)
     with alone(store):
         if not store.finished:
             raise UserError(
@@ -69,7 +70,7 @@ def audit_maps(
             )
         inputs = Inputs(recipe, border=border)
         check_weights(store, inputs.network)
-        tools = _Tools(store, inputs)
+        tools = Tools(store, inputs)
         names = _names(chosen, tools)
         rows = _drawn(store.rows("images"), pictures, recipe.seed)
         seen = _pictures(store, inputs, rows)
@@ -92,7 +93,42 @@ def audit_maps(
     return found
 
 
-class _Tools:
+def check_names(chosen: Sequence[str]) -> None:
+    """Refuse names that no map has."""
+    if unknown := [name for name in chosen if name not in TITLES]:
+        raise UserError(f"no map is called {unknown[0]!r}: there are {', '.join(TITLES)}")
+
+
+def other_maps(
+    store: Store, inputs: Inputs, chosen: Sequence[str]
+) -> Callable[[Tensor, int], list[tuple[TestedMap, Tensor]]]:
+    """Return what makes maps of a picture (1, ...) and a target, each with its test.
+
+    Raises
+    ------
+    UserError
+        A map is unknown or cannot be had.
+    """
+    check_names(chosen)
+    tools = Tools(store, inputs)
+    names = _names(chosen, tools, "explain.maps")
+
+    def of(image: Tensor, target: int) -> list[tuple[TestedMap, Tensor]]:
+        label = torch.tensor([target], device=image.device)
+        found = []
+        for name in names:
+            map_ = tools.maps[name].of(image, label)[0].detach()
+            curves = [
+                tuple(heights(tools.audited, image, label, map_, inserted=inserted).tolist())
+                for inserted in (False, True)
+            ]
+            found.append((TestedMap(name, *curves), map_))
+        return found
+
+    return of
+
+
+class Tools:
     """The network with every map that it can have."""
 
     def __init__(self, store: Store, inputs: Inputs) -> None:
@@ -137,11 +173,11 @@ class _Tools:
         return found[-1]
 
 
-def _names(chosen: Sequence[str], tools: _Tools) -> list[str]:
-    """Return the maps to measure, in their order."""
+def _names(chosen: Sequence[str], tools: Tools, where: str = "--maps") -> list[str]:
+    """Return the maps to measure, in their order; `where` they were chosen."""
     for name in chosen:
         if name in tools.missing:
-            raise UserError(f"{tools.missing[name]}: leave {name} out of --maps")
+            raise UserError(f"{tools.missing[name]}: leave {name} out of {where}")
     return [name for name in TITLES if name in tools.maps and (not chosen or name in chosen)]
 
 

@@ -11,6 +11,7 @@ from atlas.explain.background import Background
 from atlas.explain.explaining import Explainer, Outcome, image_files
 from atlas.explain.gathering import Subject
 from atlas.explain.narrative.compose import Writer
+from atlas.pipeline.auditing import check_names, other_maps
 from atlas.pipeline.inputs import Inputs, check_weights
 from atlas.pipeline.models import ModelOf, explaining
 from atlas.pipeline.trust import OWN, Border
@@ -64,6 +65,7 @@ def explain(
         are given and no model is named.
     """
     _check_models(recipe.explain, exchange)
+    check_names(recipe.explain.maps)
     background = Background(store)
     label = PREDICTED if target is None else background.label(target)
     paths = [path for given in images for path in image_files(given)]
@@ -85,6 +87,7 @@ def explain(
         network.device,
         store.root / EXPLANATIONS,
         _labels(recipe, background.classes, labelled),
+        others=other_maps(store, inputs, recipe.explain.maps) if recipe.explain.maps else None,
     )
     if not _asks(recipe.explain):
         return explainer(paths, label)

@@ -9,7 +9,7 @@ import pytest
 from atlas import pipeline
 from atlas.errors import UserError
 from atlas.recipe import recorded
-from atlas.store import Store, audit, open_store
+from atlas.store import Store, audit, evidence, open_store, othermaps
 from atlas.store.verify import check
 
 CHECK = "figures about maps are whole and of this atlas"
@@ -17,8 +17,8 @@ CHEAP = ("lrp", "factors", "grad-cam", "occlusion", "random", "centre", "edges")
 
 
 @pytest.fixture(scope="module")
-def audited(factored, run, tmp_path_factory):
-    """An atlas with factors, its audit, and its site."""
+def audited(factored, run, pictures, tmp_path_factory):
+    """An atlas with factors, its audit, an explanation with other maps, and its site."""
     out = shutil.copytree(factored, tmp_path_factory.mktemp("audit") / "tiny")
     before = json.loads((out / "manifest.json").read_text())
     result = run(
@@ -27,6 +27,8 @@ def audited(factored, run, tmp_path_factory):
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == json.loads((out / "audit.json").read_text())
     assert json.loads((out / "manifest.json").read_text()) == before
+    recipe = recorded(before, ['explain.maps=["occlusion", "grad-cam++"]'])
+    pipeline.explain(Store(out), recipe, [min(pictures.rglob("*.png"))], None)
     result = run("site", out)
     assert result.returncode == 0, result.stderr
     return out
@@ -65,6 +67,28 @@ def test_the_page_shows_every_figure(audited, crawl):
     assert all(one.passed for one in check(open_store(audited)))
 
 
+def test_other_maps_stand_on_the_page_of_an_explanation(audited, crawl):
+    (folder,) = (one for one in (audited / "explanations").iterdir() if one.is_dir())
+    maps = othermaps.read(folder)
+    assert [one.map for one in maps] == ["grad-cam++", "occlusion"]  # in their usual order
+    probability = evidence.read(folder).target.probability
+    for one in maps:
+        assert len(one.deletion) == len(one.insertion) == 33
+        assert one.deletion[0] == pytest.approx(probability, rel=1e-4)
+        assert one.insertion[-1] == pytest.approx(probability, rel=1e-4)
+        assert one.deletion[-1] == pytest.approx(one.insertion[0], rel=1e-4)  # all grey
+    page = crawl.parse(audited / "site" / "explanations" / f"{folder.name}.html")
+    assert "Other maps" in page.text and "Occlusion" in page.text
+    assert sum(tag == "polyline" and "stroke-dasharray" in given for tag, given in page.tags) == 2
+    assert f"{folder.name}/map-grad-campp.webp" in {
+        given["src"].removeprefix("../explanations/") for given in page.all("img")
+    }
+    (folder / othermaps.FILE).write_text('{"version": 1, "maps": [{"map": "grad-cam"}]}')
+    with pytest.raises(UserError, match="explain the picture again"):
+        othermaps.read(folder)
+    othermaps.write(maps, folder)
+
+
 def test_a_changed_or_foreign_file_is_found(audited, tmp_path):
     out = shutil.copytree(audited, tmp_path / "tiny", ignore=shutil.ignore_patterns("site"))
     known = audit.read(out)
@@ -96,6 +120,9 @@ def test_what_cannot_be_had_is_said(indexed, run, tmp_path):
     recipe = recorded(store.manifest())
     with pytest.raises(UserError, match=r"the atlas has none .*: leave factors out of --maps"):
         pipeline.audit_maps(store, recipe, 5, ("lrp", "factors"))
+    wanting = recorded(store.manifest(), ['explain.maps=["lime"]'])
+    with pytest.raises(UserError, match="no map is called 'lime': there are lrp, "):
+        pipeline.explain(store, wanting, [], None)
     assert not (out / "audit.json").exists()
 
 

@@ -96,7 +96,9 @@ def test_curves_are_areas_under_the_probability():
     map_ = torch.from_numpy(weight)
     step = 1 / measures.STEPS
     curves = {
-        (name, inserted): measures.curve(audited, image, target, one, inserted=inserted)
+        (name, inserted): measures.area(
+            measures.heights(audited, image, target, one, inserted=inserted)
+        )
         for name, one in (("right", map_), ("wrong", -map_))
         for inserted in (False, True)
     }
