@@ -104,7 +104,7 @@ def explained(
     trace = record(network, torch.zeros(1, 3, SIZE, SIZE))
     model = instrument(network, plan(trace, "epsilon_plus_flat"), [LAYER])
     audited = Audited(model)
-    every = available(audited, (SIZE, SIZE), LAYER, RelevanceEngine(model, pixels=True), {})
+    every = available(audited, (SIZE, SIZE), LAYER, True, RelevanceEngine(model, pixels=True), {})
     inputs = preprocess(images)
     answers = torch.cat([audited.answer(some) for some in torch.split(inputs, 32)])
     return (

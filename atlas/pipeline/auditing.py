@@ -83,7 +83,7 @@ def audit_maps(
             pictures=tuple(rows),
             seed=recipe.seed,
             composite=tools.rules.composite,
-            cam_layer=tools.cam_layer,
+            cam_layer=tools.cam_layer if any("cam" in name for name in names) else None,
             object_share=object_share(seen),
             measures=MEASURES,
             figures=tuple(figures(tools.audited, mappers, seen, spread, recipe.seed)),
@@ -140,19 +140,28 @@ class Tools:
         self.cam_layer = last_with_positions(
             {name: layer.shape for name, layer in layers.items() if layer.value is not None}
         )
-        if self.cam_layer is None:
-            reason = "the network has no layer with more than one position"
-            self.missing |= {name: f"{TITLES[name]}: {reason}" for name in TITLES if "cam" in name}
         basis = self._basis(store)
         wanted = {self.cam_layer, None if basis is None else basis.layer}
         model = instrument(network.module, self.rules, [name for name in layers if name in wanted])
         self.audited = Audited(model)
+        blank = torch.zeros(1, *network.preprocessing.shape, device=network.device)
+        differentiable = self.audited.has_gradients(blank)
+        if self.cam_layer is None:
+            self._leave_out("cam", "the network has no layer with more than one position")
+        if not differentiable:
+            self._leave_out("grad", "the network switches gradients off")
         others: dict[str, MapOf] = {}
         if basis is not None:
             others["factors"] = partial(_of_factors, model, basis)
         engine = RelevanceEngine(model, pixels=True) if self.rules.composite else None
         size = network.preprocessing.size
-        self.maps: dict[str, Mapper] = available(self.audited, size, self.cam_layer, engine, others)
+        self.maps: dict[str, Mapper] = available(
+            self.audited, size, self.cam_layer, differentiable, engine, others
+        )
+
+    def _leave_out(self, part: str, reason: str) -> None:
+        """Note that the maps with some letters in their names cannot be had."""
+        self.missing |= {name: f"{TITLES[name]}: {reason}" for name in TITLES if part in name}
 
     def _rules(self, inputs: Inputs) -> Plan:
         trace = inputs.network.trace
@@ -166,11 +175,16 @@ class Tools:
         """Return the factors of the last layer that has some, if relevance comes there."""
         part = bases.factors(store)
         found = bases.read(part) if part else []
-        if not found or not self.rules.composite:
-            reason = "the atlas has none (`atlas factors`)" if not found else "they need relevance"
+        reached = self.rules.reached if self.rules.composite else frozenset()
+        layers = self.rules.trace.layers
+        usable = [basis for basis in found if layers[basis.layer].value in reached]
+        if not usable:
+            reason = (
+                "no relevance comes to them" if found else "the atlas has none (`atlas factors`)"
+            )
             self.missing["factors"] = f"{TITLES['factors']}: {reason}"
             return None
-        return found[-1]
+        return usable[-1]
 
 
 def _names(chosen: Sequence[str], tools: Tools, where: str = "--maps") -> list[str]:

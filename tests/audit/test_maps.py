@@ -132,7 +132,7 @@ def test_of_a_linear_network_all_is_known():
 
 def test_relevance_is_that_of_the_pixels_summed_over_colours(module, audited, images):
     engine = RelevanceEngine(audited.model, pixels=True)
-    lrp = available(audited, (14, 14), None, engine, {})["lrp"]
+    lrp = available(audited, (14, 14), None, True, engine, {})["lrp"]
     logits = audited.model.plan.head.class_logits(module(images))
     start = torch.zeros_like(logits).scatter(
         1, TARGETS[:, None], logits.gather(1, TARGETS[:, None])
@@ -157,3 +157,12 @@ def test_the_layer_of_grad_cam_is_the_last_with_positions():
     shapes = {"a": (1, 4, 8, 8), "b": (1, 6, 4, 1), "c": (1, 6, 1, 1), "d": (1, 3)}
     assert last_with_positions(shapes) == "b"
     assert last_with_positions({"c": (1, 6, 1, 1), "d": (1, 3)}) is None
+
+
+def test_a_network_without_gradients_has_no_maps_by_them(images):
+    module = grad_cam.network()
+    module.forward = torch.no_grad()(module.forward)
+    audited = Audited(instrumented(module, (3, 14, 14), ["3"]))
+    assert not audited.has_gradients(images)
+    found = available(audited, (14, 14), "3", audited.has_gradients(images), None, {})
+    assert list(found) == ["sobol", "occlusion", "random", "centre", "edges"]
