@@ -11,6 +11,7 @@ distance separates pairs of networks that agree from pairs that do not, the larg
 """
 
 import argparse
+import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,18 @@ class Pairs:
     """Both are right."""
     disagreeing: Sequence[float]
     """One is right, the other says something else."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a network says of pictures, and why."""
+
+    maps: dict[str, Array]
+    """By kind, (pictures, height, width)."""
+    answers: npt.NDArray[np.int64]
+    truth: npt.NDArray[np.int64]
+    seconds: float
+    """Of CPU time."""
 
 
 def distance(one: Array, other: Array) -> float:
@@ -138,39 +151,44 @@ def compared(
     return Pairs(agreeing, disagreeing)
 
 
+def one_network(number: int, pictures: int, epochs: int) -> Answered:
+    """Train the network that does not see one fold, and explain pictures by it."""
+    begun = time.process_time()
+    torch.set_num_threads(1)
+    data = lesson(SEED, FOLDS * OF_A_FOLD)
+    rows = torch.where(torch.arange(len(data.images)) % FOLDS != number)[0]
+    network = trained(data, rows, epochs)
+    found, answers = explained(network, data.images[: FOLDS * pictures])
+    return Answered(found, answers, labels(data)[: FOLDS * pictures].numpy(),
+                    time.process_time() - begun)  # fmt: skip
+
+
 def main() -> None:
     """Train, explain, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pictures", type=int, default=16, help="explained ones of each fold")
     parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
-    begun = time.process_time()
-    data = lesson(SEED, FOLDS * OF_A_FOLD)
-    fold = torch.arange(len(data.images)) % FOLDS
-    chosen = torch.arange(FOLDS * arguments.pictures)
-    truth, folds = labels(data)[chosen].numpy(), fold[chosen].numpy()
-    maps, answers = [], []
-    for number in range(FOLDS):
-        network = trained(data, torch.where(fold != number)[0], arguments.epochs)
-        found, answer = explained(network, data.images[chosen])
-        maps.append(found)
-        answers.append(answer)
-        right = answer == truth
+    with multiprocessing.get_context("spawn").Pool(FOLDS) as pool:
+        given = [(number, arguments.pictures, arguments.epochs) for number in range(FOLDS)]
+        networks = pool.starmap(one_network, given)
+    truth = networks[0].truth
+    folds = np.arange(len(truth)) % FOLDS
+    for number, one in enumerate(networks):
+        right = one.answers == truth
         print(
             f"network {number}: right about {right[folds != number].mean():.2f} of what it has "
-            f"seen, {right[folds == number].mean():.2f} of what it has not "
-            f"({len(CLASSES)} classes)",
-            flush=True,
+            f"seen, {right[folds == number].mean():.2f} of what it has not ({len(CLASSES)} classes)"
         )
     print("\n| map | MeGe | ReCo | agreeing pairs | disagreeing |\n|:--|--:|--:|--:|--:|")
-    kinds = [(name, name, 0) for name in MAPS] + [(CONTROL, "lrp", 1)]
-    for title, name, shift in kinds:
-        pairs = compared([each[name] for each in maps], answers, truth, folds, shift)
+    answers = [one.answers for one in networks]
+    for title, name, shift in [(name, name, 0) for name in MAPS] + [(CONTROL, "lrp", 1)]:
+        pairs = compared([one.maps[name] for one in networks], answers, truth, folds, shift)
         print(
             f"| {title} | {mege(pairs):.3f} | {reco(pairs):.3f} | {len(pairs.agreeing)} | "
             f"{len(pairs.disagreeing)} |"
         )
-    print(f"\n{time.process_time() - begun:.0f} s of CPU")
+    print(f"\n{sum(one.seconds for one in networks):.0f} s of CPU")
 
 
 if __name__ == "__main__":
