@@ -72,15 +72,15 @@ def _print(found: "Audit") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from atlas.store.audit import TITLES  # noqa: PLC0415
-
-    table = Table(title=f"How far maps hold, on {len(found.pictures)} pictures (95 % intervals)")
-    table.add_column("map")
+    title = f"How far maps hold, on {len(found.pictures)} pictures (below: 95 % intervals)"
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    table.add_column("map", no_wrap=True)
     for name in found.measured:
-        table.add_column(f"{name} {ARROWS[found.measures[name].better]}", justify="right")
+        arrow = ARROWS[found.measures[name].better]
+        table.add_column(f"{name}\n{arrow}", justify="right", no_wrap=True)
     for map_ in found.maps:
         figures = (found.figure(map_, name) for name in found.measured)
-        table.add_row(TITLES[map_], *(_cell(one) for one in figures))
+        table.add_row(map_, *(_cell(one) for one in figures))
     Console().print(table)
     click.echo("↑ higher is better, ↓ lower is better.", nl=found.object_share is None)
     if found.object_share is not None:
@@ -93,5 +93,6 @@ def _cell(one: "Figure | None") -> str:
     if one is None:
         return "–"
     if one.low is None or one.high is None:
-        return f"{one.mean:.3f} ({one.pictures} pictures)"
-    return f"{one.mean:.3f}\n{one.low:.3f} to {one.high:.3f}"
+        return f"{one.mean:.3f}\n{one.pictures} pictures"
+    ends = (f"{end:.2f}".removeprefix("0") for end in (one.low, one.high))
+    return f"{one.mean:.3f}\n{'–'.join(ends)}"
