@@ -128,11 +128,8 @@ def test_what_cannot_be_had_is_said(indexed, run, tmp_path):
 
 def test_on_the_demo_maps_lie_in_the_object_and_noise_does_not(named, tmp_path):
     store = Store(shutil.copytree(named, tmp_path / "demo"))
-    maps = ("lrp", "random", "centre")
-    found = pipeline.audit_maps(store, recorded(store.manifest()), 8, maps)
+    found = pipeline.audit_maps(store, recorded(store.manifest()), 8, ("lrp", "random"))
     for measure in ("mass", "rank"):
         assert found.figure("lrp", measure).mean >= 0.9
         assert found.figure("random", measure).mean == pytest.approx(found.object_share, abs=0.01)
-        assert found.object_share + 0.02 < found.figure("centre", measure).mean < 0.6
-    deletion = {name: found.figure(name, "deletion").mean for name in ("lrp", "random")}
-    assert deletion["lrp"] < deletion["random"] / 2
+    assert found.figure("lrp", "deletion").mean < found.figure("random", "deletion").mean / 2
