@@ -27,6 +27,12 @@ def plain(value: object) -> str:
     return " ".join(text.split())
 
 
+def shortened(name: str, most: int = 6) -> str:
+    """Return a name on one line; of one with more than `most` words the first four and `…`."""
+    words = plain(name).split()
+    return " ".join(words) if len(words) <= most else f"{' '.join(words[:4])}…"
+
+
 def cell(value: Any) -> Any:
     """Return a text as a table for spreadsheets may have it: never a formula, which they would run.
 

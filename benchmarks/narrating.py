@@ -6,8 +6,8 @@
 
 `rephrasings.txt` was written before the guard. Every second line of each kind was held back: its
 figures were printed, its sentences were not looked at while the guard was written. What comes later
-in the file was written after the guard; kinds of mistakes that it showed were mended. The last two
-parts are not tuned on: nothing was changed for what they showed.
+in the file was written after the guard; kinds of mistakes that it showed were mended. The last part
+is held out: it was written before the guard was made anew and looked at once, afterwards.
 
 With `--atlas`, how long the texts by rules of an atlas's explanations are, and whether those for
 everyone name each concept whose removal changes the answer or takes more than a fifth of the
@@ -31,7 +31,7 @@ from atlas.vlm import Loading, language
 
 FILE = Path(__file__).with_name("rephrasings.txt")
 KINDS = {"+": "honest", "-": "false", "!": "aimed"}
-HALVES = ("seen", "held back", "later", "not tuned on")
+HALVES = ("seen", "held back", "later", "third writer", "held out")
 
 _SLOTS: dict[str, SlotKind] = {
     "class": "class", "other": "class", "answer": "class", "first": "concept",
@@ -71,7 +71,7 @@ def rephrasings() -> Iterator[Rephrasing]:
             half = HALVES[later or seen[sign] % 2 == 0]
             yield Rephrasing(wording, text, KINDS[sign], half)
         if line.startswith("##"):
-            later = 3 if line.startswith("## not tuned on") else 2
+            later = {"## not": 3, "## hel": 4}.get(line[:6], 2)
 
 
 def shares_passed(half: str, judge: Judge | None = None) -> dict[str, float]:

@@ -35,6 +35,7 @@ from atlas.store import (
 )
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
+from atlas.store.influence import worth_a_word
 from atlas.store.names import NameRecord
 from atlas.store.pictures import read_picture
 
@@ -170,6 +171,16 @@ class Channel:
     """`act_mean`, `act_max`, `act_density`, `rel_mean`, `rel_abs_mean`, as in channels.parquet."""
     top_classes: tuple[tuple[str, float], ...]
     """Classes with the largest mean relevance share of this channel, and the share."""
+    by_weights: str | None
+    """Words that the names of its strongest inputs share: what the weights say that it is."""
+    weights_agree: bool | None
+    """Whether its name has one of these words; None where there is nothing to compare."""
+    influence: Mapping[str, float | None]
+    """How far its activation on its references drops when `hue`, `saturation`, `contrast`,
+    `texture` or `shape` is taken out of them: 1 to nothing, below 0 it rises. Empty if that was not
+    measured."""
+    influence_relative: Mapping[str, float | None]
+    """The same in spreads above the median of its layer."""
     row: int = field(repr=False)
     """Row of channels.parquet."""
     _contents: "Contents" = field(repr=False, compare=False)
@@ -206,7 +217,17 @@ class Channel:
             "scores": dict(self.scores),
             "statistics": dict(self.statistics),
             "top_classes": [{"class": name, "share": share} for name, share in self.top_classes],
+            "by_weights": self.by_weights,
+            "weights_agree": self.weights_agree,
+            "influence": dict(self.influence),
+            "influence_relative": dict(self.influence_relative),
+            "reacts_to": self.reacts_to,
         }
+
+    @property
+    def reacts_to(self) -> list[str]:
+        """What it reacts to more than the others of its layer, as far as that was validated."""
+        return worth_a_word(self.influence, self.influence_relative)
 
     def references(self, mode: Mode = "relevance") -> list[Reference]:
         """Return the references of one mode, best first."""
@@ -224,11 +245,31 @@ class Channel:
         """
         return self._contents._bands(self.row)
 
+    def made_of(self) -> list[tuple["Channel", float]]:
+        """Return its strongest inputs by the weights, and their shares.
+
+        The strength of an input is its largest weight times its mean peak (the mean over pictures
+        of its largest output); the share is that of the sum over all channels of the atlas that
+        the channel reads. Empty for factors, and where the atlas does not have what it reads.
+        """
+        return self._contents._pairs(self.row, "made_of", "made_of_shares")
+
+    def held_back_by(self) -> list[tuple["Channel", float]]:
+        """Return its inputs with the most negative weights, and their shares of what holds back."""
+        return self._contents._pairs(self.row, "held_back_by", "held_back_by_shares")
+
+    def goes_into(self) -> list[tuple["Channel", float]]:
+        """Return the channels of whose inputs it is the largest share by the weights."""
+        return self._contents._pairs(self.row, "goes_into", "goes_into_shares")
+
+    def goes_into_classes(self) -> list[tuple[str, float]]:
+        """Return the classes of whose inputs it is the largest share by the weights."""
+        labels = self._contents._listed(self.row, "goes_into_classes", "goes_into_class_shares")
+        return [(self._contents.class_names[label], share) for label, share in labels]
+
     def neighbours(self) -> list[tuple["Channel", float]]:
         """Return the channels with the most similar patches, and the cosine similarity."""
-        row = self._contents.channels.slice(self.row, 1).to_pylist()[0]
-        pairs = zip(row["neighbours"], row["neighbour_similarities"], strict=True)
-        return [(self._contents.channel(number), similarity) for number, similarity in pairs]
+        return self._contents._pairs(self.row, "neighbours", "neighbour_similarities")
 
     def _repr_html_(self) -> str:
         return rich.channel(self)
@@ -431,9 +472,26 @@ class Contents:
             scores={name: values[name] for name in SCORE_COLUMNS if name in values},
             statistics={name: values[name] for name in STATISTIC_COLUMNS},
             top_classes=tuple((self.class_names[label], share) for label, share in classes),
+            by_weights=values.get("name_by_weights"),
+            weights_agree=values.get("weights_agree"),
+            influence=values.get("influence") or {},
+            influence_relative=values.get("influence_relative") or {},
             row=row,
             _contents=self,
         )
+
+    def _pairs(self, row: int, column: str, values: str) -> list[tuple[Channel, float]]:
+        """Return the channels in a list of a row of channels.parquet, and a value of each."""
+        return [
+            (self.channel(number), value) for number, value in self._listed(row, column, values)
+        ]
+
+    def _listed(self, row: int, column: str, values: str) -> list[tuple[int, float]]:
+        """Return two lists of a row of channels.parquet side by side; nothing where it has none."""
+        if column not in self.channels.column_names:
+            return []
+        lists = [self.channels[name][row].as_py() or [] for name in (column, values)]
+        return list(zip(*lists, strict=True))
 
     def _references(self, row: int, mode: Mode) -> list[Reference]:
         first, last = (int(rows[row]) for rows in self._ranges)

@@ -125,7 +125,13 @@ def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> No
         ]
         bands = [one.as_dict() for several in channel.bands().values() for one in several]
         values = {
-            **channel.as_dict(), "neighbours": neighbours, "references": references, "bands": bands
+            **channel.as_dict(), "made_of": _shares(channel.made_of()),
+            "held_back_by": _shares(channel.held_back_by()),
+            "goes_into": _shares(channel.goes_into()),
+            "goes_into_classes": [
+                {"class": name, "share": share} for name, share in channel.goes_into_classes()
+            ],
+            "neighbours": neighbours, "references": references, "bands": bands,
         }  # fmt: skip
         click.echo(json.dumps(values, indent=2))
     else:
@@ -206,6 +212,7 @@ def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
         if value is not None
     ]
     facts += [("top class", f"{name}: {share:.2%}") for name, share in channel.top_classes[:5]]
+    facts += _reasons(channel)
     facts += [
         ("neighbour", " ".join(filter(None, (other.address, called(other), f"{cosine:.2f}"))))
         for other, cosine in channel.neighbours()[:5]
@@ -216,6 +223,39 @@ def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
             best = ", ".join(f"{r.key} ({r.predicted})" for r in references[:3])
             facts.append((mode, f"{len(references)} references; best: {best}"))
     return facts
+
+
+def _reasons(channel: "Channel") -> list[tuple[str, str]]:
+    """Return what the weights say of a channel, and what it reacts to."""
+    facts = []
+    if channel.by_weights:
+        about = {True: "", False: " (not in its name)", None: ""}[channel.weights_agree]
+        facts.append(("by weights", channel.by_weights + about))
+    facts += [
+        ("made of", " ".join(filter(None, (other.address, called(other), f"{share:.1%}"))))
+        for other, share in channel.made_of()[:5]
+    ]
+    facts += [
+        ("goes into", " ".join(filter(None, (other.address, called(other), f"{share:.1%}"))))
+        for other, share in channel.goes_into()[:3]
+    ]
+    facts += [
+        ("goes into", f"{name} {share:.1%}") for name, share in channel.goes_into_classes()[:3]
+    ]
+    if channel.reacts_to:
+        facts.append(("reacts to", " and ".join(channel.reacts_to)))
+    facts += [
+        (f"without {kind}", f"{-drop:+.0%} activation")
+        for kind, drop in channel.influence.items()
+        if drop is not None
+    ]
+    return facts
+
+
+def _shares(pairs: "Sequence[tuple[Channel, float]]") -> list[dict[str, Any]]:
+    return [
+        {"address": other.address, "name": other.name, "share": share} for other, share in pairs
+    ]
 
 
 def called(channel: "Channel") -> str:

@@ -109,7 +109,12 @@ def class_index(attributes: Mapping[str, str]) -> int:
     return label
 
 
-def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> DrawnPicture:
+def draw(
+    seed: int,
+    index: int,
+    size: int = _REFERENCE_SIZE,
+    instead: Mapping[str, str] | None = None,
+) -> DrawnPicture:
     """Draw one picture.
 
     Parameters
@@ -120,6 +125,8 @@ def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> DrawnPicture:
         Which picture of that world; not negative.
     size : int
         Width and height in pixels.
+    instead : Mapping of str to str, optional
+        Values of shape, texture or colour to draw in place of the picture's own; all else stays.
 
     Returns
     -------
@@ -128,10 +135,12 @@ def draw(seed: int, index: int, size: int = _REFERENCE_SIZE) -> DrawnPicture:
     """
     dice = Dice(seed, index)
     attributes = {kind: values[dice.below(len(values))] for kind, values in ATTRIBUTES.items()}
+    rolled = attributes["texture"]
+    attributes |= instead or {}
     grid = _grid(size)
     planes = _paint_background(grid, attributes["background"], dice)
     distractors = _paint_distractors(planes, grid, dice)
-    mask = _paint_object(planes, grid, attributes, dice)
+    mask = _paint_object(planes, grid, attributes, rolled, dice)
 
     light = dice.between(0.8, 1.08)
     lit = [np.clip(plane * (light * dice.between(0.97, 1.03)), 0.0, 255.0) for plane in planes]
@@ -192,9 +201,13 @@ def _paint_object(
     planes: list[Plane],
     grid: _Grid,
     attributes: Mapping[str, str],
+    rolled: str,
     dice: Dice,
 ) -> Mask:
-    """Paint the main object with its shadow; return where the object is."""
+    """Paint the main object with its shadow; return where the object is.
+
+    `rolled` is the texture that the dice gave, for which they roll once more if it is dotted.
+    """
     radius = dice.between(21.0, 33.0)
     room = 0.5 * _REFERENCE_SIZE - 1.06 * radius
     range_x, range_y = _POSITIONS[attributes["position"]]
@@ -218,7 +231,8 @@ def _paint_object(
         u + period * dice.unit(), v + period * dice.unit(), period
     )
     strength = dice.between(0.6, 1.0) * _STRENGTHS[attributes["texture"]]
-    if attributes["texture"] == "dotted" and dice.unit() < 0.5:
+    turned = rolled == "dotted" and dice.unit() < 0.5
+    if attributes["texture"] == "dotted" and turned:
         pattern = 1.0 - pattern
     # The rim is as dark on every texture, so that plain objects have an edge as well.
     shade = (1.0 - 0.004 * (dx + dy)) * (1.0 - 0.3 * np.clip(inside / 2.0 + 1.5, 0.0, 1.0))

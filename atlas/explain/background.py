@@ -2,7 +2,7 @@
 
 import fnmatch
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from atlas import classes
 from atlas.errors import UserError
+from atlas.recipe import ConceptBasis
 from atlas.store import MODES, Mode, NameState, Store, standing
 from atlas.store.evidence import Standing
 from atlas.trace.sights import ReceptiveField
@@ -32,7 +33,9 @@ class Name:
 class Background:
     """The tables of an atlas, as explanations need them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, hosts: Mapping[str, str] | None = None) -> None:
+        """Read the tables; `hosts` has the layers of sets of factors, where `store` has some."""
+        self._hosts = hosts or {}
         self.manifest = store.manifest()
         if not store.finished:
             raise UserError(f"{store.root} is not finished: run `atlas build` to go on")
@@ -45,7 +48,7 @@ class Background:
     @property
     def layers(self) -> list[str]:
         """The measured layers in the order of the forward pass."""
-        return list(self.manifest["layers"])
+        return [name for name in self.manifest["layers"] if name not in self._hosts]
 
     @property
     def named(self) -> bool:
@@ -57,26 +60,49 @@ class Background:
         """Names of the outputs."""
         return list(self._classes["name"].to_pylist())
 
-    def choose(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """Return the layers that `patterns` (names or globs) choose; three if there are none.
+    def choose(self, patterns: Sequence[str], basis: ConceptBasis = "both") -> tuple[str, ...]:
+        """Return the layers, and sets of factors, that are explained, from the first to the last.
+
+        Factors stand before the channels of their layer.
+
+        Parameters
+        ----------
+        patterns : sequence of str
+            Names or globs of both. None means three layers with their factors, or with those of
+            the last layer that has some.
+        basis : {"channels", "factors", "both"}
+            Whether channels, factors in their place where a layer has some, or both.
 
         Raises
         ------
         UserError
-            A pattern fits no layer that was measured.
+            A pattern fits nothing that was measured, or factors are asked for and there are none.
         """
+        if basis == "factors" and not self._hosts:
+            raise UserError("explain.basis: the atlas has no factors: run `atlas factors` first")
+        of = {layer: [b for b, host in self._hosts.items() if host == layer] for layer in
+              self.layers}  # fmt: skip
+        every = [name for layer in self.layers for name in (*of[layer], layer)]
         last = len(self.layers) - 1
-        if not patterns:
-            return tuple(self.layers[at] for at in sorted({last // 2, 3 * last // 4, last}))
-        for pattern in patterns:
-            if not fnmatch.filter(self.layers, pattern):
-                raise UserError(
-                    f"explain.layers: no measured layer fits {pattern!r}; there are "
-                    + ", ".join(self.layers)
-                )
-        return tuple(
-            layer for layer in self.layers if any(fnmatch.fnmatch(layer, p) for p in patterns)
-        )
+        if patterns:
+            for pattern in patterns:
+                if not fnmatch.filter(every, pattern):
+                    raise UserError(
+                        f"explain.layers: no measured layer fits {pattern!r}; there are "
+                        + ", ".join(every)
+                    )
+            chosen = {name for pattern in patterns for name in fnmatch.filter(every, pattern)}
+            chosen |= {b for name in chosen & of.keys() for b in of[name] if basis == "factors"}
+        else:
+            chosen = {self.layers[at] for at in (last // 2, 3 * last // 4, last)}
+            factors = [b for layer in self.layers if layer in chosen for b in of[layer]]
+            chosen |= {*factors} or {*[name for name in every if name in self._hosts][-1:]}
+        left_out = {
+            "both": set(),
+            "channels": {*self._hosts},
+            "factors": {self._hosts[name] for name in chosen & self._hosts.keys()},
+        }
+        return tuple(name for name in every if name in chosen - left_out[basis])
 
     def label(self, asked: str) -> int:
         """Return the output that a user means, by name or by number.

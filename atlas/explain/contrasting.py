@@ -9,7 +9,6 @@ from torch import Tensor
 from atlas.explain import interventions, regions
 from atlas.explain.background import Background
 from atlas.explain.conditional import Measured
-from atlas.relevance.tape import Instrumented
 from atlas.store.evidence import Concept, Contrast, Difference, Guess, Together
 
 DIFFERENCES = 3
@@ -26,18 +25,12 @@ PAIRS = 3
 class End:
     """The last layer of what is explained."""
 
-    model: Instrumented
     layer: str
-    image: Tensor
-    """The preprocessed picture, (1, colours, height, width)."""
+    without: interventions.Answers
+    """What gives the logits with channels of the layer set to zero."""
     measured: Measured
     concepts: Sequence[Concept]
     """The concepts of all layers."""
-
-    def without(self) -> interventions.Answers:
-        """Return what gives the logits with channels of the layer set to zero."""
-        fill = torch.zeros(len(self.measured.relevance[self.layer]))
-        return interventions.without_channels(self.model, self.layer, self.image, fill)
 
 
 def contrast(end: End, guesses: Sequence[Guess], background: Background) -> Contrast | None:
@@ -63,7 +56,7 @@ def contrast(end: End, guesses: Sequence[Guess], background: Background) -> Cont
     there = measured.relevance_for(other.label, layer).sum(dim=(1, 2))
     channels = (here - there).abs().argsort(descending=True, stable=True)[:DIFFERENCES]
     single = torch.eye(len(here), dtype=torch.bool, device=here.device)
-    logits = interventions.answered(end.without(), single[channels])
+    logits = interventions.answered(end.without, single[channels])
     margins = (logits[:, measured.target] - logits[:, other.label]).tolist()
     known = {one.address: one.id for one in end.concepts}
     differences = tuple(
@@ -108,7 +101,7 @@ def together(end: End, heat: Tensor, names: Sequence[str]) -> tuple[Together, ..
     taken = torch.zeros(len(both), count, dtype=torch.bool, device=heat.device)
     for row, (one, two) in enumerate(both):
         taken[row, [one.channel, two.channel]] = True
-    found = interventions.alone({"zero": end.without()}, {"zero": taken}, end.measured, names)
+    found = interventions.alone({"zero": end.without}, {"zero": taken}, end.measured, names)
     return tuple(
         Together(
             f"together:{one.id}:{two.id}", one.id, two.id,

@@ -1,13 +1,14 @@
 """From one picture to its evidence."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from atlas.explain import contrasting, flow, interventions, regions
+from atlas.explain import bases, contrasting, flow, interventions, regions
 from atlas.explain.background import Background, typical
+from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate, shares
 from atlas.recipe import Explain
 from atlas.relevance.engine import PREDICTED
@@ -43,6 +44,20 @@ class Subject:
     """Those that are explained, in the order of the forward pass."""
     background: Background
     settings: Explain
+    bases: Mapping[str, FactorSet] = field(default_factory=dict)
+    """Which of `layers` are sets of factors."""
+
+    def host(self, name: str) -> str:
+        """Return the layer itself, or the one that factors are of."""
+        return self.bases[name].layer if name in self.bases else name
+
+    def without(self, name: str, image: Tensor, measured: Measured) -> interventions.Answers:
+        """Return what gives the logits with channels of a layer, or factors, set to zero."""
+        if (factors := self.bases.get(name)) is not None:
+            found = measured.activation[name]
+            return bases.without_factors(self.model, image, factors, found)
+        fill = torch.zeros(len(measured.relevance[name]))
+        return interventions.without_channels(self.model, name, image, fill)
 
 
 @dataclass(frozen=True)
@@ -82,10 +97,8 @@ def gather(
         The output that is right by the picture's label.
     """
     background, settings = subject.background, subject.settings
-    measured = propagate(subject.model, image, target)
-    layers = [
-        _layer(name, measured, settings, last=name == subject.layers[-1]) for name in subject.layers
-    ]
+    measured = bases.seen(propagate(subject.model, image, target), subject.bases)
+    layers = [_layer(name, measured, subject) for name in subject.layers]
     concepts: list[Concept] = []
     flows: list[Flow] = []
     maps = [measured.heat.new_zeros(0, *measured.heat.shape)]
@@ -94,7 +107,8 @@ def gather(
         channels = share.abs().argsort(descending=True, stable=True)[: layer.chosen].tolist()
         if not channels:
             continue
-        below = subject.layers[position - 1 : position] if position else ()
+        lower = [n for n in subject.layers[:position] if n not in subject.bases]
+        below = lower[-1:]
         conditioned = measured.condition(layer.layer, channels, below)
         maps.append(conditioned.heat)
         inside = regions.holding(regions.mass(conditioned.heat)).cpu()
@@ -112,7 +126,8 @@ def gather(
     heat = torch.cat(maps)
     effects, curves = _interventions(subject, image, measured, concepts, heat)
     guesses = _guesses(measured, background)
-    at_end = contrasting.End(subject.model, subject.layers[-1], image, measured, concepts)
+    without = subject.without(subject.layers[-1], image, measured)
+    at_end = contrasting.End(subject.layers[-1], without, measured, concepts)
     evidence = Evidence(
         version=VERSION,
         id=id_,
@@ -135,8 +150,10 @@ def gather(
     return Gathered(evidence, measured.heat, heat)
 
 
-def _layer(name: str, measured: Measured, settings: Explain, *, last: bool) -> LayerEvidence:
-    """Choose how many channels of a layer are concepts, and sum up the layer."""
+def _layer(name: str, measured: Measured, subject: Subject) -> LayerEvidence:
+    """Choose how many channels of a layer, or factors, are concepts, and sum up the layer."""
+    settings, factors = subject.settings, subject.bases.get(name)
+    last = subject.host(name) == subject.host(subject.layers[-1])
     coverage = max(settings.coverage, LAST_COVERAGE) if last else settings.coverage
     relevance = measured.relevance[name].sum(dim=(1, 2)).double()
     absolute = float(relevance.abs().sum())
@@ -154,6 +171,10 @@ def _layer(name: str, measured: Measured, settings: Explain, *, last: bool) -> L
         conserved=total / logit if logit else 0.0,
         chosen=chosen,
         coverage=float(held[chosen - 1]) if chosen else 0.0,
+        of=factors.layer if factors else None,
+        residual=bases.residual(measured, name, factors) if factors else None,
+        same_answer=factors.same_answer if factors else None,
+        tested=factors.tested if factors else 0,
     )
 
 
@@ -218,18 +239,19 @@ def _interventions(
             continue
         own = [concepts[row] for row in rows]
         count = len(measured.relevance[name])
-        mean = torch.tensor(subject.background.means(name, count))
         answers: dict[Kind, interventions.Answers] = {
-            "zero": interventions.without_channels(model, name, image, torch.zeros(count)),
-            "mean": interventions.without_channels(model, name, image, mean),
-            "blur": blur,
+            "zero": subject.without(name, image, measured)
         }
+        if name not in subject.bases:
+            mean = torch.tensor(subject.background.means(name, count))
+            answers["mean"] = interventions.without_channels(model, name, image, mean)
+        answers["blur"] = blur
         single = torch.eye(count, dtype=torch.bool, device=image.device)[
             [one.channel for one in own]
         ]
         taken: dict[Kind, Tensor] = {"zero": single, "mean": single, "blur": inside[rows]}
         found = interventions.alone(answers, taken, measured, subject.background.classes)
-        if all(interventions.alike(several) for several in found):
+        if "mean" in answers and all(interventions.alike(several) for several in found):
             found = [tuple(e for e in several if e.kind != "mean") for several in found]
             del answers["mean"]
         effects += [

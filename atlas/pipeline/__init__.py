@@ -6,6 +6,7 @@ from atlas.pipeline.building import build, make_site
 from atlas.pipeline.explaining import explain
 from atlas.pipeline.factoring import factorise
 from atlas.pipeline.indexing import index
+from atlas.pipeline.influencing import influence
 from atlas.pipeline.inputs import Inputs, load_encoder
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import border
@@ -21,6 +22,7 @@ __all__ = [
     "explain",
     "factorise",
     "index",
+    "influence",
     "load_encoder",
     "make_site",
     "name",

@@ -20,7 +20,7 @@ from atlas.probe.probe import Probe, measure_responses
 from atlas.recipe import Recipe
 from atlas.scoring import testing
 from atlas.scoring.testing import Shown
-from atlas.store import Store, names, standing
+from atlas.store import Store, byweights, names, standing
 from atlas.store.names import NameRecord
 from atlas.vlm.files import Exchange
 
@@ -202,6 +202,7 @@ def _finished(store: Store) -> None:
 def _written(store: Store, recipe: Recipe) -> dict[str, int]:
     counts = names.write_columns(store, recipe.naming.method or "vlm")
     standing.write_columns(store, recipe.naming.method or "vlm")
+    byweights.write_columns(store)
     _record_checksums(store)
     return counts
 

@@ -16,8 +16,9 @@ from atlas.pipeline.annotating import name, score
 from atlas.pipeline.explaining import explain
 from atlas.pipeline.factoring import factorise
 from atlas.pipeline.indexing import index
+from atlas.pipeline.influencing import influence
 from atlas.pipeline.inputs import fingerprint
-from atlas.pipeline.stages import alone, stage
+from atlas.pipeline.stages import WEIGHTS, alone, stage
 from atlas.pipeline.steps import Steps
 from atlas.recipe import Recipe
 from atlas.store import STAGES, Store
@@ -31,7 +32,8 @@ DRAWINGS = 6
 def build(recipe: Recipe, out: Path) -> Store | None:
     """Run every stage as far as it is not done, and make the site.
 
-    Factors are found if the recipe names layers for them; channels and factors are named if it has
+    Factors are found if the recipe names layers for them, and what channels react to is measured if
+    it asks for that; channels and factors are named if it has
     a method of naming, their names scored if it asks for that, and the pictures explained that it
     names.
 
@@ -53,6 +55,9 @@ def build(recipe: Recipe, out: Path) -> Store | None:
     if recipe.factors.layers:
         with steps.step("factors"):
             parts.append(factorise(store, recipe))
+    if recipe.influences.in_build:
+        with steps.step("influences"):
+            influence(store, recipe)
     if recipe.naming.method:
         with steps.step("names"):
             for part in parts:
@@ -75,12 +80,13 @@ def _stages(recipe: Recipe) -> list[str]:
     named = bool(recipe.naming.method)
     wanted = {
         "factors": bool(recipe.factors.layers),
+        "influences": recipe.influences.in_build,
         "names": named,
         "scores": named and recipe.scoring.in_build,
         "explanations": bool(recipe.explain.pictures),
         "site": True,
     }
-    return [*STAGES, *(stage for stage, asked in wanted.items() if asked)]
+    return [*STAGES, WEIGHTS, *(stage for stage, asked in wanted.items() if asked)]
 
 
 def _explanations(store: Store, recipe: Recipe) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from atlas.explain.background import Background
 from atlas.explain.explaining import Explainer, Outcome, image_files
 from atlas.explain.gathering import Subject
 from atlas.explain.narrative.compose import Writer
+from atlas.factors.concepts import FactorConcepts
 from atlas.pipeline.auditing import check_names, other_maps
 from atlas.pipeline.inputs import Inputs, check_weights
 from atlas.pipeline.models import ModelOf, explaining
@@ -19,8 +20,9 @@ from atlas.recipe import Explain, Recipe
 from atlas.relevance.engine import PREDICTED
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
-from atlas.store import Store
+from atlas.store import Store, bases
 from atlas.store.evidence import EXPLANATIONS
+from atlas.store.joined import joined
 from atlas.vlm import language
 from atlas.vlm.files import Exchange
 
@@ -66,7 +68,9 @@ def explain(
     """
     _check_models(recipe.explain, exchange)
     check_names(recipe.explain.maps)
-    background = Background(store)
+    part = bases.factors(store)
+    known = {one.name: one for one in bases.read(part)} if part is not None else {}
+    background = Background(joined(store), {name: one.layer for name, one in known.items()})
     label = PREDICTED if target is None else background.label(target)
     paths = [path for given in images for path in image_files(given)]
     border.check(recipe, *([] if exchange else MODELS))
@@ -74,13 +78,13 @@ def explain(
     network = inputs.network
     check_weights(store, network)
     rules = plan(network.trace, recipe.relevance.composite)
-    layers = [
-        name
-        for name in background.choose(recipe.explain.layers)
-        if network.trace.layers[name].value in rules.reached
-    ]
-    model = instrument(network.module, rules, layers)
-    subject = Subject(model, tuple(layers), background, recipe.explain)
+    chosen = background.choose(recipe.explain.layers, recipe.explain.basis)
+    of = {name: known[name].layer if name in known else name for name in chosen}
+    layers = [name for name in chosen if network.trace.layers[of[name]].value in rules.reached]
+    hosts = [layer for layer in background.layers if layer in {of[name] for name in layers}]
+    model = instrument(network.module, rules, hosts)
+    factors = {name: FactorConcepts(known[name]) for name in layers if name in known}
+    subject = Subject(model, tuple(layers), background, recipe.explain, factors)
     explainer = Explainer(
         subject,
         network.preprocessing,

@@ -16,8 +16,9 @@ from atlas.indexing import pictures
 from atlas.indexing.build import VECTORS, index_patches, localise_patches
 from atlas.pipeline.checking import checked
 from atlas.pipeline.inputs import Inputs, fingerprint
-from atlas.pipeline.stages import alone, done, stage
+from atlas.pipeline.stages import WEIGHTS, alone, done, stage
 from atlas.pipeline.steps import Steps
+from atlas.pipeline.weighing import WEIGHING, weigh
 from atlas.prepass import checkpoint, imported, processes, tables
 from atlas.prepass.measuring import Checkpoints, measure_channels
 from atlas.prepass.tally import Tally
@@ -42,7 +43,7 @@ PACKAGES = ("torch", "torchvision", "zennit", "zennit-crp", "datasets", "faiss-c
 
 
 def index(recipe: Recipe, out: Path, steps: Steps | None = None) -> Store | None:
-    """Run pre-pass, pictures and patches, as far as they are not done.
+    """Run pre-pass, pictures and patches, as far as they are not done, and read the weights.
 
     Of several processes that a launcher has started, the first does all that writes files;
     the others share the pre-pass with it and are done.
@@ -67,7 +68,7 @@ def index(recipe: Recipe, out: Path, steps: Steps | None = None) -> Store | None
         Something in the recipe cannot be had, `out` lies in the data, or another build works in it.
     """
     store = Store(out)
-    steps = steps or Steps(STAGES, recipe.prepass.progress)
+    steps = steps or Steps((*STAGES, WEIGHTS), recipe.prepass.progress)
     if holds(recipe.data, out):
         raise UserError(
             f"{out} lies in {recipe.data.source}, so that the atlas's pictures would become data: "
@@ -90,6 +91,8 @@ def index(recipe: Recipe, out: Path, steps: Steps | None = None) -> Store | None
             if not done(store, "patches", patching):
                 _ = inputs.encoder  # what cannot be had is reported before the pass
             _run(store, inputs, new, steps)
+            weighing = fingerprint([new, WEIGHING])
+            stage(store, WEIGHTS, weighing, lambda: weigh(store, inputs), steps)
     return store
 
 

@@ -13,9 +13,12 @@ from atlas.pipeline.steps import Steps
 from atlas.store import ARRAYS, COLUMNS, INDEX, STAGES, Store
 from atlas.store.lock import alone
 
-__all__ = ["alone", "done", "stage"]
+__all__ = ["WEIGHTS", "alone", "done", "stage"]
 
-ORDER = (*STAGES, "explanations")
+WEIGHTS = "weights"
+"""The stage that reads the weights; atlases without it are finished as well."""
+
+ORDER = (*STAGES, WEIGHTS, "explanations")
 """Each works on what those before it leave, so if one runs, those after it have to run again."""
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from atlas.prepass.progress import memory_gb
 
-LASTS = {"pictures": 0.1, "patches": 1.5, "site": 0.2}
+LASTS = {"pictures": 0.1, "patches": 1.5, "weights": 0.01, "site": 0.2}
 """How long stages take, in parts of a pre-pass with relevance: roughly, as the first lines of
 `benchmarks/whole.py` have it. Names, scores and explanations depend on the models that make them,
 so that nothing is known of these before."""

@@ -4,8 +4,9 @@ Every field stands here once, with its meaning, its default and its range. A rec
 read, completed with defaults, checked as a whole and then never changes.
 """
 
-from atlas.recipe.explaining import Explain
+from atlas.recipe.explaining import ConceptBasis, Explain
 from atlas.recipe.factoring import Factors
+from atlas.recipe.influences import Influences
 from atlas.recipe.load import load, parse, recorded
 from atlas.recipe.measuring import (
     Activation,
@@ -25,9 +26,11 @@ __all__ = [
     "Activation",
     "Aggregate",
     "Cite",
+    "ConceptBasis",
     "Data",
     "Explain",
     "Factors",
+    "Influences",
     "Model",
     "Naming",
     "Patches",

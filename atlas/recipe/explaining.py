@@ -1,11 +1,13 @@
 """The table about explanations of single pictures."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from atlas.recipe.kinds import STRICT, Fraction, Positive, Seed
+
+ConceptBasis = Literal["channels", "factors", "both"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -17,8 +19,13 @@ class Explain:
     that were not measured."""
 
     layers: tuple[str, ...] = ()
-    """Names or globs of measured layers; empty means three: the last, and those at a half and
-    three quarters of the depth."""
+    """Names or globs of measured layers, and of sets of factors (`features.40/nmf25`); empty means
+    three layers: the last, and those at a half and three quarters of the depth, with the factors of
+    these, or else those of the last layer that has some."""
+
+    basis: ConceptBasis = "both"
+    """Concepts of an explanation: `channels`, `factors` in the place of channels where a layer has
+    some, or `both` beside each other."""
 
     coverage: Fraction = 0.6
     """Channels are taken by falling |relevance share| until they hold this part of a layer's

@@ -7,6 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from atlas.recipe.explaining import Explain
 from atlas.recipe.factoring import Factors
+from atlas.recipe.influences import Influences
 from atlas.recipe.kinds import STRICT, Seed
 from atlas.recipe.measuring import (
     Activation,
@@ -37,6 +38,7 @@ class Recipe:
     prepass: Prepass = field(default_factory=Prepass)
     patches: Patches = field(default_factory=Patches)
     factors: Factors = field(default_factory=Factors)
+    influences: Influences = field(default_factory=Influences)
     naming: Naming = field(default_factory=Naming)
     scoring: Scoring = field(default_factory=Scoring)
     explain: Explain = field(default_factory=Explain)

@@ -152,7 +152,7 @@ class _Making:
         return None if one is None else one.detach().to(self.dtype)
 
     def _convolution(self, operation: Operation) -> Step:
-        weight, bias, geometry = _convolution_of(operation)
+        weight, bias, geometry = convolution_of(operation)
         if isinstance(weight, Value) or isinstance(bias, Value):
             raise _refused(operation, "with weights that depend on the picture")
         if len(operation.shapes[0]) != weight.ndim:
@@ -203,7 +203,7 @@ class _Making:
         count = len(operation.inputs)
         if operation.numbers.count(True) == 1:  # the others are conditions
             return Passed(_first(operation), count)
-        features = _features(operation)
+        features = features_of(operation)
         return Divided(count) if features is None else Passed(features, count)
 
     def _quotient(self, operation: Operation) -> Step:
@@ -272,7 +272,7 @@ def _first(operation: Operation) -> int:
     return operation.numbers.index(True)
 
 
-def _features(operation: Operation) -> int | None:
+def features_of(operation: Operation) -> int | None:
     """Return which factor of a product is not a gate; None if they are of equal standing.
 
     A gate lies between 0 and 1 by how it is made, or is one number for the whole map where the
@@ -316,7 +316,7 @@ def _refused(operation: Operation, where: str = "") -> RefusedError:
     )
 
 
-def _convolution_of(operation: Operation) -> tuple[Any, Any, Geometry]:
+def convolution_of(operation: Operation) -> tuple[Any, Any, Geometry]:
     """Return weight, bias and geometry of a convolution, by whatever function it is called."""
     get = operation.argument
     weight, bias = get(1, "weight"), get(2, "bias")

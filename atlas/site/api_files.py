@@ -18,6 +18,7 @@ from atlas.site.class_similarity import SimilarClass
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry
 from atlas.site.output import Tree
 from atlas.store import FACTORS, MODES, TESTED, evidence
+from atlas.store.influence import worth_a_word
 
 ROOT = "api/v1"
 
@@ -77,6 +78,22 @@ class ApiFiles:
                 "together": self._pairs(channel.together, "correlation"),
                 "lower": self._pairs(channel.lower, "correlation"),
                 "upper": self._pairs(channel.upper, "correlation"),
+                "made_of": self._pairs(channel.pairs("made_of", "made_of_shares"), "share"),
+                "held_back_by": self._pairs(
+                    channel.pairs("held_back_by", "held_back_by_shares"), "share"
+                ),
+                "goes_into": self._pairs(channel.pairs("goes_into", "goes_into_shares"), "share"),
+                "goes_into_classes": [
+                    {"class": label, "share": share}
+                    for label, share in channel.pairs("goes_into_classes", "goes_into_class_shares")
+                ],
+                "name_by_weights": values.get("name_by_weights"),
+                "weights_agree": channel.weights_agree,
+                "influence": values.get("influence"),
+                "influence_relative": values.get("influence_relative"),
+                "reacts_to": worth_a_word(
+                    values.get("influence"), values.get("influence_relative")
+                ),
                 "references": {mode: self._references(channel, mode) for mode in MODES},
                 "naming": record
                 and {

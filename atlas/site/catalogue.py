@@ -13,7 +13,7 @@ import pyarrow as pa
 from atlas.errors import UserError
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
-from atlas.store import MEASURED, NAMED, Mode, Store, bases, files, names
+from atlas.store import MEASURED, NAMED, REASONED, Mode, Store, bases, files, names
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
 from atlas.store.names import NameRecord
@@ -26,7 +26,7 @@ STRONGEST = 6
 
 _MEASURED_BY = (
     *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
-    *("relevance", "index", "receptive_fields", "depths", "conservation", "versions"),
+    *("relevance", "index", "receptive_fields", "depths", "conservation", "versions", "weights"),
 )
 """What pages show of the manifest."""
 
@@ -54,7 +54,8 @@ class Catalogue:
             (self._channel_table, "channels"),
             (self._reference_table, "references"),
         ):
-            measured = [name for name in MEASURED[kind] if name in table.column_names]
+            columns = (*MEASURED[kind], *REASONED.get(kind, ()))
+            measured = [name for name in columns if name in table.column_names]
             digest.update(_content(table.select(measured)))
         for part in self.store.parts:
             for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):

@@ -151,31 +151,41 @@ class ChannelEntry:
         """The classes with the highest mean relevance share, and the share, if it is positive."""
         return [
             (label, share)
-            for label, share in self._pairs("top_classes", "top_class_shares")
+            for label, share in self.pairs("top_classes", "top_class_shares")
             if share > 0
         ]
 
     @property
     def neighbours(self) -> list[tuple[int, float]]:
         """Rows of the channels with the most similar patches, and the cosine."""
-        return self._pairs("neighbours", "neighbour_similarities")
+        return self.pairs("neighbours", "neighbour_similarities")
 
     @property
     def together(self) -> list[tuple[int, float]]:
         """Rows of the channels of its layer that are active together with it; the correlation."""
-        return self._pairs("together", "together_correlations")
+        return self.pairs("together", "together_correlations")
 
     @property
     def lower(self) -> list[tuple[int, float]]:
         """Rows of the channels of the layer before that are relevant with it; the correlation."""
-        return self._pairs("lower", "lower_correlations")
+        return self.pairs("lower", "lower_correlations")
 
     @property
     def upper(self) -> list[tuple[int, float]]:
         """Rows of the channels of the layer after that are relevant with it; the correlation."""
-        return self._pairs("upper", "upper_correlations")
+        return self.pairs("upper", "upper_correlations")
 
-    def _pairs(self, rows: str, values: str) -> list[tuple[int, float]]:
+    @property
+    def by_weights(self) -> str:
+        """The words that the names of its strongest inputs share; empty without."""
+        return text.clip(text.plain(self.values.get("name_by_weights") or ""), 120)
+
+    @property
+    def weights_agree(self) -> bool | None:
+        """Whether the name has one of these words; None where there is nothing to compare."""
+        return self.values.get("weights_agree")
+
+    def pairs(self, rows: str, values: str) -> list[tuple[int, float]]:
         """Return two columns of lists side by side; nothing where they were not measured."""
         return list(zip(self.values.get(rows) or (), self.values.get(values) or (), strict=True))
 

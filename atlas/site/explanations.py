@@ -186,7 +186,7 @@ class Explanation:
     @property
     def caveats(self) -> list[str]:
         """What there is to be careful about."""
-        found = [claim for claim in self.claims.values() if claim.caveat]
+        found = [one for one in self.claims.values() if one.caveat and one.kind != "names"]
         wordings = [one.wordings.get("everyone") or one.wordings["expert"] for one in found]
         return [wording.sentence for wording in wordings]
 

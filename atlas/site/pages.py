@@ -5,7 +5,15 @@ from collections.abc import Iterable, Sequence
 from tqdm import tqdm
 
 from atlas.resources import shipped
-from atlas.site import audit_page, charts, explanations, factor_graph, featured, search
+from atlas.site import (
+    audit_page,
+    charts,
+    explanations,
+    factor_graph,
+    featured,
+    reasons,
+    search,
+)
 from atlas.site.api_files import ApiFiles
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
@@ -152,6 +160,7 @@ class Pages:
         upper = self._correlated(channel, channel.upper)[:ADJACENT_LAYER_CHANNELS]
         made_of = self._with_rows(catalogue.channels_of.get(channel.row, []))
         part_of = self._with_rows(catalogue.factors_of.get(channel.row, [])[:NEIGHBOURS])
+        weights = reasons.by_weights(catalogue, channel)
         before, after = channel.row - 1, channel.row + 1
         json = self._api.write_channel(channel)
         record = catalogue.record(channel)
@@ -173,6 +182,8 @@ class Pages:
             together=together,
             made_of=made_of,
             part_of=part_of,
+            weights=weights,
+            influences=reasons.influences(channel),
             lower=lower,
             upper=upper,
             histogram=self._histogram(channel),
@@ -184,7 +195,8 @@ class Pages:
             next=channels[after] if after < len(channels) else None,
         )
         others = (other.row for other, _ in (*near, *together, *made_of, *part_of, *lower, *upper))
-        self._cache.add(channel.link, [channel.row, *others], self._tree.sizes([page, json]))
+        shown = [channel.row, *others, *weights.rows()]
+        self._cache.add(channel.link, shown, self._tree.sizes([page, json]))
 
     def _with_rows(self, pairs: Iterable[tuple[int, float]]) -> list[tuple[ChannelEntry, float]]:
         """Return the channels or factors of some rows."""

@@ -91,6 +91,10 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "lower": _CHANNELS,
         "upper": _CHANNELS,
         "neighbours": _CHANNELS,
+        "made_of": _CHANNELS,
+        "held_back_by": _CHANNELS,
+        "goes_into": _CHANNELS,
+        "goes_into_classes": Numbers(of="classes"),
         "name_status": Texts(among=STATUSES, known=False),
         "name_state": Texts(among=STATES, known=False),
         "named_by": Texts(among=METHODS, known=False),
@@ -141,6 +145,8 @@ PAIRS = (
     ("top_classes", "top_class_shares"),
     ("neighbours", "neighbour_similarities"),
     *((name, f"{name}_correlations") for name in ("together", "lower", "upper")),
+    *((name, f"{name}_shares") for name in ("made_of", "held_back_by", "goes_into")),
+    ("goes_into_classes", "goes_into_class_shares"),
 )
 """Lists of channels.parquet that belong together, equally long."""
 

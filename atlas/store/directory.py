@@ -36,6 +36,11 @@ SENSE = pa.struct({
     "share": pa.float32(),  # of the relevance references
 })  # fmt: skip
 
+KINDS_OF_CHANGE = ("hue", "saturation", "contrast", "texture", "shape")
+"""What is changed in pictures to find out what a channel reacts to."""
+
+INFLUENCE = pa.struct({kind: pa.float32() for kind in KINDS_OF_CHANGE})
+
 MEASURED: dict[str, dict[str, pa.DataType]] = {
     "channels": {
         "layer": pa.string(),
@@ -109,6 +114,25 @@ MEASURED: dict[str, dict[str, pa.DataType]] = {
 }
 """The columns that `atlas index` writes."""
 
+REASONED: dict[str, dict[str, pa.DataType]] = {
+    "channels": {
+        # Rows of channels (and of classes) by falling strength: largest weight times mean peak of
+        # the input, as a share of the sum over all inputs of the atlas that the reader has.
+        "made_of": pa.list_(pa.int32()),  # the strongest inputs
+        "made_of_shares": pa.list_(pa.float32()),
+        "held_back_by": pa.list_(pa.int32()),  # those with the most negative weights
+        "held_back_by_shares": pa.list_(pa.float32()),
+        "goes_into": pa.list_(pa.int32()),  # the channels of which it is the largest share
+        "goes_into_shares": pa.list_(pa.float32()),
+        "goes_into_classes": pa.list_(pa.int32()),  # and the classes
+        "goes_into_class_shares": pa.list_(pa.float32()),
+        # By how much the activation on its references drops when pictures are changed:
+        "influence": INFLUENCE,  # 1: to nothing; below 0: it rises
+        "influence_relative": INFLUENCE,  # in spreads above the median of the layer
+    },
+}
+"""The columns that say why: of the weights, and of changed pictures. Older atlases lack them."""
+
 NAMED: dict[str, dict[str, pa.DataType]] = {
     "channels": {
         "name": pa.string(),  # null: no name, for the reason in name_status
@@ -142,6 +166,8 @@ NAMED: dict[str, dict[str, pa.DataType]] = {
         "score_frequent_ap": pa.float32(),  # of the most frequent name of the atlas
         "score_clarity": pa.float32(),  # intruders found among references without a name
         "score_label_auc": pa.float32(),  # of the best combination of labels
+        "name_by_weights": pa.string(),  # words that the names of its strongest inputs share
+        "weights_agree": pa.bool_(),  # whether the name has one of them
     },
     "references": {
         "sense": pa.int32(),  # which of the channel's senses, null without senses
@@ -156,7 +182,10 @@ TESTED = tuple(
 )
 """The columns that hold the test of a name on the whole range, and are about that name."""
 
-COLUMNS = {name: {**columns, **NAMED.get(name, {})} for name, columns in MEASURED.items()}
+COLUMNS = {
+    name: {**columns, **REASONED.get(name, {}), **NAMED.get(name, {})}
+    for name, columns in MEASURED.items()
+}
 """Every column of every table, in order."""
 
 OPTIONAL = ("bands",)

@@ -115,6 +115,25 @@ class LayerEvidence:
     """How many channels are explained as concepts."""
     coverage: Number
     """The explained channels' part of `absolute`."""
+    of: str | None = None
+    """The layer that factors are directions of; None where this is about channels. Factors stand
+    wherever this or a `Concept` speaks of channels then."""
+    residual: Number | None = None
+    """The part of the layer's |relevance|, unit by unit, that no factor holds; None of channels."""
+    same_answer: Number | None = None
+    """In which part of `tested` pictures of the data the network answers the same from the factors
+    alone; None of channels."""
+    tested: Count = 0
+
+    @property
+    def host(self) -> str:
+        """The layer itself, or the one that factors are of."""
+        return self.of or self.layer
+
+    @property
+    def parts(self) -> str:
+        """What it consists of, in words."""
+        return "factors" if self.of else "channels"
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Concept:
-    """A channel that carries relevance for the target."""
+    """A channel, or a factor, that carries relevance for the target."""
 
     id: Id
     address: str
@@ -377,6 +396,10 @@ class Evidence:
     def last(self) -> LayerEvidence | None:
         """The layer nearest to the answer."""
         return self.layers[-1] if self.layers else None
+
+    def layer(self, name: str) -> LayerEvidence:
+        """Return a layer, or a set of factors, by its name."""
+        return next(one for one in self.layers if one.layer == name)
 
     def of_layer(self, layer: str) -> list[Concept]:
         """Return the concepts of a layer, by falling |share|."""

@@ -124,6 +124,15 @@ class CheckRecord(TypedDict):
     says: _Text
 
 
+class ReadRecord(TypedDict):
+    """What a layer reads, by its weights."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    inputs: _Count
+    left_out: dict[_Text, _Count]
+    problem: _Text
+
+
 class Manifest(TypedDict, total=False):
     """A manifest of an atlas that may not be finished."""
 
@@ -147,6 +156,7 @@ class Manifest(TypedDict, total=False):
     index: IndexRecord
     receptive_fields: dict[str, ReceptiveFieldRecord]
     depths: dict[str, _Number]
+    weights: dict[str, ReadRecord]
     recipe: dict[str, Any]
     versions: dict[str, _Text]
     stages: dict[str, _Text]

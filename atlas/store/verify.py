@@ -75,6 +75,7 @@ def _checks(store: Store) -> Iterator[Result]:
         ("patch boxes lie inside their pictures", _boxes),
         ("bands have a few pictures each, which stand for all", _bands),
         ("classes have one share for each channel", _classes),
+        ("strengths of inputs and outputs are shares", _strengths),
         ("masks and index have one row for each reference", _rows),
         ("every name has its record", _names),
         ("every stored picture is there and unchanged", _pictures),
@@ -219,6 +220,22 @@ def _classes(store: Store, _: dict[str, Any]) -> list[str]:
     total = int(table["count"].to_numpy().sum())
     seen = store.manifest()["images"]["seen"]
     return problems + ([f"{total} pictures in classes, {seen} seen"] if total != seen else [])
+
+
+def _strengths(store: Store, _: dict[str, Any]) -> list[str]:
+    table = store.table("channels")
+    problems = []
+    for name in ("made_of", "held_back_by", "goes_into", "goes_into_class"):
+        column = f"{name}_shares"
+        if column not in table.column_names:
+            continue
+        values = table[column].combine_chunks().flatten().to_numpy()
+        if len(values) and not 0 <= values.min() <= values.max() <= 1 + 1e-6:
+            problems.append(f"{column} has no shares")
+        if any(sum(shares or ()) > 1 + 1e-4 for shares in table[column].to_pylist()
+               if name in ("made_of", "held_back_by")):  # fmt: skip
+            problems.append(f"{column} adds up to more than 1")
+    return problems
 
 
 def _rows(store: Store, manifest: dict[str, Any]) -> list[str]:

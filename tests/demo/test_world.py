@@ -129,3 +129,24 @@ def test_objects_are_where_the_position_says(pictures: list[DrawnPicture]) -> No
             assert max(side.values()) < 15
         else:
             assert side[position] > 5
+
+
+@pytest.mark.parametrize("kind", ["colour", "texture", "shape"])
+def test_a_value_can_be_another_and_all_else_stays(kind: str) -> None:
+    for index in range(12):
+        before = draw(0, index)
+        for value in ATTRIBUTES[kind]:
+            after = draw(0, index, instead={kind: value})
+            assert after.attributes == {**before.attributes, kind: value}
+            if value == before.attributes[kind]:
+                assert np.array_equal(after.image, before.image)
+                continue
+            assert not np.array_equal(after.image, before.image)
+            around = np.ones_like(before.mask)
+            ys, xs = np.nonzero(before.mask | after.mask)
+            # The shadow and the edge reach beyond an object.
+            rows, columns = (slice(max(at.min() - 12, 0), at.max() + 12) for at in (ys, xs))
+            around[rows, columns] = False
+            assert np.array_equal(after.image[around], before.image[around])
+            if kind != "shape":
+                assert np.array_equal(after.mask, before.mask)

@@ -28,8 +28,12 @@ from atlas.store.evidence import (
 
 NAMES = st.sampled_from([
     None, "fur", "ears", "fur", "a “quoted” name", "two\nlines", "31 %", "{before}", "not", "x y z",
+    "thin white horizontal stripes on a dark ground",
 ])  # fmt: skip
-CLASSES = ["tabby cat", "tiger", "sofa", "tabby cat", "{class}", "“odd”"]
+CLASSES = [
+    "tabby cat", "tiger", "great white shark, white shark, man-eater", "tabby cat", "{class}",
+    "“odd”",
+]  # fmt: skip
 PLACES = st.sampled_from(["all over", "centre", "upper left", "bottom", "right"])
 UNIT = st.one_of(
     st.floats(0, 1), st.sampled_from([0.0, 1.0, 0.5, 0.2, 0.8, 0.99999, 1e-9, 0.4999, 0.00051])
@@ -47,14 +51,17 @@ def evidences(draw) -> Evidence:
     target = draw(st.sampled_from(guesses))
     layers, concepts = [], []
     for depth in range(draw(st.integers(1, 3))):
-        name = f"features.{3 * depth}"
-        chosen = draw(st.integers(0, 5))
-        layers.append(LayerEvidence(
-            f"layer:{name}", name, chosen + draw(st.integers(0, 9)), draw(UNIT), draw(NUMBER),
-            draw(NUMBER), chosen, draw(UNIT),
-        ))  # fmt: skip
-        for rank in range(1, chosen + 1):
-            concepts.append(_concept(draw, f"c{len(concepts) + 1}", name, rank))
+        host = f"features.{3 * depth}"
+        names = draw(st.sampled_from([[host], [host], [f"{host}/nmf9"], [f"{host}/nmf9", host]]))
+        for name in names:
+            chosen = draw(st.integers(0, 5))
+            own = (draw(UNIT), draw(NUMBER), draw(NUMBER), chosen, draw(UNIT))
+            held = () if name == host else (host, draw(UNIT), draw(st.one_of(st.none(), UNIT)), 96)
+            layers.append(LayerEvidence(
+                f"layer:{name}", name, chosen + draw(st.integers(0, 9)), *own, *held
+            ))  # fmt: skip
+            for rank in range(1, chosen + 1):
+                concepts.append(_concept(draw, f"c{len(concepts) + 1}", name, rank))
     ids = [one.id for one in concepts]
     calm = guesses[0] if draw(st.booleans()) else None  # nothing changes the answer
     pairs = [(a, b) for n, a in enumerate(ids) for b in ids[n + 1 :]]

@@ -31,6 +31,11 @@ def written(evidence: e.Evidence) -> e.Evidence:
     return e._ADAPTER.validate_python(as_json(asdict(evidence)))
 
 
+def with_claims(evidence: e.Evidence, made) -> dict:
+    """Evidence and all claims as JSON: some count others."""
+    return as_json({**asdict(evidence), "claims": [asdict(one) for one in made]})
+
+
 def deciding(found: dict) -> list[dict]:
     """Concepts whose removal changes the answer or takes more than a fifth of the probability."""
     zero = {one["concept"]: one["effects"][0] for one in found["effects"]}
@@ -45,8 +50,8 @@ def deciding(found: dict) -> list[dict]:
 @given(evidences())
 def test_every_claim_is_true_of_whatever_is_measured(evidence):
     evidence = written(evidence)
-    found = as_json(asdict(evidence))
     made = claims(evidence)
+    found = with_claims(evidence, made)
     assert len({claim.id for claim in made}) == len(made)
     for claim in made:
         SEEN[claim.kind] += 1
@@ -54,22 +59,30 @@ def test_every_claim_is_true_of_whatever_is_measured(evidence):
         assert set(claim.evidence) <= evidence.ids
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(evidences())
-def test_what_decides_and_what_is_doubtful_is_in_the_text_for_everyone(evidence):
+def test_texts_have_their_lengths_and_leave_nothing_out_in_silence(evidence):
+    """What decides and what is doubtful is in both texts, or these say how much there is of it."""
     evidence = written(evidence)
     found, made = as_json(asdict(evidence)), claims(evidence)
-    everyone, _ = compose(made)
-    text = " ".join(one.text for one in everyone.sentences)
-    for one in deciding(found):
-        name = quoted(one["name"]) if one["name"] else one["address"]
-        assert name in text
-    said = {id_ for one in everyone.sentences for id_ in one.claims}
-    for claim in made:
-        if claim.caveat and "everyone" in claim.obligatory:
-            assert claim.id in said
+    everyone, expert = compose(made)
+    for narrative, least, most in ((everyone, 60, 110), (expert, 120, 250)):
+        text = " ".join(one.text for one in narrative.sentences)
+        assert least <= len(text.split()) <= most
+        said = {id_ for one in narrative.sentences for id_ in one.claims}
+        bound = {claim.id for claim in made if narrative.audience in claim.obligatory}
+        assert bound <= said or "below" in said
+        if "below" in said and bound - said:  # there was no room for any of these
+            shortest = min(
+                len(claim.wordings[narrative.audience].sentence.split())
+                for claim in made if claim.id in bound - said
+            )  # fmt: skip
+            assert len(text.split()) + shortest > most - 12
+        if narrative is everyone and not {"below"} & said and "others" not in text:
+            for one in deciding(found):
+                assert (quoted(one["name"]) if one["name"] else one["address"]) in text
     if found["target"]["label"] != found["prediction"][0]["label"]:
-        assert "asked" in said
+        assert "asked" in {id_ for one in everyone.sentences for id_ in one.claims}
 
 
 def test_every_kind_was_drawn():
@@ -78,7 +91,8 @@ def test_every_kind_was_drawn():
         evidence = written(find(evidences(), partial(_says, kind), settings=SEARCH))
         for claim in claims(evidence):
             SEEN[claim.kind] += 1
-            assert not problems(as_json(asdict(claim)), as_json(asdict(evidence))), claim.id
+            found = with_claims(evidence, claims(evidence))
+            assert not problems(as_json(asdict(claim)), found), claim.id
     assert set(SEEN) == set(ORDER)
 
 
@@ -88,7 +102,7 @@ def _says(kind, evidence):
 
 def test_the_oracle_finds_what_is_false(example):
     """Each number, name and direction of each claim turned: nothing passes."""
-    found = as_json(asdict(example))
+    found = with_claims(written(example), claims(written(example)))
     tried = 0
     for claim in claims(written(example)):
         plain = as_json(asdict(claim))
@@ -158,7 +172,7 @@ def test_names_that_try_to_break_out_stay_names(example):
     names = ["a “quoted” name", "two\nlines", "<b>bold</b>", "31 %", "{before}", "the", "[c3] x"]
     concepts = [replace(one, name=name) for one, name in zip(example.concepts, names, strict=False)]
     odd = written(replace(example, concepts=tuple(concepts), context=(), flow=(), contrast=None))
-    found = as_json(asdict(odd))
+    found = with_claims(odd, claims(odd))
     for claim in claims(odd):
         assert not problems(as_json(asdict(claim)), found)
         assert all("\n" not in one.sentence for one in claim.wordings.values())

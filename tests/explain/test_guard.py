@@ -16,8 +16,9 @@ from benchmarks.narrating import HALVES, rephrasings, shares_passed
 @pytest.mark.parametrize("half", HALVES)
 def test_the_shares_that_are_let_through(half):
     found = shares_passed(half)
-    if half != HALVES[-1]:  # of what is not tuned on few pass: what is refused is said as it was
-        assert found["honest"] >= 0.85
+    # Of strangers' sentences fewer pass: what is refused is said as it was.
+    least = {"third writer": 0.55, "held out": 0.45}
+    assert found["honest"] >= least.get(half, 0.85)
     assert found["false"] <= 0.05
     assert found["aimed"] <= 0.25
 

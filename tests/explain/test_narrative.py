@@ -91,7 +91,7 @@ def allowed(made, audience: str, ids) -> set[str]:
 
 
 def check(made, narratives) -> None:
-    """Every sentence is what its claims say, and no obligatory claim is missing."""
+    """Sentences are what their claims say, nothing obligatory is missing, no text is too long."""
     for narrative in narratives:
         said = []
         for one in narrative.sentences:
@@ -99,7 +99,9 @@ def check(made, narratives) -> None:
             said += one.claims
         assert len(said) == len(set(said))
         bound = {one.id for one in made if narrative.audience in one.obligatory}
-        assert bound <= set(said)
+        assert bound <= set(said) or "below" in said
+        text = " ".join(one.text for one in narrative.sentences)
+        assert len(text.split()) <= {"everyone": 110, "expert": 250}[narrative.audience]
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["seen", "held back"])

@@ -59,7 +59,29 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
     if place == "concepts":
         if field == "named":
             return len([one for one in evidence["concepts"] if one["name"]])
+        if field == "deciding":
+            return len([one for one in evidence["concepts"] if decides(one, evidence)])
         return len([one for one in evidence["concepts"] if field in ("all", state(one))])
+    if source == "claims caveat":  # but what sums up others
+        return len([one for one in evidence["claims"] if one["caveat"] and one["kind"] != "names"])
+    if source in ("more others", "beside others", "earlier others", "fewer others"):
+        own = next(one for one in evidence["claims"] if one["kind"] == place)
+        cited = [one for one in evidence["concepts"] if one["id"] in own["evidence"]]
+        slots = own["wordings"]["everyone"]["slots"]
+        said = {slot["text"] for slot in slots if slot["kind"] == "concept"}
+        return len({called(one, place == "more", evidence) for one in cited} - said)
+    if place == "context" and " " in source:
+        known = {one["id"]: one for one in evidence["concepts"]}
+        last = evidence["concepts"][-1]["layer"]
+        return len(
+            [
+                one
+                for one in evidence["context"]
+                if one["by"] == field
+                and one["shows"] is False
+                and known[one["concept"]]["layer"] == last
+            ]
+        )
     if place.startswith("layer:"):
         place, _, field = source.rpartition(" ")
         if field == "deciding":
@@ -87,6 +109,20 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
                 return one["region"]["where"] if field == "region.where" else (
                     one["region"]["area"] if field == "region.area" else one[field])  # fmt: skip
     raise AssertionError(source)
+
+
+def called(one: dict, beside: bool, evidence: dict) -> str:
+    """Return a name as a list of others has it: with its address where a twin stands beside it."""
+    if not one["name"]:
+        return one["address"]
+    twins = [c for c in evidence["concepts"] if c["layer"] == one["layer"] and c["name"]
+             and quoted(c["name"]) == quoted(one["name"])]  # fmt: skip
+    return quoted(one["name"]) + (f" ({one['address']})" if beside and len(twins) > 1 else "")
+
+
+def host(layer: str | None, evidence: dict) -> str | None:
+    """Return the layer that concepts are of: of factors the one that they are directions of."""
+    return next((one["of"] or layer for one in evidence["layers"] if one["layer"] == layer), None)
 
 
 def decides(one: dict, evidence: dict) -> bool:
@@ -117,8 +153,18 @@ def classes(evidence: dict) -> set[tuple[int, str]]:
     }
 
 
-def quoted(name: str) -> str:
-    return "“" + " ".join(re.sub(r'[“”"„‟]', "’", name).split()) + "”"
+def quoted(name: str, most: int = 6) -> str:
+    return quotation(cut(name, most))
+
+
+def quotation(text: str) -> str:
+    return "“" + " ".join(re.sub(r'[“”"„‟]', "’", text).split()) + "”"
+
+
+def cut(name: str, most: int) -> str:
+    """Of a name of many words, the first four."""
+    words = name.split()
+    return name if len(words) <= most else " ".join(words[:4]) + "…"
 
 
 def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
@@ -141,9 +187,9 @@ def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
         label = value(re.sub(r"answer_name$", "answer", re.sub(r" name$", " label", source)),
                       evidence)  # fmt: skip
         shared = len({n for n, name in classes(evidence) if quoted(name) == quoted(wanted)}) > 1
-        return {quoted(f"{wanted} (class {label})" if shared else wanted)}
+        return {quoted(f"{cut(wanted, 4)} (class {label})" if shared else wanted)}
     if kind == "quote":
-        return {quoted(wanted)}
+        return {quotation(wanted)}
     if kind in ("layer", "model"):
         return {wanted}
     if kind == "place":
@@ -164,12 +210,32 @@ def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
 
 
 def rounded(number: float, digits: int) -> str:
-    """Write a number with so many significant digits, as a decimal."""
-    if number == 0:
+    """Write a number with so many significant digits, as a decimal of at most nine places."""
+    if abs(number) <= 5e-10:
         return "0"
     places = min(max(digits - 1 - Decimal(f"{number:e}").adjusted(), 0), 9)
     exact = Decimal(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
     return f"{exact:f}".replace("-", "−")
+
+
+METHOD = {
+    "A probability tells how sure the network is, not how often it is right.",
+    "The page of this explanation shows each concept with other pictures that it responds to, "
+    "and says what happens without it.",
+    "The table has every concept with its share, with what it does to the logit and to the "
+    "answer when it is set to zero, and with how its name did in tests.",
+    "A share is relevance as a part of its layer’s Σ |relevance|, with its sign: for or "
+    "against {class}.",
+    "What is set to zero is the output of a channel at every position, while the rest of the "
+    "network stays as it is.",
+    "A heat map is the relevance of the picture’s pixels for {class}, as far as it comes "
+    "through one channel.",
+    "A factor is a direction of a layer’s output, a mixture of its channels; set to zero, what it "
+    "adds to them is taken away.",
+    "A name, where there is one, was given before this picture was explained, and none was "
+    "made for it.",
+}
+"""What holds of every explanation."""
 
 
 # Conditions: what has to hold for the words of each kind.
@@ -185,6 +251,12 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     cited = [concepts[id_] for id_ in claim["evidence"] if id_ in concepts]
     own_layers = [one["layer"] for one in concepts.values()]
     last_layer = own_layers[-1] if own_layers else None
+    last_host = host(last_layer, evidence)
+    factors = {one["layer"] for one in evidence["layers"] if one["of"]}
+    unit = "factors" if about in factors else "channels"
+
+    def before(one):
+        return host(one["layer"], evidence) != last_host
 
     def must(holds, what):
         if not holds:
@@ -211,6 +283,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind == "words":
         has = "Concepts are what" in text
         yield from must(has == evidence["named"], "whether there are names")
+        if has:
+            yield from must(("mixtures" in text) == bool(factors), "whether there are factors")
     elif kind in ("changes", "falls", "rises", "keeps"):
         if audience == "everyone":
             down = "falls from {before} to"
@@ -247,7 +321,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(after[strong] == min(after.values()) < after[lead], "no lower without it")
     elif kind in ("contrast", "whynot"):
         yield from contrast(kind, audience, claim, text, evidence, must)
-    elif kind in ("more", "earlier", "decide"):
+    elif kind in ("more", "beside", "earlier", "fewer", "decide"):
         others = [c for c in concepts.values() if decides(c, evidence) and c["layer"] != last_layer]
         limit = target["probability"] * 0.8
         group = others if kind == "decide" else cited
@@ -258,7 +332,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         if kind == "more":
             yield from must(all(c["layer"] == last_layer for c in cited), "not of the last")
         else:
-            yield from must(all(c["layer"] != last_layer for c in cited), "not earlier")
+            yield from must(all(c["layer"] != last_layer for c in cited), "of the last")
         if kind == "decide":
             yield from must({c["layer"] for c in cited} == {about}, "another layer")
             most = min(zero[c["id"]]["probability"] for c in cited)
@@ -279,9 +353,17 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             if kind == "more":  # an address behind the name tells two of one name apart
                 ends = tuple(f" ({c['address']})" for c in cited)
                 said = {text[: text.rfind(" (")] if text.endswith(ends) else text for text in said}
-            yield from must(names == said, "not all are named")
-            if kind == "earlier":
-                yield from must({c["id"] for c in cited} == {c["id"] for c in others}, "not all")
+            if left := values.get("others"):
+                yield from must(said < names, "others than are cited")
+                most = sum(len(called(c, kind == "more", evidence).split()) for c in cited)
+                yield from must(most > 20 or kind == "fewer", "few are counted")
+                words = "{others} other." if left == 1 else "one of {others} others."
+                yield from must(text.endswith(f"or {words}"), "one other, or several")
+            else:
+                yield from must(names == said, "not all are named")
+            if kind in ("earlier", "fewer", "beside"):
+                mine = [c for c in others if before(c) == (kind != "beside")]
+                yield from must({c["id"] for c in cited} == {c["id"] for c in mine}, "not all")
     elif kind == "spread":
         limit = target["probability"] * 0.8
         yield from must(all(one["probability"] >= limit and one["answer"] == first["label"]
@@ -297,6 +379,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
                   if w["key"].startswith("concept")]  # fmt: skip
         yield from must(all(concepts[i]["share"] > 0 for i in listed), "not for")
         yield from must({concepts[i]["layer"] for i in listed} == {about}, "another layer")
+        yield from must(audience == "everyone" or f"}} {unit} hold" in text, "channels or factors")
         shares = [w["source"].split()[0] for w in claim["wordings"][audience]["slots"]
                   if w["key"].startswith("share")]  # fmt: skip
         yield from must(shares == listed, "shares of others")
@@ -306,7 +389,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind == "typical":
         for one in cited:
             holds = one["share"] > 0 and one["usual"] is not None and one["usual"] > 0
-            yield from must(holds and one["usual"] >= one["share"] / 3, "not usual")
+            near = one["share"] / 3 * (1 - 1e-5)  # written with six digits
+            yield from must(holds and one["usual"] >= near, "not usual")
     elif kind == "odd":
         one = concepts[about]
         if "though it usually speaks" in text:
@@ -324,9 +408,16 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         shares = [feed["share"] for feed in flow["feeds"] if feed["share"] > 0]
         yield from must(("mostly" in text) == (sum(shares) > 0.5), "mostly")
     elif kind in ("seen", "unseen"):
-        said = by_id(evidence["context"], f"context:{about}")
-        yield from must(said["shows"] is (kind == "seen"), "not what it said")
-        yield from must(("as {quote}" in text) == bool(said["text"] and said["shows"]), "quote")
+        own = [one for one in evidence["context"] if one["id"] in claim["evidence"]]
+        yield from must(own and all(one["shows"] is (kind == "seen") for one in own), "not so")
+        yield from must(len({one["by"] for one in own}) == 1, "several models")
+        if kind == "seen":
+            yield from must(len(own) == 1, "several")
+            yield from must(("as {quote}" in text) == bool(own[0]["text"]), "quote")
+        else:
+            yield from must(("{count}" in text) == (len(own) > 3), "names or a count")
+            last = [c for c in evidence["concepts"] if c["layer"] == cited[0]["layer"]]
+            yield from must("{count}" not in text or values["all"] == len(last), "of others")
     elif kind in ("kept", "failed"):
         curve = next(one for one in evidence["curves"] if one["layer"] == about)
         area = {one["order"]: one["area_logit"] for one in curve["courses"]}
@@ -335,13 +426,16 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             yield from must(lower and "no lower than in random" not in text, "not lower")
             relevance = next(one for one in curve["courses"] if one["order"] == "relevance")
             moved = "fell more" if area["relevance"] < relevance["logit"][0] else "rose less"
-            yield from must(audience == "expert" or f"{moved} than by chance" in text, "words")
+            words = f"{moved} than in random order"
+            yield from must(audience == "expert" or words in text, "words")
         else:
             same = rounded(area["relevance"], 3) == rounded(area["random"], 3)
             yield from must(not lower or same, "it is lower")
-            words = "no lower than in random" if audience == "expert" else "no more than by chance"
-            yield from must(words in text, "words")
+            words = "no lower than" if audience == "expert" else "fell no more than"
+            yield from must(f"{words} in random order" in text, "words")
         if audience == "expert":
+            one_of = f"{{steps}} {unit[:-1]} of" if values["steps"] == 1 else f"{{steps}} {unit} of"
+            yield from must(one_of in text, "channels or factors")
             if "it is lower still" in text:
                 yield from must(area["activation"] < area["relevance"], "activation is not lower")
             elif "it is no lower" in text:
@@ -350,7 +444,17 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             yield from must(about == evidence["layers"][-1]["layer"], "not the last")
     elif kind == "coverage":
         yield from must(by_id(evidence["layers"], f"layer:{about}")["coverage"] < 0.4, "covered")
+        yield from must(audience == "everyone" or f"in {unit} that" in text, "channels or factors")
+    elif kind in ("residual", "complete"):
+        layer = by_id(evidence["layers"], f"layer:{about}")
+        yield from must(about in factors and audience == "expert", "no factors")
+        if kind == "residual":
+            yield from must(0 < layer["residual"] <= 1, "nothing is left")
+            yield from must(claim["caveat"] == (layer["residual"] > 0.5), "how much is left")
+        else:
+            yield from must(layer["same_answer"] is not None and layer["tested"], "not tested")
     elif kind == "conservation":
+        yield from must(about not in factors, "factors leave a residual")
         gap = abs(by_id(evidence["layers"], f"layer:{about}")["conserved"] - 1)
         yield from must(gap > (0.5 if audience == "everyone" else 0.02), "conserved")
     elif kind in ("unnamed", "untested", "doubtful", "sided"):
@@ -365,21 +469,40 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         counted = "{count}" in text
         if audience == "everyone" and counted:  # of many, how many: the count is looked up above
             spoken = [one for one in cited if one["layer"] == last_layer or decides(one, evidence)]
-            yield from must(len({one["name"] for one in spoken}) > 3, "few are not counted")
+            names = {one["name"] or one["address"] for one in spoken}
+            yield from must(len(names) > 3, "few are not counted")
         elif audience == "everyone":  # whose name it is, and whether others share it
             for slot in claim["wordings"][audience]["slots"]:
                 mine = concepts[slot["source"].removesuffix(" name")]
-                ends = mine["layer"] == last_layer
                 group = [c for c in concepts.values() if c["name"] == mine["name"] is not None
-                         and (c["layer"] == last_layer) == ends]  # fmt: skip
-                partly = f"{{{slot['key']}}} (in part)" in text
+                         and before(c) == before(mine)]  # fmt: skip
+                partly = f"{{{slot['key']}}} (at some places)" in text
                 yield from must(partly == any(c not in cited for c in group), "in part")
-            ends = [concepts[w["source"].removesuffix(" name")]["layer"] == last_layer
+            ends = [not before(concepts[w["source"].removesuffix(" name")])
                     for w in claim["wordings"][audience]["slots"]]  # fmt: skip
             yield from must(ends == sorted(ends, reverse=True), "the last layer is not first")
             if kind != "unnamed":
                 yield from must("earlier" in text if not all(ends) else "earlier" not in text,
                                 "earlier")  # fmt: skip
+    elif kind == "names":
+        reasons = ("unnamed", "untested", "doubtful", "sided")
+        wanted = {s for c in cited if (s := state(c)) in reasons}
+        keys = {slot["key"] for slot in claim["wordings"][audience]["slots"]}
+        yield from must(wanted == keys - {"all"} and len(wanted) > 1, "other reasons")
+        for reason, verb in (("untested", "tested"), ("doubtful", "poorly"), ("sided", "in part"),
+                             ("unnamed", "no name")):  # fmt: skip
+            yield from must((verb in text.replace("when tested", "")) == (reason in wanted), verb)
+    elif kind == "below":
+        for key in ("deciding", "cares"):
+            yield from must(
+                (f"{{{key}}}" in text)
+                or not value(
+                    {"deciding": "concepts deciding", "cares": "claims caveat"}[key], evidence
+                ),
+                key,
+            )
+    elif kind == "method":
+        yield from must(text in METHOD, "another method")
     elif kind not in ("answer", "blurred"):
         yield f"a kind that nobody checks: {kind}"
 

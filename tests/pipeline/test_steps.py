@@ -57,11 +57,13 @@ def test_a_build_goes_through_its_stages(project, run, tmp_path):
     assert result.returncode == 0, result.stderr
     said = [line for line in result.stderr.splitlines() if line.startswith("stage ")]
     assert [line.split(" (")[0] for line in said] == [
-        "stage 1 of 3: prepass", "stage 2 of 3: pictures", "stage 3 of 3: patches",
+        "stage 1 of 4: prepass", "stage 2 of 4: pictures", "stage 3 of 4: patches",
+        "stage 4 of 4: weights",
     ]  # fmt: skip
     stages = [json.loads(line) for line in log.read_text().splitlines()]
     assert [one["stage"] for one in stages if "seconds" in one] == [
         "prepass",
         "pictures",
         "patches",
+        "weights",
     ]

@@ -16,6 +16,7 @@ def answers(evidence: Evidence) -> Iterator[Claim]:
     yield from _answer(evidence)
     yield from _asked(evidence)
     yield _words(evidence)
+    yield from _method(evidence)
     if evidence.contrast is not None:
         yield from _contrast(evidence, evidence.contrast)
 
@@ -88,20 +89,75 @@ def _asked(evidence: Evidence) -> Iterator[Claim]:
 def _words(evidence: Evidence) -> Claim:
     """Return what a reader has to know before anything else means something."""
     names = ["target"]
+    mixed = any(layer.of for layer in evidence.layers)
     if evidence.named:
         return claim(
             "words", "", names, 1.0,
+            say("Concepts are what the network’s parts, or mixtures of parts, respond to; "
+                "“without” one, it is off.") if mixed else
             say("Concepts are what the network’s parts respond to; “without” one, that part is "
                 "off."),
             None, AUDIENCES,
         )  # fmt: skip
     return claim(
         "words", "", names, 1.0,
-        say("The network’s parts have no names here, so addresses stand for them; “without” one "
-            "means it is switched off."),
+        say("The network’s parts have no names here, so addresses stand for them; “without” one, "
+            "it is off."),
         say("This atlas has no names: addresses stand for concepts."),
         AUDIENCES, caveat=True,
     )  # fmt: skip
+
+
+_METHOD = {
+    "probability": (
+        "A probability tells how sure the network is, not how often it is right.",
+        "A probability tells how sure the network is, not how often it is right.",
+    ),
+    "below": (
+        "The page of this explanation shows each concept with other pictures that it responds to, "
+        "and says what happens without it.",
+        "The table has every concept with its share, with what it does to the logit and to the "
+        "answer when it is set to zero, and with how its name did in tests.",
+    ),
+    "shares": (
+        None,
+        "A share is relevance as a part of its layer’s Σ |relevance|, with its sign: for or "
+        "against {class}.",
+    ),
+    "zero": (
+        None,
+        "What is set to zero is the output of a channel at every position, while the rest of the "
+        "network stays as it is.",
+    ),
+    "maps": (
+        None,
+        "A heat map is the relevance of the picture’s pixels for {class}, as far as it comes "
+        "through one channel.",
+    ),
+    "factors": (
+        None,
+        "A factor is a direction of a layer’s output, a mixture of its channels; set to zero, what "
+        "it adds to them is taken away.",
+    ),
+    "names": (
+        None,
+        "A name, where there is one, was given before this picture was explained, and none was "
+        "made for it.",
+    ),
+}
+"""What holds of every explanation, or of those with factors; for texts that would be too short."""
+
+
+def _method(evidence: Evidence) -> Iterator[Claim]:
+    """Yield how to read an explanation."""
+    target = w.a_class("class", evidence.target.name, "target name")
+    mixed = any(layer.of for layer in evidence.layers)
+    for place, (about, (everyone, expert)) in enumerate(_METHOD.items()):
+        if about != "factors" or mixed:
+            yield claim(
+                "method", about, ["target"], 0.31 if about == "factors" else 0.02 - place / 1000,
+                say(everyone, target) if everyone else None, say(expert, target),
+            )  # fmt: skip
 
 
 def _contrast(evidence: Evidence, contrast: Contrast) -> Iterator[Claim]:

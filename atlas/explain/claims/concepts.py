@@ -1,16 +1,19 @@
 """Claims about single concepts: their weight, whether it is usual, where they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from atlas.explain.claims import wording as w
 from atlas.explain.claims.effects import decides
 from atlas.explain.claims.wording import Speaker, claim, say
 from atlas.plain import plain
 from atlas.store.claims import AUDIENCES, Audience, Claim, Slot, Wording
-from atlas.store.evidence import Concept, Evidence, LayerEvidence
+from atlas.store.evidence import Concept, Context, Evidence, LayerEvidence
 
 LISTED = 4
 """Concepts whose share one sentence gives; the table has all."""
+
+NAMED = 3
+"""So many that a model does not see are named; of more it is said how many."""
 
 REST = 0.01
 """A smaller part of the weight is not worth a word."""
@@ -80,7 +83,7 @@ def _carries(
             verb = "speak" if len(parts) > 1 else "speaks"
             held = "hold" if layer.chosen > 1 else "holds"
             text = (
-                f"In {{layer}}, {{chosen}} of {{channels}} channels {held} {{coverage}} of Σ "
+                f"In {{layer}}, {{chosen}} of {{channels}} {layer.parts} {held} {{coverage}} of Σ "
                 f"|relevance|; for {target} {verb} {w.listed(parts)}."
             )
             slots += [
@@ -216,27 +219,42 @@ def _flow(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
 
 def _context(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     known = {one.id: one for one in last}
-    for said in evidence.context:
-        if said.concept not in known or said.shows is None:
-            continue
-        wordings = []
-        for audience in AUDIENCES:
-            concept = Speaker(evidence, audience).concept("concept", known[said.concept])
-            model = Slot("model", "model", plain(said.by), f"{said.id} by")
-            quote = Slot("quote", "quote", w.quoted(said.text), f"{said.id} text")
-            if not said.shows:
-                text, slots = "The model {model} does not see {concept} where it counts.", [model]
-            elif said.text:
-                text, slots = (
-                    "The model {model} describes {concept} here as {quote}.",
-                    [model, quote],
-                )
-            else:
-                text, slots = "The model {model} sees {concept} where it counts.", [model]
-            wordings.append(say(text, concept, *slots))
-        kind = "seen" if said.shows else "unseen"
-        everyone, expert = wordings
-        yield claim(
-            kind, said.concept, [said.concept, said.id], 0.3 if said.shows else 0.8,
-            everyone, expert, () if said.shows else AUDIENCES, caveat=not said.shows,
-        )  # fmt: skip
+    own = [said for said in evidence.context if said.concept in known]
+    for said in own:
+        if said.shows:
+            yield _seen(evidence, said, known[said.concept])
+    unseen = [said for said in own if said.shows is False]
+    for by in dict.fromkeys(said.by for said in unseen):
+        yield _unseen(evidence, [said for said in unseen if said.by == by], known)
+
+
+def _seen(evidence: Evidence, said: Context, one: Concept) -> Claim:
+    model = Slot("model", "model", plain(said.by), f"{said.id} by")
+    quote = Slot("quote", "quote", w.quotation(said.text), f"{said.id} text")
+    text = (
+        "The model {model} describes {concept} here as {quote}." if said.text
+        else "The model {model} sees {concept} where it counts."
+    )  # fmt: skip
+    everyone, expert = (
+        say(text, Speaker(evidence, audience).concept("concept", one), model, quote)
+        for audience in AUDIENCES
+    )
+    return claim("seen", one.id, [one.id, said.id], 0.3, everyone, expert)
+
+
+def _unseen(evidence: Evidence, own: Sequence[Context], known: Mapping[str, Concept]) -> Claim:
+    """Return what a model does not see: which concepts, or of many how many."""
+    model = Slot("model", "model", plain(own[0].by), f"{own[0].id} by")
+    concepts_ = [known[said.concept] for said in own]
+    wordings = []
+    for audience in AUDIENCES:
+        names, slots = w.listing(Speaker(evidence, audience), concepts_)
+        count = w.count("count", len(own), f"context {own[0].by}")
+        of = w.count("all", len(known), f"layer:{concepts_[0].layer} chosen")
+        names = names.replace(" and ", " or ") if len(own) <= NAMED else "{count} of {all} concepts"
+        where = "it counts" if len(own) == 1 else "they count"
+        text = f"The model {{model}} does not see {names} where {where}."
+        wordings.append(say(text, model, count, of, *slots))
+    everyone, expert = wordings
+    ids = [id_ for said in own for id_ in (said.concept, said.id)]
+    return claim("unseen", own[0].concept, ids, 0.8, everyone, expert, AUDIENCES, caveat=True)

@@ -1,14 +1,22 @@
 """Claims about what changes when concepts are taken away."""
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from atlas.explain.claims import wording as w
 from atlas.explain.claims.wording import Speaker, claim, say
-from atlas.store.claims import AUDIENCES, Claim, Slot, Wording
+from atlas.store.claims import AUDIENCES, Audience, Claim, Slot, Wording
 from atlas.store.evidence import Concept, Effect, Evidence, LayerEvidence, Together
 
 FIFTH = 0.2
 """Who takes more than this part of the target's probability decides."""
+
+SHORT = 2
+"""So many others have a claim that names no more than one of them, for texts without room."""
+
+LISTED_WORDS = 20
+"""So many words the names of others that decide have in one sentence; those that take least are
+counted, and stand in the table."""
 
 ALONE = 3
 """So many concepts of the last layer that decide have a sentence each, those that take most."""
@@ -18,6 +26,15 @@ def decides(evidence: Evidence, one: Concept) -> bool:
     """Return whether taking a concept away changes the answer or takes more than a fifth."""
     zero, before = evidence.effect(one.id, "zero"), evidence.target.probability
     return zero.answer != evidence.prediction[0].label or zero.probability < (1 - FIFTH) * before
+
+
+def is_earlier(evidence: Evidence, one: Concept, last: Sequence[Concept]) -> bool:
+    """Return whether a concept is of a layer before that of the `last` ones.
+
+    Factors are of the layer whose directions they are.
+    """
+    hosts = {evidence.layer(each.layer).host for each in last}
+    return evidence.layer(one.layer).host not in hosts
 
 
 def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
@@ -36,8 +53,13 @@ def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
         yield _spread(evidence)
     if more := at_end[ALONE:]:
         yield _others(evidence, "more", more, "also ")
-    if earlier:
-        yield _others(evidence, "earlier", earlier, "also " if at_end else "")
+    also = "also " if at_end else ""
+    if beside := [one for one in earlier if not is_earlier(evidence, one, last)]:
+        yield _others(evidence, "beside", beside, also)
+    if before := [one for one in earlier if is_earlier(evidence, one, last)]:
+        yield _others(evidence, "earlier", before, also)
+        if len({one.name or one.address for one in before}) > SHORT:
+            yield _others(evidence, "fewer", before, also)
     for layer in evidence.layers:
         if any(one.layer == layer.layer for one in earlier):
             yield _in_layer(evidence, layer, earlier)
@@ -51,7 +73,7 @@ def _alone(evidence: Evidence, one: Concept, *, bound: bool) -> Claim:
         kind = "changes"
     return claim(
         kind, one.id, ["target", one.id, f"effect:{one.id}"],
-        0.7 + 0.3 * change if decides(evidence, one) else change,
+        0.8 + 0.2 * change if decides(evidence, one) else change,
         _everyone(evidence, one, zero, kind, verb), _expert(evidence, one, zero, kind, verb),
         AUDIENCES if bound else (),
     )  # fmt: skip
@@ -197,6 +219,14 @@ def _spread(evidence: Evidence) -> Claim:
     return claim("spread", "", ids, 0.85, say(text, *slots), say(text, *slots), AUDIENCES)
 
 
+_WHERE = {
+    "earlier": "Earlier in the network",
+    "fewer": "Earlier in the network",
+    "beside": "Among mixtures of parts there",
+}
+"""Where others are that decide: before the last layer, or beside its channels as its factors."""
+
+
 def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) -> Claim:
     """Return which other concepts decide too; several channels may have one name.
 
@@ -212,12 +242,22 @@ def _others(evidence: Evidence, kind: str, own: Sequence[Concept], also: str) ->
         Slot(f"concept{n}", "concept", name, f"{one.id} name")
         for n, (name, one) in enumerate(names.items(), 1)
     ]
+    length = list(accumulate(len(slot.text.split()) for slot in slots))
+    kept = slots[: sum(words <= LISTED_WORDS for words in length)]
+    if kind == "fewer" or len(kept) == len(slots) - 1:
+        kept = slots[:1] if kind == "fewer" else slots
+    parts = [f"{{{slot.key}}}" for slot in kept]
+    if left := len(slots) - len(kept):
+        kept.append(w.count("others", left, f"{kind} others"))
+        parts.append("one of {others} others" if left > 1 else "{others} other")
     target, named = speaker.target()
-    listed = w.listed([f"{{{slot.key}}}" for slot in slots], "or")
+    listed = w.listed(parts, "or")
     text = f"{_outcome(evidence, own, target, also)} without {listed}."
-    text = f"Earlier in the network, {text}" if kind == "earlier" else text[:1].upper() + text[1:]
+    text = f"{_WHERE[kind]}, {text}" if kind in _WHERE else text[:1].upper() + text[1:]
     ids = ["target", *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
-    return claim(kind, "", ids, 0.8, say(text, *slots, *named), None, ("everyone",))
+    bound: tuple[Audience, ...] = () if kind == "fewer" else ("everyone",)
+    weight = 0.79 if kind == "fewer" else 0.8
+    return claim(kind, "", ids, weight, say(text, *kept, *named), None, bound)
 
 
 def _in_layer(evidence: Evidence, layer: LayerEvidence, earlier: Sequence[Concept]) -> Claim:

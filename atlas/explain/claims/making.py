@@ -1,24 +1,29 @@
 """The list of claims of one explanation."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from atlas.explain.claims.answers import answers
 from atlas.explain.claims.concepts import concepts
-from atlas.explain.claims.effects import effects
+from atlas.explain.claims.effects import decides, effects
 from atlas.explain.claims.tests import tests
-from atlas.explain.claims.wording import quoted
+from atlas.explain.claims.wording import claim, count, quoted, say
+from atlas.plain import shortened
 from atlas.store.claims import Claim
 from atlas.store.evidence import Evidence
 
 ORDER = (
     "answer", "wrong", "unsure", "second", "asked", "words", "silent", "carries", "coverage",
-    "changes", "falls", "rises", "keeps", "more", "earlier", "decide", "spread", "disagree",
-    "blurred", "together", "contrast", "whynot", "against", "odd", "typical", "seen", "place",
-    "kept", "flow", "failed", "sign", "conservation", "unseen", "unnamed", "untested", "doubtful",
-    "sided",
+    "changes", "falls", "rises", "keeps", "more", "beside", "earlier", "fewer", "decide",
+    "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "typical",
+    "seen", "place", "kept", "flow", "method", "failed", "sign", "conservation", "residual",
+    "complete", "unseen", "unnamed", "untested", "doubtful", "sided", "names", "below",
 )  # fmt: skip
 """Kinds of claims as a reader best meets them: the finding first, caveats last."""
+
+SUMMED = "names"
+"""The kind that says for everyone how many claims of the kinds about names say."""
 
 
 def claims(evidence: Evidence) -> tuple[Claim, ...]:
@@ -36,7 +41,28 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
         *answers(evidence), *concepts(evidence, last), *effects(evidence, last),
         *tests(evidence, last),
     ]  # fmt: skip
+    found += _below(evidence, found)
     return tuple(sorted(found, key=lambda one: (ORDER.index(one.kind), -one.weight)))
+
+
+def _below(evidence: Evidence, found: Sequence[Claim]) -> Iterator[Claim]:
+    """Yield how much there is of what has to be known, for texts that have no room for all."""
+    deciding = sum(decides(evidence, one) for one in evidence.concepts)
+    # What counts some of these again is no reason of its own.
+    cares = sum(one.caveat and one.kind != SUMMED for one in found)
+    said = []
+    if deciding:
+        verb = "concepts decide" if deciding > 1 else "concept decides"
+        said.append(f"{{deciding}} {verb} alone")
+    if cares:
+        said.append(f"{{cares}} {'reasons call' if cares > 1 else 'reason calls'} for care")
+    if said:
+        text = say(
+            f"In all, {' and '.join(said)}; the page of this explanation has the list.",
+            count("deciding", deciding, "concepts deciding"),
+            count("cares", cares, "claims caveat"),
+        )  # fmt: skip
+        yield claim("below", "", ["target"], 0.0, text, text)
 
 
 def _with_distinct_classes(evidence: Evidence) -> Evidence:
@@ -54,7 +80,7 @@ def _with_distinct_classes(evidence: Evidence) -> Evidence:
     often = Counter(name for _, name in known)
 
     def called(label: int, name: str) -> str:
-        return f"{name} (class {label})" if often[quoted(name)] > 1 else name
+        return f"{shortened(name, 4)} (class {label})" if often[quoted(name)] > 1 else name
 
     if max(often.values()) == 1:
         return evidence

@@ -1,11 +1,12 @@
 """Claims about how far an explanation can be trusted: its tests, its names, what it leaves out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from atlas.explain.claims import wording as w
 from atlas.explain.claims.concepts import COVERED
-from atlas.explain.claims.effects import decides
+from atlas.explain.claims.effects import decides, is_earlier
 from atlas.explain.claims.wording import Speaker, claim, say
+from atlas.plain import plain
 from atlas.store.claims import AUDIENCES, Claim, Slot, Wording
 from atlas.store.evidence import Concept, Course, Curve, Evidence, LayerEvidence, Order
 
@@ -23,7 +24,7 @@ def tests(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
             yield _test(evidence, curve)
     for layer in evidence.layers:
         yield from _covered(layer, last)
-        yield from _conserved(evidence, layer)
+        yield from _held(layer) if layer.of else _conserved(evidence, layer)
     yield from _names(evidence, last)
 
 
@@ -37,14 +38,15 @@ def _test(evidence: Evidence, curve: Curve) -> Claim:
     own, chance, strong = (area[order].text for order in ("relevance", "random", "activation"))
     means = {order: courses[order].area_logit for order in courses}
     kept = means["relevance"] < means["random"] and own != chance
-    last = curve.layer == evidence.layers[-1].layer
+    layer = evidence.layer(curve.layer)
+    last = layer is evidence.layers[-1]
     by_activation = (
         "lower still" if means["activation"] < means["relevance"] and own != strong
         else "no lower" if means["activation"] > means["relevance"] or own != strong
         else "as low"
     )  # fmt: skip
     steps = len(courses["relevance"].logit) - 1
-    parts, turn = ("channel", "") if steps == 1 else ("channels", " one after another")
+    parts, turn = (layer.parts[:-1], "") if steps == 1 else (layer.parts, " one after another")
     text = (
         f"With {{steps}} {parts} of {{layer}} set to zero{turn}, the mean logit is "
         f"{{relevance}} by falling relevance, {'lower' if kept else 'no lower'} than in random "
@@ -60,8 +62,8 @@ def _test(evidence: Evidence, curve: Curve) -> Claim:
     fell = means["relevance"] < courses["relevance"].logit[0]
     moved = ("fell more than" if fell else "rose less than") if kept else "fell no more than"
     everyone = say(
-        "As a test, parts were switched off one after another: by falling weight, the network’s "
-        f"score for {{class}} {moved} by chance.", target
+        "As a test, parts were switched off one by one: in order of weight, the score for {class} "
+        f"{moved} in random order.", target
     )  # fmt: skip
     return claim(
         "kept" if kept else "failed", curve.layer, ["target", curve.id],
@@ -76,11 +78,34 @@ def _covered(layer: LayerEvidence, last: Sequence[Concept]) -> Iterator[Claim]:
         yield claim(
             "coverage", layer.layer, [layer.id], 0.7 if ends else 0.2,
             say("Parts that are not listed carry most of the weight.") if ends else None,
-            say("Most of the relevance of {layer} is in channels that are not listed: its concepts "
-                "hold {coverage}.", w.layer("layer", layer.layer),
+            say(f"Most of the relevance of {{layer}} is in {layer.parts} that are not listed: its "
+                "concepts hold {coverage}.", w.layer("layer", layer.layer),
                 w.share("coverage", layer.coverage, f"{layer.id} coverage"),
-                joined="so is that of {layer} ({coverage})") if not ends else None,
+                joined=None if layer.of else "so is that of {layer} ({coverage})")
+            if not ends else None,
             ("everyone",) if ends else (), caveat=True,
+        )  # fmt: skip
+
+
+def _held(layer: LayerEvidence) -> Iterator[Claim]:
+    """Yield what the factors of a layer leave out: of its relevance, and of the answers."""
+    name = w.layer("layer", layer.layer)
+    if layer.residual:
+        much = layer.residual > MUCH_LEAKED
+        yield claim(
+            "residual", layer.layer, [layer.id], 0.75 if much else 0.4, None,
+            say("Of the |relevance| of {host}, {residual} is not held by any factor of {layer}.",
+                name, Slot("host", "layer", plain(layer.host), f"{layer.id} of"),
+                w.share("residual", layer.residual, f"{layer.id} residual")),
+            ("expert",) if much else (), caveat=much,
+        )  # fmt: skip
+    if layer.same_answer is not None and layer.tested:
+        yield claim(
+            "complete", layer.layer, [layer.id], 0.32, None,
+            say("From the factors of {layer} alone, the network gives the same answer in {same} of "
+                "{tested} pictures of the data.", name,
+                w.share("same", layer.same_answer, f"{layer.id} same_answer"),
+                w.count("tested", layer.tested, f"{layer.id} tested")),
         )  # fmt: skip
 
 
@@ -114,15 +139,37 @@ def _names(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
         "doubtful": [one for one in named if one.state == "not told from chance"],
         "sided": [one for one in named if one.state == "one-sided"],
     }
-    for kind, own in kinds.items():
-        if own:
-            spoken = [one for one in own if one in last or decides(evidence, one)]
-            yield claim(
-                kind, "", [one.id for one in own], 0.6,
-                _to_everyone(evidence, kind, own, spoken, last) if spoken else None,
-                _to_experts(evidence, kind, own),
-                AUDIENCES, caveat=True,
-            )  # fmt: skip
+    found = {kind: own for kind, own in kinds.items() if own}
+    spoken = {
+        kind: [one for one in own if one in last or decides(evidence, one)]
+        for kind, own in found.items()
+    }
+    several = sum(map(bool, spoken.values())) > 1
+    for kind, own in found.items():
+        yield claim(
+            kind, "", [one.id for one in own], 0.6,
+            _to_everyone(evidence, kind, own, spoken[kind], last)
+            if spoken[kind] and not several else None,
+            _to_experts(evidence, kind, own),
+            AUDIENCES, caveat=True,
+        )  # fmt: skip
+    if several:
+        yield _together(evidence, found)
+
+
+def _together(evidence: Evidence, found: Mapping[str, Sequence[Concept]]) -> Claim:
+    """Return how many names there are to doubt, by the reason; the card of each says which."""
+    counts = [w.count(kind, len(own), f"concepts {kind}") for kind, own in found.items()]
+    counts.append(w.count("all", *_of(evidence, "named")))
+    said = {kind: f"{{{kind}}} {_PLAIN_VERBS[kind][len(own) > 1]}" for kind, own in found.items()}
+    missing = said.pop("unnamed", None)
+    text = f"Of the {{all}} names here, {w.listed([*said.values()])}"
+    if missing:
+        parts = "parts" if len(found["unnamed"]) > 1 else "part"
+        text += missing.replace("{unnamed}", f"; {{unnamed}} {parts}")
+    ids = [one.id for own in found.values() for one in own]
+    wording = say(f"{text}.", *counts)
+    return claim("names", "", ids, 0.6, wording, None, ("everyone",), caveat=True)
 
 
 _VERBS = {
@@ -147,27 +194,31 @@ def _to_everyone(
     spoken: Sequence[Concept],
     last: Sequence[Concept],
 ) -> Wording:
-    """Return which names of what a reader meets are meant; `(in part)` if others share one.
+    """Return which names of what a reader meets are meant; `(at some places)` if others share one.
 
     Where they are many, how many: the card of each concept says the rest.
     """
     verb = _PLAIN_VERBS[kind]
-    if kind != "unnamed" and len({one.name for one in spoken}) > FEW:
+    if len({one.name or one.address for one in spoken}) > FEW:
+        what = "concepts" if kind == "unnamed" else "names"
         return say(
-            f"Of the {{all}} names here, {{count}} {verb[len(own) > 1]}.",
+            f"Of the {{all}} {what} here, {{count}} {verb[len(own) > 1]}.",
             w.count("count", len(own), f"concepts {kind}"),
             w.count("all", *_of(evidence, kind)),
         )
     slots: list[Slot] = []
     parts: list[list[str]] = [[], []]
-    for one in sorted(spoken, key=lambda one: one not in last):
-        here = one in last
+    for one in sorted(spoken, key=lambda one: is_earlier(evidence, one, last)):
+        here = not is_earlier(evidence, one, last)
         name = w.quoted(one.name) if one.name else one.address
         if any(slot.text == name for slot in slots[0 if here else len(parts[0]) :]):
             continue
         slots.append(Slot(f"concept{len(slots) + 1}", "concept", name, f"{one.id} name"))
-        better = (c for c in evidence.concepts if (c in last) == here and c not in own)
-        partly = " (in part)" if one.name and any(c.name == one.name for c in better) else ""
+        better = (
+            c for c in evidence.concepts
+            if is_earlier(evidence, c, last) != here and c not in own
+        )  # fmt: skip
+        partly = " (at some places)" if one.name and any(c.name == one.name for c in better) else ""
         parts[not here].append(f"{{{slots[-1].key}}}{partly}")
     at_end, earlier = (w.listed(part) if part else "" for part in parts)
     several = len(slots) > 1

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from atlas.plain import plain
+from atlas.plain import plain, shortened
 from atlas.store.claims import Audience, Claim, Slot, SlotKind, Wording
 from atlas.store.evidence import Concept, Difference, Evidence, Feed
 
@@ -116,8 +116,13 @@ def listing(
 
 
 def quoted(name: str) -> str:
-    """Return a name in quotation marks, on one line and without any inside."""
-    return f"“{plain(name).translate(_MARKS)}”"
+    """Return a name in quotation marks: on one line, without any inside, the longest cut."""
+    return quotation(shortened(name))
+
+
+def quotation(text: str) -> str:
+    """Return a text in quotation marks, on one line and without any inside."""
+    return f"“{plain(text).translate(_MARKS)}”"
 
 
 def percent(value: float) -> str:
@@ -135,7 +140,7 @@ def digits(value: float, many: int) -> str:
         return "0"
     exponent = int(f"{abs(value):e}".split("e")[1])
     text = f"{value:.{min(max(0, many - 1 - exponent), 9)}f}"
-    return text.replace("-", "−")
+    return text.replace("-", "−") if float(text) else "0"
 
 
 def probability(value: float) -> str:

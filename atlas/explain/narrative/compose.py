@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from atlas.explain.models import AnsweringModel, Judge
 from atlas.explain.narrative import plans, prompts
-from atlas.explain.narrative.choosing import MOST, choose
-from atlas.explain.narrative.joining import Group, joins, sentence, words
+from atlas.explain.narrative.choosing import MOST, choose, length, obligatory
+from atlas.explain.narrative.joining import Group, joins, sentence, together
 from atlas.explain.narrative.rephrasing import rephrase
 from atlas.store.claims import AUDIENCES, Audience, Claim
 from atlas.store.narrative import RULES, Narrative
@@ -80,24 +80,40 @@ def completed(own: Sequence[Claim], plan: plans.Plan, audience: Audience) -> lis
     audience : {"everyone", "expert"}
         Who reads it.
     """
-    bound = [n for n, claim in enumerate(own, 1) if audience in claim.obligatory]
-    planned = {number for group in plan for number in group}
-    ordered = [*plan]
-    for number in bound:
-        if number not in planned:
-            place = next((at for at, group in enumerate(ordered) if group[0] > number), None)
-            ordered.insert(len(ordered) if place is None else place, (number,))
+    bound = obligatory(own, audience)
+    ids = {claim.id for claim in bound}
+    ordered = [tuple(own[number - 1] for number in numbers) for numbers in plan]
+    planned = {claim.id for group in ordered for claim in group}
+    place = {claim.id: number for number, claim in enumerate(own)}
+    for claim in bound:
+        if claim.id not in planned:
+            after = (n for n, group in enumerate(ordered) if place[group[0].id] > place[claim.id])
+            ordered.insert(next(after, len(ordered)), (claim,))
+    room = MOST[audience] - length(_only(ordered, ids), audience)
+    if room < 0:
+        ordered = _gathered(ordered, audience)
+        room = MOST[audience] - length(_only(ordered, ids), audience)
     groups: list[Group] = []
-    room = MOST[audience] - sum(_length(own[n - 1], audience) for n in bound)
-    for numbers in ordered:
+    for group in ordered:
         kept = []
-        for number in numbers:
-            room -= 0 if number in bound else _length(own[number - 1], audience)
-            if number in bound or room >= 0:
-                kept.append(own[number - 1])
+        for claim in group:
+            room -= 0 if claim.id in ids else 1 + length([(claim,)], audience)
+            if claim.id in ids or room >= 0:
+                kept.append(claim)
         groups += [tuple(kept)] if joins(tuple(kept), audience) else [(one,) for one in kept]
     return [group for group in groups if group]
 
 
-def _length(claim: Claim, audience: Audience) -> int:
-    return words(claim.wordings[audience].sentence)
+def _only(ordered: Sequence[Group], ids: set[str]) -> list[Group]:
+    """Return groups with some claims alone."""
+    groups = (tuple(claim for claim in group if claim.id in ids) for group in ordered)
+    return [group for group in groups if group]
+
+
+def _gathered(ordered: Sequence[Group], audience: Audience) -> list[Group]:
+    """Return claims of a kind behind the first of it, where they are said in fewest words."""
+    all_ = [claim for group in ordered for claim in group]
+    first: dict[str, int] = {}
+    for place, claim in enumerate(all_):
+        first.setdefault(claim.kind, place)
+    return together(sorted(all_, key=lambda one: first[one.kind]), audience)

@@ -1,89 +1,18 @@
 """Whether other words for a claim can be let through: the same slots, and no word that adds.
 
-A wording may use the words of the canonical sentence, those of their family, and words that say
-nothing by themselves. Any other word is one more thing said, so the wording is refused; so are
-slots that have changed places, and a family of words that was there and is gone.
+Words that deny, turn, compare, count, place, measure or judge have to be those of the canonical
+sentence, or of their family; they are of small classes, which `english` lists. Other words may take
+the place of others: so many as are gone may come in, and `MORE`. Slots that have changed places
+are refused, and a family of words that was there and is gone.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 
+from atlas.explain.english import closed, families
 from atlas.store.claims import PLACEHOLDER, Slot, Wording
-
-_FAMILIES = {
-    "neg": "not no never neither nor none nothing nobody cannot hardly barely scarcely",
-    "fall": "fall fell fallen drop slip slide dip sink sank sunk decline decrease lower low "
-    "shrink reduce lose lost cost down",
-    "rise": "up rise rose risen climb increase raise grow grew higher high",
-    "stay": "stay remain keep kept leave left unchanged same",
-    "more": "more further larger greater",
-    "less": "less fewer smaller",
-    "most": "most chiefly mainly",
-    "least": "least",
-    "first": "first lead leads leading ahead top largest strongest",
-    "best": "best",
-    "one": "one",
-    "half": "half",
-    "fifth": "fifth",
-    "only": "only just sole solely alone single merely mere exclusively",
-    "all": "all every everything always each whole entire entirely",
-    "any": "any",
-    "both": "both",
-    "even": "even",
-    "cause": "because cause due thanks reason therefore hence so since owing prove why",
-    "against": "against oppose opposes contradict",
-    "speaks": "speak argue count weigh matter carry hold bear vote favour account contribute "
-    "important",
-    "usual": "usual usually typical typically normally mean average",
-    "other": "other others",
-    "picture": "picture image photo photograph",
-    "pictures": "pictures images photos photographs scenes cases",
-    "networks": "networks models",
-    "than": "than",
-    "test": "test",
-    "poor": "poorly badly poor bad",
-    "right": "right rightly correct correctly good well",
-    "wrong": "wrong wrongly incorrect false",
-    "name": "name names",
-    "part": "part",
-    "earlier": "earlier early before",
-    "weight": "weight",
-    "probability": "probability",
-    "score": "score",
-    "logit": "logit",
-    "share": "share",
-    "relevance": "relevance",
-    "chance": "chance random",
-    "region": "region",
-    "blur": "blur",
-    "channel": "channel",
-    "place": "place rank",
-    "concept": "concept",
-    "decide": "decide decisive",
-    "class": "class",
-    "last": "last",
-    "map": "heat map",
-    "take": "take taken took",
-    "judge": "say said give gave given assign identify classify see believe think recognise call "
-    "named choose",
-    "become": "become became change turn switch move tip make made go goes went gone come came",
-}
-"""Words that say something, by what they say; each may be used where its family is."""
-
-_WORDS = """
-a an the this that these those it its itself they them their which what who whose there here is
-are was were be been being has have had having do does did done get got of in on at to from
-by for with into over under upon out as then when where while if once and or but yet however
-though although whereas whether too also still rather network model answer according follow divide
-spread lie lay flow between among fare perform explain explanation after behind order
-output scales instead evidence remaining rest reach own now such way means set cent
-would
-"""
-
-_FREE = frozenset(_WORDS.split())
-"""Words that say nothing by themselves, also with the endings of `_forms`."""
 
 _LIST = r"\{\w+\}(?:,? (?:and |or )?\{\w+\})*|it|any one"
 """What is taken away."""
@@ -94,7 +23,13 @@ _PHRASES = (
      r"|(?:delet|disabl|exclud|deactivat|eliminat)(?:e|es|ed|ing)", "REMOVED"),
     (rf"(?:tak(?:e|es|en|ing)|switch(?:ed|es|ing)?|turn(?:ed|ing|s)?) ({_LIST}) (?:away|off)",
      r"REMOVED \1"),
-    (rf"(?:with|if|when|once) ({_LIST}) (?:(?:is|are) )?(?:gone|off)", r"REMOVED \1"),
+    (rf"(?:with|if|when|once) ({_LIST}) (?:(?:is|are) )?(?:both )?(?:gone|off)", r"REMOVED \1"),
+    (rf"needs? ({_LIST}): REMOVED it", r"REMOVED \1"),
+    (rf"(?:drop|lose|cut|minus|no|leav(?:e|ing) out|dropping|losing|cutting)(?: both)? ({_LIST})",
+     r"REMOVED \1"),
+    (r"together(?: with)?", "both"),
+    (r"any single one|a single one|any one of (?:them|these|the)", "any one"),
+    (r"now", "then"),
     (r"(?:set|setting|sets) (\{\w+\}(?: channels of \{\w+\})?|it) to zero", r"ZERO \1"),
     (r"set to zero|zero(?:ed|ing|es)", "ZERO"),
     (r"for (?:and|or) against|against (?:and|or) for", "BOTHSIDES"),
@@ -123,24 +58,15 @@ _PHRASES = (
     (rf"({_LIST}) (?:is|are|were|be|being) (REMOVED|ZERO)", r"\2 \1"),
     (r"(REMOVED|ZERO), (\{\w+\})", r"\1 \2"),
     (r"(?:is|are|were|be) (REMOVED|ZERO)", r"\1"),
+    (rf"^({_LIST}) (REMOVED|ZERO)(?=,)", r"\2 \1"),
 )  # fmt: skip
 """Ways of saying one thing, brought to one; what is taken away stands behind the word for it."""
 
 _FORMS = ("REMOVED", "ZERO", "BOTHSIDES")
 """What phrases are brought to."""
 
-_BOUND = (
-    "REMOVED",
-    "ZERO",
-    "for",
-    "against",
-    "than",
-    "over",
-    "probability",
-    "logit",
-    "share",
-    "place",
-)
+_BOUND = ("REMOVED", "ZERO", "for", "against", "than", "over", "probability", "logit", "share",
+          "place")  # fmt: skip
 """Words whose next slot has to stay the same."""
 
 _MEASURES = ("weight", "probability", "score", "logit", "share", "relevance")
@@ -161,23 +87,27 @@ _WHOLE = re.compile(r"\{(\w+)\} of (?:the |this |a )?([^\W\d_]+)")
 
 _WORD = re.compile(r"\{\w+\}|[^\W\d_]+(?:[’'-][^\W\d_]+)*")
 
-_MAY_GO = frozenset(
-    {
-        "judge",
-        "become",
-        "take",
-        "speaks",
-        "cause",
-        "other",
-        "probability",
-        "first",
-        "picture",
-        "even",
-        "part",
-        "share",
-    }
-)
+_MAY_GO = {
+    "judge", "become", "take", "speaks", "cause", "other", "probability", "first", "picture",
+    "even", "part", "share",
+}  # fmt: skip
 """Families that a sentence can do without, if nothing takes their place."""
+
+_REPLACED = {"stay", "decide", "weight"}
+"""More of them where a word of no closed class has come in."""
+
+_SOFT = {"judge", "become", "take", "speaks", "part", "place", "map", "class", "channel"}
+"""Families of words that may take others’ place, as words of no family may."""
+
+_BESIDE = {
+    frozenset(["most", "first", "best"]): {"most", "first"},
+    frozenset(["than", "fall", "rise"]): {"more"},
+    frozenset(["any", "both"]): {"one"},
+}
+"""Families that come in with others."""
+
+MORE = 1
+"""So many words of no closed class may come in beyond those whose place they take."""
 
 _LONGER = 1.6
 """A wording may have so many times the words of the canonical sentence, and three more."""
@@ -245,7 +175,7 @@ def _order(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
 
 def _wholes(text: str) -> dict[str, str]:
     """Return by number of what it is a part: `{area} of the picture`."""
-    return {key: next(_families(word), word) for key, word in _WHOLE.findall(text)}
+    return {key: next(families(word), word) for key, word in _WHOLE.findall(text)}
 
 
 def _roles(own: str, other: str) -> str | None:
@@ -262,20 +192,20 @@ def _roles(own: str, other: str) -> str | None:
 
 def _negated(text: str) -> set[str]:
     """Return what a text says not: by families, the words that say something behind a `not`."""
-    tokens = [word for word in _tokens(text) if next(_families(word), "") not in _VERBS]
+    tokens = [word for word in _tokens(text) if next(families(word), "") not in _VERBS]
     pairs = (pair for pair in pairwise(tokens) if pair[0] in ("not", "never"))
-    return {next(_families(word), word) for _, word in pairs}
+    return {next(families(word), word) for _, word in pairs}
 
 
 def _judged(text: str) -> set[str]:
     """Return what a text calls right or wrong: the word before, over verbs and articles."""
     tokens = [word for word in _tokens(text) if word not in _BETWEEN]
-    return {one for one, word in pairwise(tokens) if {*_families(word)} & {"right", "wrong"}}
+    return {one for one, word in pairwise(tokens) if {*families(word)} & {"right", "wrong"}}
 
 
 def _measures(text: str) -> list[str]:
     """Return in which order a text speaks of weight, probability, logit and the like."""
-    found = (family for word in _tokens(text) for family in _families(word))
+    found = (family for word in _tokens(text) for family in families(word))
     return list(dict.fromkeys(family for family in found if family in _MEASURES))
 
 
@@ -291,27 +221,36 @@ def _bindings(text: str) -> Mapping[str, set[str]]:
 def _words(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
     """Object to words that say more than the canonical sentence, and to what is not said."""
     canonical = set(_tokens(own))
-    known = {"free", *(family for word in canonical for family in _families(word))}
+    known = {"free", *(family for word in canonical for family in families(word))}
     if any(slot.kind == "probability" for slot in slots):
         known.add("probability")
     # Verbs of change and of answering: only where the claim is about a change, or the network.
     if canonical & {"REMOVED", "ZERO", "blur", "blurring"} or _COURSE.search(own):
         known |= {"become", "take", "judge"}
-    if "network" in canonical:
+    if "network" in canonical or "answer" in canonical:
         known.add("judge")
-    said = set()
+    for some, others in _BESIDE.items():
+        known |= others if known & some else set()
+    said, new = set(), []
     for word in _tokens(other):
-        families = set(_families(word))
-        said |= families
+        own_families = set(families(word))
+        said |= own_families | {word}
         supposed = word == "would" and not canonical & {"REMOVED", "ZERO"}
-        if word.startswith("{") or word in canonical or (families & known and not supposed):
+        if word.startswith("{") or word in canonical or (own_families & known and not supposed):
             continue
-        return f"{word!r} says something else"
-    needed = {family for word in canonical for family in _families(word)} - _MAY_GO
+        if supposed or closed(word) or not own_families <= _SOFT:
+            return f"{word!r} says something else"
+        new.append(word)
+    content = {next(families(word), word) for word in canonical if not closed(word)}
+    replaced = {one for one in content if one != "free" and one not in said and one[0] != "{"}
+    if len(new) > len(replaced) + MORE:
+        return f"{new[0]!r} says something else"
+    needed = {family for word in canonical for family in families(word)} - _MAY_GO
     if (course := _COURSE.search(own)) and course[0] in other:
         needed -= {"fall", "rise"}  # its two numbers say so
+    needed -= _REPLACED if new else set()
     needed |= canonical & {"REMOVED", "ZERO", "BOTHSIDES", "blur"}
-    gone = needed - said - set(_tokens(other))
+    gone = needed - said
     return f"nothing says {min(gone)!r}" if gone else None
 
 
@@ -322,28 +261,3 @@ def _tokens(text: str) -> list[str]:
         lowered = re.sub(rf"(?<![\w{{])(?:{pattern})(?![\w}}])", form, lowered)
     words = (word.removesuffix("’s") for word in _WORD.findall(lowered))
     return [word if word in _FORMS else word.lower() for word in words]
-
-
-def _families(word: str) -> Iterator[str]:
-    """Yield the families of a word, also by its ending."""
-    for form in _forms(word):
-        if form in _BY_WORD:
-            yield _BY_WORD[form]
-            return
-
-
-def _forms(word: str) -> Iterator[str]:
-    yield word
-    if word in _FREE:
-        return
-    for ending in ("s", "es", "ed", "d", "ing"):
-        if word.endswith(ending) and len(word) > len(ending) + 2:
-            stem = word[: -len(ending)]
-            yield from (stem, f"{stem}e", f"{stem[:-1]}y" if stem[-1] == "i" else stem)
-            if len(stem) > 2 and stem[-1] == stem[-2]:
-                yield stem[:-1]
-
-
-_BY_WORD = dict.fromkeys(_FREE, "free") | {
-    word: family for family, words in _FAMILIES.items() for word in words.split()
-}

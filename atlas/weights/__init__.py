@@ -1,0 +1,1 @@
+"""What the weights of a network say its channels are made of."""
