@@ -24,7 +24,7 @@ CONTROLS = ("random", "centre", "edges")
 
 
 @dataclass(frozen=True)
-class Bar:
+class FigureBar:
     """One map's figure in the drawing of a measure."""
 
     title: str
@@ -42,7 +42,7 @@ class BarChart:
 
     measure: Measure
     better: str
-    bars: Sequence[Bar]
+    bars: Sequence[FigureBar]
     height: int
 
 
@@ -83,7 +83,7 @@ def _chart(known: Audit, measure: Measure) -> BarChart:
     for place, one in enumerate(figures):
         ends = one.low is not None and one.high is not None
         line = (BAR * (one.low or 0) / most, BAR * (one.high or 0) / most) if ends else None
-        bars.append(Bar(
+        bars.append(FigureBar(
             audit.TITLES[one.map], one.map in CONTROLS, place * ROW,
             round(max(BAR * one.mean / most, 0.5), 1),
             line and (round(line[0], 1), round(line[1], 1)), one,
