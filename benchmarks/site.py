@@ -113,7 +113,7 @@ def make(root: Path, scale: float) -> None:
                         0.5,
                         sense,
                         0.5,
-                        record.revision,
+                        revision=record.revision,
                         details={"set": "s", "members": list(members)},
                     )
                 )

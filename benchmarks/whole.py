@@ -22,10 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 from prepass import draw_pictures
 
@@ -48,7 +50,11 @@ class Timed:
     total: float = 0.0
     """Seconds from start to end, imports among them."""
     memory: float = 0.0
-    """Largest memory of the process, or of one that it started, in GB."""
+    """Most memory of the process and those that it started together, in GB."""
+    most: dict[str, float] = field(default_factory=dict)
+    """The same by stage."""
+    cpu: dict[str, float] = field(default_factory=dict)
+    """Seconds of all processors by stage: what others do on the machine changes them less."""
 
 
 def build(recipe: str, out: Path, settings: dict[str, object]) -> Timed:
@@ -57,18 +63,38 @@ def build(recipe: str, out: Path, settings: dict[str, object]) -> Timed:
     command = [sys.executable, "-m", "atlas", "build", recipe, "--out", str(out)]
     for name, value in {**settings, "prepass.progress": str(log)}.items():
         command += ["--set", f"{name}={value}"]
-    begin = time.perf_counter()
-    process = subprocess.Popen(command)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    begin, samples = time.perf_counter(), list[tuple[float, float, float]]()
+    with subprocess.Popen(command) as process:
+        family = psutil.Process(process.pid)
+        while process.poll() is None:
+            samples.append((time.time(), memory_of(family), processors_of(family)))
+            time.sleep(0.1)
     if process.returncode:
         sys.exit(f"{' '.join(command[2:])} ended with status {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    timed = Timed(total=time.perf_counter() - begin, memory=usage.ru_maxrss * unit / 1e9)
+    timed = Timed(total=time.perf_counter() - begin, memory=max(gb for _, gb, _ in samples))
     for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
         if "number" in line:  # the lines of the pre-pass's own progress have none
             timed.seconds[line["stage"]] = line["seconds"]
+            begun = line["time"] - line["seconds"]
+            part = [some for some in samples if begun <= some[0] <= line["time"]]
+            timed.most[line["stage"]] = max((gb for _, gb, _ in part), default=0.0)
+            timed.cpu[line["stage"]] = part[-1][2] - part[0][2] if part else 0.0
     return timed
+
+
+def memory_of(process: psutil.Process) -> float:
+    """Return the memory of a process and of those that it started, in GB; shared parts count."""
+    with suppress(psutil.NoSuchProcess):
+        family = [process, *process.children(recursive=True)]
+        return sum(one.memory_info().rss for one in family) / 1e9
+    return 0.0
+
+
+def processors_of(process: psutil.Process) -> float:
+    """Return the seconds of processors that a process, and those that it ended, have used."""
+    with suppress(psutil.NoSuchProcess):
+        return sum(process.cpu_times()[:4])
+    return 0.0
 
 
 def vary(photos: list[Path], folder: Path, count: int) -> None:
@@ -103,16 +129,25 @@ def found_photos(given: Path | None) -> list[Path]:
 
 def print_stages(name: str, timed: Timed) -> None:
     """Print seconds and share of each stage of a build."""
-    print(f"\n**{name}**\n\n| stage | seconds | share |\n|:--|--:|--:|")
+    print(
+        f"\n**{name}**\n\n| stage | seconds | share | seconds of all processors | most memory, GB |"
+        "\n|:--|--:|--:|--:|--:|"
+    )
     for stage, seconds in timed.seconds.items():
-        print(f"| {stage} | {seconds:.1f} | {seconds / timed.total:.0%} |")
+        cells = f"{seconds:.1f} | {seconds / timed.total:.0%} | {timed.cpu[stage]:.1f}"
+        print(f"| {stage} | {cells} | {timed.most[stage]:.2f} |")
     between = timed.total - sum(timed.seconds.values())
-    print(f"| start and between | {between:.1f} | {between / timed.total:.0%} |")
-    print(f"| **all** | {timed.total:.1f} | |")
-    later = sum(timed.seconds.get(stage, 0.0) for stage in AFTER)
-    times = later / timed.seconds["prepass"]
-    print(f"\npictures, patches and site: {times:.2f} times the pre-pass; peak memory "
-          f"{timed.memory:.2f} GB", flush=True)  # fmt: skip
+    print(f"| start and between | {between:.1f} | {between / timed.total:.0%} | | |")
+    print(f"| **all** | {timed.total:.1f} | | | {timed.memory:.2f} |")
+    times, of_processors = (
+        sum(taken.get(stage, 0.0) for stage in AFTER) / taken["prepass"]
+        for taken in (timed.seconds, timed.cpu)
+    )
+    print(
+        f"\npictures, patches and site: {times:.2f} times the pre-pass, {of_processors:.2f} times "
+        f"its seconds of processors; peak memory {timed.memory:.2f} GB",
+        flush=True,
+    )
 
 
 def print_extrapolated(timed: Timed, store: Store, pictures: int) -> None:

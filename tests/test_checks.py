@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from atlas import pipeline
@@ -145,13 +146,29 @@ def test_a_layer_that_never_answers_is_marked_as_not_known(attempt, tmp_path, ca
     assert [one.text for one in check(open_store(tmp_path / "atlas")) if not one.passed] == []
 
 
-def test_flipped_maps_are_right_and_turned_ones_refused(attempt, tmp_path):
+def test_flipped_maps_are_right_and_turned_ones_have_whole_pictures(attempt, tmp_path, capsys):
     attempt("x = self.gate(x.flip(3)).relu()", PLAIN, command="build")
     stride = manifest(tmp_path)["receptive_fields"]["gate"]["stride"]
     assert stride[0] > 0 > stride[1]
     assert [one.text for one in check(open_store(tmp_path / "atlas")) if not one.passed] == []
-    with pytest.raises(UserError, match=r"units of gate do not stand .* lost in rot90"):
-        attempt("x = self.gate(torch.rot90(x, 1, (2, 3))).relu()")
+    attempt("x = self.gate(torch.rot90(x, 1, (2, 3))).relu()", PLAIN, command="build")
+    line = "where in a picture units of gate look is not known, since positions are lost in rot90"
+    assert line in capsys.readouterr().err
+    assert line in (tmp_path / "atlas" / "site" / "about.html").read_text()
+    rows = pq.read_table(tmp_path / "atlas" / "references.parquet").to_pylist()
+    boxes = {(one["x0"], one["y0"], one["x1"], one["y1"]) for one in rows if one["layer"] == "gate"}
+    assert boxes == {(0, 0, 48, 48)}
+
+
+def test_views_in_the_batch_are_no_pictures(attempt, tmp_path, capsys):
+    """Layers of such a part are left out, or refused by name; the others stay, in both modes."""
+    folded = "x = self.gate(torch.cat([x, x.flip(3)])).relu(); x = x[: len(x) // 2]"
+    for modes in (["activation"], ["activation", "relevance"]):
+        attempt(folded, PLAIN, f"prepass.modes={modes}")
+        assert "gives 2 for one picture" in capsys.readouterr().err
+        assert manifest(tmp_path)["layers"] == ["one", "two"]
+        with pytest.raises(UserError, match="layer 'gate' has no maps: it gives 2 for one picture"):
+            attempt(folded, PLAIN, f"prepass.modes={modes}", "model.layers=['gate']")
 
 
 @pytest.mark.parametrize(
@@ -163,8 +180,6 @@ def test_flipped_maps_are_right_and_turned_ones_refused(attempt, tmp_path):
     ],
 )
 def test_relevance_starts_before_what_is_made_of_logits(attempt, tmp_path, end, kind):
-    import pyarrow.parquet as pq
-
     tables = []
     for one in (PLAIN, end):
         attempt("", one)

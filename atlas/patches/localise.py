@@ -37,6 +37,14 @@ MASK_SIDE = 16
 """Masks have this many rows and columns over the patch box."""
 
 
+def points(field: ReceptiveField, units: tuple[int, ...]) -> bool:
+    """Say whether a unit's place in a map of (rows, columns) says where in the picture it looks.
+
+    Where positions were lost, every unit is taken to see the whole picture.
+    """
+    return all(step or count == 1 for step, count in zip(field.stride, units, strict=True))
+
+
 def is_large(field: ReceptiveField, size: tuple[int, int]) -> bool:
     """Say whether units see so much of a picture of `size` that their field says nothing."""
     return max(field.size) > LARGE * max(size)
@@ -71,7 +79,8 @@ def boxes(
         is wider or higher than the picture. Small fields lie around the peak unit's centre.
     """
     picture, extent = torch.tensor(size), max(field.size)
-    if is_large(field, size) and maps.shape[1:].numel() > 1:  # one unit alone cannot say where
+    several = maps.shape[1:].numel() > 1  # one unit alone cannot say where
+    if is_large(field, size) and several and points(field, maps.shape[1:]):
         sides, twice = _holding(maps, field, size, heat)
     else:
         sides = torch.full((len(maps),), float(extent), dtype=torch.float64)
@@ -114,8 +123,11 @@ def masks(
     Returns
     -------
     Tensor
-        uint8 (n, 16, 16), bilinear between units; 255 is the strongest place in the box.
+        uint8 (n, 16, 16), bilinear between units; 255 is the strongest place in the box, and
+        all of it where a unit's place says nothing.
     """
+    if not points(field, maps.shape[1:]):
+        return torch.full((len(maps), MASK_SIDE, MASK_SIDE), 255, dtype=torch.uint8)
     steps = (torch.arange(MASK_SIDE, dtype=torch.float64) + 0.5) / MASK_SIDE
     low, high = boxes[:, :2, None].double(), boxes[:, 2:, None].double()
     columns, rows = (low + (high - low) * steps).unbind(1)
@@ -171,23 +183,27 @@ def _holding(
     strength = _strength(maps, places[0], places[1], field, size, heat)
     sums = F.pad(strength.cumsum(1).cumsum(2), (1, 0, 1, 0))
     wanted = HELD * sums[:, -1, -1]
-    most = max(cells)
-    side = torch.full((count,), most)
+    side = torch.full((count,), max(cells))
     corner = torch.zeros(count, 2, dtype=torch.int64)
-    left = torch.arange(count)
-    for tried in range(max(1, round(SMALLEST * CELLS)), most):
+    # A square holds what a smaller one in it does, so that halving finds the smallest.
+    tasks = [(torch.arange(count), max(1, round(SMALLEST * CELLS)), max(cells))]
+    while tasks:
+        left, low, high = tasks.pop()
+        if low == high or not len(left):
+            continue
+        tried = (low + high) // 2
         down, across = min(tried, cells[0]), min(tried, cells[1])
-        below, above = sums[left, down:], sums[left, : cells[0] + 1 - down]
+        part = sums[left]
+        below, above = part[:, down:], part[:, : cells[0] + 1 - down]
         held = below[:, :, across:] - above[:, :, across:]
-        held = held - below[:, :, :-across] + above[:, :, :-across]
+        held -= below[:, :, :-across]
+        held += above[:, :, :-across]
         best, place = held.flatten(1).max(dim=1)
         enough = best >= wanted[left]
         row = torch.div(place, held.shape[2], rounding_mode="floor")
         corner[left[enough]] = torch.stack([row, place % held.shape[2]], dim=1)[enough]
         side[left[enough]] = tried
-        left = left[~enough]
-        if not len(left):
-            break
+        tasks += [(left[enough], low, tried), (left[~enough], tried + 1, high)]
     cell = torch.tensor([side_ / n for side_, n in zip(size, cells, strict=True)]).double()
     extent = torch.minimum(side[:, None], torch.tensor(cells))
     return side * max(size) / CELLS, (2 * corner + extent) * cell

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from atlas.pipeline.memory import give_back
 from atlas.prepass.progress import memory_gb
 
 LASTS = {"pictures": 0.1, "patches": 1.5, "weights": 0.01, "site": 0.2}
@@ -54,6 +55,7 @@ class Steps:
             yield
             finished = True
         finally:
+            give_back()
             seconds = time.monotonic() - begin
             if name == "prepass":
                 self._prepass = seconds

@@ -7,7 +7,7 @@ picture is changed.
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +18,11 @@ from atlas.errors import one_line
 from atlas.relevance.engine import PREDICTED, RelevanceEngine
 from atlas.relevance.plan import plan as make_plan
 from atlas.relevance.rules import Relevances
-from atlas.relevance.standing import RIGHT, SILENT, Reaction, reactions, verdict
+from atlas.relevance.standing import BEYOND_ALL, RIGHT, SILENT, Reaction, reactions, verdict
 from atlas.relevance.tape import Instrumented, follow, instrument, path_to
 from atlas.store import Mode
-from atlas.trace.following import PICTURE, Value
+from atlas.trace.batches import differ, sampled
+from atlas.trace.following import PICTURE, RefusedError, Value
 from atlas.trace.kinds import KINDS
 from atlas.trace.record import Operation, Trace, record
 from atlas.trace.sights import ReceptiveField
@@ -37,6 +38,9 @@ CONSERVED = 1e-2
 
 STABLE = 0.01
 """At most this part of a layer's relevance may be rounding, in float32."""
+
+COMPOSITE = "epsilon_plus"
+"""The rules by which gates are found where relevance is not measured."""
 
 REPEATS = 3
 """How many times more the same pictures are shown."""
@@ -75,12 +79,13 @@ def check(
     if not answers.passed:
         return
     yield same_when_repeated(model.module, images)
-    yield same_in_batch(model.module, images)
+    yield same_in_batch(model, images)
     yield same_logits(model, images)
     yield kind_of_output(model)
     if model.plan.reached:
         yield from conserved(model, images)
-        yield placed(model, images, fields)
+    yield placed(model, images, fields)
+    if model.plan.reached:
         yield stable(model, images)
 
 
@@ -111,13 +116,23 @@ def same_when_repeated(module: nn.Module, images: Tensor) -> Check:
 
 
 @torch.no_grad()
-def same_in_batch(module: nn.Module, images: Tensor) -> Check:
-    """Look whether a picture's answer depends on the pictures beside it, at any place."""
+def same_in_batch(model: Instrumented, images: Tensor) -> Check:
+    """Look whether a picture's answer depends on the pictures beside it, at any place.
+
+    Where it does not, neither must its maps: what layers have at its place must be its own.
+    """
+    module = model.module
     batch = torch.cat([images, images.flip(-1), -images])[:TOGETHER]
     alone = torch.cat([module(batch[i : i + 1].clone()) for i in range(len(batch))])
     turned = module(batch.flip(0)).flip(0)
     gap = max(_gap(module(batch.clone()), alone), _gap(turned, alone))
     if gap <= SAME:
+        if others := _mixed(model, batch):
+            return Check(
+                "alone", False,
+                f"maps of {_some(others)} at the place of a picture are not its own, or change "
+                "with the pictures beside it: leave such layers out of model.layers",
+            )  # fmt: skip
         return Check("alone", True, "a picture's answer does not depend on those beside it")
     return Check(
         "alone", False,
@@ -125,6 +140,27 @@ def same_in_batch(module: nn.Module, images: Tensor) -> Check:
         "its place among them: does the network normalise by the batch (batch norm in train mode "
         "or without statistics)?",
     )  # fmt: skip
+
+
+def _mixed(model: Instrumented, batch: Tensor) -> list[str]:
+    """Return the layers whose maps of a picture are others in a batch."""
+
+    def maps(pictures: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+
+        def see(layer: str, output: Tensor) -> None:
+            found[layer] = sampled(output)
+
+        follow(model, pictures, frozenset(), see)
+        return found
+
+    together, alone = maps(batch), [maps(batch[i : i + 1]) for i in (0, len(batch) - 1)]
+    return [
+        layer
+        for layer, found in together.items()
+        if len(found) != len(batch)
+        or any(differ(own[layer][0], found[i]) for own, i in zip(alone, (0, -1), strict=True))
+    ]
 
 
 @torch.no_grad()
@@ -248,22 +284,27 @@ def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveFi
     """Look whether units stand where patches are cut out.
 
     Measured on the network itself (`atlas.relevance.standing`), with two of the pictures and with
-    two of noise. Where units do not answer to either, and their places follow from operations all
-    of which are known, nothing contradicts them, and the outcome is not known; where positions
-    were lost, units that cannot be told apart are refused, since their places are a guess.
+    two of noise. Where units do not answer to either, nothing contradicts their places, and the
+    outcome is not known. Nor is it where gates see the whole picture that are not known to be
+    gates, which is so only if relevance has no rule. Where positions were lost, patches are whole
+    pictures, and cannot be wrong.
     """
+    known = {name: one for name, one in fields.items() if not one.lost or any(one.stride)}
     pairs = [(images[0], images[1] if len(images) > 1 else images[0].flip(-1, -2)), _noise(images)]
-    found: dict[str, list[Reaction]] = {}
-    for one, other in pairs:
-        for name, reaction in reactions(model, one, other).items():
-            found.setdefault(name, []).append(reaction)
     size = (images.shape[2], images.shape[3])
-    verdicts = {
-        name: verdict(found[name], field, size)
-        for name, field in fields.items()
-        if name in found and found[name][0].answers.numel() > 1
-    }
-    wrong = {name: why for name, why in verdicts.items() if why not in (RIGHT, SILENT)}
+    reached = _reached(model)
+    held = {name for name, value in model.layers.items() if value in reached}
+    verdicts: dict[str, str] = {}
+    for names, going in ((known.keys() & held, reached), (known.keys() - held, None)):
+        found: dict[str, list[Reaction]] = {}
+        for one, other in pairs if names else ():
+            for name, reaction in reactions(model, one, other, going).items():
+                found.setdefault(name, []).append(reaction)
+        for name in [one for one in known if one in names and one in found]:
+            if found[name][0].answers.numel() > 1:
+                verdicts[name] = verdict(found[name], known[name], size, going is not None)
+    unknown = (SILENT, BEYOND_ALL)
+    wrong = {name: why for name, why in verdicts.items() if why not in (RIGHT, *unknown)}
     if wrong:
         name, why = next(iter(wrong.items()))
         return Check(
@@ -278,7 +319,22 @@ def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveFi
             f"units of {_some(silent)} answer neither to the first pictures nor to noise, so it "
             "could not be measured where they stand",
         )  # fmt: skip
+    beyond = [name for name, why in verdicts.items() if why == BEYOND_ALL]
+    if beyond:
+        return Check(
+            "placed", None,
+            f"units of {_some(beyond)} answer to something of the whole picture, besides what lies "
+            "where their patches are cut out",
+        )  # fmt: skip
     return Check("placed", True, "what units answer to lies where their patches are cut out")
+
+
+def _reached(model: Instrumented) -> Collection[Value]:
+    """Return the values that relevance comes to; none if it cannot go through the network."""
+    try:
+        return model.plan.reached or make_plan(model.plan.trace, COMPOSITE).reached
+    except RefusedError:
+        return ()
 
 
 def _noise(images: Tensor) -> tuple[Tensor, Tensor]:

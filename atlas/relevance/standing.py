@@ -9,14 +9,13 @@ What does not say where a unit stands is held as it is for the first of the two 
 relevance does not go through (gates), values that are one for the whole picture, and statistics.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from atlas.relevance.plan import Plan
 from atlas.relevance.tape import Instrumented, expected, queried
 from atlas.trace.following import Call, Following, Value, mapped, tensors
 from atlas.trace.record import Operation
@@ -28,14 +27,12 @@ LINES = 6
 ROUNDING = 1024
 """Channels that change by less than so many last digits of the largest answer do not answer."""
 
-RIGHT, SILENT = "right", "silent"
-"""Verdicts: units stand where they are taken to stand; nothing is known, since none answers."""
+RIGHT, SILENT, BEYOND_ALL = "right", "silent", "beyond"
+"""Verdicts: units stand where they are taken to stand; nothing is known, since none answers, or
+since they also see something of the whole picture that could not be held."""
 
 OUTSIDE = 0.01
 """At most this part of a unit's change may come from outside its box."""
-
-FAR = 0.1
-"""The same where positions were lost, and units are taken to see half of the picture."""
 
 APART, ALONG = 0.3, 0.3
 """Where the middles of what units react to are spread by the first part of their places or more,
@@ -43,9 +40,6 @@ they correlate with them by the second at least."""
 
 BEYOND = 1.5
 """They are not spread by more than so many times their places."""
-
-GUESSED = 0.6, 0.9
-"""The least spread and correlation where positions were lost, so that places are a guess."""
 
 ANSWERING = 0.1
 """A unit answers if it changes from picture to picture at least by this part of what is usual."""
@@ -78,7 +72,9 @@ class Reaction:
 
 
 @torch.no_grad()
-def reactions(model: Instrumented, one: Tensor, other: Tensor) -> dict[str, Reaction]:
+def reactions(
+    model: Instrumented, one: Tensor, other: Tensor, going: Collection[Value] | None
+) -> dict[str, Reaction]:
     """Measure from where the units of each layer with maps react.
 
     Parameters
@@ -87,6 +83,9 @@ def reactions(model: Instrumented, one: Tensor, other: Tensor) -> dict[str, Reac
         The network with its layers and rules; it is run as it is, without these.
     one, other : Tensor
         Two pictures, (colours, height, width).
+    going : collection of Value or None
+        What is not held: the values that relevance comes to. None: nothing is held but what is one
+        value for the whole picture, and statistics.
     """
     found: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
     lines = tuple(_lines(side) for side in one.shape[1:])
@@ -95,7 +94,7 @@ def reactions(model: Instrumented, one: Tensor, other: Tensor) -> dict[str, Reac
         shape = (len(places), 1, -1, 1) if axis == 0 else (len(places), 1, 1, -1)
         joined = torch.where(before.view(shape).to(one.device), one, other)
         batch = torch.cat([one[None], other[None], joined])
-        with _Holding(model, model.input(batch), found) as running:
+        with _Holding(model, model.input(batch), going, found) as running:
             model.module(running.picture)
     result = {}
     for name, (rows, columns) in found.items():
@@ -104,7 +103,9 @@ def reactions(model: Instrumented, one: Tensor, other: Tensor) -> dict[str, Reac
     return result
 
 
-def verdict(found: Sequence[Reaction], field: ReceptiveField, size: tuple[int, int]) -> str:
+def verdict(
+    found: Sequence[Reaction], field: ReceptiveField, size: tuple[int, int], held: bool
+) -> str:
     """Return whether units stand where `field` says, or in words why not.
 
     Parameters
@@ -115,30 +116,29 @@ def verdict(found: Sequence[Reaction], field: ReceptiveField, size: tuple[int, i
         Where its units are taken to stand.
     size : (int, int)
         Height and width of the pictures.
+    held : bool
+        Whether gates were held. If they were not, units behind them react to what lies elsewhere.
     """
     answers = torch.stack([one.answers for one in found]).any(dim=0)
-    lost = f"positions are lost in {field.lost}" if field.lost else ""
     if not bool(answers.any()):
-        return f"{lost}, and none of them answers" if lost else SILENT
+        return SILENT
     units = [(y, x) for y in range(answers.shape[0]) for x in range(answers.shape[1])]
     boxes = torch.tensor([field.box(*unit, size) for unit in units]).view(*answers.shape, 4)
     outside = max(_outside(one, boxes) for one in found)
-    if outside > (FAR if lost else OUTSIDE):
-        elsewhere = f"up to {min(outside, 1):.0%} of what they answer to lies elsewhere"
-        return f"{lost}, and {elsewhere}" if lost else elsewhere
+    if outside > OUTSIDE:
+        says = f"up to {min(outside, 1):.0%} of what they answer to lies elsewhere"
+        return BEYOND_ALL if field.whole and not held else says
     stand = torch.tensor([field.middle(*unit) for unit in units]).T.view(2, *answers.shape)
     counts = torch.stack([one.answers for one in found]).float()
     centres = sum(one.centres() * n for one, n in zip(found, counts, strict=True))
     centres = centres / counts.sum(dim=0).clamp(min=1)
     for axis, side in enumerate(size):
-        if answers.shape[axis] == 1:
+        if answers.shape[axis] == 1 or not field.stride[axis]:
             continue
         places, seen = stand[axis][answers].clamp(0, side), centres[axis][answers]
         spread = float(places.std(correction=0))
         apart = float(seen.std(correction=0)) / max(spread, 1e-30)
         along = float(torch.corrcoef(torch.stack([places, seen]))[0, 1])
-        if lost and not (apart >= GUESSED[0] and along >= GUESSED[1]):
-            return f"{lost}, and their places do not show in what they answer to"
         if apart > BEYOND or (apart >= APART and along < ALONG):
             return "what they answer to does not move as their patches do"
     return RIGHT
@@ -168,10 +168,12 @@ class _Holding(Following):
         self,
         model: Instrumented,
         pictures: Tensor,
+        going: Collection[Value] | None,
         found: dict[str, list[tuple[Tensor, Tensor, Tensor]]],
     ) -> None:
         super().__init__(pictures)
         self._plan, self._found, self._count_of = model.plan, found, len(pictures)
+        self._going = going
         self._names: dict[int, list[tuple[str, int]]] = {}
         for name, value in model.layers.items():
             shown = model.plan.shown(value)
@@ -194,7 +196,7 @@ class _Holding(Following):
         """Return a result as it is if only what has positions is another."""
         made = list(tensors(result))
         shapes = dict(zip(map(id, made), operation.outputs, strict=True))
-        if operation.pooled or not _reached(self._plan, operation):
+        if operation.pooled or not self._goes(operation):
             return mapped(lambda one: self._first(one, shapes[id(one)]), result)
         scale = _SCALES.get(operation.name)
         if scale is None or len(call.live) != 1 or not isinstance(result, Tensor):
@@ -202,6 +204,11 @@ class _Holding(Following):
         (x,), given = call.live, operation.argument
         reference = self._first(x, operation.shapes[0])
         return self._first(result, operation.outputs[0]) + (x - reference) * scale(reference, given)
+
+    def _goes(self, operation: Operation) -> bool:
+        """Return whether what an operation makes is not held."""
+        made = (Value(operation.number, i) for i in range(len(operation.outputs)))
+        return self._going is None or any(value in self._going for value in made)
 
     def _first(self, one: Tensor, shape: Sequence[int]) -> Tensor:
         """Return the first picture's part of a tensor for all; `shape` is that of one picture."""
@@ -213,12 +220,6 @@ class _Holding(Following):
                 first = one.reshape(apart).narrow(dim, 0, 1)
                 return first.expand(apart).reshape(one.shape).clone()
         return one
-
-
-def _reached(plan: Plan, operation: Operation) -> bool:
-    """Return whether relevance comes to what an operation makes."""
-    count = len(operation.outputs)
-    return any(Value(operation.number, i) in plan.reached for i in range(count))
 
 
 def _compared(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -78,19 +78,21 @@ def build(root: Path) -> None:
     site, temporary = root / "site", root / TEMPORARY
     configuration = (root / "mkdocs.yml").read_text("utf-8")
     base = _digest(configuration, (root / THEME / "main.html").read_text("utf-8"), *_versions())
-    sources, assets = _sources(root / "pages")
+    navigation = _navigation(configuration)
+    pages, assets = _found(root / "pages")
     known = _known(root / CACHE, base)
     present = dict(walk(site))
     ours = present if known else {}  # files that came with an atlas are put anew
-    changed = [
-        name
-        for name, digest in sources.items()
-        if known.get(name) != digest or _html(name) not in ours
-    ]
+    sources, changed, framed = dict[str, str](), list[str](), list[str]()
+    for name, path in pages.items():
+        data = path.read_bytes()
+        sources[name] = hashlib.sha256(data).hexdigest()[:16]
+        if known.get(name) != sources[name] or _html(name) not in ours:
+            changed.append(name)
+            if name not in navigation and frames.read(data.decode()):
+                framed.append(name)
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        navigation = _navigation(configuration)
-        framed = _in_frames(root, changed, navigation)
         made = _mkdocs(root, temporary, changed, framed, navigation) if changed else {}
         (root / CACHE).unlink(missing_ok=True)  # until the site is whole again
         theme = _place(root, changed, framed, made) | {*known.get("", ())}
@@ -111,21 +113,11 @@ def build(root: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _in_frames(root: Path, changed: Sequence[str], navigation: Sequence[str]) -> list[str]:
-    """Return the pages that can be put into a frame which was made for another."""
-    return [
-        name
-        for name in changed
-        if name not in navigation and frames.read((root / "pages" / name).read_text("utf-8"))
-    ]
-
-
 def _place(root: Path, changed: Sequence[str], framed: Sequence[str], made: _Made) -> set[str]:
     """Put what was made into the site; return the names of the theme's files."""
     pages, site = root / "pages", root / "site"
-    examples = frames.one_of_each_place(framed)
+    examples, in_frames = frames.one_of_each_place(framed), frozenset(framed)
     filled = {place: _compact(made[_html(name)]) for place, name in examples.items()}
-    in_frames = frozenset(framed)
     for name in tqdm(changed, desc="site", unit=" pages"):
         source = (pages / name).read_text("utf-8")
         if name in in_frames:
@@ -152,12 +144,12 @@ def _compact(html: Path) -> str:
     return re.sub(r"\s*\n\s*", "\n", html.read_text("utf-8")).strip() + "\n"
 
 
-def _sources(pages: Path) -> tuple[dict[str, str], dict[str, os.DirEntry[str]]]:
-    """Return the digests of the Markdown files, and the other files."""
+def _found(pages: Path) -> tuple[dict[str, Path], dict[str, os.DirEntry[str]]]:
+    """Return the Markdown files in their order, and the other files."""
     sources, assets = {}, {}
     for name, entry in walk(pages):
         if name.endswith(".md"):
-            sources[name] = files.sha256(Path(entry.path))[:16]
+            sources[name] = Path(entry.path)
         else:
             assets[name] = entry
     return dict(sorted(sources.items())), assets

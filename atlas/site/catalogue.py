@@ -147,7 +147,7 @@ class Catalogue:
     @cached_property
     def labels(self) -> dict[int, ClassEntry]:
         """The network's classes by their number."""
-        table = self._class_table.select(["label", "name", "count"]).to_pydict()
+        table = self.store.table("classes", ["label", "name", "count"]).to_pydict()
         rows = zip(table["label"], table["name"], table["count"], strict=True)
         return {
             label: ClassEntry(label, text.plain(name), count or 0) for label, name, count in rows
@@ -157,10 +157,6 @@ class Catalogue:
     def seen(self) -> list[ClassEntry]:
         """The classes that have pages."""
         return [label for label in self.labels.values() if label.count]
-
-    @cached_property
-    def _class_table(self) -> pa.Table:
-        return self.store.table("classes")
 
     @property
     def classes_by(self) -> Literal["label", "mixed", "predicted"]:
@@ -184,7 +180,7 @@ class Catalogue:
     @cached_property
     def shares(self) -> dict[int, Shares]:
         """Mean relevance share of every channel for each class that was seen, where measured."""
-        table = self._class_table
+        table = self.store.table("classes", ["label", "shares"])
         return {
             label: table["shares"][row].values.to_numpy(zero_copy_only=False)
             for row, label in enumerate(table["label"].to_pylist())
@@ -204,13 +200,13 @@ class Catalogue:
 
     def load_references(self) -> None:
         """Read what `references` and `masks` give, so that several threads can use them."""
-        _ = self._columns, self._spans, self.masks, self.images, self.channels
+        _ = self._ordered, self._spans, self.masks, self.images, self.channels
 
     def references(self, channel: ChannelEntry, mode: Mode) -> list[ReferenceEntry]:
         """Return the references of a channel, best first."""
         start, stop = self._spans.get((channel.row, mode == "relevance"), (0, 0))
         rows = self._order[start:stop]
-        part = {name: column[rows].tolist() for name, column in self._columns.items()}
+        part = {name: column[start:stop].tolist() for name, column in self._ordered.items()}
         boxes = zip(part["x0"], part["y0"], part["x1"], part["y1"], strict=True)
         return [
             ReferenceEntry(
@@ -306,6 +302,11 @@ class Catalogue:
     def _order(self) -> Integers:
         """The references in the order of channel, mode and rank."""
         return np.lexsort((self._columns["rank"], self._keys))
+
+    @cached_property
+    def _ordered(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns in that order, so that those of a channel are one piece."""
+        return {name: column[self._order] for name, column in self._columns.items()}
 
     @cached_property
     def _spans(self) -> dict[tuple[int, bool], tuple[int, int]]:

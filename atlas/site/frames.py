@@ -22,6 +22,9 @@ BODY = '<div id="atlas-body"><h1></h1></div>'
 TITLE, DESCRIPTION, HEAD = "atlas-frame-title", "atlas-frame-description", "atlas-frame-head"
 """Stand for a page's title and description, and for the tags of its head."""
 
+_OTHER_LINE = re.compile("\n(?!<)")
+"""A line that does not begin with a tag."""
+
 _MARKED_HEAD = f'<meta name="{HEAD}" content="">\n'
 _FIELDS = {"title", "description", "hide", "tags_of_head", "json"}
 _MARKS = re.compile("|".join(map(re.escape, (TITLE, DESCRIPTION, _MARKED_HEAD, BODY))))
@@ -45,11 +48,11 @@ def split_body(page: str) -> tuple[str, str]:
     begin with a tag. The body of any other page, which somebody changed by hand, is empty.
     """
     head, end, body = page.partition("\n---\n")
-    lines = body.strip().split("\n")
-    whole = lines[0].startswith('<div class="atlas ') and lines[-1] == "</div>"
-    if not whole or not all(line.startswith("<") for line in lines):
+    body = body.strip()
+    whole = body.startswith('<div class="atlas ') and body.endswith("\n</div>")
+    if not whole or _OTHER_LINE.search(body):
         return page, ""
-    return f"{head}{end}\n{BODY}\n", "\n".join(lines)
+    return f"{head}{end}\n{BODY}\n", body
 
 
 def read(page: str) -> Framed | None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,9 @@ def put(path: Path, data: bytes) -> None:
 def link(path: Path, source: Path) -> None:
     """Put `source` at `path` without a copy of its bytes where the disk can do that."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # something is there, or the disk cannot do that
+        os.link(source, path)
+        return
     temporary = path.with_name(f".{path.stem}{files.TEMPORARY_SUFFIX}{path.suffix}")
     temporary.unlink(missing_ok=True)
     try:
@@ -121,6 +125,11 @@ class Tree:
             return False
         self._kept.update(sizes)
         return True
+
+    def add(self, sizes: Mapping[str, int]) -> None:
+        """Keep files that another process wrote, with their sizes."""
+        self._present.update(sizes)
+        self._kept.update(sizes)
 
     def has(self, name: str) -> bool:
         """Keep a file if it is there."""
@@ -182,20 +191,22 @@ class BuildCache:
 
     Parameters
     ----------
-    path : Path
-        The file that it is kept in.
+    path : Path or None
+        The file that it is kept in; None for one that knows nothing and is not kept.
     base : str
         A digest of what all pages depend on. Another one, and everything is made anew.
     rows : sequence of str
         A digest of what else a page says about each channel.
     """
 
-    def __init__(self, path: Path, base: str, rows: Sequence[str]) -> None:
+    def __init__(self, path: Path | None, base: str, rows: Sequence[str]) -> None:
         self._path = path
         self._base = base
         self._rows = rows
         self._old: dict[str, Any] = {}
         self._new: dict[str, Any] = {}
+        if path is None:
+            return
         try:
             known = bounds.read_json(path, CACHE_BYTES)
             if known["base"] == base:
@@ -219,7 +230,8 @@ class BuildCache:
 
     def close(self) -> None:
         """Write the cache for the next time."""
-        _write_cache(self._path, self._base, self._new)
+        if self._path is not None:
+            _write_cache(self._path, self._base, self._new)
 
     def _digest(self, rows: Sequence[int]) -> str:
         text = " ".join(self._rows[row] for row in rows)

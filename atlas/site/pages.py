@@ -1,6 +1,8 @@
 """Write every page of an atlas: what each shows, and which channels it speaks of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
 from tqdm import tqdm
 
@@ -13,6 +15,7 @@ from atlas.site import (
     featured,
     reasons,
     search,
+    workers,
 )
 from atlas.site.api_files import ApiFiles
 from atlas.site.catalogue import Catalogue
@@ -24,6 +27,7 @@ from atlas.site.output import BuildCache, Tree
 from atlas.site.ranges import Ranges
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.terminology import MEANINGS, Terminology
+from atlas.site.workers import WrittenPage
 from atlas.site.writer import PageWriter
 from atlas.store import DOUBTFUL, MODES
 
@@ -82,8 +86,6 @@ class Pages:
         self._title = title
         self._description = description
         self._citing = citing
-        self._ranges = Ranges(catalogue.store)
-        self._class_similarity = ClassSimilarity(catalogue)
         self._audit = audit_page.found(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
@@ -107,6 +109,16 @@ class Pages:
             },
         )
 
+    @cached_property
+    def _ranges(self) -> Ranges:
+        """Read by those that write pages of channels alone."""
+        return Ranges(self._catalogue.store)
+
+    @cached_property
+    def _class_similarity(self) -> ClassSimilarity:
+        """Read after the pages of channels: it has a number for each channel and class."""
+        return ClassSimilarity(self._catalogue)
+
     def write(self) -> None:
         """Write every page and every file of the JSON API."""
         templates = shipped("site_templates")
@@ -120,9 +132,7 @@ class Pages:
         for name, content in self._citing.deposits(self._description).items():
             self._tree.write(name, content)
         catalogue = self._catalogue
-        for channel in tqdm(catalogue.channels, desc="pages", unit=" channels"):
-            if not self._unchanged(channel.link):
-                self._channel(channel)
+        self._channels()
         for layer in catalogue.layers:
             if not self._unchanged(layer.link):
                 self._layer(layer)
@@ -151,9 +161,33 @@ class Pages:
         known = self._cache.files(link)
         return known is not None and self._tree.keep(known)
 
-    def _channel(self, channel: ChannelEntry) -> None:
+    def _channels(self) -> None:
+        """Write the pages of channels that are not as they were, in several processes if many."""
+        channels = self._catalogue.channels
+        rows = [channel.row for channel in channels if not self._unchanged(channel.link)]
+        processes = workers.count(len(rows))
+        pages: Iterator[WrittenPage] = map(self.channel, rows)
+        if processes > 1:
+            pages = workers.written(processes, self._task(), rows)
+        for page in tqdm(pages, "pages", len(rows), unit=" channels", disable=not rows):
+            self._tree.add(page.sizes)
+            self._cache.add(page.link, page.rows, page.sizes)
+
+    def _task(self) -> dict[str, Any]:
+        """Return what another process needs to write the pages of channels."""
+        return {
+            "root": str(self._catalogue.store.root),
+            "title": self._title,
+            "description": self._description,
+            "images": self._reference_images.published,
+            "pictures": [*self._reference_images.made.items()],
+        }
+
+    def channel(self, row: int) -> WrittenPage:
+        """Write the page and the JSON of the channel of a row."""
         catalogue = self._catalogue
         channels = catalogue.channels
+        channel = channels[row]
         near = self._with_references(channel, channel.neighbours)[:NEIGHBOURS]
         together = self._correlated(channel, channel.together)[:NEIGHBOURS]
         lower = self._correlated(channel, channel.lower)[:ADJACENT_LAYER_CHANNELS]
@@ -195,8 +229,8 @@ class Pages:
             next=channels[after] if after < len(channels) else None,
         )
         others = (other.row for other, _ in (*near, *together, *made_of, *part_of, *lower, *upper))
-        shown = [channel.row, *others, *weights.rows()]
-        self._cache.add(channel.link, shown, self._tree.sizes([page, json]))
+        shown = [row, *others, *weights.rows()]
+        return WrittenPage(channel.link, shown, self._tree.sizes([page, json]))
 
     def _with_rows(self, pairs: Iterable[tuple[int, float]]) -> list[tuple[ChannelEntry, float]]:
         """Return the channels or factors of some rows."""

@@ -61,14 +61,16 @@ class Ranges:
         self._known = store.has_table("bands")
         if not self._known:
             return
-        table = store.table("bands")
+        table = store.table("bands", ["layer", "channel", "band", "image", "activation", "weight"])
         rows = channel_rows(table, store.table("channels", ["layer", "channel"]))
         every = np.arange(store.rows("channels"))
         self._first, self._last = (np.searchsorted(rows, every, side) for side in ("left", "right"))
         self._columns: dict[str, Any] = {
             name: table[name].to_numpy() for name in ("image", "activation", "weight")
         }
-        self._band = np.array([BANDS.index(band) for band in table["band"].to_pylist()], np.int64)
+        band = table["band"].combine_chunks().dictionary_encode()
+        places = np.array([BANDS.index(name) for name in band.dictionary.to_pylist()], np.int8)
+        self._band = places[band.indices.to_numpy()]
 
     def of(self, channel: ChannelEntry) -> list[Band]:
         """Return the bands of a channel that have pictures, in the order of `BANDS`."""

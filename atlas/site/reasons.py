@@ -15,6 +15,9 @@ SHOWN_INPUTS = 6
 SHOWN_OUTPUTS = 4
 """Channels that read a channel, and classes, on its page."""
 
+CLASSES = ""
+"""In the manifest, in place of a layer: what the classes read."""
+
 Shares = list[tuple[ChannelEntry, float]]
 
 
@@ -34,9 +37,13 @@ class ByWeights:
     """How many channels of the atlas its layer reads."""
     remark: str
     """What of its inputs is left out, and why; empty if nothing is."""
+    classes_read: str
+    """What the classes read that is not in the atlas; empty if nothing is."""
+    known: bool
+    """Whether the weights were read."""
 
     def __bool__(self) -> bool:
-        return bool(self.inputs or self.outputs or self.classes or self.remark)
+        return self.known
 
     def rows(self) -> Iterator[int]:
         """Yield the rows of the channels that are shown."""
@@ -46,7 +53,8 @@ class ByWeights:
 
 def by_weights(catalogue: Catalogue, channel: ChannelEntry) -> ByWeights:
     """Return what the weights say of a channel; nothing of factors and in older atlases."""
-    facts = catalogue.manifest.get("weights", {}).get(channel.layer.name, {})
+    known = catalogue.manifest.get("weights", {})
+    facts = known.get(channel.layer.name, {})
 
     def shares(column: str, most: int) -> Shares:
         pairs = channel.pairs(column, f"{column}_shares")[:most]
@@ -60,6 +68,8 @@ def by_weights(catalogue: Catalogue, channel: ChannelEntry) -> ByWeights:
         [(catalogue.labels[label], share) for label, share in into],
         facts.get("inputs", 0),
         _remark(facts.get("problem", ""), facts.get("left_out", {})),
+        _places(known.get(CLASSES, {}).get("left_out", {})),
+        bool(facts),
     )
 
 
@@ -72,12 +82,17 @@ def _remark(problem: str, left_out: dict[str, int]) -> str:
         return ""
     if list(left_out) == ["the picture"]:
         return "Its layer reads the picture itself."
-    places = [f"{text.clip(text.plain(place))} ({count})" for place, count in left_out.items()]
-    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return (
         f"Left out, since they are not in this atlas: {sum(left_out.values())} channels that its "
-        f"layer reads as well, of {', '.join(places[:3])}{more}."
+        f"layer reads as well, of {_places(left_out)}."
     )
+
+
+def _places(left_out: dict[str, int]) -> str:
+    """Return where channels are that are not in the atlas, and how many."""
+    places = [f"{text.clip(text.plain(place))} ({count})" for place, count in left_out.items()]
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return ", ".join(places[:3]) + more
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from atlas.site import charts, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry, LayerEntry, ReferenceEntry, by_relevance
 from atlas.site.output import BuildCache, Tree
-from atlas.site.sprites import THUMB, SpriteSheets, ThumbnailStrip, thumb_size
+from atlas.site.sprites import DRAWN_AT_ONCE, THUMB, SpriteSheets, ThumbnailStrip, thumb_size
 from atlas.site.terminology import Terminology
 from atlas.store import MODES, Mode
 
@@ -24,6 +24,9 @@ SHOWN_REFERENCES = 24
 COLUMN = 6
 COLUMN_TILE = 96
 """Patches in the picture of a layer, and the side of one, in pixels."""
+
+
+_Shown = dict[Mode, list[ReferenceEntry]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,23 @@ class ReferenceSet:
 
 
 class ReferenceImages:
-    """Makes the reference images of all pages and keeps their names."""
+    """Makes the reference images of all pages and keeps their names.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        What they show.
+    tree : Tree
+        Where they are put.
+    cache : BuildCache
+        What was put there before.
+    terms : Terminology
+        What captions call the scores.
+    images : Images
+        Which pictures are published.
+    made : dict, optional
+        `made` of the process that put them, for one that only writes pages.
+    """
 
     def __init__(
         self,
@@ -57,15 +76,17 @@ class ReferenceImages:
         cache: BuildCache,
         terms: Terminology,
         images: Images,
+        made: dict[int, list[str]] | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._tree = tree
         self._cache = cache
         self._terms = terms
-        self._images = images
         self._sheets = SpriteSheets(catalogue, tree)
         self._labels: dict[int | None, tuple[str, str]] = {}
-        self._made: dict[int, list[str]] = {}  # thumbnail strip, overlays, and patches of each mode
+        self.published = images
+        self.made: dict[int, list[str]] = made or {}
+        """For the row of each channel its thumbnail strip, overlays, and patches of each mode."""
 
     def make(self) -> None:
         """Put every picture that pages show, as far as it is not there."""
@@ -76,27 +97,31 @@ class ReferenceImages:
         for channel in catalogue.channels:
             known = self._cache.files(_key(channel))
             if known is not None and self._tree.keep(known):
-                self._made[channel.row] = [*known]
+                self.made[channel.row] = [*known]
             else:
                 missing.append(channel)
         pool = ThreadPoolExecutor(os.cpu_count())
+        progress = tqdm(desc="patches", total=len(missing), unit=" channels", disable=not missing)
         try:  # Pillow scales and encodes outside Python's lock, so threads fill the processors.
-            thumbnails = self._thumbnail_strips(missing, pool)
-            made = pool.map(self._make, missing, thumbnails)
-            for _ in tqdm(made, "patches", len(missing), unit=" channels", disable=not missing):
-                pass
+            with progress:
+                for start in range(0, len(missing), DRAWN_AT_ONCE):
+                    some = missing[start : start + DRAWN_AT_ONCE]
+                    shown = [self._shown(channel) for channel in some]
+                    thumbnails = self._thumbnail_strips(some, shown, pool)
+                    for _ in pool.map(self._make, some, shown, thumbnails):
+                        progress.update()
         finally:
             pool.shutdown(cancel_futures=True)  # at an error or Ctrl-C, at once
 
     def picture(self, image: int) -> str | None:
         """Return the address of a stored picture, if pictures are published."""
-        return None if self._images == "none" else _picture(image)
+        return None if self.published == "none" else _picture(image)
 
     def side(self, image: int) -> tuple[int, int]:
         """Return width and height of a picture as it is published."""
         images = self._catalogue.images
         size = images["width"][image], images["height"][image]
-        return thumb_size(*size) if self._images == "thumbs" else size
+        return thumb_size(*size) if self.published == "thumbs" else size
 
     def _ratio(self, image: int) -> float:
         images = self._catalogue.images
@@ -104,7 +129,7 @@ class ReferenceImages:
 
     def thumbnail_strip(self, channel: ChannelEntry) -> str | None:
         """Return the address of a channel's thumbnail strip; None for one without references."""
-        made = self._made[channel.row]
+        made = self.made[channel.row]
         return made[0] if made else None
 
     def sets(self, channel: ChannelEntry) -> list[ReferenceSet]:
@@ -114,7 +139,7 @@ class ReferenceImages:
         total = sum(map(len, found.values()))
         if not found:
             return []
-        _, overlays, *sheets = self._made[channel.row]
+        _, overlays, *sheets = self.made[channel.row]
         for place, (mode, references) in enumerate(found.items()):
             scores = [reference.score for reference in references]
             sets.append(
@@ -122,7 +147,7 @@ class ReferenceImages:
                     mode=mode,
                     overlays=posixpath.basename(overlays),
                     patches=posixpath.basename(sheets[place]) if sheets else None,
-                    shapes_only=self._images == "none",
+                    shapes_only=self.published == "none",
                     offset=offset,
                     tiles=total,
                     count=len(references),
@@ -141,24 +166,24 @@ class ReferenceImages:
 
     def layer_column(self, layer: LayerEntry) -> str | None:
         """Put the best patch of each of a layer's most relevant channels; return its address."""
-        if self._images == "none":
+        if self.published == "none":
             return None
         channels = by_relevance([self._catalogue.channels[row] for row in layer.rows])
-        best = [self._representative(channel)[:1] for channel in channels[: 3 * COLUMN]]
+        best = [_best(self._shown(channel))[:1] for channel in channels[: 3 * COLUMN]]
         references = [found[0] for found in best if found][:COLUMN]
-        side = THUMB if self._images == "thumbs" else COLUMN_TILE
+        side = THUMB if self.published == "thumbs" else COLUMN_TILE
         if not references:  # of a layer that is silent on all pictures
             return None
         return self._sheets.patches(f"layers/{layer.slug}", references, side)
 
     def _whole_pictures(self) -> None:
         images = self._catalogue.images
-        if self._images == "none":
+        if self.published == "none":
             return
         known = self._cache.files("pictures")
         if known is None or not self._tree.keep(known):
             names = [_picture(image) for image in images["image"]]
-            if self._images == "thumbs":
+            if self.published == "thumbs":
                 for image, name in zip(images["image"], names, strict=True):
                     self._sheets.small_picture(name, image)
             else:
@@ -175,46 +200,38 @@ class ReferenceImages:
                 )
             self._tree.link(name, source)
 
-    def _thumbnail_strips(self, channels: list[ChannelEntry], pool: Executor) -> list[str]:
+    def _thumbnail_strips(
+        self, channels: list[ChannelEntry], shown: list[_Shown], pool: Executor
+    ) -> list[str]:
         """Put thumbnail strips; return their addresses, empty for channels without references."""
-        representatives = [self._representative(channel) for channel in channels]
-        if self._images == "none":
-            return [
-                self._sheets.mask_thumbnails(f"{_base(channel)}s", references) if references else ""
-                for channel, references in zip(channels, representatives, strict=True)
-            ]
-        pairs = zip(channels, representatives, strict=True)
-        wanted = [
-            ThumbnailStrip(f"{_base(channel)}s", references)
-            for channel, references in pairs
-            if references
-        ]
-        made = self._sheets.thumbnail_strips(wanted, pool)
-        return [next(made) if references else "" for references in representatives]
+        bases = [f"{_base(channel)}s" for channel in channels]
+        pairs = [(base, _best(found)) for base, found in zip(bases, shown, strict=True) if found]
+        if self.published == "none":
+            made = iter([self._sheets.mask_thumbnails(*pair) for pair in pairs])
+        else:
+            wanted = [ThumbnailStrip(*pair) for pair in pairs]
+            made = iter(self._sheets.thumbnail_strips(wanted, pool))
+        return [next(made) if found else "" for found in shown]
 
-    def _make(self, channel: ChannelEntry, thumbnails: str) -> None:
+    def _make(self, channel: ChannelEntry, found: _Shown, thumbnails: str) -> None:
         """Put what belongs to one channel, beside its thumbnail strip."""
-        found = self._shown(channel)
         made: list[str] = []
         if found:
             every = [reference for references in found.values() for reference in references]
             made = [thumbnails, self._sheets.mask_overlays(f"{_base(channel)}v", every)]
-            if self._images == "thumbs":
+            if self.published == "thumbs":
                 made += [
                     self._sheets.patches(f"{_base(channel)}{mode[0]}", references, THUMB)
                     for mode, references in found.items()
                 ]
-        self._made[channel.row] = made
+        self.made[channel.row] = made
         self._cache.add(_key(channel), (), self._tree.sizes(made))
 
-    def _shown(self, channel: ChannelEntry) -> dict[Mode, list[ReferenceEntry]]:
+    def _shown(self, channel: ChannelEntry) -> _Shown:
+        """Return the references that pages show of a channel, by relevance first."""
         references = self._catalogue.references
         found = {mode: references(channel, mode)[:SHOWN_REFERENCES] for mode in MODES[::-1]}
         return {mode: references for mode, references in found.items() if references}
-
-    def _representative(self, channel: ChannelEntry) -> list[ReferenceEntry]:
-        """Return the references whose patches represent a channel on other pages."""
-        return next(iter(self._shown(channel).values()), [])
 
     def _items(self, channel: ChannelEntry, mode: Mode, references: list[ReferenceEntry]) -> Markup:
         """Return the references of one mode as list items.
@@ -222,7 +239,7 @@ class ReferenceImages:
         There may be a hundred on a page: few tags, no quotes where none are needed, and put
         together here, because a template takes ten times as long.
         """
-        images, shapes_only = self._catalogue.images, self._images == "none"
+        images, shapes_only = self._catalogue.images, self.published == "none"
         name = escape(f"{channel.address}")
         score_name = self._terms.score_name(mode)
         items = []
@@ -269,6 +286,11 @@ class ReferenceImages:
                 link = f"<a href=../../{label.link}{direction}>{said}</a>"
             self._labels[number] = said, link
         return self._labels[number]
+
+
+def _best(found: _Shown) -> list[ReferenceEntry]:
+    """Return the references whose patches represent a channel on other pages."""
+    return next(iter(found.values()), [])
 
 
 def _base(channel: ChannelEntry) -> str:

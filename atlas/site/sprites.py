@@ -9,7 +9,7 @@ and a browser never shows an old one.
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,20 +81,15 @@ class SpriteSheets:
             self._tree.write(name, _webp(sheet, quality=78))
         return name
 
-    def thumbnail_strips(self, wanted: Sequence[ThumbnailStrip], pool: Executor) -> Iterator[str]:
-        """Put thumbnail strips, first patches side by side, and yield their names in order."""
-        for start in range(0, len(wanted), DRAWN_AT_ONCE):
-            some = wanted[start : start + DRAWN_AT_ONCE]
-            names = [f"{one.base}-{self._digest(one.shown, THUMBNAIL_TILE)}.webp" for one in some]
-            missing = [n for n, name in enumerate(names) if not self._tree.has_webp(name)]
-            shown = [some[n].shown for n in missing]
-            drawn = self._draw(shown, pool)
-            written = pool.map(
-                self._write_thumbnail_strip, (names[n] for n in missing), drawn, shown
-            )
-            for _ in written:
-                pass
-            yield from names
+    def thumbnail_strips(self, wanted: Sequence[ThumbnailStrip], pool: Executor) -> list[str]:
+        """Put up to `DRAWN_AT_ONCE` strips, first patches side by side; return their names."""
+        names = [f"{one.base}-{self._digest(one.shown, THUMBNAIL_TILE)}.webp" for one in wanted]
+        missing = [n for n, name in enumerate(names) if not self._tree.has_webp(name)]
+        shown = [wanted[n].shown for n in missing]
+        drawn = self._draw(shown, pool)
+        for _ in pool.map(self._write_thumbnail_strip, (names[n] for n in missing), drawn, shown):
+            pass
+        return names
 
     def _draw(
         self, shown: Sequence[Sequence[ReferenceEntry]], pool: Executor
@@ -112,7 +107,7 @@ class SpriteSheets:
             picture = read_picture(self._path(image))
             for number, place, reference in places[image]:
                 left = place * THUMBNAIL_TILE
-                patch = _cut_quickly(picture, reference.box, THUMBNAIL_TILE)
+                patch = _cut(picture, reference.box, THUMBNAIL_TILE)
                 drawn[number, :, left : left + THUMBNAIL_TILE] = np.asarray(patch)
 
         for _ in pool.map(draw, places):
@@ -155,7 +150,8 @@ class SpriteSheets:
         digest = hashlib.sha256(masks.tobytes() + VERSION.encode()).hexdigest()[:8]
         name = f"{base}-{digest}.webp"
         if not self._tree.has_webp(name):
-            self._tree.write(name, _webp(overlay_column(masks), quality=20, lossless=True))
+            # The least effort takes a third of the time, for a file that is a twelfth larger.
+            self._tree.write(name, _webp(overlay_column(masks), quality=0, lossless=True, method=0))
         return name
 
     def _path(self, image: int) -> Path:
@@ -175,12 +171,10 @@ def thumb_size(width: int, height: int) -> tuple[int, int]:
 
 
 def _cut(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> Image.Image:
-    """Return a patch; small ones are scaled up smoothly, large ones without aliasing."""
-    return picture.resize((side, side), Image.Resampling.LANCZOS, box=box)
+    """Return a patch; small ones are scaled up smoothly, large ones without aliasing.
 
-
-def _cut_quickly(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> Image.Image:
-    """Return the same, less sharp, in a third of the time: for the many small ones."""
+    By filters that are hardly less sharp than Lanczos's and take a third of the time.
+    """
     grows = max(box[2] - box[0], box[3] - box[1]) < side
     how = Image.Resampling.BICUBIC if grows else Image.Resampling.HAMMING
     return picture.resize((side, side), how, box=box)
@@ -199,7 +193,9 @@ def overlay_column(masks: npt.NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(column, "RGBA")
 
 
-def _webp(picture: Image.Image, quality: int = 80, lossless: bool = False) -> bytes:
+def _webp(
+    picture: Image.Image, quality: int = 80, lossless: bool = False, method: int = 2
+) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=quality, lossless=lossless, method=2)
+    picture.save(buffer, "WEBP", quality=quality, lossless=lossless, method=method)
     return buffer.getvalue()

@@ -33,14 +33,17 @@ class PageWriter:
             "lines": text.lines,
         }
         self._environment.globals |= {"basename": posixpath.basename, "kept": self._kept, **shared}
+        self._parts: dict[str, Any] = {}
         self._pieces: dict[tuple[str, str, Hashable], Markup] = {}
 
     def _kept(self, up: str, macro: str, key: Hashable, *arguments: object) -> Markup:
         """Return what a macro of parts.html makes of arguments; the same for the same key."""
         place = up, macro, key
         if place not in self._pieces:
-            parts = self._environment.get_template("parts.html").make_module({"up": up})
-            self._pieces[place] = getattr(parts, macro)(*arguments)
+            if up not in self._parts:
+                parts = self._environment.get_template("parts.html").make_module({"up": up})
+                self._parts[up] = parts
+            self._pieces[place] = getattr(self._parts[up], macro)(*arguments)
         return self._pieces[place]
 
     def file(self, name: str, template: str) -> None:

@@ -44,7 +44,7 @@ Kind = Literal["zero", "mean", "blur"]
 KINDS: tuple[Kind, ...] = ("zero", "mean", "blur")
 """Interventions: a channel set to zero, to its mean over the pre-pass, its region blurred. The
 mean is left out where it does what zero does: outputs are taken before the activation function,
-and most means are negative there."""
+and most means are negative there; and of factors."""
 
 Order = Literal["relevance", "activation", "reverse", "random"]
 ORDERS: tuple[Order, ...] = ("relevance", "activation", "reverse", "random")

@@ -118,6 +118,11 @@ Sight = tuple[Axis, Axis]
 """What the elements of a tensor see: by rows and by columns."""
 
 
+APART = 0.75
+"""Parts of a picture whose middles are further apart than this share of the largest, and than the
+next position, are not seen as one."""
+
+
 class LostError(Exception):
     """A rule does not know where the positions went."""
 
@@ -142,9 +147,21 @@ def _united(parts: Sequence[Axis], whole: Axis) -> Axis:
     if len({(part.count, part.step) for part in placed}) > 1:
         raise LostError
     chosen = placed or list(parts)
+    if _apart(placed):
+        raise LostError("it joins parts of the picture that lie apart")
     finest = min(chosen, key=lambda part: part.size)
     start = min(part.start for part in chosen)
     stop = max(part.start + part.size for part in chosen)
     apart = max(abs(part.stride - finest.stride) for part in chosen) * finest.count
     beyond = len(chosen) < len(parts) or any(part.whole for part in parts)
     return replace(finest, start=start - apart, size=stop - start + 2 * apart, whole=beyond)
+
+
+def _apart(placed: Sequence[Axis]) -> bool:
+    """Return whether what single positions see, by these parts, has no one middle."""
+    near = max((max(APART * part.size, abs(part.stride)) for part in placed), default=0)
+    for at in (0, max((part.count for part in placed), default=1) - 1):
+        middles = [part.start + part.size / 2 + at * part.stride for part in placed]
+        if middles and max(middles) - min(middles) > near:
+            return True
+    return False

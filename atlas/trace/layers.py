@@ -21,19 +21,28 @@ class LayerSelection:
     """Those that would be among them, but that no relevance comes to."""
     unusable: Mapping[str, tuple[str, ...]]
     """Convolutions that would be among them, but have no maps: their names by what is wrong."""
+    lost: Mapping[str, tuple[str, ...]]
+    """Layers of which it is not known where in the picture units stand, by what lost that."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is left out and why, one line each."""
+        """What is left out and why, and of which layers patches are whole pictures."""
         silent = "no relevance comes there (it only scales others)"
         reasons = {silent: self.left_out} | {f"it {why}": one for why, one in self.unusable.items()}
-        return tuple(
+        out = tuple(
             f"{len(names)} {'convolutions are' if len(names) > 1 else 'convolution is'} left out, "
             f"since {why if len(names) == 1 or why == silent else 'each ' + why[3:]}: "
             f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
             for why, names in reasons.items()
             if names
         )
+        whole = tuple(
+            f"where in a picture units of {', '.join(names[:4])}"
+            f"{f' and {len(names) - 4} more' if len(names) > 4 else ''} look is not known, since "
+            f"positions are lost in {operation}: their patches are whole pictures"
+            for operation, names in self.lost.items()
+        )
+        return out + whole
 
 
 def choose(
@@ -68,7 +77,10 @@ def choose(
     }
     if not patterns:
         if not convolutions:
-            raise UserError("the network has no convolution that it uses once: set model.layers")
+            why = "".join(f" ({name!r} {trace.layers[name].problem})" for name in without[:1])
+            raise UserError(
+                f"the network has no convolution with one map for a picture{why}: set model.layers"
+            )
         patterns = ("*",)
     wanted: set[str] = set()
     for pattern in patterns:
@@ -100,7 +112,17 @@ def choose(
             problem = trace.layers[name].problem
             unusable[problem] = (*unusable.get(problem, ()), name)
     left_out = tuple(name for name in usable if name in wanted & silent)
-    return LayerSelection(names, left_out, unusable)
+    return LayerSelection(names, left_out, unusable, _lost(trace, names))
+
+
+def _lost(trace: Trace, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the layers whose positions are lost, by what lost them."""
+    lost: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        field = trace.layers[name].field
+        if field is not None and field.lost:
+            lost[field.lost] = (*lost.get(field.lost, ()), name)
+    return lost
 
 
 def _named(trace: Trace, name: str, silent: Collection[str]) -> str:

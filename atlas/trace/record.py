@@ -9,7 +9,7 @@ matter whose blocks a network is built of.
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from atlas.errors import UserError, one_line
 from atlas.trace.axes import Axis
+from atlas.trace.batches import not_alone, several
 from atlas.trace.bounds import Bounds, BoundsMode
 from atlas.trace.following import (
     PICTURE,
@@ -109,7 +110,8 @@ class Trace:
 def record(module: nn.Module, picture: Tensor) -> Trace:
     """Run `module` on `picture` and describe what it does.
 
-    It is run on another picture as well: what it does must be the same.
+    It is run on another picture as well: what it does must be the same. And it is run on both at
+    once: layers must have maps of each picture by itself.
 
     Parameters
     ----------
@@ -125,12 +127,18 @@ def record(module: nn.Module, picture: Tensor) -> Trace:
     UserError
         It fails, with the layer in which it does.
     """
+    other = picture.flip(-1) / -2
     compiler = compiler_is_there()
     trace = _recorded(module, picture)
     if compiler_is_there() and not compiler:  # it compiled a part of itself, which ran as such
         trace = _recorded(module, picture)
-    _compare(trace, _recorded(module, picture.flip(-1) / -2))
-    return trace
+    _compare(trace, _recorded(module, other))
+    usable = [name for name, layer in trace.layers.items() if not layer.problem]
+    problems = not_alone(module, usable, picture, other)
+    return replace(trace, layers={
+        name: Layer(None, (), None, problems[name]) if name in problems else layer
+        for name, layer in trace.layers.items()
+    })  # fmt: skip
 
 
 @torch.no_grad()
@@ -270,14 +278,15 @@ class _Recorder(Following):
             problem = "has no maps: its output is neither (B, C, H, W) nor (B, C)"
         elif (value := self.value(output)) is None:
             problem = "does not depend on the picture"
+        elif len(output) != 1:
+            problem = several(len(output))
         elif value == PICTURE:
             problem = "is the picture itself"
         elif not self._tracker.is_map(output):
             problem = "has no maps: rows and columns are not the last dimensions"
         else:
             sight = self._tracker.sight(output) or self._tracker.everything
-            height, width = self.picture.shape[-2:]
-            field = receptive_field(sight, output.shape, (height, width))
+            field = receptive_field(sight, output.shape)
             self.layers[name] = Layer(value, tuple(output.shape), field)
             return
         self.layers[name] = Layer(None, (), None, problem)

@@ -37,7 +37,7 @@ class ReceptiveField:
     whole: bool = False
     """Whether it sees, besides, something of the whole picture, through a gate or a norm."""
     lost: str = ""
-    """The operation by which positions were lost; units are then taken to stand evenly."""
+    """The operation by which positions were lost; units are then taken to see the whole picture."""
 
     def middle(self, y: int, x: int) -> tuple[float, float]:
         """Return where the unit at (`y`, `x`) stands: row and column, in pixels."""
@@ -63,10 +63,11 @@ class ReceptiveField:
         return int(x0), int(y0), int(x1), int(y1)
 
 
-def receptive_field(sight: Sight, shape: Sequence[int], picture: tuple[int, int]) -> ReceptiveField:
+def receptive_field(sight: Sight, shape: Sequence[int]) -> ReceptiveField:
     """Return the receptive field of the units of a map.
 
-    Where positions were lost on the way, units are taken to stand evenly over the picture.
+    Where positions were lost on the way, each unit is taken to see the whole picture, since nothing
+    less is known to hold what it sees.
 
     Parameters
     ----------
@@ -74,17 +75,12 @@ def receptive_field(sight: Sight, shape: Sequence[int], picture: tuple[int, int]
         What the map's elements see.
     shape : sequence of int
         Shape of the map: (1, channels, height, width) or (1, channels).
-    picture : (int, int)
-        Height and width of the input in pixels.
     """
     numbers = []
-    for known, side, extent in zip(sight, (-2, -1), picture, strict=True):
-        units = shape[side] if len(shape) == 4 else 1
-        step = extent / units
-        evenly = Axis((step - extent) / 2, extent, step, units, 0, whole=True)
-        axis = evenly if known.count == 1 and units > 1 else known
-        lost = known.lost if units > 1 else ""
-        numbers.append((axis.size, axis.stride, axis.start, axis.whole and units > 1, lost))
+    for axis, side in zip(sight, (-2, -1), strict=True):
+        several = len(shape) == 4 and shape[side] > 1
+        lost = axis.lost if several else ""
+        numbers.append((axis.size, axis.stride, axis.start, axis.whole and several, lost))
     sizes, strides, starts, wholes, losses = zip(*numbers, strict=True)
     lost = next(filter(None, losses), "")
     return ReceptiveField(_whole(sizes), _whole(strides), _whole(starts), any(wholes), lost)

@@ -62,13 +62,14 @@ class Strengths:
             for name in ("made_of", "held_back_by", "goes_into", "goes_into_classes")
         }
         self.facts: dict[str, dict[str, Any]] = {}
-        """By layer how many channels of the atlas it reads (`inputs`), how many others by where
-        they come from (`left_out`), and why nothing is known (`problem`)."""
+        """By layer (`CLASSES` for the classes) how many channels of the atlas it reads (`inputs`),
+        how many others by where they come from (`left_out`), and why nothing is known
+        (`problem`)."""
 
     def add(self, found: Iterable[Incoming]) -> None:
         """Take in what layers read."""
         for one in found:
-            self.facts[one.layer or "classes"] = {
+            self.facts[one.layer] = {
                 "inputs": len(one.inputs),
                 "left_out": dict(one.left_out),
                 "problem": one.problem,

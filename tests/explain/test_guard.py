@@ -17,7 +17,7 @@ from benchmarks.narrating import HALVES, rephrasings, shares_passed
 def test_the_shares_that_are_let_through(half):
     found = shares_passed(half)
     # Of strangers' sentences fewer pass: what is refused is said as it was.
-    least = {"third writer": 0.55, "held out": 0.45}
+    least = {"third writer": 0.5, "held out": 0.4}
     assert found["honest"] >= least.get(half, 0.85)
     assert found["false"] <= 0.05
     assert found["aimed"] <= 0.25

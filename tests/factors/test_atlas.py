@@ -213,3 +213,21 @@ def test_a_layer_with_signed_output_is_refused_in_one_line(indexed, run, tmp_pat
     assert result.returncode == 2
     assert "the atlas has no layer 'nowhere' to factorise" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_it_is_measured_what_factors_react_to(factored, tmp_path):
+    folder = tmp_path / "tiny"
+    shutil.copytree(factored, folder)
+    store = open_store(folder)
+    recipe = recorded(store.manifest(), ["influences.references=2"])
+    measured = pipeline.influence(store, recipe)
+    assert measured == len(joined(store).table("channels"))
+    contents = atlas.open(folder)
+    factors = [contents[BASIS, number] for number in range(3)]
+    assert any(factor.influence for factor in factors)
+    part = bases.factors(store)
+    rows = part.table("channels").to_pylist()
+    assert [factor.influence or None for factor in factors] == [row["influence"] for row in rows]
+    assert all(-20 < drop <= 1 for one in factors for drop in one.influence.values())
+    assert not factors[0].made_of()
+    assert part.manifest()["files"] == part.checksums()

@@ -65,6 +65,11 @@ def failed(*arguments, **options):
     return {name for name, one in looked_at(*arguments, **options).items() if not one.passed}
 
 
+def same_logits(model: Instrumented) -> bool | None:
+    """Return the outcome of one check."""
+    return checks.same_logits(model, pictures(3, SIZE, 7)).passed
+
+
 def with_step(model: Instrumented, number: int, step) -> Instrumented:
     """Return the same with another rule for one operation."""
     plan = dataclasses.replace(model.plan, steps={**model.plan.steps, number: step})
@@ -111,9 +116,9 @@ def test_a_healthy_network_passes(model):
      "convnext_tiny", "shufflenet_v2_x0_5", "googlenet"],
 )  # fmt: skip
 def test_networks_of_torchvision_pass(name):
-    module, size = build(f"torchvision/{name}")
-    model = instrumented(module, (3, size, size))
-    found = looked_at(model, images=pictures(2, size, 7))
+    module, _ = build(f"torchvision/{name}")
+    model = instrumented(module, (3, SIZE, SIZE))
+    found = looked_at(model, images=pictures(2, SIZE, 7))
     assert [one.says for one in found.values() if not one.passed] == []
 
 
@@ -127,7 +132,8 @@ def test_every_composite_passes(composite):
 
 def test_without_rules_relevance_is_not_looked_at():
     found = looked_at(instrumented(small(), (3, SIZE, SIZE), None, None))
-    assert list(found) == ["finite", "repeated", "alone", "logits", "start"]
+    assert list(found) == ["finite", "repeated", "alone", "logits", "start", "placed"]
+    assert all(one.passed for one in found.values())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -165,9 +171,10 @@ def test_a_convolution_with_one_padding_wrong(model):
             continue
         wrong = _copy(layer)
         wrong.geometry = dataclasses.replace(layer.geometry, padding=(0, 0), around=(2, 0, 1, 1))
-        assert "logits" in failed(with_step(model, number, Convolved(wrong)))
+        assert not same_logits(with_step(model, number, Convolved(wrong)))
         count += 1
     assert count == 5
+    assert same_logits(model)
 
 
 class Elsewhere(Convolved):
@@ -223,10 +230,10 @@ def test_a_merged_norm_off_by_one_percent(model):
     for number in model.plan.merged.values():
         layer = _copy(model.plan.steps[number].convolution)
         layer.weight = layer.weight * 1.01
-        assert "logits" in failed(with_step(model, number, Convolved(layer)))
+        assert not same_logits(with_step(model, number, Convolved(layer)))
         layer = _copy(model.plan.steps[number].convolution)
         layer.bias = layer.bias * 0.99
-        assert "logits" in failed(with_step(model, number, Convolved(layer)))
+        assert not same_logits(with_step(model, number, Convolved(layer)))
         count += 1
     assert count == 3
 
@@ -374,10 +381,10 @@ def misplacings(field: ReceptiveField, shape):
 def test_boxes_misplaced(model, layer):
     known = model.plan.trace.layers[layer]
     for name, wrong in misplacings(known.field, known.shape):
-        found = looked_at(model, {layer: wrong})
-        assert not found["placed"].passed, name
-        assert f"units of {layer} do not stand where" in found["placed"].says
-    assert looked_at(model)["placed"].passed
+        fields = {one: model.plan.trace.layers[one].field for one in model.layers} | {layer: wrong}
+        found = checks.placed(model, pictures(3, SIZE, 7), fields)
+        assert not found.passed, name
+        assert f"units of {layer} do not stand where" in found.says
 
 
 def test_what_is_not_a_number_is_no_agreement(model):

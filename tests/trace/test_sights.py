@@ -401,19 +401,49 @@ def test_whatever_happens_to_positions_nothing_is_missed(twist):
 
 
 @pytest.mark.parametrize("twist", sorted(LOST))
-def test_where_positions_are_lost_units_are_spread_evenly(twist):
+def test_where_positions_are_lost_boxes_are_whole_pictures(twist):
     size = size_for(twist)
     layer = record(Twisted(TWISTS[twist]).eval(), torch.zeros(1, 3, *size)).layers["last"]
     field, spread = layer.field, 0
     assert field.whole
-    for axis, (units, extent) in enumerate(zip(layer.shape[2:], size, strict=True)):
-        if field.size[axis] == extent:
+    assert field.lost
+    for axis, extent in enumerate(size):
+        if field.size[axis] >= extent:
             spread += 1
-            assert field.stride[axis] == pytest.approx(extent / units)
-            first, last = field.middle(0, 0)[axis], field.middle(units - 1, units - 1)[axis]
-            assert first == pytest.approx(extent / units / 2)
-            assert last == pytest.approx(extent - extent / units / 2)
+            assert (field.stride[axis], field.start[axis]) == (0, 0)
+            ends = [field.box(y, x, size) for y, x in ((0, 0), (5, 5))]
+            assert {(box[1 - axis], box[3 - axis]) for box in ends} == {(0, extent)}
     assert spread
+
+
+PARTS = {
+    "halves": lambda x: torch.cat([x[:, :2, :, :10], x[:, 2:, :, 10:20]], 1),
+    "halves added": lambda x: x[:, :, :10] + x[:, :, 12:22],
+    "half of the channels flipped": lambda x: torch.cat([x[:, :2], x[:, 2:].flip(3)], 1),
+    "maximum with the mirror image": lambda x: torch.maximum(x, x.flip(2)),
+}
+
+
+@pytest.mark.parametrize("twist", PARTS)
+def test_what_looks_at_several_places_has_no_middle(twist):
+    field = receptive_fields(Twisted(PARTS[twist]), ["last"], (24, 28))["last"]
+    assert "it joins parts of the picture that lie apart" in field.lost
+    assert field.box(3, 3, (24, 28))[0:4:2] == (0, 28) or field.box(3, 3, (24, 28))[1::2] == (0, 24)
+
+
+@pytest.mark.parametrize(
+    "twist",
+    [
+        lambda x: torch.cat([x[..., ::2], x[..., 1::2]], 1)[:, ::2],
+        lambda x: x + F.interpolate(F.avg_pool2d(x, 2), size=x.shape[2:]),
+        lambda x: torch.cat([x[:, :2], F.pad(x[:, 2:, :, 1:], (0, 1))], 1),
+    ],
+)
+def test_parts_that_lie_together_keep_their_places(twist):
+    """Space to depth, pyramids, and channels shifted by a pixel."""
+    field = receptive_fields(Twisted(twist), ["last"], (24, 24))["last"]
+    assert not field.lost
+    assert max(field.size) < 24
 
 
 @pytest.mark.parametrize("twist", sorted(BESIDES))

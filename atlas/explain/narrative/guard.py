@@ -2,8 +2,8 @@
 
 Words that deny, turn, compare, count, place, measure or judge have to be those of the canonical
 sentence, or of their family; they are of small classes, which `english` lists. Other words may take
-the place of others: so many as are gone may come in, and `MORE`. Slots that have changed places
-are refused, and a family of words that was there and is gone.
+the place of others: as many may come in as are gone. Slots that have changed places are refused,
+and a family of words that was there and is gone.
 """
 
 import re
@@ -105,9 +105,6 @@ _BESIDE = {
     frozenset(["any", "both"]): {"one"},
 }
 """Families that come in with others."""
-
-MORE = 1
-"""So many words of no closed class may come in beyond those whose place they take."""
 
 _LONGER = 1.6
 """A wording may have so many times the words of the canonical sentence, and three more."""
@@ -243,7 +240,7 @@ def _words(slots: tuple[Slot, ...], own: str, other: str) -> str | None:
         new.append(word)
     content = {next(families(word), word) for word in canonical if not closed(word)}
     replaced = {one for one in content if one != "free" and one not in said and one[0] != "{"}
-    if len(new) > len(replaced) + MORE:
+    if len(new) > len(replaced):
         return f"{new[0]!r} says something else"
     needed = {family for word in canonical for family in families(word)} - _MAY_GO
     if (course := _COURSE.search(own)) and course[0] in other:
