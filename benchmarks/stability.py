@@ -1,6 +1,6 @@
 """Whether maps stay the same when a network is trained anew: MeGe and ReCo (Fel et al. 2022).
 
-    python benchmarks/stability.py [--pictures 16] [--epochs 6]
+    python benchmarks/stability.py [--pictures 16] [--epochs 20]
 
 Four demo networks are trained shortly (they are to err at times), each without one of four folds.
 Each picture of a fold is explained by the network that has not seen it and by the three that have.
@@ -12,6 +12,7 @@ distance separates pairs of networks that agree from pairs that do not, the larg
 
 import argparse
 import multiprocessing
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def explained(
     trace = record(network, torch.zeros(1, 3, SIZE, SIZE))
     model = instrument(network, plan(trace, "epsilon_plus_flat"), [LAYER])
     audited = Audited(model)
-    every = available(audited, (SIZE, SIZE), LAYER, True, RelevanceEngine(model, pixels=True), {})
+    every = available(audited, (SIZE, SIZE), LAYER, RelevanceEngine(model, pixels=True), {})
     inputs = preprocess(images)
     answers = torch.cat([audited.answer(some) for some in torch.split(inputs, 32)])
     return (
@@ -167,7 +168,7 @@ def main() -> None:
     """Train, explain, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pictures", type=int, default=16, help="explained ones of each fold")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(FOLDS) as pool:
         given = [(number, arguments.pictures, arguments.epochs) for number in range(FOLDS)]
@@ -180,8 +181,11 @@ def main() -> None:
             f"network {number}: right about {right[folds != number].mean():.2f} of what it has "
             f"seen, {right[folds == number].mean():.2f} of what it has not ({len(CLASSES)} classes)"
         )
-    print("\n| map | MeGe | ReCo | agreeing pairs | disagreeing |\n|:--|--:|--:|--:|--:|")
     answers = [one.answers for one in networks]
+    pairs = compared([one.maps["random"] for one in networks], answers, truth, folds, 0)
+    if not pairs.agreeing or not pairs.disagreeing:
+        sys.exit("The networks never agree, or always: give other --epochs.")
+    print("\n| map | MeGe | ReCo | agreeing pairs | disagreeing |\n|:--|--:|--:|--:|--:|")
     for title, name, shift in [(name, name, 0) for name in MAPS] + [(CONTROL, "lrp", 1)]:
         pairs = compared([one.maps[name] for one in networks], answers, truth, folds, shift)
         print(

@@ -46,14 +46,11 @@ class Audited:
         ]
         return torch.cat(found)
 
-    def has_gradients(self, image: Tensor) -> bool:
-        """Say whether PyTorch records gradients: a network may switch them off inside."""
-        with torch.enable_grad():
-            picture = image.detach().clone().requires_grad_()
-            return changed.differentiable(self.model, picture).requires_grad
-
     def gradients(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the gradients of an output's logit by each picture, as `images`."""
+        """Return the gradients of an output's logit by each picture, as `images`.
+
+        Also where the network itself switches gradients off.
+        """
         found = []
         for some, labels in _some(images, targets):
             with torch.enable_grad():

@@ -44,7 +44,6 @@ def available(
     audited: Audited,
     size: tuple[int, int],
     cam_layer: str | None,
-    differentiable: bool,
     engine: Engine | None,
     others: Mapping[str, MapOf],
 ) -> dict[str, Mapper]:
@@ -58,8 +57,6 @@ def available(
         Height and width of its pictures.
     cam_layer : str, optional
         The layer of Grad-CAM and its variants; without one there are no such maps.
-    differentiable : bool
-        Whether the network has gradients; without them there are no maps by gradients.
     engine : Engine, optional
         What computes relevance, with that of the pixels; without it there is no map `lrp`.
     others : mapping
@@ -72,7 +69,7 @@ def available(
     found["sobol"] = Mapper(
         partial(masking.sobol, audited, SEED), masking.DESIGNS * (masking.GRID**2 + 2)
     )
-    if cam_layer is not None and differentiable:
+    if cam_layer is not None:
         found["grad-cam"] = Mapper(partial(gradients.cam, audited, cam_layer, gradients.plain), 2)
         found["grad-cam++"] = Mapper(
             partial(gradients.cam, audited, cam_layer, gradients.plus_plus), 2
@@ -80,10 +77,9 @@ def available(
         found["smooth-grad-cam++"] = Mapper(
             partial(gradients.smooth, audited, cam_layer, SEED), 2 * (gradients.NOISY + 1)
         )
-    if differentiable:
-        found["integrated-gradients"] = Mapper(
-            partial(gradients.integrated, audited), 2 * gradients.STEPS
-        )
+    found["integrated-gradients"] = Mapper(
+        partial(gradients.integrated, audited), 2 * gradients.STEPS
+    )
     found["occlusion"] = Mapper(partial(masking.occlusion, audited), len(masking.windows(size)) + 1)
     for name, of in zip(CONTROLS, (controls.chance, controls.centre, controls.edges), strict=True):
         found[name] = Mapper(of, 0)

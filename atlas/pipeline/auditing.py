@@ -144,24 +144,15 @@ class Tools:
         wanted = {self.cam_layer, None if basis is None else basis.layer}
         model = instrument(network.module, self.rules, [name for name in layers if name in wanted])
         self.audited = Audited(model)
-        blank = torch.zeros(1, *network.preprocessing.shape, device=network.device)
-        differentiable = self.audited.has_gradients(blank)
         if self.cam_layer is None:
-            self._leave_out("cam", "the network has no layer with more than one position")
-        if not differentiable:
-            self._leave_out("grad", "the network switches gradients off")
+            reason = "the network has no layer with more than one position"
+            self.missing |= {name: f"{TITLES[name]}: {reason}" for name in TITLES if "cam" in name}
         others: dict[str, MapOf] = {}
         if basis is not None:
             others["factors"] = partial(_of_factors, model, basis)
         engine = RelevanceEngine(model, pixels=True) if self.rules.composite else None
         size = network.preprocessing.size
-        self.maps: dict[str, Mapper] = available(
-            self.audited, size, self.cam_layer, differentiable, engine, others
-        )
-
-    def _leave_out(self, part: str, reason: str) -> None:
-        """Note that the maps with some letters in their names cannot be had."""
-        self.missing |= {name: f"{TITLES[name]}: {reason}" for name in TITLES if part in name}
+        self.maps: dict[str, Mapper] = available(self.audited, size, self.cam_layer, engine, others)
 
     def _rules(self, inputs: Inputs) -> Plan:
         trace = inputs.network.trace
