@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from atlas.errors import one_line
 from atlas.relevance.engine import PREDICTED, RelevanceEngine
+from atlas.relevance.gates import find_gates
 from atlas.relevance.plan import plan as make_plan
 from atlas.relevance.rules import Relevances
 from atlas.relevance.standing import BEYOND_ALL, RIGHT, SILENT, Reaction, reactions, verdict
@@ -23,8 +24,8 @@ from atlas.relevance.tape import Instrumented, follow, instrument, path_to
 from atlas.store import Mode
 from atlas.trace.batches import differ, sampled
 from atlas.trace.following import PICTURE, RefusedError, Value
-from atlas.trace.kinds import KINDS
-from atlas.trace.record import Operation, Trace, record
+from atlas.trace.head import squashed_by
+from atlas.trace.record import record
 from atlas.trace.sights import ReceptiveField
 
 SAME = 1e-4
@@ -39,13 +40,14 @@ CONSERVED = 1e-2
 STABLE = 0.01
 """At most this part of a layer's relevance may be rounding, in float32."""
 
+STRONG = 1000
+"""How much stronger than pictures noise is where logits are told from probabilities."""
+
 COMPOSITE = "epsilon_plus"
 """The rules by which gates are found where relevance is not measured."""
 
 REPEATS = 3
 """How many times more the same pictures are shown."""
-
-_GATES = ("sigmoid", "hardsigmoid", "softmax")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def check(
     yield same_when_repeated(model.module, images)
     yield same_in_batch(model, images)
     yield same_logits(model, images)
-    yield kind_of_output(model)
+    yield kind_of_output(model, images)
     if model.plan.reached:
         yield from conserved(model, images)
     yield placed(model, images, fields)
@@ -183,9 +185,26 @@ def same_logits(model: Instrumented, images: Tensor) -> Check:
     )  # fmt: skip
 
 
-def kind_of_output(model: Instrumented) -> Check:
-    """Say from where relevance starts."""
+@torch.no_grad()
+def kind_of_output(model: Instrumented, images: Tensor) -> Check:
+    """Say from where relevance starts, and look whether probabilities are taken for logits.
+
+    With the pictures and noise also many times as strong: logits grow with it, probabilities do
+    not.
+    """
     head = model.plan.head
+    if head.kind == "logits":
+        noise = torch.stack(_noise(images))
+        given = torch.cat([images, noise, STRONG * noise, -STRONG * images[:1]])
+        says = _probabilities(model.module(given.to(images.dtype)).double())
+        if not says and (name := squashed_by(model.plan.trace)):
+            says = f"comes out of {name}, scaled or shifted"
+        if says:
+            return Check(
+                "start", False,
+                f"what the network returns {says}: these are probabilities, no logits; let it "
+                "return what goes into its last function (softmax, sigmoid)",
+            )  # fmt: skip
     if head.outputs == 1:
         says = "the network returns one number: its sign decides between two classes"
     elif head.kind == "softmax":
@@ -200,6 +219,20 @@ def kind_of_output(model: Instrumented) -> Check:
     return Check("start", True, says)
 
 
+def _probabilities(outputs: Tensor) -> str:
+    """Return what shows that outputs (pictures, classes) are probabilities; "" if nothing does."""
+    outputs = outputs[torch.isfinite(outputs).all(dim=1)]  # what is too strong says nothing
+    if not len(outputs) or bool((outputs == outputs[:1]).all()):
+        return ""
+    low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(dim=1)
+    total = float(sums.mean())
+    if outputs.shape[1] > 1 and low >= 0 and float((sums - total).abs().max()) <= SAME * total:
+        return f"is never negative and adds up to {total:.3g} for every picture, also for noise"
+    if low >= 0 and high <= 1:
+        return "lies between 0 and 1 for every picture, also for noise"
+    return ""
+
+
 @dataclass(frozen=True)
 class Balance:
     """What became of relevance at each operation."""
@@ -210,6 +243,10 @@ class Balance:
     """The operation."""
     fed: tuple[str, ...]
     """Products whose gate took relevance."""
+    gated: int
+    """Products of a gate and something else."""
+    equal: tuple[str, ...]
+    """Products of two factors that both took relevance, as neither or both are gates."""
 
 
 def balance(model: Instrumented, images: Tensor) -> Balance:
@@ -218,6 +255,9 @@ def balance(model: Instrumented, images: Tensor) -> Balance:
     tape = follow(model, images, path_to(model.plan, [PICTURE]), lambda layer, output: None)
     worst, where = 0.0, ""
     fed: list[str] = []
+    gated: list[str] = []
+    equal: list[str] = []
+    gates = find_gates(trace)
 
     def audit(number: int, outputs: Relevances, inputs: Relevances, taken: float) -> None:
         nonlocal worst, where
@@ -228,17 +268,20 @@ def balance(model: Instrumented, images: Tensor) -> Balance:
         if not gap <= worst:  # also where it is not a number
             worst, where = gap, str(operation)
         if operation.name == "mul" and len(operation.inputs) == 2:
-            others = operation.inputs[::-1]
-            for value, part, other in zip(operation.inputs, inputs, others, strict=True):
-                takes = part is not None and bool(part.abs().sum() > 0)
-                if takes and _is_gate(trace, value) and not _is_gate(trace, other):
+            are_gates = [value in gates for value in operation.inputs]
+            takes = [part is not None and bool(part.abs().sum() > 0) for part in inputs]
+            if are_gates[0] != are_gates[1]:
+                gated.append(str(operation))
+                if takes[are_gates.index(True)]:
                     fed.append(str(operation))
+            elif all(takes):
+                equal.append(str(operation))
 
     logits = tape.logits
     best = logits.argmax(dim=1, keepdim=True)
     start = torch.zeros_like(logits).scatter_(1, best, logits.gather(1, best).abs())
     tape.back({model.plan.head.logits: start}, audit=audit)
-    return Balance(worst, where, tuple(fed))
+    return Balance(worst, where, tuple(fed), len(gated), tuple(equal))
 
 
 def conserved(model: Instrumented, images: Tensor) -> Iterator[Check]:
@@ -258,26 +301,22 @@ def conserved(model: Instrumented, images: Tensor) -> Iterator[Check]:
     yield Check("conserved", found.gap <= CONSERVED, says)
     if found.fed:
         yield Check("gates", False, f"relevance goes into the gate of {found.fed[0]}")
-    else:
-        yield Check("gates", True, "gates take no relevance")
+        return
+    says = "no product has a gate"
+    if found.gated:
+        says = f"gates take no relevance (products with a gate: {found.gated})"
+    if found.equal:
+        says += (
+            f"; both factors take half where none or each is a gate (such products: "
+            f"{len(found.equal)}, {_some(found.equal)})"
+        )
+    yield Check("gates", True, says)
 
 
 def _totals(parts: Relevances) -> tuple[float, float]:
     """Return the sum of relevances, and of their sizes."""
     known = [part.double() for part in parts if part is not None]
     return sum(float(p.sum()) for p in known), sum(float(p.abs().sum()) for p in known)
-
-
-def _is_gate(trace: Trace, value: Value) -> bool:
-    """Return whether a value is a sigmoid, or a softmax, put in place."""
-    while value.operation >= 0:
-        operation: Operation = trace.of(value)
-        if operation.name in _GATES:
-            return True
-        if KINDS.get(operation.name) != "moving" or len(operation.inputs) != 1:
-            return False
-        value = operation.inputs[0]
-    return False
 
 
 def placed(model: Instrumented, images: Tensor, fields: Mapping[str, ReceptiveField]) -> Check:

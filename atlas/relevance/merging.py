@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from atlas.relevance.weighted import Geometry
 from atlas.trace.following import Value
-from atlas.trace.kinds import KINDS, NORMS
+from atlas.trace.kinds import IDLE, KINDS, NORMS
 from atlas.trace.record import Operation, Trace
 
 _RUNNING_FIRST = ("running_mean", "running_var", "weight", "bias")
@@ -40,7 +40,7 @@ def find_norms(trace: Trace) -> list[Norm]:
             continue
         if operation.name not in ("linear", "addmm") and KINDS[operation.name] == "linear":
             continue
-        reader = _only_reader(trace, Value(operation.number))
+        passed, reader = _only_reader(trace, Value(operation.number))
         if reader is None:
             continue
         shape = operation.outputs[0]
@@ -51,21 +51,27 @@ def find_norms(trace: Trace) -> list[Norm]:
             mean, var, weight, bias, eps = numbers
             scale = torch.rsqrt(var.double() + eps) * (1 if weight is None else weight.double())
             shift = (0 if bias is None else bias.double()) - mean.double() * scale
-            found.append(Norm(operation.number, (reader.number,), scale, shift))
+            found.append(Norm(operation.number, (*passed, reader.number), scale, shift))
         elif (factor := _by_channel(reader, "mul", shape)) is not None:
-            after = _only_reader(trace, Value(reader.number))
+            more, after = _only_reader(trace, Value(reader.number))
             if after is not None and (term := _by_channel(after, "add", shape)) is not None:
-                numbers_ = (reader.number, after.number)
+                numbers_ = (*passed, reader.number, *more, after.number)
                 found.append(Norm(operation.number, numbers_, factor.double(), term.double()))
     return found
 
 
-def _only_reader(trace: Trace, value: Value) -> Operation | None:
-    readers = trace.readers.get(value, ())
-    if len(readers) != 1 or value == trace.output:
-        return None
-    reader = trace.operations[readers[0]]
-    return reader if reader.inputs == (value,) else None
+def _only_reader(trace: Trace, value: Value) -> tuple[list[int], Operation | None]:
+    """Return what alone reads a value, and before it the numbers of what only hands it on."""
+    passed: list[int] = []
+    while True:
+        readers = trace.readers.get(value, ())
+        reader = trace.operations[readers[0]] if len(readers) == 1 else None
+        if reader is None or value == trace.output or reader.inputs != (value,):
+            return passed, None
+        if reader.name not in IDLE:
+            return passed, reader
+        passed.append(reader.number)
+        value = Value(reader.number)
 
 
 def _statistics(

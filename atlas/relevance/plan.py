@@ -15,12 +15,25 @@ from torch.nn import functional as F
 from torch.nn.modules.utils import _ntuple
 
 from atlas.errors import UserError
+from atlas.relevance.gates import features_of, find_gates
 from atlas.relevance.merging import Norm, find_norms, merge_norm
-from atlas.relevance.rules import RULES, Divided, Moved, Passed, Proportional, Rules, Step, Summed
+from atlas.relevance.normalising import norms_by_hand
+from atlas.relevance.rules import (
+    RULES,
+    Divided,
+    Halved,
+    Mixed,
+    Moved,
+    Passed,
+    Proportional,
+    Rules,
+    Step,
+    Summed,
+)
 from atlas.relevance.weighted import Convolution, Convolved, Flat, Geometry
-from atlas.trace.following import RefusedError, Value
+from atlas.trace.following import OF_TYPE, RefusedError, Value
 from atlas.trace.head import LEAVING, Head, find_head
-from atlas.trace.kinds import ATTENTION, KINDS
+from atlas.trace.kinds import ATTENTION, KINDS, WEIGHTED
 from atlas.trace.record import Operation, Trace
 
 
@@ -74,7 +87,15 @@ def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32
     norms = find_norms(trace)
     merged = {number: found.layer for found in norms for number in found.operations}
     rules = RULES[composite or "epsilon_epsilon"]
-    making = _Making(trace, rules, dtype, {one.layer: one for one in norms}, _weighted(trace))
+    making = _Making(
+        trace,
+        rules,
+        dtype,
+        {one.layer: one for one in norms},
+        _weighted(trace),
+        find_gates(trace),
+        norms_by_hand(trace),
+    )
     steps: dict[int, Step] = {
         **{number: Passed(0, 1, identity=True) for number in merged},
         **{found.layer: making.step(trace.operations[found.layer]) for found in norms},
@@ -97,7 +118,7 @@ def _receivers(step: Step) -> Sequence[int]:
     """Return which live inputs get relevance."""
     if isinstance(step, (Passed, Proportional)):
         return [step.to]
-    if isinstance(step, Moved):
+    if isinstance(step, (Moved, Mixed)):
         return step.wanted
     if isinstance(step, Divided):
         return range(step.inputs)
@@ -106,6 +127,11 @@ def _receivers(step: Step) -> Sequence[int]:
     return [0]
 
 
+_ATTENDING = (
+    "where two tensors that are made from the picture are multiplied as matrices (attention over "
+    "places or channels, bilinear pooling)"
+)
+
 # Rules ------------------------------------------------------------------------------------
 
 
@@ -113,7 +139,7 @@ def _weighted(trace: Trace) -> frozenset[Value]:
     """Return the values that a convolution or linear layer has had a part in."""
     behind: set[Value] = set()
     for operation in trace.operations:
-        own = KINDS.get(operation.name) in ("convolution", "linear", "matrix")
+        own = KINDS.get(operation.name) in WEIGHTED
         if own or any(value in behind for value in operation.inputs):
             behind |= {Value(operation.number, i) for i in range(len(operation.outputs))}
     return frozenset(behind)
@@ -128,6 +154,8 @@ class _Making:
     dtype: torch.dtype
     norms: Mapping[int, Norm]
     weighted: frozenset[Value]
+    gates: frozenset[Value]
+    centred: Mapping[int, int]
 
     def step(self, operation: Operation) -> Step:
         """Return the rule of an operation that relevance passes."""
@@ -141,6 +169,7 @@ class _Making:
             "average": lambda one: Proportional(_first(one), len(one.inputs)),
             "passing": self._passing,
             "affine": self._affine,
+            "halved": lambda one: Halved(one.argument(1, "dim", -1)),
             "moving": self._moving,
         }
         kind = KINDS.get(operation.name)
@@ -170,7 +199,7 @@ class _Making:
     def _linear(self, operation: Operation) -> Step:
         to = _first(operation)
         if len(operation.inputs) != 1:
-            raise _refused(operation, "with weights that depend on the picture")
+            raise _refused(operation, "where several of its tensors depend on the picture")
         flat = self.rules.first and operation.inputs[to] not in self.weighted
         norm = self.norms.get(operation.number)
         if norm is None:
@@ -193,17 +222,19 @@ class _Making:
             if operation.inputs[0] not in self.weighted and self.rules.first:
                 raise _refused(operation, "where it reads the picture itself")
             return Proportional(0, 1)
-        gates = [i for i, one in enumerate(operation.bounds) if one.within_one]
+        gates = [i for i, one in enumerate(operation.inputs) if one in self.gates]
+        if len(gates) == 2:  # a tanh is the signal of a softmax, as of a sigmoid
+            gates = [i for i in gates if not operation.bounds[i].signed]
         gated = len(operation.inputs) == 2 and len(gates) == 1
         if gated and not _compares_places(self.trace, operation.inputs[gates[0]]):
             return Proportional(1 - gates[0], 2)
-        raise _refused(operation, "where places of the picture weigh each other (attention)")
+        raise _refused(operation, _ATTENDING)
 
     def _product(self, operation: Operation) -> Step:
         count = len(operation.inputs)
         if operation.numbers.count(True) == 1:  # the others are conditions
             return Passed(_first(operation), count)
-        features = features_of(operation)
+        features = features_of(operation, self.gates)
         return Divided(count) if features is None else Passed(features, count)
 
     def _quotient(self, operation: Operation) -> Step:
@@ -217,6 +248,8 @@ class _Making:
             return Passed(0, 1)
         if any(isinstance(one, Value) for one in operation.arguments[1].values()):
             raise _refused(operation, "with summands given by name")
+        if (y := self.centred.get(operation.number)) is not None:
+            return Passed(y, 2)
         alpha = operation.argument(2, "alpha", 1)
         factors = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[operation.name]
         never = all(
@@ -228,14 +261,45 @@ class _Making:
     def _passing(self, operation: Operation) -> Step:
         numbers = [i for i, number in enumerate(operation.numbers) if number]
         given = operation.arguments[0]
+        if operation.name in OF_TYPE:
+            numbers = [i for i in numbers if i == 0]
+        if not numbers:
+            raise _refused(operation, "where it reads no numbers but whole ones, or conditions")
         if numbers != [0] or (given and not isinstance(given[0], Value)):
             raise _refused(operation, "with parameters that depend on the picture")
         return Passed(0, len(operation.inputs))
 
     def _affine(self, operation: Operation) -> Step:
-        if len(operation.inputs) != 1:
-            raise _refused(operation, "for several tensors that depend on the picture")
-        return Passed(0, 1)
+        """Return the rule of x + a * b, x + a / b, x + w * (y - x), and x with y added in places.
+
+        They are linear in x and y, and in that factor of a product which is no gate.
+        """
+        count = len(operation.inputs)
+        given = operation.arguments[0]
+        by_name = any(isinstance(one, Value) for one in operation.arguments[1].values())
+        if by_name or len(set(operation.inputs)) < count:
+            raise _refused(operation, "with one tensor in several places, or given by name")
+        weighs: list[Value] = []
+        live = [one for one in given[1:3] if isinstance(one, Value)]
+        if operation.name == "addcmul" and len(live) == 2:
+            weighs = [one for one in live if one in self.gates]
+        elif operation.name in ("addcdiv", "lerp") and isinstance(given[2], Value):
+            weighs = live[1:] if operation.name == "addcdiv" else live[1:2]
+        unclear = {
+            "addcmul": len(live) == 2 and len(weighs) != 1,
+            "addcdiv": isinstance(given[2], Value) and len(live) == 1,
+            "lerp": isinstance(given[2], Value) and (count < 3 or given[2] not in self.gates),
+            "index_add": False,
+        }[operation.name]
+        if unclear:
+            raise _refused(operation, "where no factor is a gate: write it as a sum and a product")
+        wanted = tuple(
+            i
+            for i, (one, number) in enumerate(zip(operation.inputs, operation.numbers, strict=True))
+            if number and one not in weighs
+        )
+        alone = len(wanted) == 1 and operation.name != "index_add"
+        return Passed(wanted[0], count) if alone else Mixed(wanted, count)
 
     def _moving(self, operation: Operation) -> Step:
         wanted = tuple(
@@ -262,7 +326,7 @@ def _compares_places(trace: Trace, gate: Value) -> bool:
         kind = KINDS.get(operation.name)
         if kind == "matrix" and len(operation.inputs) > 1:
             return True
-        if kind not in ("convolution", "linear", "matrix"):
+        if kind not in WEIGHTED:
             above += operation.inputs
     return False
 
@@ -272,43 +336,14 @@ def _first(operation: Operation) -> int:
     return operation.numbers.index(True)
 
 
-def features_of(operation: Operation) -> int | None:
-    """Return which factor of a product is not a gate; None if they are of equal standing.
-
-    A gate lies between 0 and 1 by how it is made, or is one number for the whole map where the
-    other has a number for each place.
-    """
-    if len(operation.inputs) != 2 or operation.inputs[0] == operation.inputs[1]:
-        return None
-    one, other = operation.shapes
-    placed = operation.placed
-    bounded = [
-        [bounds.within_one for bounds in operation.bounds],
-        [
-            _fewer(one, other) or (placed[1] and not placed[0]),
-            _fewer(other, one) or (placed[0] and not placed[1]),
-        ],
-    ]
-    for gates in bounded:
-        if gates[0] != gates[1]:
-            return gates.index(False)
-        if all(gates):
-            return None
-    return None
-
-
-def _fewer(shape: Sequence[int], other: Sequence[int]) -> bool:
-    """Return whether a factor is repeated over places of the other."""
-    full = (*[1] * (len(other) - len(shape)), *shape)
-    return any(a == 1 and b > 1 for a, b in zip(full[1:], other[1:], strict=False))
-
-
 def _refused(operation: Operation, where: str = "") -> RefusedError:
     place = f" in layer {operation.place!r}" if operation.place else ""
-    if operation.name in LEAVING and not where:
+    if operation.name in ("rdiv", "reciprocal", "rsqrt") and not where:
+        where = "where only the divisor depends on the picture"
+    if operation.name in (*LEAVING, "softmin") and not where:
         where = "inside a network: let it return its logits"
     if operation.name in ATTENTION and not where:
-        where = "where places of the picture weigh each other (attention)"
+        where = _ATTENDING
     return RefusedError(
         f"the operation {operation.name!r}{place} has no rule of relevance{where and ' '}{where}: "
         "choose another network, or measure without relevance: "

@@ -239,12 +239,67 @@ class Proportional:
         return result
 
     def taken(self, kept: Any, relevances: Relevances) -> float:
-        """Return what bias and stabiliser take; the bias is what the function gives of nothing."""
-        if relevances[0] is None:
-            return 0.0
-        z = kept.outputs[0].detach()
-        bias = kept.again(torch.zeros_like)[0]
-        return float((relevances[0] / stabilised(z) * (stabilised(z) - z + bias)).double().sum())
+        """Return what bias and stabiliser take."""
+        return _kept_back(kept, relevances)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Relevance goes back in proportion to several inputs at once, as in a weighted sum of them."""
+
+    wanted: tuple[int, ...]
+    """Which live inputs are summands; the others are gates that weigh them."""
+    inputs: int
+
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """Carry the operation out with a gradient for the summands."""
+        return _graph(call, self.wanted)
+
+    def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
+        """Return relevance in proportion to input times gradient."""
+        result: list[Tensor | None] = [None] * self.inputs
+        if relevances[0] is not None:
+            shares = relevances[0] / stabilised(kept.outputs[0].detach())
+            gradients = kept.gradients([shares], copies)
+            for place, one, gradient in zip(self.wanted, kept.inputs, gradients, strict=True):
+                result[place] = None if gradient is None else gradient * one.detach()
+        return result
+
+    def taken(self, kept: Any, relevances: Relevances) -> float:
+        """Return what constants among the summands and the stabiliser take."""
+        return _kept_back(kept, relevances)
+
+
+def _kept_back(kept: _Graph, relevances: Relevances) -> float:
+    """Return what bias and stabiliser take; the bias is what the function gives of nothing."""
+    if relevances[0] is None:
+        return 0.0
+    z = kept.outputs[0].detach()
+    bias = kept.again(torch.zeros_like)[0]
+    return float((relevances[0] / stabilised(z) * (stabilised(z) - z + bias)).double().sum())
+
+
+@dataclass(frozen=True)
+class Halved:
+    """Features and their gate in the halves of one tensor, as of a gated linear unit."""
+
+    dim: int
+
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """Carry the operation out."""
+        return call(), None
+
+    def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
+        """Return all relevance at the features, the first half, and none at the gate."""
+        (relevance, *_) = relevances
+        if relevance is None:
+            return [None]
+        dim = self.dim + 1 if copies and self.dim >= 0 else self.dim
+        return [torch.cat([relevance, torch.zeros_like(relevance)], dim=dim)]
+
+    def taken(self, kept: Any, relevances: Relevances) -> float:
+        """Return 0: nothing is taken by biases or stabilisers."""
+        return 0.0
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,14 @@ class Bounds(NamedTuple):
         return self.low >= 0
 
     @property
-    def within_one(self) -> bool:
-        """Whether all values lie between 0 and 1."""
-        return self.low >= 0 and self.high <= 1
+    def signed(self) -> bool:
+        """Whether there may be values on both sides of 0."""
+        return self.low < 0 < self.high
+
+    @property
+    def finite(self) -> bool:
+        """Whether there is a lowest and a highest value."""
+        return self.low > -math.inf and self.high < math.inf
 
 
 ANY = Bounds()
@@ -42,9 +47,9 @@ _RANGES = {
     aten.hardsigmoid: Bounds(0, 1),
     aten._softmax: Bounds(0, 1),
     aten._log_softmax: Bounds(-math.inf, 0),
+    aten.log_sigmoid_forward: Bounds(-math.inf, 0),
     aten.tanh: Bounds(-1, 1),
     aten.erf: Bounds(-1, 1),
-    aten.exp: Bounds(0),
     aten.softplus: Bounds(0),
     aten.abs: Bounds(0),
     aten.sqrt: Bounds(0),
@@ -60,8 +65,8 @@ _RANGES = {
 _KEEP = {
     aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, aten.adaptive_max_pool2d,
     aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d,
-    aten.mean, aten.amax, aten.amin, aten.max, aten.min, aten.cat, aten.stack, aten.maximum,
-    aten.minimum, aten.where, aten.view, aten._unsafe_view, aten.reshape, aten.flatten,
+    aten.mean, aten.amax, aten.amin, aten.max, aten.min, aten.cat, aten.stack,
+    aten.where, aten.view, aten._unsafe_view, aten.reshape, aten.flatten,
     aten.squeeze, aten.unsqueeze, aten.expand, aten.permute, aten.transpose, aten.t, aten.slice,
     aten.select, aten.split, aten.split_with_sizes, aten.unbind, aten.index, aten.gather,
     aten.clone, aten.detach, aten.alias, aten._to_copy, aten.roll, aten.flip, aten.repeat,
@@ -108,7 +113,8 @@ class BoundsMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def constant(self, tensor: Tensor) -> None:
         """Note that a tensor is the same for every picture."""
-        if tensor.is_floating_point() and tensor.numel() and not tensor.is_meta:
+        plain = tensor.layout == torch.strided and not tensor.is_meta
+        if plain and tensor.is_floating_point() and tensor.numel():
             low, high = torch.aminmax(tensor.detach())
             self.learn(tensor, Bounds(float(low), float(high)))
 
@@ -175,6 +181,16 @@ def _power(bounds: Sequence[Bounds], args: Sequence[Any], options: Mapping[str, 
     return Bounds(0) if even or bounds[0].low >= 0 else ANY
 
 
+def _exponential(base: float) -> Rule:
+    def power(exponent: float) -> float:
+        try:
+            return math.pow(base, exponent)
+        except OverflowError:
+            return math.inf
+
+    return lambda bounds, *_: Bounds(power(bounds[0].low), power(bounds[0].high))
+
+
 def _hardtanh(bounds: Sequence[Bounds], args: Sequence[Any], options: Mapping[str, Any]) -> Bounds:
     low, high = (*args[1:], *(-1, 1)[len(args) - 1 :])[:2]
     return _clamped(bounds[0], low, high)
@@ -209,8 +225,12 @@ _RULES: Mapping[Any, Rule] = {
     aten.sum: _sum,
     aten.pow: _power,
     aten.square: lambda *_: Bounds(0),
+    aten.exp: _exponential(math.e),
+    aten.exp2: _exponential(2),
     aten.hardtanh: _hardtanh,
     aten.clamp: _clamp,
+    aten.minimum: lambda bounds, *_: Bounds(*map(min, bounds[0], bounds[1])),
+    aten.maximum: lambda bounds, *_: Bounds(*map(max, bounds[0], bounds[1])),
     aten.clamp_min: lambda bounds, args, _: _clamped(bounds[0], args[1], None),
     aten.clamp_max: lambda bounds, args, _: _clamped(bounds[0], None, args[1]),
     aten.constant_pad_nd: _padded,

@@ -74,7 +74,7 @@ _OF_SHAPE = {
 }  # fmt: skip
 """Functions that take the shape of a tensor alone."""
 
-_AS = {"to", "type_as", "expand_as", "view_as", "reshape_as"}
+OF_TYPE = frozenset(("to", "type_as", "expand_as", "view_as", "reshape_as"))
 """Functions that take type, device or shape of a tensor they get besides the first."""
 
 _DECIDE = {"bool", "equal", "allclose", "is_nonzero", "contains"}
@@ -194,7 +194,7 @@ class Following(TorchFunctionMode):
         with torch.inference_mode(mode=False):  # whatever the network says: results are kept
             live = [one for one in tensors((args, options)) if self._mark_of(one) is not None]
             name = function_name(func)
-            constant = name in _AS and bool(args) and all(one is not args[0] for one in live)
+            constant = name in OF_TYPE and bool(args) and all(one is not args[0] for one in live)
             if not live or constant or name in _OF_SHAPE:
                 result = func(*args, **options)
                 self.made_constant(result, args, options)
@@ -212,7 +212,8 @@ class Following(TorchFunctionMode):
         if isinstance(func, OpOverload):
             self.refusal = RefusedError(
                 f"{name} is called by something that cannot be followed (TorchScript, or an "
-                "operator of its own): give the network as Python code"
+                "operator of its own): give the network as Python code that calls functions of "
+                f"torch (torch.{name}, not torch.ops.aten.{name})"
             )
             raise self.refusal
         if options.get("out") is not None:
@@ -222,7 +223,8 @@ class Following(TorchFunctionMode):
             if mark is not None and mark.memory.overwritten:
                 raise RefusedError(
                     f"{name} reads a view of a tensor that {mark.memory.overwritten} has "
-                    "overwritten in place: write that line without the underscore"
+                    "overwritten in place: make a new tensor there (x = x + y, not x += y or "
+                    "x.add_(y); torch.cat, not x[:, :4] += y)"
                 )
         plain, arguments, target = beside(func, args, options)
         if target is not None and self._mark_of(target) is None:

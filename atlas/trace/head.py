@@ -7,10 +7,14 @@ import torch
 from torch import Tensor
 
 from atlas.trace.following import RefusedError, Value
+from atlas.trace.kinds import IDLE, KINDS
 from atlas.trace.record import Trace
+from atlas.trace.softmax import log_softmax_of, softmax_of, without_largest
 
 LEAVING = ("softmax", "log_softmax", "sigmoid", "logsigmoid")
 """Functions that turn logits into something else at a network's end."""
+
+_TYPES = ("to", "float", "double", "half", "bfloat16", "type")
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,50 @@ def find_head(trace: Trace) -> Head:
     """
     value = trace.output
     kind: Literal["logits", "softmax", "sigmoid"] = "logits"
-    while value.operation >= 0:
-        operation = trace.of(value)
-        behind = trace.of(operation.inputs[0]).name if operation.inputs[0].operation >= 0 else ""
-        if operation.name in LEAVING:
-            kind = "sigmoid" if "sigmoid" in operation.name else "softmax"
-        elif not (operation.name == "log" and behind in LEAVING):
-            break
-        value = operation.inputs[0]
+    while (before := _before(trace, value)) is not None:
+        value, kind = before
     shape = trace.of(value).outputs[value.output] if value.operation >= 0 else ()
     if len(shape) != 2:
         raise RefusedError(f"the network gives {shape} for one picture, not (1, classes)")
     return Head(value, kind, shape[1])
+
+
+def _before(trace: Trace, value: Value) -> tuple[Value, Literal["softmax", "sigmoid"]] | None:
+    """Return what went into the softmax or sigmoid that a value comes out of; None if it is none.
+
+    Also where the network takes the logarithm of it, or its exponential back.
+    """
+    names = set()
+    while value.operation >= 0:
+        operation = trace.of(value)
+        if operation.name in LEAVING:
+            return operation.inputs[0], "sigmoid" if "sigmoid" in operation.name else "softmax"
+        z = softmax_of(trace, operation) or log_softmax_of(trace, value)
+        if z is not None:
+            return without_largest(trace, z), "softmax"
+        if len(operation.inputs) != 1 or not (
+            operation.name in (*IDLE, *_TYPES, "log", "exp")
+            or (operation.name == "add" and "log" in names)  # log(softmax(z) + 1e-9)
+        ):
+            return None
+        names.add(operation.name)
+        value = operation.inputs[0]
+    return None
+
+
+def squashed_by(trace: Trace) -> str:
+    """Return the function whose outputs, scaled or shifted, a network returns; "" if there is none.
+
+    A sigmoid or the like, behind which values are no logits.
+    """
+    value = trace.output
+    while value.operation >= 0:
+        operation = trace.of(value)
+        if operation.name in (*LEAVING, "hardsigmoid", "softmin"):
+            return operation.name
+        kind = KINDS.get(operation.name)
+        scales = kind in ("product", "quotient", "sum", "moving")
+        if len(operation.inputs) != 1 or not (scales or operation.name in ("neg", *IDLE, *_TYPES)):
+            return ""
+        value = operation.inputs[0]
+    return ""

@@ -9,7 +9,7 @@ from typing import Literal
 
 Kind = Literal[
     "convolution", "linear", "product", "quotient", "sum", "average", "passing", "moving", "matrix",
-    "affine",
+    "affine", "halved",
 ]  # fmt: skip
 
 _NAMES: Mapping[Kind, str] = {
@@ -23,8 +23,10 @@ _NAMES: Mapping[Kind, str] = {
     "product": "mul",
     "quotient": "div",
     "sum": "add sub rsub",
-    # Of one tensor of the picture and constants.
-    "affine": "addcmul addcdiv lerp",
+    # Sums of several tensors, of which some may be weighted by gates.
+    "affine": "addcmul addcdiv lerp index_add",
+    # Features and their gate in one tensor.
+    "halved": "glu",
     # In proportion to contributions.
     "average": """
         avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
@@ -39,7 +41,8 @@ _NAMES: Mapping[Kind, str] = {
         dropout3d feature_dropout alpha_dropout feature_alpha_dropout native_dropout batch_norm
         native_batch_norm layer_norm native_layer_norm group_norm native_group_norm instance_norm
         rms_norm local_response_norm normalize clone contiguous detach to float double half
-        bfloat16 type type_as cpu cuda data positive pos requires_grad erf sin cos atan exp
+        bfloat16 type type_as cpu cuda data positive pos requires_grad erf sin cos atan exp exp2
+        expm1 log1p
     """,
     # Values at other places, or chosen among others: the gradient.
     "moving": """
@@ -57,11 +60,21 @@ _NAMES: Mapping[Kind, str] = {
 KINDS: Mapping[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 """The kind of each operation, by the name that `atlas.trace.following.name_of` gives it."""
 
+WEIGHTED = ("convolution", "linear", "matrix")
+"""Kinds of operations that weigh several inputs for one output."""
+
+IDLE = (
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout",
+    "feature_alpha_dropout", "native_dropout", "clone", "contiguous", "detach", "alias", "pos",
+    "positive", "requires_grad", "data",
+)  # fmt: skip
+"""Operations that give the numbers that they take (dropout is off in eval mode)."""
+
 NORMS = ("batch_norm", "native_batch_norm")
 """Those whose statistics are constants, so that they can become part of a layer before them."""
 
 ATTENTION = (
-    "matmul", "mm", "bmm", "einsum", "baddbmm", "scaled_dot_product_attention",
+    "matmul", "mm", "bmm", "einsum", "scaled_dot_product_attention",
     "multi_head_attention_forward", "scaled_dot_product_flash_attention_for_cpu",
 )  # fmt: skip
-"""Where two tensors of the picture are multiplied as matrices, positions attend to each other."""
+"""Where two tensors of the picture are multiplied as matrices."""

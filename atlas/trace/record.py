@@ -203,6 +203,8 @@ def _same(one: Any, two: Any) -> bool:
         return True
     if one.shape != two.shape or one.dtype != two.dtype:
         return False
+    if one.layout != torch.strided:
+        return one.layout == two.layout and _same(one.to_dense(), two.to_dense())
     if not one.is_floating_point() or not one.numel():
         return torch.equal(one, two)
     largest = float(one.abs().max())

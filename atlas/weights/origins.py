@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atlas.relevance.plan import features_of
+from atlas.relevance.gates import features_of, find_gates
 from atlas.trace.following import Value, mapped
 from atlas.trace.kinds import KINDS
 from atlas.trace.record import Operation, Trace
@@ -87,6 +87,7 @@ class Carrying:
 
     def __init__(self, trace: Trace, identities: Mapping[int, int]) -> None:
         self._trace = trace
+        self._gates = find_gates(trace)
         self._identities = identities
 
     def through(self, operation: Operation, inputs: Sequence[Origin]) -> list[Origin]:
@@ -117,7 +118,7 @@ class Carrying:
         if operation.number in self._identities:
             return [inputs[0]]
         if kind in ("product", "quotient"):
-            return _scaled_by(operation, inputs, kind)
+            return _scaled_by(operation, inputs, kind, self._gates)
         follow = {"passing": _passed, "average": _averaged, "moving": _moved, "sum": _summed}
         return follow[kind](operation, inputs) if kind in follow else None
 
@@ -251,13 +252,15 @@ def _summed(operation: Operation, inputs: Sequence[Origin]) -> list[Origin] | No
     return [Origin(places, tuple(mixtures))]
 
 
-def _scaled_by(operation: Operation, inputs: Sequence[Origin], kind: str) -> list[Origin] | None:
+def _scaled_by(
+    operation: Operation, inputs: Sequence[Origin], kind: str, gates: frozenset[Value]
+) -> list[Origin] | None:
     """Follow a product with, or a quotient by, a constant or a gate."""
     if len(inputs) == 2:
         if kind == "quotient":
             features: int | None = 0 if operation.argument(0, "input") == operation.inputs[0] else 1
         else:
-            features = features_of(operation)
+            features = features_of(operation, gates)
         if features is None or inputs[features].lost:
             return None
         one = inputs[features]

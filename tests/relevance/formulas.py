@@ -14,7 +14,7 @@ With inputs x_i, weights w_ij and biases b_j, and s_j = R_j / (z_j + 1e-6 away f
     flat      z_j = sum_i 1,                  R_i = sum_j s_j
 
 References: Bach et al. 2015 (epsilon, alpha-beta), Montavon et al. 2019 (gamma, which rule where),
-Lapuschkin et al. 2019 (flat), Arras et al. 2019 (gates), zennit 0.5 (sums, averages, merged norms).
+Lapuschkin et al. 2019 (flat), Arras et al. 2017 (gates), zennit 0.5 (sums, averages, merged norms).
 """
 
 import copy
@@ -178,11 +178,21 @@ class Facts:
     origin: Origin | None = None
     before: Tensor | None = None
     """What went into the softmax or sigmoid that gave this tensor."""
+    gate: bool = False
+    """Whether it is made of gates and constants alone."""
+    zero: float = 0.0
+    """What shifts, scales and clips by plain numbers, before this, make of zero."""
+    power: object = None
+    """The same object for exp(z) and for its sum."""
 
     @property
-    def gate(self) -> bool:
-        """Whether it lies between 0 and 1."""
-        return self.low >= 0 and self.high <= 1 + 1e-9
+    def bounded(self) -> bool:
+        return self.low > -INFINITE and self.high < INFINITE
+
+    @property
+    def signed(self) -> bool:
+        """Whether it may be on either side of zero."""
+        return self.low < 0 < self.high
 
 
 def depends(x: object) -> bool:
@@ -195,15 +205,21 @@ def facts_of(x: Any) -> Facts:
     if depends(x):
         return getattr(x, "facts", Facts())
     if isinstance(x, Tensor):
-        return Facts(float(x.min()), float(x.max())) if x.numel() else Facts()
-    return Facts(float(x), float(x))
+        return Facts(float(x.min()), float(x.max()), gate=True) if x.numel() else Facts(gate=True)
+    return Facts(float(x), float(x), gate=True)
 
 
 def hull(*facts: Facts) -> Facts:
     """Return what holds for a tensor of values of several."""
     return Facts(
-        min(f.low for f in facts), max(f.high for f in facts), raw=any(f.raw for f in facts)
-    )
+        min(f.low for f in facts), max(f.high for f in facts), raw=any(f.raw for f in facts),
+        gate=all(f.gate for f in facts), power=facts[0].power if len(facts) == 1 else None,
+    )  # fmt: skip
+
+
+def clips(known: Facts, low: float, high: float, zero: float) -> bool:
+    """Whether a function with these bounds is a hard sigmoid and no clipped ReLU."""
+    return not known.bounded and low > -INFINITE and high < INFINITE and low < zero < high
 
 
 def times(a: float, b: float) -> float:
@@ -287,6 +303,10 @@ ACTIVATIONS: dict[str, float | None] = {
     "prelu": -INFINITE, "hardshrink": -INFINITE, "softshrink": -INFINITE, "tanhshrink": -INFINITE,
     "rrelu": -INFINITE,
 }  # fmt: skip
+# What squashes any number into two bounds is a gate.
+SQUASHING = {"sigmoid", "expit", "hardsigmoid", "softmax", "softmin", "tanh", "erf", "softsign",
+             "sign", "heaviside", "sin", "cos", "atan", "arctan"}  # fmt: skip
+CLIPPING = {"relu", "relu6", "hardtanh", "clamp", "clip", "clamp_min", "clamp_max", "threshold"}
 # Functions of one number each that are not activations: their bounds serve to find gates.
 MONOTONE = {"exp", "sqrt", "log", "log1p", "expm1", "atan", "arctan", "erf"}
 FALLING = {"rsqrt", "reciprocal"}
@@ -579,6 +599,8 @@ class Rules(TorchFunctionMode):
             return self.without_rule(name, func, args, kwargs)
         a, b = inputs
         gates = [facts_of(x).gate for x in inputs]
+        if all(gates):  # a tanh is the signal of a softmax
+            gates = [not facts_of(x).signed for x in inputs]
         if gates[0] == gates[1]:
             return self.without_rule(name, func, args, kwargs)
         values = {id(a): plain(a), id(b): plain(b)}
@@ -618,7 +640,7 @@ class Rules(TorchFunctionMode):
             lambda: func(value, *args[1:], **kwargs),
             lambda relevance: [relevance],
             [x],
-            Facts(raw=facts_of(x).raw),
+            Facts(raw=facts_of(x).raw, gate=facts_of(x).gate),
             reads,
         )
 
@@ -633,7 +655,17 @@ class Rules(TorchFunctionMode):
         for facts, sign in zip((fa, fb), signs, strict=True):
             ends = (times(sign, facts.low), times(sign, facts.high))
             low, high = low + min(ends), high + max(ends)
-        facts = Facts(low, high, raw=(depends(a) and fa.raw) or (depends(b) and fb.raw))
+        facts = Facts(
+            low, high, raw=(depends(a) and fa.raw) or (depends(b) and fb.raw),
+            gate=fa.gate and fb.gate,
+        )  # fmt: skip
+        numbers = [y for y in (a, b) if not depends(y)]
+        if len(numbers) == 1 and not (isinstance(numbers[0], Tensor) and numbers[0].ndim):
+            ends = [
+                sign * (f.zero if depends(y) else float(y))
+                for y, f, sign in zip((a, b), (fa, fb), signs, strict=True)
+            ]
+            facts = replace(facts, zero=sum(ends), power=fa.power or fb.power)
 
         def f(x: Any, y: Any) -> Tensor:
             return x * signs[0] + y * signs[1]
@@ -669,7 +701,12 @@ class Rules(TorchFunctionMode):
             reads, origin = None, None
             if (scale := per_channel(constant, content)) is not None:
                 reads = Read(scale, None, origin := Origin(len(scale)))
-            facts = Facts(low, high, raw=facts_of(content).raw, origin=origin)
+            factor = facts_of(constant)
+            plain_number = not (isinstance(constant, Tensor) and constant.ndim)
+            facts = Facts(
+                low, high, raw=facts_of(content).raw, origin=origin, gate=facts_of(content).gate,
+                zero=facts_of(content).zero * factor.low if plain_number else 0.0,
+            )  # fmt: skip
             return self.make(
                 "mul", "passes", compute, lambda r: [r.sum_to_size(content.shape)], [content],
                 facts, reads,
@@ -684,7 +721,8 @@ class Rules(TorchFunctionMode):
 
         rule = "gated" if 0.0 in shares else "halves"
         raw = any(f.raw for f, share in zip((fa, fb), shares, strict=True) if share)
-        return self.make("mul", rule, compute, back, [a, b], Facts(low, high, raw=raw))
+        gate = (fa.gate and fb.gate) or (fa.power is not None and fa.power is fb.power)
+        return self.make("mul", rule, compute, back, [a, b], Facts(low, high, raw=raw, gate=gate))
 
     def divide(self, name, func, args, kwargs):
         if kwargs.get("rounding_mode") is not None:
@@ -698,7 +736,8 @@ class Rules(TorchFunctionMode):
         low, high = product_bounds(fa, over)
         x, y = plain(a), plain(b)
         if not depends(a):
-            return self.refused("div of a constant", lambda: x / y, [b], Facts(low, high))
+            one_over = Facts(low, high, gate=True, power=fb.power)
+            return self.refused("div of a constant", lambda: x / y, [b], one_over)
         inputs = [a, b] if depends(b) else [a]
         return self.make(
             "div",
@@ -706,7 +745,13 @@ class Rules(TorchFunctionMode):
             lambda: x / y,
             lambda r: [r.sum_to_size(x.shape), None][: len(inputs)],
             inputs,
-            Facts(low, high, raw=fa.raw),
+            Facts(
+                low,
+                high,
+                raw=fa.raw,
+                gate=(fa.gate and fb.gate) or (fa.power is not None and fa.power is fb.power),
+                zero=fa.zero / b if isinstance(b, float | int) else 0.0,
+            ),
         )
 
     # -- the rest
@@ -736,7 +781,7 @@ class Rules(TorchFunctionMode):
             lambda: result,
             lambda relevance: in_proportion(f, [value], relevance),
             [x],
-            Facts(low, high, raw=known.raw),
+            Facts(low, high, raw=known.raw, gate=known.gate, power=known.power),
         )
 
     def elementwise(self, name, func, args, kwargs):
@@ -761,6 +806,13 @@ class Rules(TorchFunctionMode):
                 low, high = func(ends, *args[1:], **kwargs).tolist()
             else:
                 low, high = (0.0 if known.low >= 0 else least), max(known.high, 0.0)
+        below = name == "pow" and isinstance(exponent, float | int) and exponent < 0
+        gate, zero = known.gate or below or name in SQUASHING, 0.0
+        if name in CLIPPING:
+            zero = float(func(torch.tensor(known.zero, dtype=torch.float64), *args[1:], **kwargs))
+            gate = gate or clips(known, low, high, zero)
+        elif name == "neg":
+            zero = -known.zero
         before = x if name in ("sigmoid", "expit") else None
         return self.make(
             name,
@@ -768,7 +820,7 @@ class Rules(TorchFunctionMode):
             lambda: func(value, *args[1:], **kwargs),
             lambda relevance: [relevance],
             [x],
-            Facts(low, high, raw=known.raw, before=before),
+            Facts(low, high, raw=known.raw, before=before, gate=gate, zero=zero),
         )
 
     def without_rule(self, name, func, args, kwargs):
@@ -792,6 +844,14 @@ class Rules(TorchFunctionMode):
             facts = Facts(0.0, 1.0)
         elif name in ("abs", "norm", "vector_norm", "linalg_vector_norm", "std", "var"):
             facts = Facts(0.0, INFINITE)
+        elif name == "log_softmax":
+            facts = Facts(-INFINITE, 0.0)
+        gate = (
+            name in SQUASHING or name in FALLING or all(facts_of(y).gate for y in inputs)
+            or (facts.bounded and not known.bounded and name not in CLIPPING)
+        )  # fmt: skip
+        power = object() if name == "exp" else known.power if name in FALLING else None
+        facts = replace(facts, gate=gate, power=power)
         if name in ("softmax", "log_softmax"):
             facts = replace(facts, before=inputs[0])
         return tree_map(
@@ -838,7 +898,9 @@ def shared(a: Tensor, b: Tensor) -> tuple[float, float]:
     all_a, all_b = (1.0, 0.0), (0.0, 1.0)
     if fa.gate != fb.gate:
         return all_b if fa.gate else all_a
-    if not fa.gate and repeated(a, b) != repeated(b, a):
+    if fa.gate and fa.signed != fb.signed:  # tanh is the signal of a sigmoid
+        return all_a if fa.signed else all_b
+    if repeated(a, b) != repeated(b, a):
         return all_b if repeated(a, b) else all_a
     return 0.5, 0.5
 

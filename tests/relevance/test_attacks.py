@@ -149,6 +149,11 @@ def selected(net, x):
     return (torch.stack([x, other], 1) * weights).sum(1)
 
 
+def exponential(net, x):
+    weights = torch.exp(net.c2(x))
+    return features(net, x) * (weights / weights.sum(1, keepdim=True))
+
+
 def shifted(net, x):
     padded = F.pad(x, (1, 1, 1, 1))
     parts = [
@@ -218,6 +223,14 @@ BODIES = {
     "hard gate in place": hard_in_place,
     "tanh gate": lambda net, x: features(net, x) * ((torch.tanh(gate(net, x)) + 1) / 2),
     "exp gate": lambda net, x: features(net, x) / (1 + torch.exp(-gate(net, x))),
+    "scaled gate": lambda net, x: features(net, x) * (2 * gate(net, x).sigmoid() + 0.5),
+    "gates added": lambda net, x: (
+        features(net, x) * (net.c2(x).sigmoid() + gate(net, x).sigmoid()).square()
+    ),
+    "tanh of features": lambda net, x: torch.tanh(net.c2(x)) * net.c1(x).sigmoid(),
+    "softmax by hand": exponential,
+    "clipped relu, no gate": lambda net, x: features(net, x) * F.relu6(net.c2(x)) / 6,
+    "hard gate for every place": lambda net, x: features(net, x) * F.relu6(net.c2(x) + 3) / 6,
     "selected kernels": selected,
     "mish": normed(lambda y: y * torch.tanh(F.softplus(y))),
     "hard swish": normed(lambda y: y * F.relu6(y + 3) / 6),

@@ -39,14 +39,20 @@ def shares(function, picture=None):
     return [float(half.sum()) / total for half in relevance.split(3, dim=1)]
 
 
+def by_hand(z):
+    top = torch.exp(z - z.amax(1, keepdim=True))
+    return top / top.sum(1, keepdim=True)
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
         (lambda a, b: a * b.sigmoid(), [1, 0]),
         (lambda a, b: F.hardsigmoid(b) * a, [1, 0]),
         (lambda a, b: F.relu6(b + 3) / 6 * a, [1, 0]),
-        # Multiplied first and divided later, it is no gate by how it is made.
-        (lambda a, b: a * F.relu6(b + 3) / 6, [0.5, 0.5]),
+        (lambda a, b: a * F.relu6(b + 3) / 6, [1, 0]),
+        (lambda a, b: a * F.relu6(b) / 6, [0.5, 0.5]),
+        (lambda a, b: a * (F.relu6(b) / 6), [0.5, 0.5]),
         (lambda a, b: a * (b * 0.2 + 0.5).clamp(0, 1), [1, 0]),
         (lambda a, b: a * b.softmax(dim=1), [1, 0]),
         (lambda a, b: a * (1 - b.sigmoid()), [1, 0]),
@@ -57,8 +63,25 @@ def shares(function, picture=None):
         (lambda a, b: a / (1 + b.neg().exp()), [1, 0]),
         (lambda a, b: a * b, [0.5, 0.5]),
         (lambda a, b: a.sigmoid() * b.sigmoid(), [0.5, 0.5]),
-        (lambda a, b: a.tanh() * b, [0.5, 0.5]),
+        (lambda a, b: a.tanh() * b, [0, 1]),
+        (lambda a, b: (2 * a.sigmoid() - 1) * b, [0, 1]),
+        (lambda a, b: a.tanh() * b.sigmoid(), [1, 0]),
+        (lambda a, b: a * (2 * b.sigmoid()), [1, 0]),
+        (lambda a, b: a * (1 + b.sigmoid()), [1, 0]),
+        (lambda a, b: a * -(b.sigmoid() ** 2), [1, 0]),
+        (lambda a, b: a * (b.sigmoid() * torch.arange(-2, 1).view(3, 1, 1)), [1, 0]),
+        (lambda a, b: a * (b.sigmoid() / b.sigmoid().sum(1, keepdim=True)), [1, 0]),
+        (lambda a, b: a * by_hand(b), [1, 0]),
+        (lambda a, b: a * torch.exp(F.logsigmoid(b)), [1, 0]),
+        (lambda a, b: a * torch.exp(b - torch.logsumexp(b, 1, keepdim=True)), [1, 0]),
+        (lambda a, b: a * torch.reciprocal(1 + b.exp()), [1, 0]),
+        (lambda a, b: a * (b > 0).float(), [1, 0]),
+        (lambda a, b: (b > 0).type_as(a) * a, [1, 0]),
+        (lambda a, b: F.glu(torch.cat([a, b], 1), 1), [1, 0]),
+        (lambda a, b: torch.addcmul(a, b.sigmoid(), a.clone()), [1, 0]),
+        (lambda a, b: torch.lerp(a, 3 * a, b.sigmoid()), [1, 0]),
         (lambda a, b: torch.matmul(a.softmax(dim=-1), b), [0, 1]),
+        (lambda a, b: torch.matmul(a.softmax(dim=-1), b.tanh()), [0, 1]),
         (lambda a, b: a.clone().mul_(b.sigmoid()), [1, 0]),
     ],
 )

@@ -1,0 +1,291 @@
+"""One function written in two ways has one relevance."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from atlas.errors import UserError
+from atlas.relevance import checks
+from atlas.relevance.plan import plan
+from atlas.trace.record import record
+from tests.relevance.looking import Network, instrumented
+from tests.relevance.test_attacks import (
+    SIZE,
+    C,
+    channels,
+    features,
+    gate,
+    made,
+    measured,
+    normed,
+    pooled,
+)
+from tests.relevance.zoo import pictures
+
+
+def relevance_of(network):
+    return channels(instrumented(network, (3, SIZE, SIZE)), pictures(2, SIZE, 3))[1]
+
+
+def are_the_same(one, two):
+    found, expected = relevance_of(one), relevance_of(two)
+    shared = found.keys() & expected.keys()
+    assert {"stem", "last"} <= shared
+    for layer in shared:
+        largest = float(expected[layer].abs().max())
+        torch.testing.assert_close(found[layer], expected[layer], rtol=0, atol=1e-3 * largest)
+
+
+def wide(net, x):
+    return net.c2(x)
+
+
+def exponential(z):
+    top = torch.exp(z - z.amax(1, keepdim=True))
+    return top / (top.sum(1, keepdim=True) + 1e-12)
+
+
+def layer_norm(y):
+    return F.layer_norm(y.permute(0, 2, 3, 1), (C,)).permute(0, 3, 1, 2)
+
+
+def by_moments(y):
+    mean = y.mean(1, keepdim=True)
+    return (y - mean) / torch.sqrt((y * y).mean(1, keepdim=True) - mean * mean + 1e-5)
+
+
+def folded(y):
+    scale = torch.rsqrt(y.var((2, 3), keepdim=True, correction=0) + 1e-5)
+    return y * scale + (0.1 - y.mean((2, 3), keepdim=True) * scale)
+
+
+def groups(y):
+    of = y.view(len(y), 2, C // 2, *y.shape[2:])
+    var, mean = torch.var_mean(of, (2, 3, 4), keepdim=True, correction=0)
+    return ((of - mean) * (var + 1e-5) ** -0.5).view_as(y)
+
+
+def root_mean_square(y):
+    return y * torch.rsqrt(y.square().mean(1, keepdim=True) + 1e-6)
+
+
+f, g = features, wide
+sigma = lambda net, x: g(net, x).sigmoid()  # noqa: E731
+GATES = {
+    "twice": (lambda n, x: f(n, x) * (2 * sigma(n, x)), lambda n, x: (2 * f(n, x)) * sigma(n, x)),
+    "one more": (
+        lambda n, x: f(n, x) * (1 + sigma(n, x)),
+        lambda n, x: f(n, x) + f(n, x) * sigma(n, x),
+    ),
+    "learned": (
+        lambda n, x: f(n, x) * (sigma(n, x) * n.b.view(C, 1, 1)),
+        lambda n, x: f(n, x) * sigma(n, x) * n.b.view(C, 1, 1),
+    ),
+    "square": (
+        lambda n, x: f(n, x) * sigma(n, x) ** 2,
+        lambda n, x: f(n, x) * sigma(n, x) * sigma(n, x),
+    ),
+    "minus": (lambda n, x: -(f(n, x) * -sigma(n, x)), lambda n, x: f(n, x) * sigma(n, x)),
+    "two gates": (
+        lambda n, x: f(n, x) * (sigma(n, x) + gate(n, x).sigmoid()),
+        lambda n, x: f(n, x) * sigma(n, x) + f(n, x) * gate(n, x).sigmoid(),
+    ),
+    "tanh": (
+        lambda n, x: f(n, x) * torch.tanh(g(n, x)),
+        lambda n, x: f(n, x) * (2 * torch.sigmoid(2 * g(n, x)) - 1),
+    ),
+    "softmax": (
+        lambda n, x: f(n, x) * exponential(g(n, x)),
+        lambda n, x: f(n, x) * g(n, x).softmax(1),
+    ),
+    "log sigmoid": (
+        lambda n, x: f(n, x) * torch.exp(F.logsigmoid(g(n, x))),
+        lambda n, x: f(n, x) * sigma(n, x),
+    ),
+    "one over": (
+        lambda n, x: f(n, x) * (1 / (1 + torch.exp(-g(n, x)))),
+        lambda n, x: f(n, x) / (1 + torch.exp(-g(n, x))),
+    ),
+    "hard sigmoid": (
+        lambda n, x: f(n, x) * F.relu6(g(n, x) + 3) / 6,
+        lambda n, x: f(n, x) * F.hardsigmoid(g(n, x)),
+    ),
+    "clipped relu": (
+        lambda n, x: f(n, x) * (F.relu6(g(n, x)) / 6),
+        lambda n, x: (f(n, x) * F.relu6(g(n, x))) / 6,
+    ),
+    "glu": (
+        lambda n, x: F.glu(torch.cat([f(n, x), g(n, x)], 1), 1),
+        lambda n, x: f(n, x) * sigma(n, x),
+    ),
+    "addcmul": (
+        lambda n, x: torch.addcmul(x, sigma(n, x), f(n, x), value=2),
+        lambda n, x: x + 2 * (f(n, x) * sigma(n, x)),
+    ),
+    "lerp": (
+        lambda n, x: torch.lerp(x, f(n, x), sigma(n, x)),
+        lambda n, x: x + sigma(n, x) * (f(n, x) - x),
+    ),
+    "index_add": (
+        lambda n, x: x.index_add(1, torch.arange(C), f(n, x), alpha=0.5),
+        lambda n, x: x + 0.5 * f(n, x),
+    ),
+    "condition": (
+        lambda n, x: g(n, x) * (g(n, x) > 0).float(),
+        lambda n, x: g(n, x).relu(),
+    ),
+    "condition of its type": (
+        lambda n, x: (g(n, x) > 0).to(x) * g(n, x),
+        lambda n, x: g(n, x).relu(),
+    ),
+}
+NORMS = {
+    "moments": (by_moments, layer_norm),
+    "folded": (folded, lambda y: F.instance_norm(y, bias=torch.full((C,), 0.1))),
+    "groups": (groups, lambda y: F.group_norm(y, 2)),
+    "root mean square": (
+        root_mean_square,
+        lambda y: F.rms_norm(y.permute(0, 2, 3, 1), (C,), None, 1e-6).permute(0, 3, 1, 2),
+    ),
+}  # fmt: skip
+HANDED_ON = {
+    "dropout": lambda y: F.dropout(y, training=False),
+    "contiguous": lambda y: y.contiguous(memory_format=torch.channels_last).clone(),
+}
+
+
+@pytest.mark.parametrize("bodies", GATES.values(), ids=GATES)
+def test_gates_and_sums(bodies):
+    one, two = bodies
+    are_the_same(made(body=one), made(body=two))
+
+
+@pytest.mark.parametrize("functions", NORMS.values(), ids=NORMS)
+def test_norms_by_hand(functions):
+    one, two = (
+        made(body=lambda net, x, norm=function: norm(net.c1(x)).relu()) for function in functions
+    )
+    are_the_same(one, two)
+
+
+@pytest.mark.parametrize("handed_on", HANDED_ON.values(), ids=HANDED_ON)
+def test_a_norm_is_merged_through_what_changes_nothing(handed_on):
+    one = made(body=lambda net, x: net.n1(handed_on(net.c1(x))).relu())
+    are_the_same(one, made(body=normed(F.relu)))
+
+
+def test_a_mean_taken_away_without_division_is_a_sum():
+    def body(net, x):
+        y = net.c1(x)
+        return (y - y.mean((2, 3), keepdim=True)).relu()
+
+    network = made(body=body)
+    model = instrumented(network, (3, SIZE, SIZE))
+    kinds = {type(step).__name__ for step in model.plan.steps.values()}
+    assert "Summed" in kinds
+
+
+# What a network returns -------------------------------------------------------------------
+
+
+def normalised(y):
+    return y / y.sum(1, keepdim=True)
+
+
+PROBABILITIES = {
+    "one minus": lambda net, x: 1 - torch.sigmoid(-net.fc(pooled(x))),
+    "hard sigmoid": lambda net, x: F.hardsigmoid(net.fc(pooled(x))),
+    "normalised relu": lambda net, x: normalised(net.fc(pooled(x)).relu() + 0.1),
+    "evidence": lambda net, x: normalised(F.softplus(net.fc(pooled(x))) + 1),
+    "times an object": lambda net, x: net.fc(pooled(x)).sigmoid() * net.single(pooled(x)).sigmoid(),
+    "percent": lambda net, x: 100 * net.fc(pooled(x)).sigmoid(),
+    "one number": lambda net, x: 1 - torch.sigmoid(-net.single(pooled(x))),
+}
+
+
+@pytest.mark.parametrize("head", PROBABILITIES.values(), ids=PROBABILITIES)
+def test_probabilities_are_not_taken_for_logits(head):
+    model = instrumented(made(head=head), (3, SIZE, SIZE))
+    found = checks.kind_of_output(model, pictures(2, SIZE))
+    assert not found.passed
+    assert "probabilities, no logits" in found.says
+
+
+def minus_logsumexp(net, x):
+    z = net.fc(pooled(x))
+    return z - torch.logsumexp(z, 1, keepdim=True)
+
+
+SOFTMAX = {
+    "by hand": lambda net, x: exponential(net.fc(pooled(x))),
+    "from its logarithm": lambda net, x: F.log_softmax(net.fc(pooled(x)), 1).exp(),
+    "minus logsumexp": minus_logsumexp,
+    "logarithm": lambda net, x: torch.log(net.fc(pooled(x)).softmax(1) + 1e-9).contiguous(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", SOFTMAX.values(), ids=SOFTMAX)
+def test_relevance_starts_before_a_softmax_however_it_is_written(head):
+    network = made(head=head)
+    assert instrumented(network, (3, SIZE, SIZE)).plan.head.kind == "softmax"
+    are_the_same(network, made())
+
+
+@pytest.mark.parametrize("strength", [0.01, 0])
+def test_small_logits_are_logits(strength):
+    head = lambda net, x: strength * net.fc(pooled(x)).abs() + 0.1 * (strength > 0)  # noqa: E731
+    model = instrumented(made(head=head), (3, SIZE, SIZE))
+    images = pictures(2, SIZE)
+    with torch.no_grad():
+        outputs = model.module(images)
+    assert 0 <= outputs.min() <= outputs.max() <= 1
+    assert checks.kind_of_output(model, images).passed
+
+
+# What is said -----------------------------------------------------------------------------
+
+
+def test_the_check_of_gates_says_what_was_multiplied():
+    def says(body):
+        _, _, found = measured(made(body=body), pictures(2, SIZE))
+        return next(one.says for one in found if one.name == "gates")
+
+    assert says(lambda net, x: f(net, x) * (2 * sigma(net, x))).endswith(
+        "(products with a gate: 1)"
+    )
+    assert "both factors take half" in says(lambda net, x: f(net, x) * g(net, x).relu())
+
+
+def added_in_part(net, x):
+    y = f(net, x)
+    one, other = y.chunk(2, 1)
+    one += other
+    return y
+
+
+REFUSED = {
+    "between channels": (
+        lambda net, x: (x.flatten(2) @ x.flatten(2).mT @ x.flatten(2)).view_as(x) / 999,
+        "multiplied as matrices",
+    ),
+    "one over": (lambda net, x: 1 / (1 + net.c1(x).relu()), "only the divisor"),
+    "lerp": (lambda net, x: torch.lerp(x, f(net, x), g(net, x)), "no factor is a gate"),
+    "whole numbers": (lambda net, x: x.to(torch.uint8).float(), "no numbers but whole ones"),
+    "overwritten view": (added_in_part, r"x = x \+ y, not x \+= y"),
+}
+
+
+@pytest.mark.parametrize(("body", "says"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_says_what_is_true(body, says):
+    with pytest.raises(UserError, match=says):
+        plan(record(made(body=body), torch.randn(1, 3, SIZE, SIZE)), "epsilon_plus_flat")
+
+
+def test_sparse_weights_are_refused_by_name():
+    mixing = torch.eye(C).to_sparse()
+    network = Network(
+        lambda net, x: torch.sparse.mm(mixing, net.c(x).mean((2, 3)).t()).t(), c=nn.Conv2d(3, C, 3)
+    ).requires_grad_(False)
+    with pytest.raises(UserError, match="'sparse_mm'"):
+        plan(record(network, torch.randn(1, 3, SIZE, SIZE)), "epsilon_plus_flat")
