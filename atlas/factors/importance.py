@@ -16,9 +16,9 @@ from atlas.relevance.tape import Instrumented
 from atlas.sobol import Numbers, designs, total_indices
 from atlas.store.bases import Basis
 
-DESIGNS = 128
+DESIGNS = 256
 """Points of the sequence for Sobol indices. With 32, as CRAFT takes, indices of 25 factors err by
-up to 0.3 (benchmarks/RESULTS.md)."""
+up to 0.3, with 128 by up to 0.2, with 256 by 0.02 (benchmarks/RESULTS.md)."""
 
 BATCH = 32
 """Versions of one picture that go through the network at once."""

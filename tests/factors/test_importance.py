@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from atlas.factors import importance, maps
+from atlas.factors import completeness, importance, maps
 from atlas.relevance.tape import follow
 from tests.factors.test_maps import LAYER, basis, network
 from tests.relevance.looking import instrumented
@@ -35,6 +35,25 @@ def test_with_a_linear_head_gradient_occlusion_and_integrated_gradients_agree(li
     # And then the total indices are those of a sum: squares of the terms.
     expected = (gradient.square() / gradient.square().sum()).numpy()
     np.testing.assert_allclose(importance.by_variance(of, 5, 0, 512), expected, atol=0.03)
+
+
+def test_what_chance_takes_away_is_the_mean_of_many_draws():
+    """With a linear head every factor is missing in 3 of 5 draws, and so is its part."""
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    model = instrumented(network(head), (3, 16, 16), [LAYER])
+    images = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    found = completeness.matters(model, images, basis(), seed=0)
+    _, coefficients, targets = completeness.relevances(model, images, basis())
+    whole, none = 0.0, 0.0
+    for number, image in enumerate(images):
+        of = importance.answer(
+            model, image[None], basis(), coefficients[number][None], targets[number]
+        )
+        both = importance.scaled(of, torch.tensor([[1.0] * 5, [0.0] * 5]))
+        whole, none = whole + float(both[0]), none + float(both[1])
+    expected = 1 - 3 / 5 * (1 - none / whole)
+    assert found["without_random"] == pytest.approx(expected, abs=0.1)
+    assert found["without_relevant"] < found["without_random"]
 
 
 def test_taking_away_and_putting_in_meet_at_both_ends(linear):
