@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from atlas.resources import shipped
 from atlas.site import (
+    audit_page,
     channel_map,
     charts,
     class_pages,
@@ -93,6 +94,7 @@ class Pages:
         self._title = title
         self._description = description
         self._citing = citing
+        self._audit = audit_page.found(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
             tree,
@@ -111,6 +113,7 @@ class Pages:
                 "named": any(channel.name for channel in catalogue.channels),
                 "modes": MODES[::-1],
                 "has_graph": factor_graph.there(catalogue),
+                "audited": self._audit is not None,
             },
         )
 
@@ -338,6 +341,7 @@ class Pages:
             rows=by_layer,
         )
         factor_graph.write(catalogue, self._tree, self._writer, self._citing)
+        audit_page.write(self._audit, self._tree, self._writer, self._citing)
         write(
             "compare.html",
             "compare.html",

@@ -1,52 +1,14 @@
 """Importance of factors: a closed form, another implementation, and a theorem."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from SALib.analyze import sobol
 from torch import nn
 
 from atlas.factors import completeness, importance, maps
 from atlas.relevance.tape import follow
 from tests.factors.test_maps import LAYER, basis, network
 from tests.relevance.looking import instrumented
-
-
-def ishigami(points):
-    x, y, z = (2 * math.pi * points - math.pi).T
-    return np.sin(x) + 7 * np.sin(y) ** 2 + 0.1 * z**4 * np.sin(x)
-
-
-def test_total_indices_of_the_ishigami_function():
-    """Closed form: Ishigami and Homma 1990, with a = 7 and b = 0.1."""
-    found = importance.total_indices(ishigami, *importance.designs(3, 8192, seed=0))
-    np.testing.assert_allclose(found, [0.5576, 0.4424, 0.2437], atol=0.005)
-
-
-def test_total_indices_are_those_of_salib_on_the_same_points():
-    one, other = importance.designs(3, 256, seed=5)
-    rows = []
-    for number in range(len(one)):  # in Saltelli's order: A, A with columns of B, B
-        rows.append(one[number])
-        for column in range(3):
-            mixed = one[number].copy()
-            mixed[column] = other[number, column]
-            rows.append(mixed)
-        rows.append(other[number])
-    problem = {"num_vars": 3, "names": ["x", "y", "z"], "bounds": [[0, 1]] * 3}
-    theirs = sobol.analyze(
-        problem, ishigami(np.array(rows)), calc_second_order=False, num_resamples=2, seed=1
-    )
-    np.testing.assert_allclose(
-        importance.total_indices(ishigami, one, other), theirs["ST"], rtol=0, atol=1e-12
-    )
-
-
-def test_a_function_that_is_constant_rests_on_nothing():
-    points = importance.designs(2, 8, 0)
-    assert not importance.total_indices(lambda some: np.ones(len(some)), *points).any()
 
 
 @pytest.fixture
