@@ -15,8 +15,9 @@ from atlas.data.images import BadImage
 from atlas.data.shift import shifted
 from atlas.errors import UserError, one_line
 from atlas.pipeline.inputs import Inputs
-from atlas.relevance.checks import Check, check
-from atlas.relevance.engine import ActivationEngine
+from atlas.relevance.answers import Check
+from atlas.relevance.checks import check
+from atlas.relevance.engine import CPU_BLOCK, ActivationEngine
 
 LOOKED_AT = 4
 """Pictures on which the network is looked at."""
@@ -40,7 +41,8 @@ def checked(inputs: Inputs) -> list[dict[str, Any]]:
         return []  # no picture can be read, which the pass reports
     images = network.preprocessing.tensor(first).to(network.device)
     try:
-        found = [*check(inputs.instrumented, images, inputs.fields), *_labels(inputs)]
+        size = inputs.recipe.prepass.batch_size if images.device.type != "cpu" else CPU_BLOCK
+        found = [*check(inputs.instrumented, images, inputs.fields, size), *_labels(inputs)]
     except (UserError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # what a user's network raises on several pictures, or these

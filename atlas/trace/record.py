@@ -32,6 +32,7 @@ from atlas.trace.following import (
     tensors,
 )
 from atlas.trace.sights import ReceptiveField, Tracker, receptive_field
+from atlas.trace.state import changed, state_of
 
 REPEATED = "is used more than once for a picture, so it has no one map"
 """The problem of a layer with shared weights."""
@@ -128,11 +129,17 @@ def record(module: nn.Module, picture: Tensor) -> Trace:
         It fails, with the layer in which it does.
     """
     other = picture.flip(-1) / -2
+    before = state_of(module, attributes=False)
     compiler = compiler_is_there()
     trace = _recorded(module, picture)
     if compiler_is_there() and not compiler:  # it compiled a part of itself, which ran as such
         trace = _recorded(module, picture)
     _compare(trace, _recorded(module, other))
+    if name := changed(before, state_of(module, attributes=False)):
+        raise RefusedError(
+            f"the network changes {name!r} of its own when it is called, and with it its answers: "
+            "give it as it is after training, and let it keep its parameters and buffers"
+        )
     usable = [name for name, layer in trace.layers.items() if not layer.problem]
     problems = not_alone(module, usable, picture, other)
     return replace(trace, layers={

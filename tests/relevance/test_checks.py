@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from atlas.relevance import checks
+from atlas.relevance import answers, checks
 from atlas.relevance.checks import check
 from atlas.relevance.plan import Plan
 from atlas.relevance.rules import Divided, Moved, Passed, Proportional, Summed
@@ -67,7 +67,7 @@ def failed(*arguments, **options):
 
 def same_logits(model: Instrumented) -> bool | None:
     """Return the outcome of one check."""
-    return checks.same_logits(model, pictures(3, SIZE, 7)).passed
+    return answers.same_logits(model, pictures(3, SIZE, 7)).passed
 
 
 def with_step(model: Instrumented, number: int, step) -> Instrumented:
@@ -278,7 +278,7 @@ def test_chance_that_is_left_on(way):
     change, reported = CHANCE[way]
     torch.manual_seed(0)
     network = Network(lambda net, x: net.body[1:](change(net.body[0](x))), body=small()).eval()
-    found = checks.same_when_repeated(network, pictures(3, SIZE, 7))
+    found = answers.same_when_repeated(network, pictures(3, SIZE, 7))
     assert not found.passed
     assert "is something random left on, as dropout?" in found.says
     if reported:
@@ -388,7 +388,7 @@ def test_boxes_misplaced(model, layer):
 
 
 def test_what_is_not_a_number_is_no_agreement(model):
-    assert checks._gap(torch.tensor([float("nan")]), torch.tensor([1.0])) == float("inf")
+    assert answers.gap_between(torch.tensor([float("nan")]), torch.tensor([1.0])) == float("inf")
     broken = dataclasses.replace(model, module=small())
     with torch.no_grad():
         broken.module[4].first.weight[0, 0, 0, 0] = float("nan")

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from atlas.errors import UserError
-from atlas.relevance import checks
+from atlas.relevance import answers
 from atlas.relevance.plan import plan
 from atlas.trace.record import record
 from tests.relevance.looking import Network, instrumented
@@ -207,7 +207,7 @@ PROBABILITIES = {
 @pytest.mark.parametrize("head", PROBABILITIES.values(), ids=PROBABILITIES)
 def test_probabilities_are_not_taken_for_logits(head):
     model = instrumented(made(head=head), (3, SIZE, SIZE))
-    found = checks.kind_of_output(model, pictures(2, SIZE))
+    found = answers.kind_of_output(model, pictures(2, SIZE))
     assert not found.passed
     assert "probabilities, no logits" in found.says
 
@@ -240,7 +240,7 @@ def test_small_logits_are_logits(strength):
     with torch.no_grad():
         outputs = model.module(images)
     assert 0 <= outputs.min() <= outputs.max() <= 1
-    assert checks.kind_of_output(model, images).passed
+    assert answers.kind_of_output(model, images).passed
 
 
 # What is said -----------------------------------------------------------------------------

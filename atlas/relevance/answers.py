@@ -1,0 +1,221 @@
+"""Checks of what a network answers: one finite answer for a picture, which are its logits."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atlas.relevance.tape import Instrumented, follow, path_to
+from atlas.trace.batches import differ, sampled
+from atlas.trace.following import PICTURE
+from atlas.trace.head import squashed_by
+from atlas.trace.state import changed, state_of
+
+SAME = 1e-4
+"""Answers are the same if they differ by at most this part of the largest."""
+
+TOGETHER = 5
+"""How many pictures are looked at together and alone."""
+
+STRONG = 1000
+"""How much stronger than pictures noise is where logits are distinguished from probabilities."""
+
+REPEATS = 3
+"""How many times more the same pictures are shown."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, and whether it holds."""
+
+    name: str
+    passed: bool | None
+    """None: what would be seen could not be measured."""
+    says: str
+    """The outcome in one sentence, with the number that was seen."""
+
+
+@torch.no_grad()
+def finite(module: nn.Module, images: Tensor) -> Check:
+    """Look whether answers are numbers."""
+    answers = module(images.clone())
+    if bool(torch.isfinite(answers).all()):
+        return Check("finite", True, "all answers are finite numbers")
+    return Check(
+        "finite", False,
+        "the network answers with what is no finite number (masked classes? damaged weights?)",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def same_when_repeated(module: nn.Module, images: Tensor) -> Check:
+    """Look whether one picture has one answer, and whether the network keeps something of it."""
+    one = module(images.clone())  # which the network may overwrite
+    before = state_of(module)
+    gap = max(gap_between(module(images.clone()), one) for _ in range(REPEATS))
+    if gap <= SAME and (name := changed(before, state_of(module))):
+        return Check(
+            "repeated", False,
+            f"the network changes {name!r} of its own each time it is called, on which its answers "
+            "may depend: let it keep no count of its calls",
+        )  # fmt: skip
+    if gap <= SAME:
+        return Check("repeated", True, "the same picture has the same answer when it comes again")
+    return Check(
+        "repeated", False,
+        f"the network gives one picture two answers (they differ by {gap:.1e} of the largest): is "
+        "something random left on, as dropout?",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def same_in_batch(model: Instrumented, images: Tensor, together: int) -> Check:
+    """Look whether a picture's answer depends on the pictures beside it, at any place.
+
+    As many are looked at as go through the network at once. Where answers do not depend on it,
+    neither must maps: what layers have at a picture's place must be its own.
+    """
+    module = model.module
+    batch = torch.cat([images, images.flip(-1), -images])[:TOGETHER]
+    alone = torch.cat([module(batch[i : i + 1].clone()) for i in range(len(batch))])
+    places = torch.arange(max(together, len(batch)), device=batch.device) % len(batch)
+    whole, turned = module(batch[places]), module(batch[places.flip(0)]).flip(0)
+    gap = max(gap_between(whole, alone[places]), gap_between(turned, alone[places]))
+    if gap <= SAME:
+        if others := _mixed(model, batch):
+            return Check(
+                "alone", False,
+                f"maps of {some_of(others)} at the place of a picture are not its own, or change "
+                "with the pictures beside it: leave such layers out of model.layers",
+            )  # fmt: skip
+        return Check("alone", True, "a picture's answer does not depend on those beside it")
+    return Check(
+        "alone", False,
+        f"a picture's answer changes by {gap:.1e} of the largest with the pictures beside it, or "
+        "its place among them: does the network normalise by the batch (batch norm in train mode "
+        "or without statistics)?",
+    )  # fmt: skip
+
+
+def _mixed(model: Instrumented, batch: Tensor) -> list[str]:
+    """Return the layers whose maps of a picture are others in a batch."""
+
+    def maps(pictures: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+
+        def see(layer: str, output: Tensor) -> None:
+            found[layer] = sampled(output)
+
+        follow(model, pictures, frozenset(), see)
+        return found
+
+    together, alone = maps(batch), [maps(batch[i : i + 1]) for i in (0, len(batch) - 1)]
+    return [
+        layer
+        for layer, found in together.items()
+        if len(found) != len(batch)
+        or any(differ(own[layer][0], found[i]) for own, i in zip(alone, (0, -1), strict=True))
+    ]
+
+
+@torch.no_grad()
+def same_logits(model: Instrumented, images: Tensor) -> Check:
+    """Look whether the engine computes the user's network and no other."""
+    whole = path_to(model.plan, [PICTURE]) if model.plan.reached else frozenset()
+    tape = follow(model, images, whole, lambda layer, output: None)
+    output = tape.output
+    own = model.module(images.clone())
+    gap = gap_between(output, own) if isinstance(output, Tensor) else float("inf")
+    allowed = SAME if model.dtype.itemsize >= 4 else 0.05
+    if gap <= allowed:
+        says = f"the answers measured are the network's own to {gap:.1e} of the largest"
+        return Check("logits", True, says)
+    return Check(
+        "logits", False,
+        f"the answers measured differ from the network's own by {gap:.1e} of the largest, more "
+        f"than {allowed:.0e}: set prepass.dtype = \"float64\", if the network computes in no other "
+        "precision itself",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def kind_of_output(model: Instrumented, images: Tensor) -> Check:
+    """Say from where relevance starts, and look whether probabilities are taken for logits.
+
+    With the pictures and noise also many times as strong: logits grow with it, probabilities do
+    not.
+    """
+    head = model.plan.head
+    if head.kind == "logits":
+        noise = torch.stack(noise_like(images))
+        given = torch.cat([images, noise, STRONG * noise, -STRONG * images[:1]])
+        outputs = model.module(given.to(images.dtype)).double()
+        if head.outputs > 1 and bool(outputs.any()) and not bool(outputs.amax(dim=1).any()):
+            return Check(
+                "start", False,
+                "the largest number that the network returns is 0 for every picture, and relevance "
+                "has nothing to start from: let it return logits without taking away the largest",
+            )  # fmt: skip
+        says = _probabilities(outputs)
+        if not says and (name := squashed_by(model.plan.trace)):
+            says = f"comes out of {name}, scaled or shifted"
+        if says:
+            return Check(
+                "start", False,
+                f"what the network returns {says}: these are probabilities, no logits; let it "
+                "return what goes into its last function (softmax, sigmoid)",
+            )  # fmt: skip
+    if head.outputs == 1:
+        says = "the network returns one number: its sign decides between two classes"
+    elif head.kind == "softmax":
+        says = "the network ends in a softmax: relevance starts before it"
+    elif head.kind == "sigmoid":
+        says = (
+            "the network ends in sigmoids: relevance starts before them, and classes do not "
+            "exclude each other"
+        )
+    else:
+        says = "what the network returns is taken for logits"
+    return Check("start", True, says)
+
+
+def _probabilities(outputs: Tensor) -> str:
+    """Return what shows that outputs (pictures, classes) are probabilities; "" if nothing does."""
+    outputs = outputs[torch.isfinite(outputs).all(dim=1)]  # what is too strong says nothing
+    if not len(outputs) or bool((outputs == outputs[:1]).all()):
+        return ""
+    low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(dim=1)
+    total = float(sums.mean())
+    if outputs.shape[1] > 1 and low >= 0 and float((sums - total).abs().max()) <= SAME * total:
+        return f"is never negative and adds up to {total:.3g} for every picture, also for noise"
+    if low >= 0 and high <= 1:
+        return "lies between 0 and 1 for every picture, also for noise"
+    return ""
+
+
+def noise_like(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two pictures of noise, some of it coarse, about as bright as others."""
+    chance = torch.Generator().manual_seed(0)
+    shape = (2, *images.shape[1:])
+    coarse = torch.randn(2, images.shape[1], 8, 8, generator=chance)
+    smooth = F.interpolate(coarse, size=shape[2:], mode="bilinear")
+    noise = (smooth + torch.randn(shape, generator=chance)).to(images)
+    spread = images.float().std().clamp(min=0.1).to(images)
+    one, other = noise * spread + images.mean()
+    return one, other
+
+
+def gap_between(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference, in parts of the largest value."""
+    gap = float(
+        (one.float() - other.float()).abs().max() / other.float().abs().max().clamp(min=1e-12)
+    )
+    return float("inf") if math.isnan(gap) else gap
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return a few names for a line, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
