@@ -12,7 +12,6 @@ from atlas.made.spectrum import Spectrum, squashed, with_phase, with_waves
 from atlas.store.made import Kind
 from atlas.trace.following import tensors
 
-
 CROPS = 4
 """Views of the picture a step, so that no single pixel counts."""
 

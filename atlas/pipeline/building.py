@@ -36,10 +36,10 @@ PICTURES_MADE = "pictures made"
 def build(recipe: Recipe, out: Path) -> Store | None:
     """Run every stage as far as it is not done, and make the site.
 
-    Factors are found if the recipe names layers for them, and what channels react to is measured if
-    it asks for that; pictures are made for the channels that it names for it; channels and factors are named if it has
-    a method of naming, their names scored if it asks for that, and the pictures explained that it
-    names.
+    Factors are found if the recipe names layers for them, what channels react to is measured if it
+    asks for that, and pictures are made for the channels that it names for it; channels and factors
+    are named if it has a method of naming, their names scored if it asks for that, and the pictures
+    explained that it names.
 
     Raises
     ------

@@ -197,7 +197,9 @@ def slopes(output: Tensor, measured: Tensor) -> Tensor:
     ours, theirs = (maps.double().transpose(0, 1).flatten(1) for maps in (output, measured))
     ours, theirs = (rows - rows.mean(dim=1, keepdim=True) for rows in (ours, theirs))
     spread = (ours * ours).sum(dim=1)
-    return torch.where(spread > 0, (ours * theirs).sum(dim=1) / spread.clamp(min=1e-30), 1.0).float()
+    return torch.where(
+        spread > 0, (ours * theirs).sum(dim=1) / spread.clamp(min=1e-30), 1.0
+    ).float()
 
 
 def _wanted(
