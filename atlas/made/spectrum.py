@@ -100,7 +100,8 @@ def antisymmetric(phase: Tensor, width: int) -> Tensor:
 def with_phase(spectrum: Spectrum, phase: Tensor) -> Tensor:
     """Return decorrelated colours (colours, height, width) with the spectrum and these phases."""
     waves = torch.polar(spectrum.magnitude, antisymmetric(phase, spectrum.width))
-    return torch.fft.irfft2(waves, s=(spectrum.shape[1], spectrum.width))
+    made: Tensor = torch.fft.irfft2(waves, s=(spectrum.shape[1], spectrum.width))
+    return made
 
 
 def with_waves(spectrum: Spectrum, waves: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ def with_waves(spectrum: Spectrum, waves: Tensor) -> Tensor:
     rows = torch.fft.fftfreq(height)[:, None]
     columns = torch.fft.rfftfreq(width)[None]
     scale = 1 / (rows**2 + columns**2).sqrt().clamp(min=1 / max(height, width))
-    made = torch.fft.irfft2(torch.complex(*waves) * scale, s=(height, width))
+    made: Tensor = torch.fft.irfft2(torch.complex(*waves) * scale, s=(height, width))
     return (made - made.mean()) / made.std().clamp(min=1e-6)
 
 

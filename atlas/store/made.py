@@ -29,7 +29,12 @@ QUALITY = 95
 
 LEAST_LIKENESS = 0.5
 """Below it, a made picture is less like the channel's own references than like those of half of the
-layer's other channels, so that the two disagree."""
+layer's other channels, so that the two disagree, if it reaches `LEAST_REACH`."""
+
+LEAST_REACH = 0.5
+"""A picture that reaches less is a poor one of any channel, and is no witness against references.
+With both levels few of the demo's channels, which nobody manipulated, are said to disagree
+(`benchmarks/RESULTS.md`)."""
 
 _Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 
@@ -59,8 +64,9 @@ class MadePicture:
 
     @property
     def disagrees(self) -> bool:
-        """Whether it shows something else than the references do."""
-        return self.likeness is not None and self.likeness < LEAST_LIKENESS
+        """Whether the channel likes it and it shows something else than the references do."""
+        reaches = self.reach is None or self.reach >= LEAST_REACH
+        return reaches and self.likeness is not None and self.likeness < LEAST_LIKENESS
 
     @property
     def photographs_do_better(self) -> bool:

@@ -3,6 +3,7 @@
 import json
 import runpy
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_the_optimum_of_one_filter_is_found(monkeypatch):
     monkeypatch.setattr(optimise, "SIDES", (1.0, 1.0))  # pieces would pull it elsewhere
     size, period = 24, 6
     wave = np.cos(2 * np.pi * np.arange(size) / period)
-    rows = np.tile(((wave + 1) * 110).astype(np.uint8), (size, 1))
+    rows = np.tile((128 + 40 * wave).astype(np.uint8), (size, 1))
     spectrum = of_pictures([np.roll(rows, shift, axis=1)[..., None] for shift in range(period)])
     filter_ = nn.Conv2d(1, 1, size, bias=False)
     filter_.weight.data[0, 0] = torch.from_numpy(np.tile(wave, (size, 1)))
@@ -90,8 +91,20 @@ def test_the_optimum_of_one_filter_is_found(monkeypatch):
         picture = optimise.make_picture(
             nn.Sequential(filter_), lambda one: one, "0", torch.tensor([sign]), spectrum, 40, 0
         )
-        found = np.corrcoef(picture[0].numpy().mean(axis=0), wave)[0, 1]
-        assert sign * found > 0.97
+        fundamental = np.fft.rfft(sign * picture[0].numpy().mean(axis=0))[size // period]
+        assert abs(np.angle(fundamental)) < 0.01
+
+
+def test_the_optimiser_is_that_of_torch():
+    ours = torch.tensor([1.0, -2.0, 0.3], requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    one, other = optimise.NAdam(ours, 0.3), torch.optim.NAdam([theirs], lr=0.3)
+    for _ in range(20):
+        one.step(torch.autograd.grad((ours**4).sum(), ours)[0])
+        other.zero_grad()
+        (theirs**4).sum().backward()
+        other.step()
+    assert ours.tolist() == pytest.approx(theirs.tolist(), rel=1e-4)
 
 
 def test_no_picture_can_be_made_without_gradients():
@@ -109,6 +122,17 @@ def test_reach_is_compared_with_the_data_and_the_layer():
     assert reach_and_rank(np.array([3.0, 5.0, 9.0, 2.0]), highest, 0) == (1.5, 2)
     assert reach_and_rank(np.array([3.0, 5.0, 9.0, 2.0]), highest, 1) == (1.25, 3)
     assert reach_and_rank(np.array([3.0, 5.0, 9.0, 2.0]), highest, 2)[0] is None
+
+
+def test_only_a_picture_that_reaches_far_is_a_witness():
+    row = made.MadePicture("a", 0, "maco", 0, 8, 1.0, 0.9, 1, 0.2, "0" * 64)
+    assert row.disagrees
+    assert "does not look like the references: those of 80% of" in made.said(row)
+    assert "Photographs do it better." in made.said(row)
+    assert not replace(row, reach=0.4).disagrees
+    assert not replace(row, likeness=0.6).disagrees
+    assert not replace(row, likeness=None).disagrees
+    assert "Photographs" not in made.said(replace(row, reach=1.0))
 
 
 def test_a_norm_behind_a_layer_counts():
