@@ -5,15 +5,17 @@
 The factors are found as `atlas factors` finds them, without being given their number, on one
 world; everything else is measured on pictures of another world. Prints: which of the 25 planted
 values one factor singles out (average precision), beside the channels, principal components,
-clusters and random directions; which values of a class are among its five most relevant factors;
-how much of a factor's map lies in the object, beside its coefficients scaled up to the picture as
-CRAFT shows them; what taking factors away does; and how far ways to weigh factors agree.
+clusters, random directions and sparse autoencoders; which values of a class are among its five most
+relevant factors; how much of a factor's map lies in the object, beside its coefficients scaled up
+to the picture as CRAFT shows them; what taking factors away does; and how far ways to weigh factors
+agree.
 """
 
 import argparse
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,11 @@ from atlas.demo.network import PLANTED, SIZE, load, preprocess
 from atlas.demo.world import CLASSES, DrawnPicture, draw
 from atlas.explain.conditional import propagate
 from atlas.factors import completeness, finding, importance, maps, sampling
+from atlas.factors.finding import LayerSample
+from atlas.factors.layers import Range
+from atlas.factors.ranks import ALIKE
 from atlas.model import networks
+from atlas.recipe import Factors
 from atlas.recipe import load as load_recipe
 from atlas.relevance.engine import ActivationEngine
 from atlas.relevance.plan import plan
@@ -47,6 +53,8 @@ GRAPH_CLASSES = [
     for texture, shape in (("striped", "circle"), ("checked", "star"), ("zigzag", "cross"))
 ]
 """Classes whose edges with factors are looked at."""
+SIZES = (25, 40, 64)
+"""Of autoencoders that are compared."""
 FOUND = 0.8
 """Average precision from which on a direction singles a value out."""
 
@@ -80,8 +88,25 @@ def outputs(model: Instrumented, pictures: list[DrawnPicture]) -> Tensor:
     return torch.cat(found)
 
 
-def table(basis: Basis, positions: Array, output: Tensor, truth: Array) -> None:
+def autoencoders(model: Instrumented, drawn: LayerSample, views: Tensor, seed: int) -> list[Basis]:
+    """Train sparse autoencoders of some sizes, and print how well they stand for the layer."""
+    found = []
+    for size in SIZES:
+        begun = time.perf_counter()
+        basis = finding.by_autoencoder(drawn, size, Factors.active, seed, torch.device("cpu"))
+        seconds = time.perf_counter() - begun
+        basis = finding.tested(basis, model, views, seed)
+        assert basis.stability is not None, "trained here"
+        again = int((basis.stability >= ALIKE).sum())
+        print(f"{basis.name}, found in {seconds:.0f} s; {again} of {size} come again; explained ")
+        print(f"  {basis.facts['explained']}, {basis.facts['complete']}, {basis.facts['deletion']}")
+        found.append(basis)
+    return found
+
+
+def table(bases: list[Basis], positions: Array, output: Tensor, truth: Array) -> None:
     """Print how many planted values each kind of direction singles out."""
+    basis = bases[0]
     count, channels = basis.directions.shape
     rows = positions.reshape(-1, channels)
     random = np.random.default_rng(0)
@@ -99,7 +124,10 @@ def table(basis: Basis, positions: Array, output: Tensor, truth: Array) -> None:
         return np.asarray(-distance.min(axis=(1, 2)))
 
     kinds: list[tuple[str, Callable[[], Array]]] = [
-        (f"factors (nmf{count})", lambda: maps.of_activation(output, basis).amax((2, 3)).numpy()),
+        *(
+            (f"factors ({one.method}{len(one.directions)})", partial(strength, one, output))
+            for one in bases
+        ),
         ("principal components", lambda: strongest(components.components_, centred)),
         ("their other ends", lambda: strongest(-components.components_, centred)),
         ("k-means centres", nearest),
@@ -115,9 +143,14 @@ def table(basis: Basis, positions: Array, output: Tensor, truth: Array) -> None:
         print(f"  {name:<26}{values:>14}{single:>14}{len(found):>5}")
 
 
+def strength(basis: Basis, output: Tensor) -> Array:
+    """Return the largest coefficient of each factor in each picture, (pictures, factors)."""
+    return maps.of_activation(output, basis).amax((2, 3)).double().numpy()
+
+
 def meanings(basis: Basis, output: Tensor, truth: Array) -> list[str]:
     """Return the planted value of each factor, empty where it singles none out."""
-    found = precisions(maps.of_activation(output, basis).amax((2, 3)).numpy(), truth)
+    found = precisions(strength(basis, output), truth)
     best = found.argmax(axis=1)
     return [PLANTED[n] if found[row, n] >= FOUND else "" for row, n in enumerate(best)]
 
@@ -257,7 +290,6 @@ def weighed(model: Instrumented, basis: Basis, pictures: list[DrawnPicture]) -> 
             "gradient x coefficient": gradient,
             "occlusion": importance.by_occlusion(of, count),
             f"Sobol ({importance.DESIGNS} designs)": torch.from_numpy(few),
-            "random": torch.rand(count, generator=generator),
         }
         best = {name: set(values.topk(3).indices.tolist()) for name, values in orders.items()}
         agree.append([len(best["relevance"] & some) / 3 for some in best.values()])
@@ -265,10 +297,16 @@ def weighed(model: Instrumented, basis: Basis, pictures: list[DrawnPicture]) -> 
             order = values.argsort(descending=True)[:3].tolist()
             course = importance.deletion(of, order, count)
             kept.setdefault(name, []).append(course[-1] / course[0])
+        scales = torch.ones(completeness.DRAWS + 1, count)
+        for drawn in scales[1:]:
+            drawn[torch.randperm(count, generator=generator)[:3]] = 0
+        logits = importance.scaled(of, scales)
+        kept.setdefault("random", []).append(float(logits[1:].mean() / logits[0]))
     print(f"\nWithout the three most important factors, {len(pictures)} pictures")
     print(f"  {'by':<26}{'part of the logit':>18}{'shared with relevance':>23}")
-    for place, (name, values) in enumerate(kept.items()):
-        print(f"  {name:<26}{np.mean(values):>18.3f}{np.mean(agree, axis=0)[place]:>23.3f}")
+    shared = [f"{value:.3f}" for value in np.mean(agree, axis=0)]
+    for (name, values), both in zip(kept.items(), [*shared, ""], strict=True):
+        print(f"  {name:<26}{np.mean(values):>18.3f}{both:>23}")
     print(f"  Sobol indices of {importance.DESIGNS} designs differ from those of 2,048 by at most ")
     print(f"  {np.max(worst):.3f} (mean of the largest of each picture {np.mean(worst):.3f})")
 
@@ -289,11 +327,12 @@ def main() -> None:
     settings = recipe.factors
     sampled = sampling.sample(
         open_source(recipe.data), network.preprocessing, ActivationEngine(model),
-        {LAYER: float("inf")}, settings.pictures, settings.positions, arguments.seed,
+        {LAYER: Range()}, settings.pictures, settings.positions, arguments.seed,
         torch.device("cpu"), 96,
     )  # fmt: skip
     positions = sampled.positions[LAYER]
-    basis = finding.find(positions, LAYER, float("inf"), (), arguments.seed)
+    drawn = LayerSample(LAYER, positions, Range())
+    basis = finding.by_nmf(drawn, (), arguments.seed)
     basis = finding.tested(basis, model, sampled.views, arguments.seed)
     print(f"{basis.name}, found in {time.perf_counter() - begun:.0f} s; ranks tried, worst pair:")
     tried = [f"{one['rank']} {one['worst']:.2f}" for one in basis.facts["ranks"]]
@@ -301,7 +340,8 @@ def main() -> None:
     print(f"  explained {basis.facts['explained']}, {basis.facts['complete']}")
     pictures = [draw(UNSEEN, number) for number in range(TABLE)]
     output, truth = outputs(model, pictures), truths(pictures)
-    table(basis, positions.astype(np.float64), output, truth)
+    sparse = autoencoders(model, drawn, sampled.views, arguments.seed)
+    table([basis, *sparse], positions.astype(np.float64), output, truth)
     means = meanings(basis, output, truth)
     classes(model, basis, means, UNSEEN)
     graphed(model, basis, means)

@@ -14,6 +14,20 @@ function stored(key, value) {
   }
 }
 
+// Colours: as the system says, or as it was chosen; the page's head sets them before it is drawn.
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const paint = () => {
+  const chosen = stored("scheme");
+  document.body.dataset.mdColorScheme = (chosen ? chosen === "dark" : dark.matches) ? "slate" : "default";
+};
+dark.addEventListener("change", paint);
+document.querySelector(".scheme")?.addEventListener("click", () => {
+  const next = document.body.dataset.mdColorScheme === "slate" ? "light" : "dark";
+  stored("scheme", next === (dark.matches ? "dark" : "light") ? "" : next); // back to the system's
+  paint();
+});
+
 for (const input of document.querySelectorAll(".switches input")) {
   if (input.name === "sense") continue; // another channel has other senses
   if (stored(input.name) === input.id) input.checked = true;
@@ -36,21 +50,82 @@ document.addEventListener("keydown", (event) => {
   if (link) link.click();
 });
 
+// A search that is not the page's purpose gets its data when somebody turns to it.
+
+const later = document.querySelector("form.search[data-later]");
+if (later) {
+  let loading;
+  const load = () => (loading ??= Promise.all(later.dataset.later.split(" ").map((name) => {
+    const script = document.createElement("script");
+    script.src = new URL(`assets/${name}`, root);
+    script.async = false; // in this order
+    const loaded = new Promise((done) => { script.onload = done; });
+    document.head.append(script);
+    return loaded;
+  })));
+  for (const event of ["focusin", "pointerenter", "input"]) later.addEventListener(event, load, { once: true });
+  const chance = later.querySelector(".random");
+  chance.addEventListener("click", (event) => {
+    event.preventDefault();
+    load().then(() => chance.click());
+  }, { once: true });
+}
+
 // Citing: a button that copies, and a note on citations of another version.
 
 for (const button of document.querySelectorAll(".copy")) {
   const entry = button.parentElement.querySelector("pre");
   button.hidden = false;
+  const text = button.dataset.copy;
   button.addEventListener("click", async () => {
-    const status = button.nextElementSibling;
+    const status = button.parentElement.querySelector("[role=status]");
     try {
-      await navigator.clipboard.writeText(entry.textContent);
+      await navigator.clipboard.writeText(text ?? entry.textContent);
       status.textContent = "Copied.";
     } catch {
-      getSelection().selectAllChildren(entry);
+      getSelection().selectAllChildren(entry ?? button.previousElementSibling ?? button.closest(".called").querySelector("h1"));
       status.textContent = document.execCommand("copy") ? "Copied." : "Selected: press Ctrl+C.";
     }
   });
+}
+
+// Channels that are kept for comparing, in this browser.
+
+const kept = () => (stored("kept") ?? "").split(",").filter(Boolean);
+for (const button of document.querySelectorAll("button.keep")) {
+  const address = button.dataset.keep;
+  const show = () => {
+    const pressed = kept().includes(address);
+    button.setAttribute("aria-pressed", pressed);
+    button.textContent = pressed ? "★ kept" : "☆ keep";
+  };
+  button.addEventListener("click", () => {
+    const others = kept().filter((one) => one !== address);
+    stored("kept", (others.length < kept().length ? others : [...others, address]).join(","));
+    show();
+  });
+  show();
+}
+
+// A patch leads to its whole picture, with the other channels that respond to it.
+
+for (const patch of document.querySelectorAll(".references li > b")) {
+  const [, picture] = /\/i\/(\d+)\.webp$/.exec(patch.firstElementChild?.src ?? "") ?? [];
+  if (!picture) continue;
+  Object.assign(patch, { tabIndex: 0, role: "link", title: "The whole picture and its channels" });
+  const open = () => { location.href = new URL(`picture.html?picture=${picture}`, root); };
+  patch.addEventListener("click", open);
+  patch.addEventListener("keydown", (event) => event.key === "Enter" && open());
+}
+
+// In a frame of another page: links open outside it, and the frame learns how high the page is.
+
+if (document.documentElement.classList.contains("embed")) {
+  const base = document.createElement("base");
+  base.target = "_top";
+  document.head.append(base);
+  const said = () => parent.postMessage(document.querySelector(".atlas").offsetHeight + 40, "*");
+  new ResizeObserver(said).observe(document.querySelector(".atlas"));
 }
 
 const cited = new URLSearchParams(location.search).get("v");

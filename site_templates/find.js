@@ -367,6 +367,7 @@ window.ConceptFinder = (() => {
 
     constructor(data, rules = window.conceptRules) {
       const layers = data.layers.map(([name]) => [name, new Map()]);
+      this.data = data;
       this.rules = rules;
       this.analyser = new Analyser(rules);
       this.index = new TextIndex(this.analyser);
@@ -422,6 +423,9 @@ window.ConceptFinder = (() => {
         const numbers = layers.map((layer) => this.addresses.layers.indexOf(layer));
         return { ...result, channels: rows(inside), layers: numbers };
       }
+      const state = this.data.states.indexOf(this.rules.states[this.analyser.words(text).join(" ")]);
+      const called = this.best.filter((at) => this.data.state[at] === state);
+      if (called.length) return { ...result, channels: rows(called) };
       const problem = this.addresses.problem(text) || this.wordless(text);
       if (problem) return { ...result, problem };
       const spelled = this.addresses.spelled(text, (word) => this.index.known(word));

@@ -8,8 +8,8 @@
   const cards = [...grid.children].map((card, place) => ({
     card, place, ...card.dataset, name: card.querySelector(".name")?.textContent ?? "",
   }));
-  const { word, score, sort, turn } = form.elements;
-  const inputs = { word, score, sort };
+  const { word, score, sort, turn, group } = form.elements;
+  const inputs = { word, score, sort, group };
   const status = form.querySelector("output");
 
   let made;
@@ -49,7 +49,8 @@
     const least = +(score?.value ?? 0);
     let shown = 0;
     for (const each of cards) {
-      each.card.hidden = !kept.has(each.place) || (least > 0 && !(each.d >= least));
+      const outside = group?.value && !each.c?.split(" · ").includes(group.value);
+      each.card.hidden = !kept.has(each.place) || (least > 0 && !(each.d >= least)) || outside;
       shown += !each.card.hidden;
     }
     const taken = [...nearest].map(([text, near]) =>
@@ -84,7 +85,9 @@
 
   const asked = new URLSearchParams(location.search);
   for (const [name, input] of Object.entries(inputs)) if (input) input.value = asked.get(name) ?? input.value;
-  if (sort.selectedIndex === -1) sort.selectedIndex = 0; // an order that is not there
+  for (const list of [sort, group]) {
+    if (list?.selectedIndex === -1) list.selectedIndex = 0; // an order or a kind that is not there
+  }
   turn.checked = asked.has("turn");
   show();
 })();

@@ -283,7 +283,7 @@
   const asked = new URLSearchParams(location.search);
   for (const [name, input] of Object.entries(inputs)) {
     if (!input) continue;
-    input.value = asked.get(name) ?? "";
+    input.value = asked.get(name) ?? (name === "q" ? input.value : ""); // what is typed already
     if (input.selectedIndex === -1) input.value = ""; // an option that is not there
   }
   if (Object.values(inputs).some((input) => input?.value)) show();

@@ -256,7 +256,7 @@ def hostile() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def planted(built, run, tmp_path_factory) -> Path:
     """The atlas of the project with names of every kind, some of them hostile, and its site."""
-    from atlas.store import TESTED, names, nametests, open_store, standing
+    from atlas.store import MODES, TESTED, names, nametests, open_store, standing
     from atlas.store.names import NameRecord
 
     out = shutil.copytree(built, tmp_path_factory.mktemp("planted") / "atlas")
@@ -303,9 +303,15 @@ def planted(built, run, tmp_path_factory) -> Path:
     names.append(store, records, 0)
     names.write_columns(store, "vlm")
     called = store.table("channels")["name"].to_pylist()
+    shown = store.table("references").select(["layer", "channel", "mode"]).to_pylist()
     nametests.append(store, [{
         "key": "k", "test": nametests.SIDES, **table[7], "name": called[7], "by": "some/model",
         "revision": "abc123", "side": "relevance", "fits": {"relevance": 1, "activation": 0.25},
+        "answers": {"relevance": [0.9] * 4, "activation": [0.9, 0.1, 0.2, 0.3]},
+        "references": {
+            mode: [n for n, row in enumerate(shown) if row == {**table[7], "mode": mode}][:4]
+            for mode in MODES
+        },
     }])  # fmt: skip
     scores = [None if row % 3 == 2 or not name else (row % 10) / 10
               for row, name in enumerate(called)]  # fmt: skip
@@ -319,6 +325,12 @@ def planted(built, run, tmp_path_factory) -> Path:
         "score_borrowed_ap": [s and (s if row % 5 == 1 else s / 3) for row, s in enumerate(scores)],
         "score_frequent_ap": [s and s / 4 for s in scores],
     })  # fmt: skip
+    figures = {name.removeprefix("score_"): store.table("channels")[name][4].as_py()
+               for name in TESTED if name != "score_name"}  # fmt: skip
+    nametests.append(store, [{
+        "key": "r", "test": nametests.RANGE, **table[4], "name": called[4], **figures,
+        "images": [0, 1], "answers": [0.9, 0.8], "activations": [5, 1], "positive": [True, False],
+    }])  # fmt: skip
     standing.write_columns(store, "vlm")
     store.extend_table("classes", {"name": [HOSTILE[6], HOSTILE[0], HOSTILE[3]]})
     store.write_manifest({**store.manifest(), "files": store.checksums()})

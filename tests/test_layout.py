@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = {
     "prepass", "indexing", "factors", "naming", "scoring", "explain", "lookup", "diff", "export",
-    "site",
+    "site", "audit",
 }  # fmt: skip
 KNOW_STAGES = {"pipeline", "cli", "api", "__init__", "__main__"}
 

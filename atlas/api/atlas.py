@@ -15,7 +15,7 @@ Opening is quick at any size, and nothing here imports torch but `Atlas.search_p
 `Atlas.explain`, which run the network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,14 @@ from PIL import Image
 
 from atlas import classes
 from atlas.api import rich
-from atlas.api.contents import Contents
+from atlas.api.contents import Channel, Contents
 from atlas.api.results import Explained, Hits, explained
 from atlas.errors import UserError
 from atlas.lookup import Conditions, WordSearch
 from atlas.publishing import cite
 from atlas.publishing.cite import Format
+from atlas.searching import entries
+from atlas.searching.concepts import concepts
 from atlas.store import Mode, evidence, open_store
 from atlas.store.joined import joined
 
@@ -335,6 +337,20 @@ class Atlas(Contents):
             return figures.draw_explanation(self, explanation, Path(out), width)
         channels = [self[address] for address in addresses]
         return figures.draw_channels(self, channels, Path(out), width, mode)
+
+    @cached_property
+    def concepts(self) -> Mapping[str, tuple[Channel, ...]]:
+        """What at least two channels are called: whole names and single words of names.
+
+        Each, in lower case without marks, has the channels that have it in a name, or in that of
+        a sense or side, in the order of their rows. Those of most channels stand first. They are
+        the concepts that have pages in the site: at most 1,000.
+        """
+        found = concepts(list(entries.channels(self.channels)))
+        return {
+            key.replace("-", " "): tuple(self.channel(row) for row in concept.rows)
+            for key, concept in found.items()
+        }
 
     @cached_property
     def _words(self) -> WordSearch:

@@ -405,6 +405,13 @@ class Contents:
         return self.store.table("bands")
 
     @cached_property
+    def samples(self) -> pa.Table:
+        """samples.parquet, as an Arrow table; without rows where an atlas has no factors."""
+        if not self.store.has_table("samples"):
+            return pa.schema(list(COLUMNS["samples"].items())).empty_table()
+        return self.store.table("samples")
+
+    @cached_property
     def namings(self) -> dict[str, list[NameRecord]]:
         """Every naming of the atlas as it is now, by address, as names.jsonl has them."""
         namings: dict[str, list[NameRecord]] = {}

@@ -4,6 +4,7 @@ Each module has the commands of one subject; importing it adds them to `main`.
 """
 
 from atlas.cli import (
+    auditing,
     building,
     citing,
     comparing,
@@ -19,6 +20,7 @@ from atlas.cli import (
 from atlas.cli.group import main
 
 __all__ = [
+    "auditing",
     "building",
     "citing",
     "comparing",

@@ -19,16 +19,30 @@ from atlas.plain import plain
 def site(atlas_dir: Path, images_from: Path | None, overrides: tuple[str, ...]) -> None:
     """Write the pages of ATLAS and build its static site.
 
-    What did not change since the last time is left as it is.
+    What did not change since the last time is left as it is. --set changes the tables [site], for
+    this time, and [cite], which stays with the atlas: `cite.url` for one, the address at which the
+    site will be, is what citations and permalinks begin with from then on.
     """
     from atlas import site as pages  # noqa: PLC0415 (not the pipeline: torch takes seconds)
+    from atlas.errors import UserError  # noqa: PLC0415
     from atlas.recipe import recorded  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
     from atlas.store.lock import alone  # noqa: PLC0415
 
     store = open_store(atlas_dir)
-    settings = recorded(store.manifest(), overrides).site
+    for override in overrides:
+        if override.partition(".")[0].strip() not in ("site", "cite"):
+            raise UserError(
+                f"--set {override!r}: a site is made by the tables [site] and [cite] alone; the "
+                "others are for `atlas build`"
+            )
+    recipe = recorded(store.manifest(), overrides)
+    settings = recipe.site
     with alone(store):
+        if any(override.lstrip().startswith("cite.") for override in overrides):
+            manifest = store.manifest()
+            known = {**manifest.get("recipe", {}), "cite": recipe.as_dict()["cite"]}
+            store.write_manifest({**manifest, "recipe": known})
         if images_from is not None:
             from atlas.indexing.filling import fill  # noqa: PLC0415
 

@@ -24,8 +24,9 @@ from atlas.explain.narrative.compose import Writer, compose
 from atlas.model.preprocessing import Preprocessor
 from atlas.relevance.engine import PREDICTED
 from atlas.store import claims as stored_claims
-from atlas.store import evidence, files, narrative, table
+from atlas.store import evidence, files, narrative, othermaps, table
 from atlas.store.evidence import Picture
+from atlas.store.othermaps import TestedMap
 
 VIEW, HEAT = "picture.webp", "heat.webp"
 """What the network saw, and the heat map of the target."""
@@ -59,6 +60,8 @@ class Explainer:
     """Who says where and how concepts show in the picture."""
     writer: Writer | None = None
     """Who chooses what the narratives say; rules unless given."""
+    others: Callable[[Tensor, int], Sequence[tuple[TestedMap, Tensor]]] | None = None
+    """What makes other maps of the network's input (1, ...) and a target: (height, width) each."""
 
     def __call__(self, paths: Sequence[Path], target: int = PREDICTED) -> Outcome:
         """Explain pictures; one that cannot be read does not stop the others.
@@ -108,6 +111,8 @@ class Explainer:
             claimed = claims(written)
             stored_claims.write(claimed, folder)
             narrative.write(compose(claimed, writer), folder, table.rows(written))
+            if self.others is not None:
+                _draw_others(folder, self.others(self._input(view), found.target.label))
         return self.root / id_
 
     def _input(self, view: Image.Image) -> Tensor:
@@ -136,6 +141,12 @@ def _draw(folder: Path, view: Image.Image, gathered: Gathered) -> None:
     drawing.overlay(gathered.heat).save(folder / HEAT, "WEBP", quality=80)
     for concept, heat in zip(gathered.evidence.concepts, gathered.maps, strict=True):
         drawing.overlay(heat).save(folder / concept.map, "WEBP", quality=80)
+
+
+def _draw_others(folder: Path, others: Sequence[tuple[TestedMap, Tensor]]) -> None:
+    for one, heat in others:
+        drawing.overlay(heat).save(folder / one.file, "WEBP", quality=80)
+    othermaps.write([one for one, _ in others], folder)
 
 
 @contextmanager

@@ -106,6 +106,13 @@ NOTES: dict[str, dict[str, str]] = {
         "sha256": "hash of that file",
         "picture": "the picture as the network saw it; a smaller one where no more may be shown",
     },
+    "samples": {
+        "target": "class that the picture was counted for, a row of classes",
+        "index": "ordinal in the source",
+        "label": "class of the picture in the data, a row of classes",
+        "predicted": "class that the network gives it, a row of classes",
+        "shares": "relevance share of each factor of the atlas, in their order among channels",
+    },
     "classes": {
         "label": "output of the network",
         "name": "name of the class",

@@ -16,7 +16,7 @@ from atlas.publishing import cite
 from atlas.store import files
 from atlas.store.pictures import load_picture
 
-TABLES = ("channels", "references", "bands", "images", "classes")
+TABLES = ("channels", "references", "bands", "images", "classes", "samples")
 """Each is a configuration of the data set; the first is what opens unless another is named."""
 
 THUMBNAIL = 64
@@ -44,7 +44,8 @@ def write(contents: Contents, out: Path) -> None:
     """
     pictures = contents.recipe.site.images
     schemas = {}
-    for name in TABLES:
+    names = [name for name in TABLES if contents.store.has_table(name)]
+    for name in names:
         table = _table(contents, name)
         path = out / "data" / f"{name}.parquet"
         schemas[name] = table.schema
@@ -59,7 +60,7 @@ def write(contents: Contents, out: Path) -> None:
             files.write_bytes(out / extra, (store.root / extra).read_bytes())
     citation = cite.cite_atlas(contents)
     files.write_text(out / "CITATION.bib", cite.bibtex(citation))
-    rows = {name: _rows(out / "data" / f"{name}.parquet") for name in TABLES}
+    rows = {name: _rows(out / "data" / f"{name}.parquet") for name in names}
     files.write_text(out / "README.md", card.text(contents, citation, schemas, rows))
     described = croissant.metadata(contents, citation, schemas, out)
     files.write_text(out / "croissant.json", json.dumps(described, indent=2) + "\n")

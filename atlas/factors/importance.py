@@ -7,27 +7,21 @@ of the answer's variance that is lost where a factor is known no more (Fel et al
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from atlas.factors.maps import rebuilt
 from atlas.relevance import changed
 from atlas.relevance.tape import Instrumented
+from atlas.sobol import Numbers, designs, total_indices
 from atlas.store.bases import Basis
 
-Numbers = npt.NDArray[np.float64]
-
-DESIGNS = 128
+DESIGNS = 256
 """Points of the sequence for Sobol indices. With 32, as CRAFT takes, indices of 25 factors err by
-up to 0.3 (benchmarks/RESULTS.md)."""
+up to 0.3, with 128 by up to 0.2, with 256 by 0.02 (benchmarks/RESULTS.md)."""
 
 BATCH = 32
 """Versions of one picture that go through the network at once."""
-
-Answer = Callable[[Numbers], Numbers]
-"""From points (N, inputs) to numbers (N,)."""
 
 
 def answer(
@@ -105,56 +99,6 @@ def insertion(of: Callable[[Tensor], Tensor], order: Sequence[int], factors: int
     for step, factor in enumerate(order, 1):
         scales[step:, factor] = 1
     return scaled(of, scales).tolist()
-
-
-def designs(inputs: int, count: int, seed: int) -> tuple[Numbers, Numbers]:
-    """Return two sets of points in the unit cube, (count, inputs) each.
-
-    They are the halves of one scrambled Sobol sequence of twice the dimension (Saltelli 2002).
-
-    Parameters
-    ----------
-    inputs : int
-        Dimension of the cube.
-    count : int
-        A power of 2.
-    seed : int
-        Of the scrambling.
-    """
-    from scipy.stats import qmc  # noqa: PLC0415 (slow to import)
-
-    points: Numbers = qmc.Sobol(2 * inputs, scramble=True, seed=seed).random(count)
-    return points[:, :inputs], points[:, inputs:]
-
-
-def total_indices(of: Answer, one: Numbers, other: Numbers) -> Numbers:
-    """Return the total Sobol index of each input by Jansen's estimator.
-
-    That is the mean of (f(A) - f(A with column i of B))^2 / 2, by the variance of f over A and B
-    (Jansen 1999; Saltelli et al. 2010, table 2f).
-
-    Parameters
-    ----------
-    of : callable
-        The function.
-    one, other : array
-        A and B, of `designs`: (count, inputs) each.
-
-    Returns
-    -------
-    array
-        (inputs,); zeros for a function that is constant.
-    """
-    base = of(one)
-    variance = float(np.var(np.concatenate([base, of(other)])))
-    if variance == 0:
-        return np.zeros(one.shape[1])
-    found = np.empty(one.shape[1])
-    for column in range(one.shape[1]):
-        mixed = one.copy()
-        mixed[:, column] = other[:, column]
-        found[column] = np.mean((base - of(mixed)) ** 2) / 2 / variance
-    return found
 
 
 def by_variance(

@@ -1,9 +1,14 @@
-"""Which layers can be factorised: those whose output goes through a ReLU, or is never negative."""
+"""Which layers can be factorised, and what of their output the network goes on with.
+
+A non-negative factorisation is of outputs that go through a ReLU, or are never negative. An
+autoencoder is of any.
+"""
 
 import difflib
 import fnmatch
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from atlas.errors import UserError
 from atlas.relevance.plan import Plan
@@ -11,6 +16,21 @@ from atlas.trace.record import Operation
 
 RECTIFIERS = ("relu", "relu6", "hardtanh", "clamp", "clamp_min")
 """Operations that may cut off what is negative."""
+
+
+class Range(NamedTuple):
+    """Between which values the network goes on with a layer's output."""
+
+    low: float = 0.0
+    high: float = math.inf
+
+    @property
+    def signed(self) -> bool:
+        """Whether what is negative has a meaning."""
+        return self.low < 0
+
+
+SIGNED = Range(low=-math.inf)
 
 
 def ceiling(plan: Plan, layer: str) -> float | None:
@@ -59,8 +79,10 @@ def _cut(operation: Operation) -> float | None:
     return math.inf if high is None else float(high)
 
 
-def choose(plan: Plan, measured: Sequence[str], patterns: Sequence[str]) -> dict[str, float]:
-    """Return the layers to factorise, each with its `ceiling`.
+def choose(
+    plan: Plan, measured: Sequence[str], patterns: Sequence[str], *, signed: bool
+) -> dict[str, Range]:
+    """Return the layers to factorise, each with what the network goes on with of its output.
 
     Parameters
     ----------
@@ -69,22 +91,28 @@ def choose(plan: Plan, measured: Sequence[str], patterns: Sequence[str]) -> dict
     measured : sequence of str
         The layers of the atlas, in the order of the forward pass.
     patterns : sequence of str
-        Names or globs of them; none means the last layer that can be factorised. A glob means
-        those of its layers that can be.
+        Names or globs of them; none means the last layer that has a ReLU behind it. A glob means
+        those of its layers that can be factorised.
+    signed : bool
+        Whether layers with signed outputs can be.
 
     Raises
     ------
     UserError
-        A layer is unknown or has signed outputs, or none is left.
+        A layer is unknown or has signed outputs that cannot be factorised, or none is left.
     """
-    every = {name: found for name in measured if (found := ceiling(plan, name)) is not None}
+    rectified = {
+        name: Range(high=found) for name in measured if (found := ceiling(plan, name)) is not None
+    }
+    every = {name: rectified.get(name, SIGNED) for name in measured if signed or name in rectified}
     if not every:
         raise UserError(
-            "no measured layer has a ReLU behind it, and factors are of outputs that are not "
-            "negative: add such a layer to model.layers (that of a ReLU itself, for instance)"
+            "no measured layer has a ReLU behind it, and factors by NMF are of outputs that are "
+            "not negative: add such a layer to model.layers (that of a ReLU itself, for instance), "
+            'or take factors.method = "sae", which can be of any'
         )
     if not patterns:
-        return dict([next(reversed(every.items()))])
+        return dict([next(reversed((rectified or every).items()))])
     wanted: set[str] = set()
     for pattern in patterns:
         if pattern in every:
@@ -93,7 +121,8 @@ def choose(plan: Plan, measured: Sequence[str], patterns: Sequence[str]) -> dict
             later = [name for name in every if measured.index(name) > measured.index(pattern)]
             raise UserError(
                 f"the output of layer {pattern!r} has a sign (no ReLU stands behind it), and "
-                f"factors are of outputs that are not negative: take {(later or list(every))[0]!r}"
+                f"factors by NMF are of outputs that are not negative: take layer "
+                f'{(later or list(every)[-1:])[0]!r}, or factors.method = "sae"'
             )
         elif not any(sign in pattern for sign in "*?["):
             close = difflib.get_close_matches(pattern, measured, n=3, cutoff=0.4)
@@ -102,8 +131,8 @@ def choose(plan: Plan, measured: Sequence[str], patterns: Sequence[str]) -> dict
         elif matches := fnmatch.filter(every, pattern):
             wanted.update(matches)
         else:
+            which = "measured layer" if signed else "measured layer with a ReLU behind it"
             raise UserError(
-                f"no measured layer with a ReLU behind it matches {pattern!r}; there are "
-                f"{', '.join(list(every)[:8])}"
+                f"no {which} matches {pattern!r}; there are {', '.join(list(every)[:8])}"
             )
     return {name: found for name, found in every.items() if name in wanted}

@@ -2,10 +2,12 @@
 
 A layer's output a is about u W at each position, with the coefficients u of the factors W. Of the
 relevance of channel c there, factor k gets the part of the channel's output that it makes,
-u_k W_kc / max(sum over j of u_j W_jc, a_c). What is left is the *residual*: what no factor holds.
-So maps of factors and residual add up to the layer's map, and can be sent on down like that of a
-channel (cf. Achtibat et al. 2023, section 4.2, for channels; Fel et al. 2023 scale the
-coefficients up to the picture instead).
+u_k W_kc / max(sum over j of u_j W_jc, a_c). Where outputs or directions have a sign, the sizes
+|u_j W_jc| and |a_c| stand below the line, and a factor that points away from the output gets its
+part with the other sign. What is left is the *residual*: what no factor holds. So maps of factors
+and residual add up to the layer's map, and can be sent on down like that of a channel (cf. Achtibat
+et al. 2023, section 4.2, for channels; Fel et al. 2023 scale the coefficients up to the picture
+instead).
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from atlas.factors.nnls import coefficients
+from atlas.factors import nnls, sae
 from atlas.relevance.engine import PIXELS, Engine, Visit
 from atlas.store import Mode
 from atlas.store.bases import Basis
@@ -21,7 +23,7 @@ from atlas.store.bases import Basis
 
 def rectified(output: Tensor, basis: Basis) -> Tensor:
     """Return what the network goes on with of a layer's output, (pictures, channels, h, w)."""
-    return output.float().clamp(0, basis.ceiling)
+    return output.float().clone() if basis.signed else output.float().clamp(0, basis.ceiling)
 
 
 def directions(basis: Basis, device: torch.device) -> Tensor:
@@ -45,19 +47,29 @@ def of_activation(output: Tensor, basis: Basis) -> Tensor:
         float32 (pictures, factors, height, width), none negative.
     """
     rows = rectified(output, basis).permute(0, 2, 3, 1)
-    found = coefficients(rows.flatten(0, 2), directions(basis, output.device))
+    flat = rows.flatten(0, 2)
+    if basis.encoder is None:
+        found = nnls.coefficients(flat, directions(basis, output.device))
+    else:
+        found = sae.coefficients(flat, basis.encoder)
     return found.reshape(*rows.shape[:3], -1).permute(0, 3, 1, 2)
 
 
 def rebuilt(found: Tensor, basis: Basis) -> Tensor:
     """Return the output that coefficients (pictures, factors, h, w) stand for."""
-    return torch.einsum("nkhw,kc->nchw", found, directions(basis, found.device))
+    made = torch.einsum("nkhw,kc->nchw", found, directions(basis, found.device))
+    if basis.encoder is None:
+        return made
+    return made + torch.from_numpy(basis.encoder.offset).to(made)[:, None, None]
 
 
 def _quotient(relevance: Tensor, output: Tensor, found: Tensor, basis: Basis) -> Tensor:
     """Return the relevance of each unit by what it is divided, 0 where nothing is active."""
-    whole = torch.maximum(rebuilt(found, basis), rectified(output, basis))
-    return torch.where(whole > 0, relevance.float() / whole.clamp(min=1e-30), 0.0)
+    sizes = directions(basis, found.device).abs()
+    active = rectified(output, basis)
+    whole = torch.maximum(torch.einsum("nkhw,kc->nchw", found, sizes), active.abs())
+    signs = torch.where(active < 0, -1.0, 1.0)
+    return torch.where(whole > 0, signs * relevance.float() / whole.clamp(min=1e-30), 0.0)
 
 
 def of_relevance(relevance: Tensor, output: Tensor, found: Tensor, basis: Basis) -> Tensor:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from atlas.data import Record, Source
 from atlas.data.images import BadImage
 from atlas.errors import UserError
+from atlas.factors.layers import Range
 from atlas.factors.nmf import Matrix
 from atlas.model.preprocessing import Preprocessor
 from atlas.relevance.engine import CPU_BLOCK, Engine, measure
@@ -27,7 +28,7 @@ class PositionSample:
     """Positions of a layer's output, and the pictures that they are of."""
 
     positions: Mapping[str, Matrix]
-    """By layer: float32 (pictures, positions of each, channels), none negative."""
+    """By layer: float32 (pictures, positions of each, channels), in the layer's range."""
     views: Tensor
     """float32 (some pictures, colours, height, width), preprocessed: the first of them."""
 
@@ -36,7 +37,7 @@ def sample(
     source: Source,
     preprocessing: Preprocessor,
     engine: Engine,
-    ceilings: Mapping[str, float],
+    ranges: Mapping[str, Range],
     pictures: int,
     positions: int,
     seed: int,
@@ -56,8 +57,8 @@ def sample(
         From pictures to the network's input.
     engine : Engine
         What computes activations.
-    ceilings : mapping
-        The layers, each with where the ReLU behind it cuts off above.
+    ranges : mapping
+        The layers, each with what the network goes on with of its output.
     pictures, positions : int
         How many pictures are drawn, and how many positions of each; all where a map has fewer.
     seed : int
@@ -72,7 +73,7 @@ def sample(
     UserError
         Fewer than `FEWEST` pictures can be read.
     """
-    found: dict[str, list[Matrix]] = {layer: [] for layer in ceilings}
+    found: dict[str, list[Matrix]] = {layer: [] for layer in ranges}
     views: list[Tensor] = []
     total = pictures if source.count is None else min(pictures, source.count)
     reading = tqdm(_drawn(source, pictures, seed), "factors", total, unit=" pictures")
@@ -84,7 +85,7 @@ def sample(
         ) -> None:  # fmt: skip
             if layer not in found:
                 return
-            flat = maps.float().clamp(0, ceilings[layer]).flatten(2).cpu()
+            flat = maps.float().clamp(*ranges[layer]).flatten(2).cpu()
             for record, one in zip(records[part], flat, strict=True):
                 places = _places(one.shape[1], positions, seed, record.index)
                 found[layer].append(one[:, places].T.numpy().copy())

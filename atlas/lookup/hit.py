@@ -6,10 +6,21 @@ from typing import Any, Literal
 
 from atlas.api.contents import Channel, Reference
 
-Kind = Literal["address", "layer", "name", "words", "letters", "near", "some", "meaning", "picture"]
-"""Why a channel is found. What was asked for is its address; its layer; its name or that of one of
-its senses; words of it; letters of its words; words nearest in spelling; only some of the words,
-since no channel has all; the same meaning; the same look."""
+Kind = Literal[
+    "address",
+    "layer",
+    "state",
+    "name",
+    "words",
+    "letters",
+    "near",
+    "some",
+    "meaning",
+    "picture",
+]
+"""Why a channel is found. What was asked for is its address; its layer; the state of its name, as
+`one-sided`; its name or that of one of its senses; words of it; letters of its words; words nearest
+in spelling; only some of the words, since no channel has all; the same meaning; the same look."""
 
 Field = Literal["name", "senses", "description", "classes", "layer"]
 """Where words are looked for."""

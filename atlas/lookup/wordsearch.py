@@ -31,6 +31,7 @@ class WordSearch:
         self._contents = contents
         channels = list(entries.channels(contents.channels))
         self._standing = entries.standing(channels)
+        self._states = [channel.state for channel in channels]
         layers: dict[str, dict[int, int]] = {}
         for row, channel in enumerate(channels):
             layers.setdefault(channel.layer, {})[channel.number] = row
@@ -99,6 +100,9 @@ class WordSearch:
         yield "address", self._addresses.channels(query)
         layers = (self._layers[name].values() for name in self._addresses.layers(query))
         yield "layer", [r for rows in layers for r in sorted(rows, key=self._standing.__getitem__)]
+        if asked := entries.state(query):
+            rows = [row for row, state in enumerate(self._states) if state == asked]
+            yield "state", sorted(rows, key=self._standing.__getitem__)
 
     def _fitting(self, reading: Reading, allowed: set[int]) -> Iterator[tuple[int, Rank]]:
         """Yield the rows that have all words, otherwise those that have any, and how they fit."""

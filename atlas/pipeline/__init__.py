@@ -1,6 +1,7 @@
 """The stages in their order: what each needs, whether it is done, and what it records."""
 
 from atlas.pipeline.annotating import name, rename, score
+from atlas.pipeline.auditing import audit_maps
 from atlas.pipeline.building import build, make_site
 from atlas.pipeline.explaining import explain
 from atlas.pipeline.factoring import factorise
@@ -16,6 +17,7 @@ from atlas.prepass.processes import team
 __all__ = [
     "Inputs",
     "alone",
+    "audit_maps",
     "border",
     "build",
     "explain",

@@ -12,6 +12,7 @@ from atlas.explain.explaining import Explainer, Outcome, image_files
 from atlas.explain.gathering import Subject
 from atlas.explain.narrative.compose import Writer
 from atlas.factors.concepts import FactorConcepts
+from atlas.pipeline.auditing import check_names, other_maps
 from atlas.pipeline.inputs import Inputs, check_weights
 from atlas.pipeline.models import ModelOf, explaining
 from atlas.pipeline.trust import OWN, Border
@@ -66,6 +67,7 @@ def explain(
         are given and no model is named.
     """
     _check_models(recipe.explain, exchange)
+    check_names(recipe.explain.maps)
     part = bases.factors(store)
     known = {one.name: one for one in bases.read(part)} if part is not None else {}
     background = Background(joined(store), {name: one.layer for name, one in known.items()})
@@ -89,6 +91,7 @@ def explain(
         network.device,
         store.root / EXPLANATIONS,
         _labels(recipe, background.classes, labelled),
+        others=other_maps(store, inputs, recipe.explain.maps) if recipe.explain.maps else None,
     )
     if not _asks(recipe.explain):
         return explainer(paths, label)

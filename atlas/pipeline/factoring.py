@@ -1,9 +1,12 @@
 """Factors of a finished atlas: finding them, and measuring them like channels."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
+from pathlib import Path
 
 from atlas.errors import UserError
 from atlas.factors import finding, layers, sampling
+from atlas.factors.finding import LayerSample
+from atlas.factors.layers import Range
 from atlas.pipeline.indexing import index_factors
 from atlas.pipeline.inputs import Inputs, check_weights, fingerprint
 from atlas.pipeline.stages import alone
@@ -12,11 +15,14 @@ from atlas.recipe import Recipe
 from atlas.relevance.engine import ActivationEngine
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
-from atlas.store import Store, bases
+from atlas.store import Store, bases, files
 from atlas.store.bases import Basis
 
 FACTORING = 1
 """Raised when factors are found in another way, so that those of older atlases are found anew."""
+
+SIZE = 64
+"""Factors of an autoencoder whose number is not said."""
 
 ANSWERED = 96
 """Pictures on which it is tested what the network answers from factors alone."""
@@ -66,11 +72,18 @@ def factorise(store: Store, recipe: Recipe, border: Border = OWN) -> Store:
 def _found(store: Store, part: Store, inputs: Inputs) -> list[Basis]:
     """Return the bases of the chosen layers: those that are there, and others as they are found."""
     settings = inputs.recipe.factors
-    chosen = layers.choose(inputs.plan, inputs.layers, settings.layers)
-    within = [store.manifest()["id"], _without_layers(inputs.recipe), FACTORING]
-    wanted = fingerprint(within)
+    by_autoencoder = settings.method == "sae"
+    chosen = layers.choose(inputs.plan, inputs.layers, settings.layers, signed=by_autoencoder)
+    if settings.trained:
+        inputs.border.check(inputs.recipe, "factors.trained")
+        if not by_autoencoder or len(chosen) != 1:
+            raise UserError(
+                f"factors.trained = {settings.trained!r} is an autoencoder of one layer: add "
+                "--set factors.method=sae and --set 'factors.layers=[\"LAYER\"]'"
+            )
+    wanted = fingerprint([store.manifest()["id"], _decisive(inputs.recipe), FACTORING])
     known = {one.layer: one for one in bases.there(part) if one.facts.get("inputs") == wanted}
-    missing = {layer: ceiling for layer, ceiling in chosen.items() if layer not in known}
+    missing = {layer: within for layer, within in chosen.items() if layer not in known}
     if missing:
         known |= _sampled(part, inputs, missing, wanted)
     found = [known[layer] for layer in chosen]
@@ -78,13 +91,19 @@ def _found(store: Store, part: Store, inputs: Inputs) -> list[Basis]:
     return found
 
 
-def _without_layers(recipe: Recipe) -> dict[str, object]:
+def _decisive(recipe: Recipe) -> dict[str, object]:
     """Return what decides the factors of a layer, whatever layers have some beside it."""
-    return {key: value for key, value in asdict(recipe.factors).items() if key != "layers"}
+    settings = recipe.factors
+    found = {key: getattr(settings, key) for key in ("ranks", "pictures", "positions", "seed")}
+    if settings.method == "nmf":
+        return found
+    trained = Path(settings.trained)
+    content = files.sha256(trained) if settings.trained and trained.is_file() else None
+    return {**found, "method": settings.method, "active": settings.active, "trained": content}
 
 
 def _sampled(
-    part: Store, inputs: Inputs, missing: dict[str, float], wanted: str
+    part: Store, inputs: Inputs, missing: dict[str, Range], wanted: str
 ) -> dict[str, Basis]:
     """Find the factors of some layers on one sample of the data."""
     settings, network = inputs.recipe.factors, inputs.network
@@ -106,11 +125,25 @@ def _sampled(
     views = drawn.views.to(network.device)
     found = {}
     for layer in names:
-        positions = drawn.positions[layer]
-        basis = finding.find(positions, layer, missing[layer], settings.ranks, settings.seed)
+        basis = _basis(LayerSample(layer, drawn.positions[layer], missing[layer]), inputs)
         alone_ = instrument(network.module, rules, [layer])
         basis = finding.tested(basis, alone_, views, settings.seed)
         basis = replace(basis, facts={**basis.facts, "inputs": wanted})
         bases.write(part, basis)
         found[layer] = basis
     return found
+
+
+def _basis(sampled: LayerSample, inputs: Inputs) -> Basis:
+    """Find the factors of one layer by the recipe's method."""
+    settings = inputs.recipe.factors
+    if settings.method == "nmf":
+        return finding.by_nmf(sampled, settings.ranks, settings.seed)
+    if settings.trained:
+        return finding.trained_elsewhere(sampled, Path(settings.trained), settings.active)
+    size = max(settings.ranks, default=SIZE)
+    if settings.active > size:
+        raise UserError(f"factors.active = {settings.active}: there are only {size} factors")
+    return finding.by_autoencoder(
+        sampled, size, settings.active, settings.seed, inputs.network.device
+    )

@@ -19,7 +19,7 @@ from atlas.pipeline.inputs import Inputs, fingerprint
 from atlas.pipeline.stages import WEIGHTS, alone, done, stage
 from atlas.pipeline.steps import Steps
 from atlas.pipeline.weighing import WEIGHING, weigh
-from atlas.prepass import checkpoint, imported, processes, tables
+from atlas.prepass import checkpoint, classpictures, imported, processes, tables
 from atlas.prepass.measuring import Checkpoints, measure_channels
 from atlas.prepass.tally import Tally
 from atlas.recipe import Recipe
@@ -220,6 +220,7 @@ def _prepass(store: Store, inputs: Inputs, later: float) -> dict[str, Any]:
         },
         "labels": inputs.labels.summary,
         "bands": tally.per_band,
+        **({"samples": classpictures.PER_CLASS} if tally.samples else {}),
         "checks": checks,
         "conservation": tables.conservation(tally),
     }

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from atlas.errors import UserError
-from atlas.prepass import bands, exactsum, products, topk
+from atlas.prepass import bands, classpictures, exactsum, products, topk
+from atlas.prepass.classpictures import ClassPicture
 from atlas.prepass.reductions import Reduce, bins, reduce
 from atlas.prepass.tally import Seen, Tally, empty_layer, in_range, kept
 from atlas.recipe import Activation, Relevance
@@ -17,6 +18,10 @@ from atlas.store import Mode
 
 STABILISER = 1e-10
 """Added to the denominator of shares, as zennit-crp does."""
+
+SLACK = 1.25
+"""Pictures of classes are sorted, and those dropped that are too many, when there are so many times
+as many as are wanted."""
 
 REMEMBERED = 10_000
 """Pictures that are remembered whether they are kept by a channel or not."""
@@ -119,6 +124,7 @@ class BatchTally:
             )
         target = logits.float().gather(1, classes[:, None])[:, 0]
         gridded: dict[str, Tensor] = {}
+        by_layer: list[Tensor] = []
         for layer, parts in self.sums.items():
             relevance, results = torch.cat(parts), tally.layers[layer].relevance
             assert results is not None, "a pass with relevance"
@@ -129,6 +135,7 @@ class BatchTally:
                 results.relevance_sum.add_all(relevance.sum(dim=1) * target.sign())
             results.share_sum.add_all(share)
             results.class_share_sum.add_rows(classes, share)
+            by_layer.append(share)
             gridded[layer] = grid = products.gridded(share)
             results.gridded_sum += grid.sum(dim=0).long()
             results.gridded_square_sum += grid.square().sum(dim=0).long()
@@ -137,14 +144,21 @@ class BatchTally:
             assert sums is not None, "they are kept only where they are wanted"
             sums.add_rows(classes, torch.cat(parts))
         _add_pairs(tally, gridded)
+        if tally.fired_by_class and by_layer:
+            both = zip(classes.tolist(), self.drawn, self.indices.tolist(), labels,
+                       logits.argmax(dim=1).tolist(), torch.cat(by_layer, dim=1).float().cpu(),
+                       strict=True)  # fmt: skip
+            tally.samples += [ClassPicture(*known) for known in both]
+            if len(tally.samples) > SLACK * classpictures.PER_CLASS * tally.outputs:
+                tally.samples = classpictures.lowest(tally.samples)
         tally.images += len(self.keys)
         with in_range("the network's output", "output", self.keys):
             tally.logit_abs_sum.add_all(target.abs().cpu())
         tally.class_count += torch.bincount(classes, minlength=tally.outputs).cpu()
         guesses = logits.argmax(dim=1).tolist()
         drawn = self.drawn if tally.per_band else [0] * len(self.keys)
-        samples = zip(self.indices.tolist(), self.keys, labels, guesses, drawn, strict=True)
-        for index, key, label, guess, number in samples:
+        found = zip(self.indices.tolist(), self.keys, labels, guesses, drawn, strict=True)
+        for index, key, label, guess, number in found:
             tally.seen[index] = Seen(key, label, guess, number)
             tally.labelled += label is not None
             tally.correct += label == guess

@@ -12,7 +12,7 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from atlas.prepass import shards, tally
+from atlas.prepass import classpictures, shards, tally
 from atlas.prepass.exactsum import ExactSum
 from atlas.prepass.shards import Done
 from atlas.prepass.tally import LayerTally, RelevanceTally, Seen, Tally
@@ -67,6 +67,7 @@ def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
         for field, tensor in _tensors(layer):
             tensors[f"{number}/{field}"] = tensor.cpu().contiguous()
     tensors["class_count"] = state.class_count
+    tensors["samples"], sampled = classpictures.packed(classpictures.lowest(state.samples))
     tensors["logit_abs_sum"] = state.logit_abs_sum.total
     facts = {
         **facts,
@@ -75,6 +76,7 @@ def pack(state: Tally, facts: Mapping[str, Any]) -> bytes:
         "numbers": [getattr(state, name) for name in _NUMBERS],
         "seen": [[index, *astuple(seen)] for index, seen in state.seen.items()],
         "skips": state.skips,
+        "samples": sampled,
         "reasons": state.reasons,
     }
     # As a tensor: they grow with the pictures seen, and a header may have 100 MB only.
@@ -103,6 +105,7 @@ def unpack(content: bytes, device: torch.device) -> tuple[Tally, dict[str, Any]]
     state.seen = {index: Seen(*known) for index, *known in facts["seen"]}
     state.skips = [(index, key, reason) for index, key, reason in facts["skips"]]
     state.reasons = facts["reasons"]
+    state.samples = classpictures.unpacked(tensors["samples"], facts["samples"])
     return state, facts
 
 

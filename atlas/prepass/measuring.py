@@ -89,7 +89,8 @@ def measure_channels(
     later : float
         How long what comes after the pass takes, in parts of it, as far as that is known.
     fired_by_class : bool
-        Whether activation is summed by class as well as relevance.
+        Whether activation is summed by class as well as relevance, and a few pictures of each class
+        are kept.
 
     Returns
     -------

@@ -12,6 +12,7 @@ from itertools import accumulate
 import torch
 
 from atlas.data.source import Sharded, Source
+from atlas.prepass import classpictures
 from atlas.prepass.tally import Tally
 from atlas.prepass.topk import EMPTY
 
@@ -100,6 +101,8 @@ def numbered(state: Tally, source: Source, done: Done) -> Tally:
         }
         if layer.bands is not None:
             layer.bands = replace(layer.bands, indices=ordinals(layer.bands.indices))
+    indices = ordinals(torch.tensor([one.index for one in state.samples], dtype=torch.int64))
+    state.samples = classpictures.renumbered(state.samples, indices.tolist())
     places = ordinals(torch.tensor([*state.seen, *(skip[0] for skip in state.skips)])).tolist()
     seen = zip(places, state.seen.values(), strict=False)
     state.seen = {n: replace(it, key=source.whole_key(it.key, n)) for n, it in seen}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atlas.prepass import bands, products, reductions
+from atlas.prepass import bands, classpictures, products, reductions
 from atlas.prepass.bands import Chosen, Integers
 from atlas.prepass.tally import LayerTally, RelevanceTally, Tally, references
 from atlas.prepass.topk import EMPTY
@@ -24,7 +24,7 @@ PER_OCTAVE = 4
 
 
 def write(store: Store, tally: Tally, classes: Sequence[str]) -> None:
-    """Write images, references, bands, channels and classes.
+    """Write images, references, bands, channels and classes, and the samples if there are some.
 
     Pictures that are references come first in images.parquet, then those of bands alone; both in
     the order of the data.
@@ -56,6 +56,8 @@ def write(store: Store, tally: Tally, classes: Sequence[str]) -> None:
     store.write_table("bands", _bands(tally, rows, chosen))
     store.write_table("channels", _channels(tally))
     store.write_table("classes", _classes(tally, classes))
+    if tally.samples:
+        store.write_table("samples", classpictures.columns(classpictures.lowest(tally.samples)))
 
 
 def conservation(tally: Tally) -> dict[str, float]:

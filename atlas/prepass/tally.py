@@ -15,6 +15,7 @@ from torch import Tensor
 from atlas.data.images import kind_of
 from atlas.errors import UserError
 from atlas.prepass import bands, exactsum, products, topk
+from atlas.prepass.classpictures import ClassPicture, lowest
 from atlas.prepass.exactsum import ExactSum, RangeError
 from atlas.prepass.reductions import BINS
 from atlas.prepass.topk import EMPTY, TopK
@@ -113,7 +114,8 @@ class Tally:
     seed: int = 0
     """By which pictures draw their numbers; see `bands`."""
     fired_by_class: bool = False
-    """Whether activation is summed by class as well as relevance."""
+    """Whether activation is summed by class as well as relevance, and pictures of each class are
+    kept with their shares; so it is for factors."""
     images: int = 0
     """Number of pictures measured."""
     labelled: int = 0
@@ -128,6 +130,8 @@ class Tally:
     """Running results by name of the layer, in the order of the forward pass."""
     seen: dict[int, Seen] = field(default_factory=dict)
     """Pictures by index of the sample, at least those that some channel keeps."""
+    samples: list[ClassPicture] = field(default_factory=list)
+    """A few pictures of each class; see `classpictures`."""
     kept: int = 0
     """How many of them some channel kept when that was last looked at."""
     skipped: int = 0
@@ -188,6 +192,7 @@ def merge(one: Tally, other: Tally) -> Tally:
         logit_abs_sum=one.logit_abs_sum + other.logit_abs_sum,
         layers=layers,
         seen=one.seen | other.seen,
+        samples=lowest([*one.samples, *other.samples]),
         skipped=one.skipped + other.skipped,
         skips=sorted(one.skips + other.skips)[:LISTED_SKIPS],
         reasons=dict(Counter(one.reasons) + Counter(other.reasons)),

@@ -43,6 +43,10 @@ class Explain:
     seed: Seed = 0
     """Seed of the random orders."""
 
+    maps: tuple[str, ...] = ()
+    """Other maps of the picture beside the heat map of relevance, by their names in `atlas audit`
+    (`["grad-cam", "sobol"]`); each is drawn on the page, with what happens as its pixels go."""
+
     vlm: str = ""
     """A vision-language model, named as in `naming.vlm`, that says where and how each concept shows
     in the picture; empty means none."""

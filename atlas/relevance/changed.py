@@ -37,7 +37,10 @@ def logits(
 def differentiable(
     model: Instrumented, images: Tensor, layer: str | None = None, change: Change | None = None
 ) -> Tensor:
-    """Return the same as `logits`, with the gradients that PyTorch records meanwhile."""
+    """Return the same as `logits`, with the gradients that PyTorch records meanwhile.
+
+    They lead to whatever `change` brings in, and to pictures that require them.
+    """
     at = None if layer is None else model.plan.shown(model.layers[layer])
     with _Changing(model, images, at, change or (lambda output: output)) as changing:
         model.module(changing.picture)

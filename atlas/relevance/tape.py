@@ -36,7 +36,7 @@ class Instrumented:
 
     def input(self, images: Tensor) -> Tensor:
         """Return pictures as the network takes them."""
-        return images.detach().to(self.dtype).contiguous(memory_format=torch.channels_last)
+        return images.to(self.dtype).contiguous(memory_format=torch.channels_last)
 
 
 def instrument(

@@ -8,12 +8,17 @@ from typing import Any
 import pyarrow as pa
 
 from atlas.plain import plain
-from atlas.searching.analyser import RULES
+from atlas.searching.analyser import RULES, words
+from atlas.store import standing as standing_
 
 _COLUMNS = (
     *("layer", "channel", "name", "senses", "description", "top_classes", "top_class_shares"),
-    *("used_for", "fires_for", "score_ap", "rel_mean"),
+    *("used_for", "fires_for", "score_ap", "rel_mean", "name_state", "name_status", "named_by"),
 )
+
+
+NOT_ASKED = "not asked"
+"""What searches call the state of channels without a name that nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class ChannelTexts:
     """Average precision of the name in per cent; -1 without one."""
     share: float
     """Mean relevance share, to two digits; 0 where it was not measured."""
+    state: str = NOT_ASKED
+    """The state of its name."""
 
 
 def channels(table: pa.Table) -> Iterator[ChannelTexts]:
@@ -51,6 +58,7 @@ def channels(table: pa.Table) -> Iterator[ChannelTexts]:
             labels=tuple(labels[: RULES["classes"]]),
             score=-1 if score is None else round(100 * score),
             share=0.0 if share is None else float(f"{share:.2g}"),
+            state=standing_.state_of(row) or NOT_ASKED,
         )
 
 
@@ -63,6 +71,12 @@ def standing(several: Sequence[ChannelTexts]) -> list[int]:
     for place, row in enumerate(order):
         places[row] = place
     return places
+
+
+def state(query: str) -> str | None:
+    """Return the state of names that a query asks for by its words; None for other queries."""
+    found: str | None = RULES["states"].get(" ".join(words(query)))
+    return found
 
 
 def labels(names: Mapping[int, str]) -> dict[int, str]:

@@ -35,11 +35,11 @@ CACHE = ".site.json"
 THEME = "theme"
 UNWANTED = (
     *("404.html", "sitemap.xml", "sitemap.xml.gz", "*.map"),
-    *("assets/javascripts/lunr/*", "assets/javascripts/workers/search.*"),
+    "assets/javascripts/*",
 )
 """Patterns of files of MkDocs that are left out: its page for unknown addresses has absolute links,
 which are wrong from the file system and below a path of a host; a sitemap needs to know the host;
-the search of the theme is not used, and source maps are for those who change the theme."""
+the scripts of the theme are not used, and source maps are for those who change it."""
 
 
 def configure(root: Path, title: str, description: str, atlas_id: str) -> None:

@@ -11,8 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from atlas.errors import UserError
+from atlas.searching import entries
+from atlas.searching.concepts import NamedConcept, concepts, terms
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
+from atlas.site.name_tests import NameTests
 from atlas.store import MEASURED, NAMED, REASONED, Mode, Store, bases, files, made, names
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
@@ -24,6 +27,9 @@ Shares = npt.NDArray[np.float32]
 
 STRONGEST = 6
 """Channels that a factor's page names as what it is made of."""
+
+_OPTIONAL = ("bands.parquet", "samples.parquet")
+"""Tables that older atlases lack."""
 
 _MEASURED_BY = (
     *("id", "model", "data", "preprocessing", "images", "labels", "layers", "k", "activation"),
@@ -59,8 +65,8 @@ class Catalogue:
             measured = [name for name in columns if name in table.column_names]
             digest.update(_content(table.select(measured)))
         for part in self.store.parts:
-            for name in ("classes.parquet", "images.parquet", "masks.npy", "bands.parquet"):
-                if (part.root / name).is_file():  # older atlases have no bands
+            for name in ("classes.parquet", "images.parquet", "masks.npy", *_OPTIONAL):
+                if (part.root / name).is_file():
                     digest.update(files.sha256(part.root / name).encode())
         for basis in self.bases.values():
             digest.update(basis.digest.encode())
@@ -81,6 +87,8 @@ class Catalogue:
                 digest.update(f"{record.record} {record.time}".encode())
             for one in self.pictures_made(self.channels[row]):
                 digest.update(json.dumps(one.as_dict(), sort_keys=True).encode())
+            digest.update(self.tests.key(self.channels[row]).encode())
+            digest.update(" ".join(self.concepts_of[row]).encode())  # links to their pages
             for mode in (False, True):
                 start, stop = self._spans.get((row, mode), (0, 0))
                 digest.update(senses[self._order[start:stop]].tobytes())
@@ -122,7 +130,7 @@ class Catalogue:
         for factor, pairs in self.channels_of.items():
             for channel, weight in pairs:
                 found.setdefault(channel, []).append((factor, weight))
-        return {row: sorted(pairs, key=lambda pair: -pair[1]) for row, pairs in found.items()}
+        return {row: sorted(pairs, key=lambda pair: -abs(pair[1])) for row, pairs in found.items()}
 
     @cached_property
     def channels_of(self) -> dict[int, list[tuple[int, float]]]:
@@ -134,8 +142,8 @@ class Catalogue:
             if len(channels) != basis.directions.shape[1]:
                 continue  # the layer itself is not in the atlas
             for row, direction in zip(rows[name], basis.directions, strict=True):
-                best = np.argsort(-direction, kind="stable")[:STRONGEST]
-                found[row] = [(channels[n], float(direction[n])) for n in best if direction[n] > 0]
+                best = np.argsort(-np.abs(direction), kind="stable")[:STRONGEST]
+                found[row] = [(channels[n], float(direction[n])) for n in best if direction[n]]
         return found
 
     @cached_property
@@ -271,6 +279,31 @@ class Catalogue:
         return found
 
     @cached_property
+    def texts(self) -> list[entries.ChannelTexts]:
+        """What is searched of each channel."""
+        return list(entries.channels(self._channel_table))
+
+    @cached_property
+    def concepts(self) -> dict[str, NamedConcept]:
+        """The names, and words of names, that several channels have, by their keys."""
+        return concepts(self.texts)
+
+    @cached_property
+    def concepts_of(self) -> list[list[str]]:
+        """For each row of channels the keys of its concepts: whole names first, then words."""
+        found = []
+        for texts in self.texts:
+            own = (term for name in (texts.name, *texts.senses) for term in terms(name))
+            keys = dict.fromkeys(key for key, *_ in sorted(own, key=lambda term: not term[2]))
+            found.append([key for key in keys if key in self.concepts])
+        return found
+
+    @cached_property
+    def tests(self) -> NameTests:
+        """The tests of the names."""
+        return NameTests(self.store, self._records)
+
+    @cached_property
     def images_of(self) -> Integers:
         """The picture of each reference, in the order of references."""
         return self._columns["image"]
@@ -285,6 +318,16 @@ class Catalogue:
         """Whether each reference was chosen by relevance, in the order of references."""
         chosen: npt.NDArray[np.bool_] = self._keys % 2 == 1
         return chosen
+
+    @property
+    def ranks(self) -> Integers:
+        """The place of each reference among those of its channel and mode, from 0."""
+        return self._columns["rank"]
+
+    @property
+    def boxes(self) -> Integers:
+        """The patch of each reference as (n, 4): left, top, right, bottom."""
+        return np.stack([self._columns[name] for name in ("x0", "y0", "x1", "y1")], axis=1)
 
     @cached_property
     def scores(self) -> Shares:

@@ -13,6 +13,9 @@ from atlas.site.entries import ChannelEntry, ClassEntry
 SHARED_CHANNELS = 4
 """Channels that are shown for a pair of classes."""
 
+MATRIX_CHANNELS = 10
+"""Columns of the table of a class and those nearest to it."""
+
 MAP_PICTURES = 48
 """Pictures on a map: more would be too small to be seen."""
 
@@ -28,6 +31,33 @@ class SimilarClass:
     similarity: float | None  # cosine of the mean relevance shares, less the mean of all classes
     taken: int  # stored pictures of one that the network takes for the other
     shared: list[ChannelEntry]  # with the highest shares for both
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What the network takes the stored pictures of a class for."""
+
+    pictures: int  # stored ones with this label
+    right: int
+    taken_for: list[tuple[ClassEntry, int]]  # other classes, those of most pictures first
+
+    @property
+    def share(self) -> float:
+        """Share of the pictures that the network recognises, to three digits; -1 without any."""
+        return round(self.right / self.pictures, 3) if self.pictures else -1
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The shares of a few channels for a class and for those nearest to it."""
+
+    channels: list[ChannelEntry]
+    rows: list[tuple[ClassEntry, SimilarClass | None, list[float]]]  # the class itself first
+
+    @property
+    def most(self) -> float:
+        """The largest of the shares; 0 where none is positive."""
+        return max((share for *_, shares in self.rows for share in shares), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -64,6 +94,41 @@ class ClassSimilarity:
             )
             for o in close[:count]
         ]
+
+    def recognised(self, label: ClassEntry) -> Recognised:
+        """Return what the network takes the stored pictures of a class for."""
+        taken = {other: n for (one, other), n in self._confused.items() if one == label.label}
+        others = sorted(taken, key=lambda other: (-taken[other], other))
+        pictures = self._pictures[label.label]
+        return Recognised(
+            pictures,
+            pictures - sum(taken.values()),
+            [(self._catalogue.labels[other], taken[other]) for other in others],
+        )
+
+    def matrix(self, label: ClassEntry, similar: list[SimilarClass]) -> Matrix | None:
+        """Return the shares of the channels that are most relevant for a class and those near it.
+
+        First the channels that are shown for the pairs, then those with the highest shares of the
+        class; None where nothing was measured by class.
+        """
+        shares = self._catalogue.shares
+        measured = [other for other in similar if other.label.label in shares]
+        if label.label not in shares or not measured:
+            return None
+        rows = dict.fromkeys(channel.row for other in measured for channel in other.shared)
+        own = shares[label.label]
+        for row in np.argsort(-own, kind="stable")[: 2 * MATRIX_CHANNELS].tolist():
+            if self._catalogue.channels[row].layer.basis is None and own[row] > 0:
+                rows.setdefault(row)
+        chosen = sorted(
+            list(rows)[:MATRIX_CHANNELS], key=lambda row: self._catalogue.channels[row].layer.depth
+        )
+        every = [(label, None), *((other.label, other) for other in measured)]
+        return Matrix(
+            [self._catalogue.channels[row] for row in chosen],
+            [(one, other, [float(shares[one.label][r]) for r in chosen]) for one, other in every],
+        )
 
     def picture_map(self, images: list[int]) -> list[MapPoint]:
         """Lay pictures of a class out by the relevance of the channels of the upper half.
@@ -138,6 +203,13 @@ class ClassSimilarity:
         images = self._catalogue.images
         pairs = zip(images["label"], images["predicted"], strict=True)
         return Counter((a, b) for a, b in pairs if a is not None and b is not None and a != b)
+
+    @cached_property
+    def _pictures(self) -> Counter[int]:
+        """How many stored pictures of each class there are of which the answer is known."""
+        images = self._catalogue.images
+        pairs = zip(images["label"], images["predicted"], strict=True)
+        return Counter(a for a, b in pairs if a is not None and b is not None)
 
     @cached_property
     def _upper(self) -> dict[int, dict[int, float]]:

@@ -118,6 +118,13 @@ class ChannelEntry:
         return self.number("score_ap")
 
     @property
+    def chance(self) -> float | None:
+        """What names that say nothing of the channel score on average, at most; None untested."""
+        values = [self.number(f"score_{name}") for name in ("ap", "base_rate", "borrowed_ap")]
+        known = [value for value in values[1:] if value is not None]
+        return max(known) if values[0] is not None and known else None
+
+    @property
     def state(self) -> NameState | None:
         """How far the name can be relied on; None where nobody asked."""
         return standing.state_of(self.values)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from atlas.site.entries import ChannelEntry
 from atlas.site.output import BuildCache, Tree
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.writer import PageWriter
-from atlas.store import Store, claims, evidence, narrative, table
+from atlas.store import Store, claims, evidence, narrative, othermaps, table
 from atlas.store.claims import Claim, Slot
 from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
 from atlas.store.narrative import Narrative, Sentence
+from atlas.store.othermaps import TestedMap
 
 INDEX = f"{EXPLANATIONS}/index.html"
 
@@ -49,6 +50,8 @@ class Explanation:
     """By id; none in an explanation from before there were claims."""
     narratives: tuple[Narrative, ...]
     channels: Mapping[tuple[str, int], ChannelEntry]
+    others: tuple[TestedMap, ...] = ()
+    """Other maps than that of relevance."""
 
     @property
     def link(self) -> str:
@@ -78,7 +81,8 @@ class Explanation:
     @property
     def texts(self) -> list[str]:
         """Its files that are published as they are."""
-        return [evidence.FILE, *([claims.FILE] if self.claims else []), narrative.FILE]
+        beside = [othermaps.FILE] if self.others else []
+        return [evidence.FILE, *([claims.FILE] if self.claims else []), narrative.FILE, *beside]
 
     def source(self, before: "Explanation | None", after: "Explanation | None") -> str:
         """Return a digest of what the page is made from, beside the atlas."""
@@ -114,6 +118,10 @@ class Explanation:
         order = {"zero": 0, "blur": 1, "mean": 2}
         curves = sorted(self.found.curves, key=lambda one: (-depth[one.layer], order[one.kind]))
         return [graphs.plot(curve) for curve in curves]
+
+    def curve(self, heights: Sequence[float]) -> str:
+        """Return the probabilities of a test of a map as points of a line."""
+        return graphs.points(heights, 0, 1)
 
     @property
     def means(self) -> bool:
@@ -250,7 +258,8 @@ def write(
     for name in ASSETS:
         tree.write(f"assets/{name}", (shipped("site_templates") / name).read_bytes())
     for place, one in enumerate(found):
-        for file in (VIEW, HEAT, *(concept.map for concept in one.found.concepts)):
+        drawn = (*(concept.map for concept in one.found.concepts), *(m.file for m in one.others))
+        for file in (VIEW, HEAT, *drawn):
             tree.link(f"{one.files}/{file}", one.folder / file)
         for file in one.texts:
             tree.write(f"{one.files}/{file}", (one.folder / file).read_bytes())
@@ -294,10 +303,12 @@ def _all(
         found = evidence.read(one)
         known = channels.keys() >= {*_addresses(found)}
         if found.atlas == atlas and found.id == one.name and known:
-            for name in (VIEW, HEAT, *(concept.map for concept in found.concepts)):
+            others = othermaps.read(one)
+            drawn = (*(concept.map for concept in found.concepts), *(m.file for m in others))
+            for name in (VIEW, HEAT, *drawn):
                 if not store.inside(f"{EXPLANATIONS}/{one.name}/{name}").is_file():
                     raise UserError(f"{one / name} is missing: explain the picture again")
-            yield _one(one, found, channels)
+            yield replace(_one(one, found, channels), others=others)
 
 
 def _one(

@@ -4,6 +4,8 @@ from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry
 
 COUNT = 8
+OF_ONE_LAYER = 24
+"""Channels that are shown, and those of an atlas of one layer, which has no network to show."""
 
 
 def choose(catalogue: Catalogue) -> list[ChannelEntry]:
@@ -18,7 +20,8 @@ def choose(catalogue: Catalogue) -> list[ChannelEntry]:
     candidates = [catalogue.channels[row] for layer in late for row in layer.rows]
     candidates = [c for c in candidates if c.classes and c.classes[0][1] > 0]
     candidates.sort(key=lambda c: (-c.classes[0][1], c.row))
-    most = -(-COUNT // max(len(late), 1))  # of one layer
+    count = OF_ONE_LAYER if len(catalogue.layers) == 1 else COUNT
+    most = -(-count // max(len(late), 1))  # of one layer
     chosen: list[ChannelEntry] = []
     classes: set[int] = set()
     near: set[int] = set()
@@ -30,6 +33,6 @@ def choose(catalogue: Catalogue) -> list[ChannelEntry]:
         chosen.append(channel)
         classes.add(best)
         near.update(row for row, _ in channel.neighbours)
-        if len(chosen) == COUNT:
+        if len(chosen) == count:
             break
     return chosen

@@ -77,7 +77,7 @@ def plot(curve: Curve) -> Plot:
     lines = tuple(
         Line(
             course.order,
-            _points(course.logit, low, high),
+            points(course.logit, low, high),
             course.logit[0],
             course.logit[-1],
             course.area_logit,
@@ -87,7 +87,8 @@ def plot(curve: Curve) -> Plot:
     return Plot(curve, lines, low, high, steps)
 
 
-def _points(values: Sequence[float], low: float, high: float) -> str:
+def points(values: Sequence[float], low: float, high: float) -> str:
+    """Return values over equal steps as points of a line in `WIDTH` x `HEIGHT`."""
     across = WIDTH / max(len(values) - 1, 1)
     down = HEIGHT / ((high - low) or 1.0)
     return " ".join(f"{i * across:.1f},{(high - v) * down:.1f}" for i, v in enumerate(values))

@@ -8,19 +8,24 @@ from tqdm import tqdm
 
 from atlas.resources import shipped
 from atlas.site import (
+    audit_page,
+    channel_map,
     charts,
+    class_pages,
+    concept_pages,
     explanations,
     factor_graph,
     featured,
     made_pictures,
+    picture_data,
     reasons,
     search,
+    trust,
     workers,
 )
 from atlas.site.api_files import ApiFiles
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
-from atlas.site.class_similarity import ClassSimilarity, SimilarClass
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, by_relevance
 from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
@@ -40,17 +45,11 @@ ADJACENT_LAYER_CHANNELS = 4
 LEAST_CORRELATION = 0.1
 """Correlation from which on a channel's page shows another channel as correlated."""
 
-CLASS_CHANNELS = 6
-"""Channels of each layer on a class's page."""
-
-CONFUSABLE = 5
-"""Other classes on a class's page."""
-
 LAYER_CHANNELS = 4
 """Channels of each layer on the page of all layers."""
 
-CLASS_PICTURES = 48
-"""Pictures on a class's page."""
+CONCEPTS = 6
+"""Concepts of its names on a channel's page: whole names first, then words."""
 
 NAVIGATION_LAYERS = 33
 """Layers in the layer navigation of a channel's page; those nearest to it in a deeper network."""
@@ -60,10 +59,20 @@ SMALL_LAYER = 96
 
 STYLES = (
     "base", "grids", "facts", "search", "home", "channel", "range", "references", "class",
+    "trust", "concepts", "compare", "picture", "map", "print",
 )  # fmt: skip
 """Parts of the one style sheet, in this order: a page should need few files."""
 
-ASSETS = ("atlas.js", "find.js", "search.js", "grids.js", "logo.svg")
+ASSETS = (
+    "atlas.js",
+    "find.js",
+    "search.js",
+    "grids.js",
+    "compare.js",
+    "picture.js",
+    "map.js",
+    "logo.svg",
+)
 
 
 class Pages:
@@ -86,6 +95,7 @@ class Pages:
         self._title = title
         self._description = description
         self._citing = citing
+        self._audit = audit_page.found(catalogue)
         self._api = ApiFiles(catalogue, tree, self._citing)
         self._writer = PageWriter(
             tree,
@@ -104,6 +114,7 @@ class Pages:
                 "named": any(channel.name for channel in catalogue.channels),
                 "modes": MODES[::-1],
                 "has_graph": factor_graph.there(catalogue),
+                "audited": self._audit is not None,
             },
         )
 
@@ -111,11 +122,6 @@ class Pages:
     def _ranges(self) -> Ranges:
         """Read by those that write pages of channels alone."""
         return Ranges(self._catalogue.store)
-
-    @cached_property
-    def _class_similarity(self) -> ClassSimilarity:
-        """Read after the pages of channels: it has a number for each channel and class."""
-        return ClassSimilarity(self._catalogue)
 
     def write(self) -> None:
         """Write every page and every file of the JSON API."""
@@ -134,15 +140,18 @@ class Pages:
         for layer in catalogue.layers:
             if not self._unchanged(layer.link):
                 self._layer(layer)
-        pictures = self._pictures_of_labels()
-        seen = catalogue.seen
-        for place, label in enumerate(tqdm(seen, desc="pages", unit=" classes")):
-            if not self._unchanged(f"classes/{label.label}.html"):
-                before = seen[place - 1] if place else None
-                after = seen[place + 1] if place + 1 < len(seen) else None
-                self._class(label, before, after, pictures.get(label.label, []))
         explained = explanations.read(catalogue)
-        self._overviews(pictures, explained)
+        class_pages.write(
+            catalogue,
+            self._tree,
+            self._cache,
+            self._writer,
+            self._citing,
+            self._api,
+            explained,
+            self._title,
+        )
+        self._overviews(explained)
         explanations.write(
             explained,
             catalogue,
@@ -220,6 +229,13 @@ class Pages:
             made=pictures_made,
             lower=lower,
             upper=upper,
+            concepts=[
+                (concept.shown, concept_pages.link(concept))
+                for concept in map(
+                    catalogue.concepts.__getitem__, catalogue.concepts_of[channel.row][:CONCEPTS]
+                )
+            ],
+            trial=catalogue.tests.trial(channel),
             histogram=self._histogram(channel),
             bands=self._ranges.of(channel),
             least_correlation=LEAST_CORRELATION,
@@ -296,43 +312,7 @@ class Pages:
         )
         self._cache.add(layer.link, layer.rows, self._tree.sizes([page]))
 
-    def _class(
-        self,
-        label: ClassEntry,
-        previous: ClassEntry | None,
-        following: ClassEntry | None,
-        pictures: list[int],
-    ) -> None:
-        link = f"classes/{label.label}.html"
-        shares = self._catalogue.shares.get(label.label)
-        top_channels = [] if shares is None else self._catalogue.by_layer(shares, CLASS_CHANNELS)
-        map_points = self._class_similarity.picture_map(pictures)
-        similar = self._class_similarity.confusable(label, CONFUSABLE)
-        what = f"Class “{label.shown}”"
-        json = self._api.write_class(label, top_channels, similar)
-        page = self._writer.page(
-            link,
-            "class.html",
-            f"{label.shown} (class {label.label})",
-            f"The channels most relevant for class {label.label}, {label.shown}, and its pictures.",
-            meta=self._citing.meta(what, link),
-            json=json,
-            label=label,
-            top_channels=top_channels[::-1],
-            shares=shares,
-            map_points=map_points,
-            similar=similar,
-            pictures=pictures[:CLASS_PICTURES],
-            count=len(pictures),
-            bibtex=self._citing.bibtex(what, link),
-            previous=previous,
-            next=following,
-        )
-        shown = {channel.row for _, channels in top_channels for channel in channels}
-        shown |= {point.channel.row for point in map_points} | _rows(similar)
-        self._cache.add(link, shown, self._tree.sizes([page, json]))
-
-    def _overviews(self, pictures: dict[int, list[int]], explained: Sequence[Explanation]) -> None:
+    def _overviews(self, explained: Sequence[Explanation]) -> None:
         catalogue, title = self._catalogue, self._title
         columns = [
             (layer, self._reference_images.layer_column(layer)) for layer in catalogue.layers
@@ -353,6 +333,8 @@ class Pages:
             meta=self._citing.meta("Home", "index.html"),
             columns=columns,
             featured=featured.choose(catalogue),
+            whole=trust.tally(catalogue.channels),
+            concepts=len(catalogue.concepts),
             seen=catalogue.seen,
         )
         write(
@@ -363,14 +345,27 @@ class Pages:
             rows=by_layer,
         )
         factor_graph.write(catalogue, self._tree, self._writer, self._citing)
+        audit_page.write(self._audit, self._tree, self._writer, self._citing)
         write(
-            "classes/index.html",
-            "classes.html",
-            "Classes",
-            f"The {len(catalogue.seen)} classes of which {title} has pictures.",
-            seen=catalogue.seen,
-            examples={label: images[0] for label, images in pictures.items()},
+            "compare.html",
+            "compare.html",
+            "Compare",
+            f"Two channels of {title} side by side.",
         )
+        picture_data.write(
+            catalogue, self._tree, self._cache, self._writer, self._reference_images, title
+        )
+        trust.write(catalogue, self._writer, self._citing, title)
+        channel_map.write(
+            catalogue,
+            self._tree,
+            self._cache,
+            self._writer,
+            self._citing,
+            self._reference_images,
+            title,
+        )
+        concept_pages.write(catalogue, self._tree, self._cache, self._writer, self._citing, title)
         write(
             "search.html",
             "search.html",
@@ -397,15 +392,6 @@ class Pages:
                 explained=explained,
             )
 
-    def _pictures_of_labels(self) -> dict[int, list[int]]:
-        """Return the stored pictures of each class."""
-        found: dict[int, list[int]] = {}
-        for image in self._catalogue.images["image"]:
-            label = self._catalogue.class_of(image)
-            if label is not None:
-                found.setdefault(label, []).append(image)
-        return found
-
     def _navigation(self, layer: LayerEntry) -> list[LayerEntry]:
         """Return the layers around `layer` for the layer navigation of a channel's page."""
         layers = self._catalogue.layers
@@ -413,7 +399,3 @@ class Pages:
             0, min(layer.position - NAVIGATION_LAYERS // 2, len(layers) - NAVIGATION_LAYERS)
         )
         return layers[first : first + NAVIGATION_LAYERS]
-
-
-def _rows(similar: Iterable[SimilarClass]) -> set[int]:
-    return {channel.row for other in similar for channel in other.shared}

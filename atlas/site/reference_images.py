@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,12 +14,13 @@ from atlas.recipe.publishing import Images
 from atlas.site import charts, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry, LayerEntry, ReferenceEntry, by_relevance
+from atlas.site.name_tests import Fit
 from atlas.site.output import BuildCache, Tree
 from atlas.site.sprites import DRAWN_AT_ONCE, THUMB, SpriteSheets, ThumbnailStrip, thumb_size
 from atlas.site.terminology import Terminology
 from atlas.store import MODES, Mode
 
-SHOWN_REFERENCES = 24
+SHOWN_REFERENCES = 18
 """References of each mode on a channel's page; the JSON has all of them."""
 
 COLUMN = 6
@@ -43,6 +45,7 @@ class ReferenceSet:
     all: int  # references, with those that are not shown
     items: Markup  # a list item for each reference
     differs: bool  # whether the network takes some picture for something else
+    fit: Fit | None  # how many fit the name, of those that a model was shown
     senses: bool  # whether some references are known to show one of several senses
     first: str  # the score of the best and of the last reference
     last: str
@@ -123,7 +126,8 @@ class ReferenceImages:
         size = images["width"][image], images["height"][image]
         return thumb_size(*size) if self.published == "thumbs" else size
 
-    def _ratio(self, image: int) -> float:
+    def ratio(self, image: int) -> float:
+        """Return the width of a picture by its height."""
         images = self._catalogue.images
         return round(float(images["width"][image] / images["height"][image]), 4)
 
@@ -140,6 +144,7 @@ class ReferenceImages:
         if not found:
             return []
         _, overlays, *sheets = self.made[channel.row]
+        fits, marks = self._catalogue.tests.fits(channel), self._catalogue.tests.marks(channel)
         for place, (mode, references) in enumerate(found.items()):
             scores = [reference.score for reference in references]
             sets.append(
@@ -152,13 +157,14 @@ class ReferenceImages:
                     tiles=total,
                     count=len(references),
                     all=len(self._catalogue.references(channel, mode)),
-                    items=self._items(channel, mode, references),
+                    items=self._items(mode, references, marks),
                     differs=any(r.label not in (None, r.predicted) for r in references),
+                    fit=fits.get(mode),
                     senses=any(r.sense is not None for r in references),
                     first=self._terms.score(mode, scores[0]),
                     last=self._terms.score(mode, scores[-1]),
                     rank_curve=charts.curve(scores),
-                    ratio=self._ratio(references[0].image),
+                    ratio=self.ratio(references[0].image),
                 )
             )
             offset += len(references)
@@ -233,38 +239,37 @@ class ReferenceImages:
         found = {mode: references(channel, mode)[:SHOWN_REFERENCES] for mode in MODES[::-1]}
         return {mode: references for mode, references in found.items() if references}
 
-    def _items(self, channel: ChannelEntry, mode: Mode, references: list[ReferenceEntry]) -> Markup:
-        """Return the references of one mode as list items.
+    def _items(
+        self, mode: Mode, references: list[ReferenceEntry], marks: Mapping[int, bool]
+    ) -> Markup:
+        """Return the references of one mode as list items, with marks where a name fits.
 
         There may be a hundred on a page: few tags, no quotes where none are needed, and put
         together here, because a template takes ten times as long.
         """
         images, shapes_only = self._catalogue.images, self.published == "none"
-        name = escape(f"{channel.address}")
-        score_name = self._terms.score_name(mode)
         items = []
         for place, r in enumerate(references):
             score = self._terms.score(mode, r.score)
             label = r.predicted if r.label is None else r.label
-            said, link = self._label(label)
+            link = self._label(label)[1]
             if r.label not in (None, r.predicted):
                 link += f" <i>→ {self._label(r.predicted)[0]}</i>"
             if shapes_only:
                 link += f" <i>{escape(_short(text.plain(images['key'][r.image])))}</i>"
             sense = "" if r.sense is None else f" data-s={r.sense}"
-            named = f", class {said}" if said else ""
-            alt = f"patch {r.rank} of {name}{named}, {score_name} {score}"
-            alt = alt.replace(text.NO_BREAK, " ")
+            alt = f"patch {r.rank}"
             place_in_picture = self._place(r)
             if shapes_only:
                 patch = f'role=img aria-label="{alt}" style="--i:{place};{place_in_picture}">'
             else:
                 width, height = self.side(r.image)
                 patch = (
-                    f'style="--i:{place};{place_in_picture}"><img src=../../{_picture(r.image)} '
+                    f"style=--i:{place};{place_in_picture}><img src=../../{_picture(r.image)} "
                     f'width={width} height={height} loading=lazy alt="{alt}">'
                 )
-            items.append(f"<li{sense}><b {patch}</b>{score} {link}</li>")
+            mark = {True: " class=f", False: " class=n", None: ""}[marks.get(r.row)]
+            items.append(f"<li{mark}{sense}><b {patch}</b>{score} {link}</li>")
         return Markup("\n".join(items))  # noqa: S704 (names are escaped)
 
     def _place(self, reference: ReferenceEntry) -> str:
@@ -273,7 +278,10 @@ class ReferenceImages:
         width, height = images["width"][image], images["height"][image]
         x0, y0, x1, y1 = reference.box
         parts = {"x": x0 / width, "y": y0 / height, "w": (x1 - x0) / width, "h": (y1 - y0) / height}
-        return ";".join(f"--{name}:{_fraction(part)}" for name, part in parts.items())
+        said = {name: _fraction(part) for name, part in parts.items()}
+        if said["h"] == said["w"]:  # then the style sheet says so
+            del said["h"]
+        return ";".join(f"--{name}:{part}" for name, part in said.items())
 
     def _label(self, number: int | None) -> tuple[str, str]:
         """Return a class's name, and that as a link from a channel's page; both escaped."""

@@ -16,9 +16,6 @@ from atlas.site.entries import ChannelEntry
 from atlas.site.explanations import Explanation
 from atlas.store import STATES
 
-NOT_ASKED = "not asked"
-"""What the search calls channels without a name that nobody asked for."""
-
 
 def script(
     catalogue: Catalogue,
@@ -28,8 +25,7 @@ def script(
     """Return the script that gives the search its data."""
     channels = [catalogue.channels[row] for layer in catalogue.layers for row in layer.rows]
     places = {channel.row: place for place, channel in enumerate(channels)}
-    every = list(entries.channels(catalogue.store.table("channels")))
-    texts = [every[channel.row] for channel in channels]
+    texts = [catalogue.texts[channel.row] for channel in channels]
     labels = {label.label: label.name for label in catalogue.labels.values()}
     data = {
         "layers": [
@@ -40,7 +36,7 @@ def script(
         "names": [one.name for one in texts],
         "senses": {place: one.senses for place, one in enumerate(texts) if one.senses},
         "descriptions": [one.description for one in texts],
-        "states": [NOT_ASKED, *STATES],
+        "states": [entries.NOT_ASKED, *STATES],
         "state": [_state(channel) for channel in channels],
         "scores": [one.score for one in texts],
         "shares": [one.share for one in texts],

@@ -40,10 +40,6 @@ class Terminology:
             "predicted": "pictures that the network takes for",
         }[catalogue.classes_by]
 
-    def score_name(self, mode: Mode) -> str:
-        """Return what a reference's score is called."""
-        return f"{mode} share" if self._shares[mode] else mode
-
     def score(self, mode: Mode, value: float) -> str:
         """Return a reference's score as it is written."""
         return text.percent(value) if self._shares[mode] else text.number(value)
@@ -73,6 +69,40 @@ class Terminology:
         if seen == self._picture:
             return "the whole picture"
         return f"{seen[0]} × {seen[1]} of {self._picture[0]} × {self._picture[1]} pixels"
+
+    def side(self, mode: Mode) -> str:
+        """Return what the references of a mode show, as the heading of their row."""
+        return {"relevance": "What it is used for", "activation": "What sets it off"}[mode]
+
+    def chip(self, channel: ChannelEntry) -> str:
+        """Return the state of a channel's name in few words, with its score where that says it."""
+        state = channel.state
+        if state is None:
+            return "no name yet"
+        if state == "none found":
+            return "no clear concept" if channel.status == "no clear concept" else "no name found"
+        if state in ("one-sided", "untested") or channel.score is None or channel.chance is None:
+            return state
+        return f"{state} {channel.score:.2f}, chance {channel.chance:.2f}"
+
+    def sentence(self, channel: ChannelEntry) -> str:
+        """Return what is known of a channel's name as one sentence for newcomers."""
+        if channel.state == "one-sided":
+            used, fires = (f"“{text.clip(name, 60)}”" if name else "" for _, name in channel.sides)
+            return (
+                f"The network uses it for {used or 'nothing that could be named'}; what sets it "
+                f"off most {f'is {fires}' if fires else 'has nothing in common'}."
+            )
+        return {
+            None: f"This {channel.layer.unit} has no name yet: look at its pictures.",
+            "none found": "Its pictures have nothing in common that could be named.",
+            "untested": "Whether this name holds on other pictures was not tested.",
+            "tested": "On pictures that it was not made from, the name foretells when the "
+            f"{channel.layer.unit} responds.",
+            "not told from chance": "On pictures that it was not made from, the name foretells "
+            "the response no better than other names do.",
+            "by a person": "A person gave this name.",
+        }[channel.state]
 
     def named_by(self, channel: ChannelEntry) -> str:
         """Return who gave a channel its name."""

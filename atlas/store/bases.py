@@ -29,8 +29,11 @@ from atlas.store.directory import FACTORS, Store
 DIRECTIONS = "directions"
 """The directory in there that has a file for each basis."""
 
-METHOD = "nmf"
-"""How factors are found: by non-negative matrix factorisation."""
+METHODS = ("nmf", "sae")
+"""How factors are found: by non-negative matrix factorisation, or by a sparse autoencoder."""
+
+ENCODER = ("weights", "bias", "offset", "lengths")
+"""Arrays that the file of an autoencoder has beside its directions."""
 
 SEPARATOR = "/"
 """Stands between the layer of a basis and the rest of its name."""
@@ -75,21 +78,46 @@ MOST = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
+class SparseEncoder:
+    """How a sparse autoencoder finds its coefficients in a layer's output.
+
+    They are max(0, weights x (output - offset) + bias), of which the `active` largest are kept and
+    multiplied by `lengths` (TopK; Gao et al. 2024).
+    """
+
+    weights: Numbers
+    """float32 (factors, channels)."""
+    bias: Numbers
+    """float32 (factors,)."""
+    offset: Numbers
+    """float32 (channels,): what the autoencoder adds to its factors everywhere; no factor's."""
+    lengths: Numbers
+    """float32 (factors,), none negative: by what its own directions are longer than 1."""
+    active: int
+    """How many factors are active at a position, at most."""
+
+
+@dataclass(frozen=True, eq=False)
 class Basis:
     """The factors of a layer, and how well they stand for it."""
 
     layer: str
     """Whose output they add up to."""
     method: str
-    """`nmf`."""
+    """One of `METHODS`."""
     directions: Numbers
-    """float32 (factors, channels), none negative, each of length 1."""
+    """float32 (factors, channels), each of length 1; of `nmf` none is negative."""
     energy: Numbers
     """float32 (factors,): each factor's part of the summed squares of all coefficients."""
-    stability: Numbers
-    """float32 (factors,): cosine with its match among the factors of half of the pictures."""
+    stability: Numbers | None
+    """float32 (factors,): cosine with its match among the factors of half of the pictures. None for
+    an autoencoder that was trained elsewhere."""
     ceiling: float | None = None
     """Where the activation function behind the layer cuts its output off; None without such."""
+    signed: bool = False
+    """Whether the network goes on with what is negative in the layer's output."""
+    encoder: SparseEncoder | None = None
+    """What finds the coefficients, with `sae`; else they are those that fit best."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What else is known: the ranks tried, the part of the output explained, what the network
     answers from the factors alone. JSON values."""
@@ -103,6 +131,10 @@ class Basis:
     def digest(self) -> str:
         """SHA-256 of the directions and of what they belong to."""
         content = np.ascontiguousarray(self.directions, "<f4").tobytes()
+        if self.encoder is not None:
+            arrays = (getattr(self.encoder, key) for key in ENCODER)
+            content += b"".join(np.ascontiguousarray(array, "<f4").tobytes() for array in arrays)
+            content += f"{self.encoder.active} {self.signed}".encode()
         return hashlib.sha256(f"{self.name}\n{self.ceiling}\n".encode() + content).hexdigest()
 
 
@@ -130,12 +162,16 @@ def place(store: Store) -> Store:
 
 def write(part: Store, basis: Basis) -> None:
     """Write the directions of a basis."""
-    arrays = {
-        "directions": basis.directions.astype("<f4"),
-        "energy": basis.energy.astype("<f4"),
-        "stability": basis.stability.astype("<f4"),
-    }
-    facts = {"layer": basis.layer, "method": basis.method, "ceiling": basis.ceiling}
+    arrays = {"directions": basis.directions, "energy": basis.energy}
+    if basis.stability is not None:
+        arrays["stability"] = basis.stability
+    facts: dict[str, Any] = {
+        "layer": basis.layer, "method": basis.method, "ceiling": basis.ceiling,
+    }  # fmt: skip
+    if basis.encoder is not None:
+        arrays |= {key: getattr(basis.encoder, key) for key in ENCODER}
+        facts |= {"active": basis.encoder.active, "signed": basis.signed}
+    arrays = {key: array.astype("<f4") for key, array in arrays.items()}
     text = json.dumps({**facts, "facts": dict(basis.facts)}, sort_keys=True)
     files.write_bytes(path(part, basis.name), save(arrays, {"basis": text}))
 
@@ -187,24 +223,69 @@ def _read(file: Path, name: str | None) -> Basis:
             shape = opened.get_slice("directions").get_shape()
             if len(shape) != 2 or not 0 < shape[0] * shape[1] <= MOST:
                 raise bounds.damaged(file, "it has no directions")
-            arrays = {key: opened.get_tensor(key) for key in ("directions", "energy", "stability")}
+            expected = _shapes(*shape)
+            keys = [key for key in expected if key in opened.keys()]  # noqa: SIM118 (no mapping)
+            if any(tuple(opened.get_slice(key).get_shape()) != expected[key] for key in keys):
+                raise bounds.damaged(file, "its arrays do not fit together")
+            arrays = {key: opened.get_tensor(key) for key in keys}
             known = bounds.parse_json((opened.metadata() or {}).get("basis", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise bounds.damaged(file, one_line(error)[:200]) from error
-    counts = {array.shape[0] for array in arrays.values()}
-    whole = all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values())
     known = known if isinstance(known, dict) else {}
-    layer, method, ceiling = (known.get(key) for key in ("layer", "method", "ceiling"))
-    whole = whole and arrays["energy"].ndim == arrays["stability"].ndim == 1
-    whole = whole and isinstance(layer, str) and method == METHOD
-    whole = whole and (ceiling is None or isinstance(ceiling, int | float))
-    if len(counts) != 1 or not whole or (arrays["directions"] < 0).any():
+    if not _is_whole(arrays, known):
         raise bounds.damaged(file, "it is not as this package writes one")
     try:
         facts = _FACTS.validate_python(known.get("facts"))
     except ValidationError as error:
         raise bounds.damaged(file, error.errors()[0]["msg"]) from error
-    basis = Basis(str(layer), str(method), **arrays, ceiling=ceiling, facts=facts)
+    encoder = {key: arrays.pop(key) for key in ENCODER if key in arrays}
+    basis = Basis(
+        known["layer"],
+        known["method"],
+        arrays["directions"],
+        arrays["energy"],
+        arrays.get("stability"),
+        known["ceiling"],
+        known.get("signed", False),
+        SparseEncoder(**encoder, active=known["active"]) if encoder else None,
+        facts,
+    )
     if name is not None and basis.name != name:
         raise bounds.damaged(file, f"it has the factors {basis.name[:80]}")
     return basis
+
+
+def _shapes(factors: int, channels: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays of a basis."""
+    return {
+        "directions": (factors, channels),
+        "energy": (factors,),
+        "stability": (factors,),
+        "weights": (factors, channels),
+        "bias": (factors,),
+        "offset": (channels,),
+        "lengths": (factors,),
+    }
+
+
+def _is_whole(arrays: Mapping[str, Numbers], known: Mapping[str, Any]) -> bool:
+    """Say whether what was read is what `write` writes."""
+    if not all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values()):
+        return False
+    if not isinstance(known.get("layer"), str) or "energy" not in arrays:
+        return False
+    if not (known.get("ceiling") is None or isinstance(known["ceiling"], int | float)):
+        return False
+    encoder = [key in arrays for key in ENCODER]
+    if known.get("method") == "nmf":
+        whole = not any(encoder) and "stability" in arrays
+        return whole and bool((arrays["directions"] >= 0).all())
+    active = known.get("active")
+    return bool(
+        known.get("method") == "sae"
+        and all(encoder)
+        and (arrays["lengths"] >= 0).all()
+        and type(active) is int
+        and 0 < active <= len(arrays["energy"])
+        and isinstance(known.get("signed"), bool)
+    )

@@ -133,11 +133,18 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "sha256": Texts(pattern="[0-9a-f]{64}"),
     },
     "classes": {"label": _COUNT, "name": Texts(), "count": _COUNT},
+    "samples": {
+        "target": Numbers(of="classes"),
+        "index": _COUNT,
+        "label": Numbers(of="classes", known=False),
+        "predicted": Numbers(of="classes"),
+    },
 }
 """What stands in the columns; of others only the type and the size of numbers is checked."""
 
 LISTS = {
     "channels": ("act_edges", "act_counts", "top_classes", "top_class_shares", "neighbours"),
+    "samples": ("shares",),
 }
 """Columns of lists that are never null."""
 
@@ -165,7 +172,7 @@ def problem(
     Parameters
     ----------
     name : str
-        `channels`, `references`, `bands`, `images` or `classes`.
+        `channels`, `references`, `bands`, `images`, `classes` or `samples`.
     table : pa.Table
         Its columns, or some of them, each of its type.
     rows_of : callable
@@ -188,6 +195,7 @@ def problem(
         "bands": lambda: _ordered(table, of) or _weights(table),
         "images": lambda: _numbered(table, "image"),
         "classes": lambda: _numbered(table, "label") or _shares(table, rows_of),
+        "samples": lambda: _shares(table, rows_of),
     }
     return whole[name]() if name in whole else None
 

@@ -111,6 +111,13 @@ MEASURED: dict[str, dict[str, pa.DataType]] = {
         # the sum of those of the layer's factors).
         "fired": pa.list_(pa.float32()),
     },
+    "samples": {
+        "target": pa.int32(),  # the class that the picture was counted for
+        "index": pa.int64(),  # ordinal in the source
+        "label": pa.int32(),  # class of the picture in the data, an output of the network
+        "predicted": pa.int32(),
+        "shares": pa.list_(pa.float32()),  # relevance share of each factor, in their order
+    },
 }
 """The columns that `atlas index` writes."""
 
@@ -188,8 +195,8 @@ COLUMNS = {
 }
 """Every column of every table, in order."""
 
-OPTIONAL = ("bands",)
-"""Tables that atlases lack which were made before there were any."""
+OPTIONAL = ("bands", "samples")
+"""Tables that atlases lack which were made before there were any; only factors have `samples`."""
 
 ARRAYS = ("masks.npy",)
 """`masks.npy`: uint8 (rows of references, 16, 16), the channel's map inside the patch box."""
@@ -204,6 +211,7 @@ FIRST = {
     "bands": ("layer", "channel", "band", "image", "activation", "weight", "y", "x"),
     "images": ("image", "index", "key", "label", "predicted"),
     "classes": ("label", "name", "count", "shares"),
+    "samples": ("target", "index", "label", "predicted", "shares"),
 }  # fmt: skip
 """Columns that a table has from its beginning."""
 
@@ -213,6 +221,7 @@ LATER = {
     "bands": (),
     "images": ("width", "height", "path", "sha256"),
     "classes": (),
+    "samples": (),
 }
 """Columns that are there when all stages are done."""
 

@@ -45,7 +45,9 @@ class Joined(Store):
         return whole
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read a table of both."""
+        """Read a table of both; `samples` are of the factors alone."""
+        if name == "samples":
+            return self.parts[1].table(name, columns)
         if name == "images":
             return self._images(columns)
         one, other = (store.table(name, columns) for store in self.parts)
@@ -60,6 +62,10 @@ class Joined(Store):
             other = _replaced(other, "image", places)
         whole = pa.concat_tables([one, other], promote_options="default")
         return whole.select([column for column in COLUMNS[name] if column in whole.column_names])
+
+    def has_table(self, name: str) -> bool:
+        """Say whether there is a table."""
+        return self.parts[name == "samples"].has_table(name)
 
     def _images(self, columns: Sequence[str] | None) -> pa.Table:
         one, other = (store.table("images") for store in self.parts)
@@ -79,6 +85,8 @@ class Joined(Store):
         """Return the number of rows of a table."""
         if name == "images":
             return int(self.table(name, ["path"]).num_rows)
+        if name == "samples":
+            return self.parts[1].rows(name)
         counts = [store.rows(name) for store in self.parts]
         return counts[0] if name == "classes" else sum(counts)
 

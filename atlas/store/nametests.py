@@ -6,12 +6,13 @@ A record carries the name that was tested, the model, what was shown and each an
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from atlas.errors import UserError
 from atlas.store import bounds, journal, states
 from atlas.store.directory import SCORES_FILE, Mode, Store
 
@@ -38,6 +39,12 @@ class SideTest:
     """From whose references the name was made."""
     fits: Mapping[Mode, Annotated[float, Field(ge=0, le=1)]]
     """Share of the references of each mode that fit it."""
+    answers: Mapping[Mode, Sequence[Annotated[float, Field(ge=0, le=1)]]] = field(
+        default_factory=dict
+    )
+    """What the model answered to each reference that it was shown; not in older records."""
+    references: Mapping[Mode, Sequence[int]] = field(default_factory=dict)
+    """The rows of these references in references.parquet."""
 
     @property
     def other(self) -> Mode:
@@ -76,6 +83,18 @@ class RangeTest(TypedDict):
     frequent_ap: _Share
 
 
+class ShownTest(RangeTest):
+    """A test on the whole range with the pictures that were shown; all lists are of one length."""
+
+    layer: str
+    channel: int
+    images: list[Annotated[int, Field(ge=0)]]
+    answers: list[Annotated[float, Field(ge=0, le=1)]]
+    activations: list[float]
+    positive: list[bool]
+
+
+_SHOWN: TypeAdapter[list[ShownTest]] = TypeAdapter(list[ShownTest])
 _RANGES: TypeAdapter[list[RangeTest]] = TypeAdapter(list[RangeTest])
 
 
@@ -125,11 +144,36 @@ def ranges(store: Store) -> list[RangeTest]:
     return _checked(store, RANGE, _RANGES)
 
 
+def shown(store: Store) -> list[ShownTest]:
+    """Return the same with what was shown and answered; records that lack it are left out.
+
+    Raises
+    ------
+    UserError
+        One of them is not as this package writes them.
+    """
+    records = [record for record in valid(store, RANGE) if "images" in record]
+    try:
+        tests = _SHOWN.validate_python(records)
+    except ValidationError as error:
+        raise _damaged(store, RANGE, error) from error
+    lists = ("answers", "activations", "positive")
+    for test in tests:
+        if any(len(test[name]) != len(test["images"]) for name in lists):  # type: ignore[literal-required]
+            wrong = f"a test of {test['layer']}:{test['channel']} has lists of several lengths"
+            raise bounds.damaged(store.root / SCORES_FILE, wrong)
+    return tests
+
+
 def _checked(store: Store, test: str, form: TypeAdapter[list[_Test]]) -> list[_Test]:
     try:
         return form.validate_python(valid(store, test))
     except ValidationError as error:
-        _, *where = error.errors()[0]["loc"]
-        kind = "on both sides" if test == SIDES else "on the whole range"
-        wrong = f"a test {kind}, {'.'.join(map(str, where))}: {error.errors()[0]['msg']}"
-        raise bounds.damaged(store.root / SCORES_FILE, wrong) from error
+        raise _damaged(store, test, error) from error
+
+
+def _damaged(store: Store, test: str, error: ValidationError) -> UserError:
+    _, *where = error.errors()[0]["loc"]
+    kind = "on both sides" if test == SIDES else "on the whole range"
+    wrong = f"a test {kind}, {'.'.join(map(str, where))}: {error.errors()[0]['msg']}"
+    return bounds.damaged(store.root / SCORES_FILE, wrong)

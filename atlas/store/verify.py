@@ -24,6 +24,7 @@ from atlas.store import (
     NAMES_FILE,
     STAGES,
     Store,
+    audit,
     bases,
     bounds,
     files,
@@ -80,6 +81,7 @@ def _checks(store: Store) -> Iterator[Result]:
         ("every name has its record", _names),
         ("every stored picture is there and unchanged", _pictures),
         ("every made picture is there and unchanged", _made),
+        *([] if store.home else [("figures about maps are whole and of this atlas", _audit)]),
         ("directions are what the manifest says", _directions)
         if store.home
         else ("every link of the site leads somewhere", _links),
@@ -276,6 +278,18 @@ def _directions(store: Store, manifest: dict[str, Any]) -> list[str]:
             problems.append(f"{basis.name} has changed")
         if counts[basis.name] != len(basis.directions):
             problems.append(f"{basis.name} has other factors in channels.parquet")
+    return problems
+
+
+def _audit(store: Store, manifest: dict[str, Any]) -> list[str]:
+    known = audit.read(store.root)
+    if known is None:
+        return []
+    problems = []
+    if known.atlas != manifest["id"]:
+        problems.append(f"{audit.FILE} is of {known.atlas}: run `atlas audit` again")
+    elif any(row >= store.rows("images") for row in known.pictures):
+        problems.append(f"{audit.FILE} names a picture that is not in images.parquet")
     return problems
 
 

@@ -141,7 +141,9 @@ class Following(TorchFunctionMode):
         """Compiled functions inside a network run as they are written."""
         self.refusal: RefusedError | None = None
         """What was refused where TorchScript makes a text of every error."""
-        self.picture = picture.detach()
+        self._recorded = False
+        """Whether PyTorch records gradients of something that was overwritten."""
+        self.picture = picture.view_as(picture)  # a tensor of its own, that can be marked
         self._mark(self.picture, PICTURE, _Memory())
 
     def __enter__(self) -> Self:
@@ -187,6 +189,8 @@ class Following(TorchFunctionMode):
     ) -> Any:
         """Carry out a function, and number it if it reads live tensors."""
         options = dict(kwargs or {})
+        if self._recorded:
+            args, options = mapped(_now, args), mapped(_now, options)
         with torch.inference_mode(mode=False):  # whatever the network says: results are kept
             live = [one for one in tensors((args, options)) if self._mark_of(one) is not None]
             name = function_name(func)
@@ -247,7 +251,12 @@ class Following(TorchFunctionMode):
             mark = self._mark_of(target)
             assert mark is not None
             mark.memory.overwritten = f"{name}_"
-            target.data = made
+            if made.requires_grad:  # what was overwritten is needed for the gradients
+                self._recorded = True
+                self._mark(made, Value(call.number), _Memory())
+                target._concept_atlas_now = made  # type: ignore[attr-defined]
+            else:
+                target.data = made
             self.rebound(target, made)
             self._mark(target, Value(call.number), _Memory())
             return target
@@ -282,6 +291,13 @@ class Following(TorchFunctionMode):
         mark = self._mark_of(tensor)
         assert mark is not None
         return mark.memory
+
+
+def _now(tensor: Tensor) -> Tensor:
+    """Return what a tensor was overwritten with last, if gradients are recorded; else itself."""
+    while (made := getattr(tensor, "_concept_atlas_now", None)) is not None:
+        tensor = made
+    return tensor
 
 
 def tensors(structure: Any) -> Iterator[Tensor]:

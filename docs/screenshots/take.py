@@ -17,6 +17,8 @@ PAGES = {
     "channel": "channels/features.40/49.html",
     "class": "classes/1.html",
     "search": "search.html?q=heart",
+    "map": "map.html",
+    "trust": "trust.html",
 }
 
 KINDS = {

@@ -141,7 +141,7 @@ def test_pages_of_factors_say_what_they_hold(factored):
     assert "is in no factor" in page
     assert f"of {facts['complete']['pictures']} pictures" in page
     assert "The channels that it is made of" in page
-    linked = re.search(r"channels/3/(\d+)\.html", page.split("made of</h2>")[1])
+    linked = re.search(r"\.\./3/(\d+)\.html", page.split("made of</h2>")[1])
     channel = (site / "channels" / "3" / f"{linked[1]}.html").read_text("utf-8")
     assert "The factors that it is part of" in channel
     assert "3~2fnmf3/0.html" in channel

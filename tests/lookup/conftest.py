@@ -65,6 +65,7 @@ def channel(
         "top_class_shares": [1 / (place + 2) for place in range(len(labels))],
         "neighbours": [], "neighbour_similarities": [], "name": name or None,
         "description": description, "score_ap": score,
+        "name_state": None if score is None else "tested" if score >= 0.5 else "one-sided",
         "senses": [{"name": sense, **empty} for sense in senses],
     }  # fmt: skip
 

@@ -139,6 +139,22 @@ def test_the_page_finds_the_same_in_the_same_order(atlases, pages):
             assert row.says in answer["problem"] or row.says == "", row
 
 
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [("one-sided", "one-sided"), ("Tested", "tested"), ("“not asked”", None)],
+)  # fmt: skip
+def test_states_of_names_are_found(atlases, pages, text, state):
+    """Those of the best score first."""
+    hits = atlases["demo"].search(text, n=1000)
+    every = [channel for channel in atlases["demo"] if channel.state == state]
+    assert len(every) > 3
+    assert {hit.channel.address for hit in hits} == {channel.address for channel in every}
+    scores = [round(100 * (hit.channel.scores.get("score_ap") or 0)) for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    (answer,) = pages["demo"].evaluate(FIND, [text])
+    assert answer["rows"] == [hit.channel.row for hit in hits]
+
+
 def test_the_page_finds_the_same_in_one_layer(atlases, pages):
     find = """(query) => window.finder.search(
         query, (at) => conceptAtlas.numbers.length - at <= 25).channels.map(({ at }) => at)"""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -12,13 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas.prepass import checkpoint, tally
+from atlas.prepass import checkpoint, classpictures, tally
 from atlas.prepass.batchtally import BatchTally
 from atlas.prepass.tally import Tally
 from atlas.recipe import Activation, Relevance
 from atlas.store import COLUMNS
 
-TABLES = [f"{name}.parquet" for name in COLUMNS]
+TABLES = [f"{name}.parquet" for name in COLUMNS if name != "samples"]  # of factors alone
 
 
 def tables(out: Path) -> dict[str, bytes]:
@@ -88,7 +89,10 @@ def kill(launcher: int, rank: int) -> None:
 @given(st.lists(st.booleans(), min_size=6, max_size=6), st.integers(0, 100))
 @settings(deadline=None, max_examples=25)
 def test_merged_and_repacked_tallies_are_those_of_all_pictures(sides, seed):
-    """Random maps of six pictures, dealt to two tallies; against one tally of all."""
+    """Random maps of six pictures, dealt to two tallies; against one tally of all.
+
+    Two of the pictures are of one class, of which one is kept.
+    """
     torch.manual_seed(seed)
     maps = {mode: torch.randn(6, 4, 3, 3).relu() - 0.3 for mode in ("activation", "relevance")}
     logits = torch.randn(6, 5)
@@ -102,16 +106,18 @@ def test_merged_and_repacked_tallies_are_those_of_all_pictures(sides, seed):
             batch.visit(slice(0, len(rows)), "layer", mode, some[rows])
         batch.finish([row % 5 for row in rows], torch.tensor(rows) % 5, logits[rows])
 
-    whole, *parts = (Tally(3, 5, per_band=2, seed=seed) for _ in range(3))
+    whole, *parts = (Tally(3, 5, per_band=2, seed=seed, fired_by_class=True) for _ in range(3))
     add(whole, list(range(6)))
     for part, side in zip(parts, (True, False), strict=True):
         add(part, [row for row in range(6) if sides[row] == side])
         tally.skip(part, 10 + side, f"{side}.png", "damaged")
         tally.skip(whole, 10 + side, f"{side}.png", "damaged")
-    unpacked, facts = checkpoint.unpack(
-        checkpoint.pack(tally.merge(*parts), {"done": 6}), torch.device("cpu")
-    )
-    assert facts["done"] == 6
-    assert unpacked.seen == whole.seen
-    unpacked.seen = whole.seen  # the same, perhaps in another order
-    assert checkpoint.pack(unpacked, {}) == checkpoint.pack(whole, {})
+    with patch.object(classpictures, "PER_CLASS", 1):
+        unpacked, facts = checkpoint.unpack(
+            checkpoint.pack(tally.merge(*parts), {"done": 6}), torch.device("cpu")
+        )
+        assert facts["done"] == 6
+        assert unpacked.seen == whole.seen
+        assert [one.target for one in unpacked.samples] == [0, 1, 2, 3, 4]
+        unpacked.seen = whole.seen  # the same, perhaps in another order
+        assert checkpoint.pack(unpacked, {}) == checkpoint.pack(whole, {})

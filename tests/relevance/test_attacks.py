@@ -416,9 +416,6 @@ FAILING = {
     "the batch's mean": (lambda net, x: net.c1(x - x.mean(0, keepdim=True)), "alone"),
     "the batch's size": (lambda net, x: net.c1(x) / len(x), "alone"),
     "a norm by the batch": (lambda net, x: F.batch_norm(x, None, None, training=True), "alone"),
-    "shifted maps": (lambda net, x: torch.roll(net.c1(x), (8, 8), (2, 3)).relu(), "placed"),
-    "turned maps": (lambda net, x: torch.rot90(net.c1(x), 1, (2, 3)).relu(), "placed"),
-    "transposed maps": (lambda net, x: net.c1(x).transpose(2, 3).relu(), "placed"),
 }
 
 

@@ -103,3 +103,41 @@ def test_networks_of_torchvision(name):
         expected = module(image)[0]
     torch.testing.assert_close(found[0], found[2], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=1e-4)
+
+
+class InPlace(nn.Module):
+    """What is overwritten was read before, and is overwritten again."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x, inplace=True):
+        y = self.a(x)
+        z = self.b(y.sigmoid())
+        if inplace:
+            z += y
+            z = nn.functional.silu(z, inplace=True)
+            z.mul_(2)
+        else:
+            z = nn.functional.silu(z + y) * 2
+        return self.last(z.mean((2, 3)))
+
+
+def test_gradients_are_those_of_the_same_network_without_operations_in_place():
+    torch.manual_seed(0)
+    module, image = InPlace(), torch.randn(2, 3, 8, 8)
+    model = instrumented(module, (3, 8, 8), ["a"])
+    image.requires_grad_()
+    found = torch.autograd.grad(changed.differentiable(model, image)[:, 1].sum(), image)
+    expected = torch.autograd.grad(module(image, inplace=False)[:, 1].sum(), image)
+    torch.testing.assert_close(found, expected)
+
+    added = torch.zeros(1, 4, 8, 8, requires_grad=True)
+    logits = changed.differentiable(model, image.detach(), "a", lambda output: output + added)
+    found = torch.autograd.grad(logits[:, 1].sum(), added)
+    handle = module.a.register_forward_hook(lambda *given: given[2] + added)
+    expected = torch.autograd.grad(module(image, inplace=False)[:, 1].sum(), added)
+    handle.remove()
+    torch.testing.assert_close(found, expected)

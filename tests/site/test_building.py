@@ -22,6 +22,10 @@ def content(site: Path) -> dict[str, bytes]:
     }
 
 
+COUNTING = ("concepts", "trust.html")
+"""Pages that count names: they change also where a name is no more."""
+
+
 def rename(out: Path, name: str) -> None:
     store = open_store(out)
     record = NameRecord("3", 5, "person", "Grace", "named", name)
@@ -47,9 +51,11 @@ def test_a_new_name_changes_what_shows_it_and_nothing_else(copy, run):
     assert {"channels/3/5.html", "layers/3.html", "assets/search-data.js"} <= changed
     assert "api/v1/channels/3/5.json" in changed
     html = {name for name in changed if name.endswith(".html")}
-    assert html == {
-        name for name in after if name.endswith(".html") and b"quite another name" in after[name]
+    shows = {name for name in html if b"quite another name" in after[name]}
+    assert {name for name in html if name.partition("/")[0] not in COUNTING} == {
+        name for name in shows if name.partition("/")[0] not in COUNTING
     }
+    assert {name for name in after if b"quite another name" in after[name]} <= changed
     rewritten = {
         path.relative_to(copy / "site").as_posix()
         for path, inode in before.items()
@@ -132,6 +138,8 @@ def test_thumbnails_are_small(copy, run):
     assert run("site", copy, "--set", "site.images=thumbs").returncode == 0
     for path in published(copy / "site"):
         with Image.open(path) as picture:
+            if path.name == "map.webp":  # its patches are of 36 pixels
+                continue
             assert picture.width <= 256
             assert picture.width <= 64 or path.name.split("-")[0].endswith("s")
 

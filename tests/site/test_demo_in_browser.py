@@ -223,34 +223,84 @@ def test_nothing_moves_while_a_page_loads(browser, site, explained, width):
         "(one) => { window.shift += one.value; })).observe({type: 'layout-shift', buffered: true});"
     )
     for name in ("index.html", "classes/index.html", "layers/0.html", "channels/0/4.html",
-                 "classes/0.html", "search.html"):  # fmt: skip
+                 "classes/0.html", "search.html", "trust.html", "concepts/index.html",
+                 "concepts/striped.html", "map.html", "picture.html?picture=3",
+                 "compare.html?a=0:2"):  # fmt: skip
         page.goto(site + name)
         page.wait_for_timeout(150)
         assert page.evaluate("window.shift") < 0.02, name
     context.close()
 
 
-def test_switches_show_other_references_and_views(page, site):
+def test_switches_show_other_views(page, site):
     page.goto(site + "channels/0/2.html")
-    assert shown(page, ".references.relevance") == 1
-    assert shown(page, ".references.activation") == 0
-    page.get_by_text("activation", exact=True).click()
-    assert shown(page, ".references.activation") == 1
-    assert shown(page, ".references.relevance") == 0
+    assert shown(page, ".references.relevance") == shown(page, ".references.activation") == 1
     picture = page.locator(".references.activation li b img").first
     size = "e => e.clientWidth / e.parentElement.clientWidth"
     assert picture.evaluate(size) > 1
     page.get_by_text("whole picture").click()
     assert picture.evaluate(size) == 1
     page.reload()  # switches are remembered, also from the file system
-    assert shown(page, ".references.activation") == 1
-    page.get_by_text("relevance", exact=True).click()
+    assert picture.evaluate(size) == 1
     every = shown(page, ".references.relevance li")
     page.locator("label[for=sense-0]").click()
     left = shown(page, ".references.relevance li")
     page.locator("label[for=sense-1]").click()
     assert 0 < left < every
     assert left + shown(page, ".references.relevance li") == every
+
+
+def test_two_channels_stand_side_by_side_with_those_that_were_kept(page, site):
+    page.goto(site + "channels/0/2.html")
+    page.get_by_text("☆ keep").click()
+    page.get_by_role("link", name="compare", exact=True).click()
+    page.wait_for_url("**/compare.html?a=0:2&kept=0:2")
+    page.get_by_label("Other").fill("striped thing 4")
+    page.get_by_role("button", name="Compare").click()
+    assert page.url.endswith("compare.html?a=0:2&b=0:4&kept=0:2")
+    one, other = (page.frame_locator("iframe").nth(n) for n in (0, 1))
+    assert "striped thing 4" in other.locator("h1").inner_text()
+    assert one.locator(".references li").first.is_visible()
+    assert not one.locator(".md-header").is_visible()
+    page.get_by_label("One").fill("qqqqqqqqq")
+    page.get_by_role("button", name="Compare").click()
+    assert "“qqqqqqqqq”" in page.locator("[role=status]").inner_text()
+    page.get_by_role("button", name="left").click()
+    assert page.get_by_label("One").input_value() == "0:2"
+
+
+def test_a_patch_leads_to_its_picture_and_back_to_the_channel(page, site):
+    page.goto(site + "channels/0/2.html")
+    page.locator(".references.relevance li b").first.press("Enter")
+    page.wait_for_url("**/picture.html?picture=*")
+    link = page.locator(".hits a[href$='channels/0/2.html']")
+    link.focus()
+    box, stage = (page.locator(name).bounding_box() for name in (".box", ".stage"))
+    assert 0 < box["width"] <= stage["width"] + 4
+    page.goto(site + "picture.html?picture=99999")
+    assert "There is no picture 99999" in page.locator("[role=status]").inner_text()
+
+
+def test_the_map_is_filtered_and_walked_by_keyboard(page, site):
+    page.goto(site + "map.html?q=striped+thing+4")
+    status = page.locator(".map-controls output")
+    assert status.inner_text() == "1 of 21 channels"
+    canvas = page.locator(".channel-map canvas")
+    canvas.focus()
+    for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
+        page.keyboard.press(key)
+    assert "striped thing 4, 0:4" in status.inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/channels/0/4.html")
+    page.goto(site + "map.html")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    first = status.inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert ":" in first and ":" in status.inner_text()
+    page.locator("select[name=by]").select_option("state")
+    assert "tested" in page.locator(".map-key").inner_text()
+    assert page.url.endswith("map.html?by=state")
 
 
 def test_the_keyboard_reaches_everything(page, site):
@@ -273,7 +323,7 @@ def test_the_keyboard_reaches_everything(page, site):
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-    assert {"by-relevance", "as-patch", "BUTTON", "A", "SUMMARY"} <= reached
+    assert {"as-patch", "BUTTON", "A", "SUMMARY"} <= reached
 
 
 def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(page, site):
@@ -285,6 +335,19 @@ def test_the_first_stop_of_the_keyboard_leads_past_the_navigation(page, site):
     assert page.evaluate("document.activeElement.closest('#content') !== null")
 
 
+def test_on_paper_there_is_what_can_be_read_and_no_control(page, site):
+    page.emulate_media(media="print")
+    for name, controls in (
+        ("channels/0/2.html", ".switches, .keep"),
+        ("layers/0.html", ".grid-filter"),
+    ):
+        page.goto(site + name)
+        assert shown(page, f":is({controls}, .md-header)") == 0
+        uncut = "e => getComputedStyle(e).breakInside"
+        row = page.locator(".references li, .channel-card").first
+        assert row.evaluate(uncut) == "avoid"
+
+
 def test_dark_mode_follows_the_system(browser, site):
     grounds = {}
     for scheme in ("light", "dark"):
@@ -292,6 +355,10 @@ def test_dark_mode_follows_the_system(browser, site):
         page.goto(site + "index.html")
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         grounds[scheme] = [int(part) for part in colour[4:-1].split(",")[:3]]
+        page.locator(".scheme").click()
+        page.reload()
+        other = {"light": "slate", "dark": "default"}[scheme]
+        assert page.evaluate("document.body.dataset.mdColorScheme") == other
         page.close()
     assert min(grounds["light"]) > 200
     assert max(grounds["dark"]) < 60
@@ -323,6 +390,10 @@ def test_a_random_channel_is_some_channel(page, site):
     page.goto(site + "index.html")
     page.get_by_text("Random channel").click()
     page.wait_for_url("**/channels/**")
+    page.goto(site + "index.html")  # its search has no data until somebody turns to it
+    assert page.evaluate("window.conceptAtlas") is None
+    page.locator("#q").press_sequentially("striped thing 4")
+    page.locator(".hits .channel-card", has_text="striped thing 4").first.wait_for()
     page.goto(site + "layers/3.html")
     page.get_by_text("Random channel").click()
     page.wait_for_url("**/channels/3/*.html")
@@ -338,7 +409,7 @@ def test_no_request_leaves_the_site(browser, planted, tmp_path, below):
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("response", lambda r: failed.append(r.url) if r.status >= 400 else None)
-        for name in PAGES:
+        for name in PAGES[:: 2 if below else 1]:
             page.goto(f"{address}/{below}{name}")
             page.wait_for_load_state("networkidle")
         page.close()
@@ -350,7 +421,9 @@ def test_no_request_leaves_the_site(browser, planted, tmp_path, below):
 PAGES = (
     *("index.html", "search.html?q=striped", "layers/index.html", "layers/0.html"),
     *("channels/0/2.html", "classes/index.html", "classes/0.html", "about.html"),
-    *("guide.html", "data.html", "cite.html"),
+    *("guide.html", "data.html", "cite.html", "trust.html"),
+    *("concepts/index.html", "concepts/striped.html", "picture.html?picture=3", "map.html"),
+    "compare.html?a=0:2&b=striped thing 4",
 )
 
 

@@ -91,13 +91,18 @@ CITES = {
 def site(request, built, run, tmp_path_factory) -> tuple[dict, Path]:
     given = CITES[request.param]
     out = shutil.copytree(built, tmp_path_factory.mktemp("deposit") / "atlas")
-    store = open_store(out)
-    manifest = store.manifest()
-    recipe = manifest["recipe"]
-    store.write_manifest({**manifest, "recipe": {**recipe, "cite": {**recipe["cite"], **given}}})
-    result = run("site", out)
+    sets = [f"cite.{key}={json.dumps(value)}" for key, value in given.items()]
+    result = run("site", out, *(part for one in sets for part in ("--set", one)))
     assert result.returncode == 0, result.stderr
+    stays = open_store(out).manifest()["recipe"]["cite"]
+    assert {key: stays[key] for key in given} == given
     return given, out / "site"
+
+
+def test_a_site_is_not_made_by_other_tables(built, run):
+    result = run("site", built, "--set", "naming.model=x/y")
+    assert result.returncode == 2
+    assert "the tables [site] and [cite] alone" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_citation_cff_is_valid(site):

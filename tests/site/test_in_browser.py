@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atlas.store import MODES
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -85,15 +87,15 @@ def pictures(page) -> list[float]:
     )
 
 
-def test_the_switches_choose_what_is_shown_by_mouse_and_by_keyboard(page, toy_atlas, toy):
+def test_both_rows_stand_side_by_side_and_switches_choose_the_view(page, toy_atlas, toy):
     page.goto(address(toy_atlas, "channels/features.28/1.html"))
     assert shown(page, ".references.relevance li") == toy.k
-    assert shown(page, ".references.activation li") == 0
-    page.get_by_text("activation", exact=True).click()
-    assert shown(page, ".references.relevance li") == 0
     assert shown(page, ".references.activation li") == toy.k
+    tops = [page.locator(f".references.{mode} li").first.bounding_box() for mode in MODES]
+    assert tops[0]["y"] == tops[1]["y"] < tops[0]["y"] + tops[0]["width"] < 350
+    page.locator("label[for=as-concept]").click()
     page.keyboard.press("ArrowLeft")  # radio buttons: the switch, not the previous page
-    assert shown(page, ".references.relevance li") == toy.k
+    assert page.locator("#as-patch").is_checked()
     assert page.url.endswith("channels/features.28/1.html")
 
     assert pictures(page) == pytest.approx([48 / 12] * toy.k, rel=0.02)  # patches of 12 pixels
@@ -120,7 +122,6 @@ def test_patches_show_their_own_part_of_their_pictures(browser, toy_atlas, toy, 
     page = context.new_page()
     page.goto(address(toy_atlas, "channels/features.28/1.html"))
     page.add_style_tag(content=".atlas .references li::before { display: none }")
-    page.get_by_text(mode, exact=True).click()
     page.get_by_text(view, exact=True).click()
 
     folder = toy_atlas.root / "pages" / "channels" / "features.28"
@@ -174,6 +175,8 @@ def test_without_scripts_the_switches_work_too(browser, toy_atlas, toy):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(address(toy_atlas, "channels/features.28/1.html"))
-    page.get_by_text("activation", exact=True).click()
     assert shown(page, ".references.activation li") == toy.k
+    page.get_by_text("whole picture").click()
+    pictures = page.locator(".references.activation li b img")
+    assert pictures.first.evaluate("e => e.clientWidth / e.parentElement.clientWidth") == 1
     context.close()

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from atlas.site.text import percent
 from atlas.store import STATES, open_store
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
@@ -166,18 +167,15 @@ def test_a_channel_says_who_named_it_and_how_good_that_is(planted, pages, hostil
     rows = store.table("channels").to_pylist()
     page = pages[f"channels/{rows[0]['layer']}/0.html"]
     text = page.said
-    assert "named by a person" in text
+    assert "A person gave this name" in text
     assert "seen by Ada" in page.title
     assert "By vlm" in text and "striped thing 0" in text
     text = pages[f"channels/{rows[4]['layer']}/4.html"].said
     for said in (
-        *("striped thing 4", "75 % sure of it", "0.40 average precision (0.20–0.44)", "f" * 64),
-        *(
-            "others: 0.05 “anything”, 0.13 borrowed, 0.10 most frequent",
-            "some/model",
-            "abc123",
-            "<b>raw</b>",
-        ),
+        *("striped thing 4", "tested 0.40, chance 0.13", "0.40 average precision (0.20–0.44)"),
+        "0.05 for “anything”, 0.13 for names of other channels, 0.10 for the most frequent name",
+        "the name foretells when the channel responds.",
+        *("75 %, as the namer says", "some/model", "f" * 64, "abc123", "<b>raw</b>"),
     ):
         assert said in text, said
     text = pages[f"channels/{rows[5]['layer']}/5.html"].said
@@ -192,12 +190,12 @@ def test_each_page_has_the_state_of_its_name(planted, pages):
         said = pages[f"channels/{row['layer']}/{row['channel']}.html"].said
         state = row["name_state"]
         states.add(state)
-        if row["name"]:
-            assert f" {state} named by " in said, row
+        head = said.partition("What it is used for")[0]
+        chip = {None: "no name yet", "none found": "no "}.get(state, state)
+        assert f" {chip}" in head, row
         low, borrowed = row["score_ap_low"], row["score_borrowed_ap"]
-        found = "does not score clearly above names that say nothing" in said
         assert (
-            found
+            ("no better than other names do" in head)
             == (state == "not told from chance")
             == (state in ("tested", "not told from chance") and low <= borrowed)
         ), row
@@ -209,10 +207,93 @@ def test_a_one_sided_channel_shows_both_names(planted, pages, hostile):
     said = pages[f"channels/{row['layer']}/{row['channel']}.html"].said
     assert row["name_state"] == "one-sided"
     assert row["used_for"] == row["name"]
-    head = said.partition("used for")[2].partition("named by")[0]
-    assert "one-sided" in head
-    assert hostile[1] in head.partition("fires for")[2]
-    assert "fits 100 % of the references by relevance that the model was shown, and 25 %" in said
+    assert f"uses it for “{row['name']}”; what sets it off most is “{hostile[1]}”" in said
+    assert f"4 of 4 pictures fit “{row['name']}”" in said
+    assert f"1 of 4 pictures fit “{row['name']}”" in said
+    page = pages[f"channels/{row['layer']}/{row['channel']}.html"].path.read_text("utf-8")
+    assert page.count("<li class=f") == 5 and page.count("<li class=n") == 3
+
+
+def test_a_test_shows_its_pictures_and_answers(planted, pages):
+    """Channel 0:4 was tested on two pictures, of which the model took one for what it is not."""
+    page = pages["channels/0/4.html"]
+    assert "The channel responds: 1 picture, strongest first 90 %" in page.said
+    assert "It does not respond: 1 picture, strongest first 80 %" in page.said
+    html = page.path.read_text("utf-8").partition('id="test"')[2]
+    assert html.count("<i class=wrong>") == 1
+    assert "How the name was tested" not in pages["channels/0/2.html"].said
+
+
+def test_trust_counts_what_the_table_has(planted, pages):
+    rows = open_store(planted).table("channels").to_pylist()
+    said = pages["trust.html"].said
+    named = sum(1 for row in rows if row["name"])
+    tested = [row for row in rows if row["score_ap"] is not None]
+    above = [
+        row
+        for row in tested
+        if row["score_ap_low"] > max(row["score_base_rate"], row["score_borrowed_ap"])
+        and row["score_ap"] > row["score_frequent_ap"]
+    ]
+    assert f"{named} of {len(rows)} channels have a name. {len(tested)} were tested" in said
+    assert f"{len(above)} of these foretell" in said
+    html = pages["trust.html"].path.read_text("utf-8")
+    dots = re.findall(r'class="(?:above|others)" d="([^"]*)"', html)
+    assert sum(path.count("h0") for path in dots) == len(tested)
+
+    def lead(row):
+        return row["score_ap"] - max(row["score_base_rate"], row["score_borrowed_ap"])
+
+    worst = min(tested, key=lead)
+    doubted = html.partition("Doubt these first")[2]
+    assert f"channels/{worst['layer']}/{worst['channel']}.html" in doubted.partition("</a>")[0]
+
+
+def test_a_class_says_what_its_best_channels_carry_and_what_it_is_taken_for(planted, pages):
+    store = open_store(planted)
+    channels, classes = (store.table(name).to_pylist() for name in ("channels", "classes"))
+    said = pages["classes/0.html"].said
+    shares = classes[0]["shares"]
+    for layer in {row["layer"] for row in channels}:
+        own = [
+            s for s, row in zip(shares, channels, strict=True) if row["layer"] == layer and s > 0
+        ]
+        best = sorted(own, reverse=True)[:6]
+        count = sum(row["layer"] == layer for row in channels)
+        carried = f"{len(best)} of {count} carry {percent(sum(best) / sum(own))}"
+        assert carried.replace("\u00a0", " ") in said, layer
+    images = store.table("images").to_pylist()
+    stored = [row for row in images if row["label"] == 0]
+    right = sum(row["predicted"] == 0 for row in stored)
+    assert f"recognises {right} of the {len(stored)} stored pictures" in said
+    html = pages["classes/0.html"].path.read_text("utf-8")
+    similar = re.findall(r'<th scope="row"><a href="([^"]+)', html)
+    assert html.count('<th scope="row">') == 1 + len(similar) > 1
+
+
+def test_a_concept_leads_to_all_channels_of_that_name(planted, pages):
+    from atlas.searching.analyser import words
+
+    rows = open_store(planted).table("channels").to_pylist()
+    called = {
+        f"channels/{row['layer']}/{row['channel']}.html"
+        for row in rows
+        for name in (row["name"], row["used_for"], row["fires_for"])
+        if name and "striped" in words(name)
+    }
+    page = pages["concepts/striped.html"]
+    links = {
+        link.removeprefix("../")
+        for link in page.links
+        if link.endswith(".html") and "/channels/" in link
+    }
+    assert links <= called and len(called) > 6
+    assert f"{len(called)} channels in " in page.said
+    assert all(
+        any(link.endswith("concepts/striped.html") for link in pages[name].links) for name in called
+    )
+    assert any(link == "striped.html" or link.endswith("concepts/striped.html")
+               for link in pages["concepts/index.html"].links)  # fmt: skip
 
 
 def test_pages_can_be_cited(planted, pages):

@@ -22,6 +22,7 @@ def test_every_page_has_its_fixed_address(toy_atlas, toy):
     root = toy_atlas.root / "site"
     expected = {"index.html", "about.html", "layers/index.html", "classes/index.html"}
     expected |= {"404.html", "search.html", "guide.html", "data.html", "cite.html"}
+    expected |= {"trust.html", "concepts/index.html", "compare.html", "picture.html", "map.html"}
     expected |= {f"layers/{text.slug(layer)}.html" for layer in toy.layers}
     expected |= {
         f"channels/{text.slug(n)}/{c}.html" for n, count in toy.layers.items() for c in range(count)
@@ -100,7 +101,8 @@ def test_hostile_names_are_text(toy_atlas, crawl, toy):
         page = crawl.parse(root / "classes" / f"{label}.html")
         assert text.plain(name) in " ".join(page.text.split()), label
         assert page.title.startswith(text.neutral(text.plain(name), 20)[:10]), page.title
-        assert not page.all("table") and len(page.all("pre")) == 1, label  # the citation
+        assert page.all("table") == [{"class": "class-matrix"}], label
+        assert len(page.all("pre")) == 1, label  # the citation
         assert not page.all("strong"), label
     about = crawl.parse(root / "about.html")
     assert "folder:{{ 7*7 }}" in about.text
@@ -111,9 +113,10 @@ def test_a_channel_page_shows_both_sets_with_ranks_scores_and_texts(toy_atlas, c
     page = crawl.parse(toy_atlas.root / "site" / "channels" / "features.28" / "1.html")
     labels = [a["alt"] for a in page.all("img") if a["alt"].startswith("patch ")]
     assert len(labels) == 2 * toy.k
-    first = next(label for label in labels if label.startswith("patch 1 of features.28:1"))
-    assert first.endswith("relevance share 2.1 %")
-    assert "activation 0.0210" in labels[toy.k]
+    assert labels == 2 * [f"patch {rank}" for rank in range(1, toy.k + 1)]
+    relevance, activation = page.text.partition("What sets it off")[::2]
+    assert "2.1\u00a0%" in relevance.partition("What it is used for")[2]
+    assert "0.0210" in activation
     assert "Σ |relevance| over the 4 channels of features.28" in page.text
     relations = {a.get("rel"): a["href"] for a in page.all("a")}
     assert relations["prev"] == "../../channels/features.28/0.html"

@@ -165,7 +165,7 @@ def _together(evidence: Evidence, found: Mapping[str, Sequence[Concept]]) -> Cla
     missing = said.pop("unnamed", None)
     text = f"Of the {{all}} names here, {w.listed([*said.values()])}"
     if missing:
-        parts = "parts" if len(found["unnamed"]) > 1 else "part"
+        parts = "concepts" if len(found["unnamed"]) > 1 else "concept"
         text += missing.replace("{unnamed}", f"; {{unnamed}} {parts}")
     ids = [one.id for own in found.values() for one in own]
     wording = say(f"{text}.", *counts)
