@@ -37,7 +37,7 @@ class Spectrum:
     mean: Tensor
     """float32 (colours,): m, their mean."""
     width: int
-    """Of pictures, in pixels."""
+    """Width of a picture in pixels."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ Kind = Literal["maco", "fourier"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 QUALITY = 95
-"""Of WebP: what is measured is the picture as it is stored."""
+"""Quality of the WebP: what is measured is the picture as it is stored."""
 
 LEAST_LIKENESS = 0.5
 """Below it, a made picture is less like the channel's own references than like those of half of the
@@ -52,15 +52,14 @@ class MadePicture:
     activation: _Number
     """The channel's largest output on it."""
     reach: _Number | None
-    """That in parts of its largest output on any picture of the data; None if that is not above 0.
-    """
+    """Activation in parts of the largest on any picture of the data; None if that is not above 0."""
     rank: Annotated[int, Field(ge=1)]
-    """Of the channel among those of its layer by their reach on this picture; 1 is the first."""
+    """Place of the channel in its layer by reach on this picture; 1 is the first."""
     likeness: Annotated[float, Field(ge=0, le=1)] | None
     """Share of the layer's other channels whose references are less like this picture, by the
     vectors of patches, than the channel's own; None where it has no references, or no others do."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """Of its file."""
+    """SHA-256 of its file."""
 
     @property
     def disagrees(self) -> bool:

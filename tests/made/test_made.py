@@ -224,15 +224,10 @@ def test_what_was_changed_is_noticed(pictured, tmp_path):
         made.read(open_store(folder))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [(("3:99",), "no channel '3:99'"), (("3:1", "--steps", "0"), "--steps")],
-)
-def test_what_cannot_be_made_is_refused_in_one_line(pictured, run, arguments, said):
-    result = run("picture", pictured, *arguments, "--trust-code")
-    assert result.returncode == 2
-    assert said in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+def test_an_unknown_channel_is_refused_in_one_line(pictured):
+    store = open_store(pictured)
+    with pytest.raises(atlas.UserError, match=r"^no channel '3:99' in .*: the nearest are .*$"):
+        pipeline.make_one(store, recorded(store.manifest()), "3:99")
 
 
 def test_an_unknown_layer_of_the_recipe_is_refused(pictured):
