@@ -19,7 +19,7 @@ SIDES = (0.5, 1.0)
 """Sides of views, in parts of the picture's."""
 
 NOISE = 0.04
-"""Of values in [0, 1]: normal noise of this deviation, and even noise of up to this size."""
+"""Deviation of normal noise, and bound of even noise, that views get; values are in [0, 1]."""
 
 RATES = {"maco": 0.3, "fourier": 0.05}
 """Steps of the optimiser: in radians, and in parts of a wave."""
