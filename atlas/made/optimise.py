@@ -84,7 +84,9 @@ def make_picture(
 ) -> Tensor:
     """Make a picture that a direction of a layer's output would like.
 
-    Maximised is the mean over views and positions of the output along the direction.
+    Maximised is, of the output along the direction, the mean over positions and the largest of them,
+    both as means over views. The mean alone hardly moves channels that are silent at most positions;
+    the largest alone leaves much of the picture as it was.
 
     Parameters
     ----------
@@ -126,7 +128,8 @@ def make_picture(
     for _ in range(steps):
         views = _views(squashed(spectrum, apart(spectrum, free)), random)
         output = layer_output(module, normalised(views), layer).float()
-        along = torch.tensordot(output.movedim(1, -1), direction.to(output.device), dims=1).mean()
+        maps = torch.tensordot(output.movedim(1, -1), direction.to(output.device), dims=1)
+        along = maps.mean() + maps.flatten(1).amax(dim=1).mean()
         if not along.requires_grad or not along.isfinite():
             raise UserError(
                 f"no picture can be made for {layer}: no gradient comes from it to the picture"

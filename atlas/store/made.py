@@ -52,7 +52,7 @@ class MadePicture:
     activation: _Number
     """The channel's largest output on it."""
     reach: _Number | None
-    """Activation in parts of the largest on any picture of the data; None if that is not above 0."""
+    """Activation in parts of the largest on any picture of the data; None if no picture has any."""
     rank: Annotated[int, Field(ge=1)]
     """Place of the channel in its layer by reach on this picture; 1 is the first."""
     likeness: Annotated[float, Field(ge=0, le=1)] | None
