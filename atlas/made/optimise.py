@@ -84,9 +84,9 @@ def make_picture(
 ) -> Tensor:
     """Make a picture that a direction of a layer's output would like.
 
-    Maximised is, of the output along the direction, the mean over positions and the largest of them,
-    both as means over views. The mean alone hardly moves channels that are silent at most positions;
-    the largest alone leaves much of the picture as it was.
+    Maximised is, of the output along the direction, the mean over positions and the largest, both
+    as means over views. The mean alone hardly moves channels that are silent at most positions; the
+    largest alone leaves much of the picture as it was.
 
     Parameters
     ----------
