@@ -27,14 +27,14 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 QUALITY = 95
 """Quality of the WebP: what is measured is the picture as it is stored."""
 
-LEAST_LIKENESS = 0.5
-"""Below it, a made picture is less like the channel's own references than like those of half of the
-layer's other channels, so that the two disagree, if it reaches `LEAST_REACH`."""
+LEAST_LIKENESS = 0.2
+"""Below it, more than 0.8 of the layer's other channels have references that are more like a made
+picture than the channel's own, so that the two disagree, if it reaches `LEAST_REACH`."""
 
 LEAST_REACH = 0.5
 """A picture that reaches less is a poor one of any channel, and is no witness against references.
-With both levels few of the demo's channels, which nobody manipulated, are said to disagree
-(`benchmarks/RESULTS.md`)."""
+By both levels 5 % of channels that nobody manipulated are said to disagree; how many manipulated
+ones are was not measured (`benchmarks/RESULTS.md`)."""
 
 _Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 

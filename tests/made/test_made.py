@@ -125,9 +125,9 @@ def test_reach_is_compared_with_the_data_and_the_layer():
 
 
 def test_only_a_picture_that_reaches_far_is_a_witness():
-    row = made.MadePicture("a", 0, "maco", 0, 8, 1.0, 0.9, 1, 0.2, "0" * 64)
+    row = made.MadePicture("a", 0, "maco", 0, 8, 1.0, 0.9, 1, 0.1, "0" * 64)
     assert row.disagrees
-    assert "does not look like the references: those of 80% of" in made.said(row)
+    assert "does not look like the references: those of 90% of" in made.said(row)
     assert "Photographs do it better." in made.said(row)
     assert not replace(row, reach=0.4).disagrees
     assert not replace(row, likeness=0.6).disagrees
