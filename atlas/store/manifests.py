@@ -157,6 +157,7 @@ class Manifest(TypedDict, total=False):
     receptive_fields: dict[str, ReceptiveFieldRecord]
     depths: dict[str, _Number]
     weights: dict[str, ReadRecord]
+    influences: _Text
     recipe: dict[str, Any]
     versions: dict[str, _Text]
     stages: dict[str, _Text]
