@@ -5,6 +5,7 @@ import runpy
 import shutil
 from dataclasses import replace
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -186,6 +187,8 @@ def test_pages_say_that_it_was_made(pictured):
     assert ("disagree" in page) == row.disagrees
     api = json.loads((pictured / "pages/api/v1/channels/3/1.json").read_text("utf-8"))
     assert api["made"] == [row.as_dict()]
+    schema = json.loads((pictured / "pages/api/v1/schema/channel.json").read_text("utf-8"))
+    jsonschema.validate(api, schema)
     assert "Made, not seen" not in (pictured / "pages/channels/3/0.md").read_text("utf-8")
     assert (pictured / "pages/assets/made/3/1.webp").is_file()
 
