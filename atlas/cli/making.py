@@ -15,7 +15,8 @@ from atlas.cli.group import atlas_argument, main, trust_option
 @click.option(
     "--control",
     is_flag=True,
-    help="Let the spectrum free as well: such a picture mostly reaches further and looks less natural.",
+    help="Let the spectrum free as well: such a picture mostly reaches further and looks less "
+    "natural.",
 )
 @trust_option
 def picture(
