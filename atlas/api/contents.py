@@ -30,12 +30,14 @@ from atlas.store import (
     NameState,
     Store,
     bases,
+    made,
     names,
     standing,
 )
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
 from atlas.store.influence import worth_a_word
+from atlas.store.made import KINDS, MadePicture
 from atlas.store.names import NameRecord
 from atlas.store.pictures import read_picture
 
@@ -222,12 +224,30 @@ class Channel:
             "influence": dict(self.influence),
             "influence_relative": dict(self.influence_relative),
             "reacts_to": self.reacts_to,
+            "made": [one.as_dict() for one in self.made],
         }
 
     @property
     def reacts_to(self) -> list[str]:
         """What it reacts to more than the others of its layer, as far as that was validated."""
         return worth_a_word(self.influence, self.influence_relative)
+
+    @property
+    def made(self) -> list[MadePicture]:
+        """Pictures that were made for it: by phases alone, then the control; often none."""
+        keys = ((self.layer, self.number, kind) for kind in KINDS)
+        rows = self._contents._made
+        return [rows[key] for key in keys if key in rows]
+
+    def made_picture(self, one: MadePicture) -> Image.Image:
+        """Return one of `made` as a picture: made, not seen.
+
+        Raises
+        ------
+        UserError
+            The file is missing or damaged.
+        """
+        return read_picture(made.path(self._contents.store, one))
 
     def references(self, mode: Mode = "relevance") -> list[Reference]:
         """Return the references of one mode, best first."""
@@ -398,6 +418,10 @@ class Contents:
         for record in names.valid(self.store):
             namings.setdefault(f"{record.layer}:{record.channel}", []).append(record)
         return namings
+
+    @cached_property
+    def _made(self) -> made.Rows:
+        return made.read_all(self.store)
 
     @property
     def named(self) -> bool:

@@ -187,6 +187,8 @@ def _print_channel(channel: "Channel", a: "Atlas") -> None:
 
 def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
     """Return what `show` prints: labels and texts."""
+    from atlas.store.made import said  # noqa: PLC0415 (pydantic takes its time)
+
     facts = [("channel", channel.address), ("atlas", a.id), ("page", channel.permalink)]
     if channel.status is not None:
         facts.append(("name", called(channel)))
@@ -213,6 +215,7 @@ def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
     ]
     facts += [("top class", f"{name}: {share:.2%}") for name, share in channel.top_classes[:5]]
     facts += _reasons(channel)
+    facts += [(f"made ({one.kind})", said(one)) for one in channel.made]
     facts += [
         ("neighbour", " ".join(filter(None, (other.address, called(other), f"{cosine:.2f}"))))
         for other, cosine in channel.neighbours()[:5]

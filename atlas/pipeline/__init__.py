@@ -8,6 +8,7 @@ from atlas.pipeline.factoring import factorise
 from atlas.pipeline.indexing import index
 from atlas.pipeline.influencing import influence
 from atlas.pipeline.inputs import Inputs, load_encoder
+from atlas.pipeline.making import make_one, make_pictures
 from atlas.pipeline.stages import alone
 from atlas.pipeline.trust import border
 from atlas.pipeline.words import word_maps
@@ -24,6 +25,8 @@ __all__ = [
     "index",
     "influence",
     "load_encoder",
+    "make_one",
+    "make_pictures",
     "make_site",
     "name",
     "rename",

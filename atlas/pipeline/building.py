@@ -18,6 +18,7 @@ from atlas.pipeline.factoring import factorise
 from atlas.pipeline.indexing import index
 from atlas.pipeline.influencing import influence
 from atlas.pipeline.inputs import fingerprint
+from atlas.pipeline.making import make_pictures
 from atlas.pipeline.stages import WEIGHTS, alone, stage
 from atlas.pipeline.steps import Steps
 from atlas.recipe import Recipe
@@ -28,14 +29,17 @@ DRAWN = "demo:world"
 
 DRAWINGS = 6
 
+PICTURES_MADE = "pictures made"
+"""The stage that makes pictures for channels."""
+
 
 def build(recipe: Recipe, out: Path) -> Store | None:
     """Run every stage as far as it is not done, and make the site.
 
-    Factors are found if the recipe names layers for them, and what channels react to is measured if
-    it asks for that; channels and factors are named if it has
-    a method of naming, their names scored if it asks for that, and the pictures explained that it
-    names.
+    Factors are found if the recipe names layers for them, what channels react to is measured if it
+    asks for that, and pictures are made for the channels that it names for it; channels and factors
+    are named if it has a method of naming, their names scored if it asks for that, and the pictures
+    explained that it names.
 
     Raises
     ------
@@ -58,6 +62,9 @@ def build(recipe: Recipe, out: Path) -> Store | None:
     if recipe.influences.in_build:
         with steps.step("influences"):
             influence(store, recipe)
+    if _pictures_wanted(recipe):
+        with steps.step(PICTURES_MADE):
+            make_pictures(store, recipe)
     if recipe.naming.method:
         with steps.step("names"):
             for part in parts:
@@ -81,12 +88,17 @@ def _stages(recipe: Recipe) -> list[str]:
     wanted = {
         "factors": bool(recipe.factors.layers),
         "influences": recipe.influences.in_build,
+        PICTURES_MADE: _pictures_wanted(recipe),
         "names": named,
         "scores": named and recipe.scoring.in_build,
         "explanations": bool(recipe.explain.pictures),
         "site": True,
     }
     return [*STAGES, WEIGHTS, *(stage for stage, asked in wanted.items() if asked)]
+
+
+def _pictures_wanted(recipe: Recipe) -> bool:
+    return bool(recipe.pictures_made.layers or recipe.pictures_made.addresses)
 
 
 def _explanations(store: Store, recipe: Recipe) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from atlas.recipe.measuring import (
     Relevance,
 )
 from atlas.recipe.naming import Naming, Scoring
+from atlas.recipe.pictures_made import PicturesMade
 from atlas.recipe.publishing import Cite, Site
 from atlas.recipe.recipe import Recipe
 
@@ -34,6 +35,7 @@ __all__ = [
     "Model",
     "Naming",
     "Patches",
+    "PicturesMade",
     "Prepass",
     "Preprocessing",
     "Recipe",

@@ -19,6 +19,7 @@ from atlas.recipe.measuring import (
     Relevance,
 )
 from atlas.recipe.naming import Naming, Scoring
+from atlas.recipe.pictures_made import PicturesMade
 from atlas.recipe.publishing import Cite, Site
 
 
@@ -39,6 +40,7 @@ class Recipe:
     patches: Patches = field(default_factory=Patches)
     factors: Factors = field(default_factory=Factors)
     influences: Influences = field(default_factory=Influences)
+    pictures_made: PicturesMade = field(default_factory=PicturesMade)
     naming: Naming = field(default_factory=Naming)
     scoring: Scoring = field(default_factory=Scoring)
     explain: Explain = field(default_factory=Explain)

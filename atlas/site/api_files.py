@@ -94,6 +94,7 @@ class ApiFiles:
                 "reacts_to": worth_a_word(
                     values.get("influence"), values.get("influence_relative")
                 ),
+                "made": [one.as_dict() for one in self._catalogue.pictures_made(channel)],
                 "references": {mode: self._references(channel, mode) for mode in MODES},
                 "naming": record
                 and {

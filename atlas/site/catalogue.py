@@ -16,9 +16,10 @@ from atlas.searching.concepts import NamedConcept, concepts, terms
 from atlas.site import text
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
 from atlas.site.name_tests import NameTests
-from atlas.store import MEASURED, NAMED, REASONED, Mode, Store, bases, files, names
+from atlas.store import MEASURED, NAMED, REASONED, Mode, Store, bases, files, made, names
 from atlas.store.bases import Basis
 from atlas.store.checks import channel_rows
+from atlas.store.made import MadePicture
 from atlas.store.names import NameRecord
 
 Integers = npt.NDArray[np.int64]
@@ -74,7 +75,7 @@ class Catalogue:
 
     @cached_property
     def named(self) -> list[str]:
-        """A digest for each channel of what it is called, by whom, and how good that is."""
+        """A digest for each channel of its name, how good that is, and the pictures made for it."""
         columns = [name for name in NAMED["channels"] if name in self._channel_table.schema.names]
         rows = self._channel_table.select(columns).to_pylist()
         senses = self._columns["sense"]
@@ -84,6 +85,8 @@ class Catalogue:
             digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
             if record:
                 digest.update(f"{record.record} {record.time}".encode())
+            for one in self.pictures_made(self.channels[row]):
+                digest.update(json.dumps(one.as_dict(), sort_keys=True).encode())
             digest.update(self.tests.key(self.channels[row]).encode())
             digest.update(" ".join(self.concepts_of[row]).encode())  # links to their pages
             for mode in (False, True):
@@ -247,6 +250,15 @@ class Catalogue:
             if channels:
                 chosen.append((layer, channels))
         return chosen
+
+    def pictures_made(self, channel: ChannelEntry) -> list[MadePicture]:
+        """Return the pictures that were made for a channel."""
+        keys = ((channel.layer.name, channel.channel, kind) for kind in made.KINDS)
+        return [self._made[key] for key in keys if key in self._made]
+
+    @cached_property
+    def _made(self) -> made.Rows:
+        return made.read_all(self.store)
 
     def record(self, channel: ChannelEntry) -> NameRecord | None:
         """Return the naming that counts for a channel, with question and answer."""

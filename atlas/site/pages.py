@@ -16,6 +16,7 @@ from atlas.site import (
     explanations,
     factor_graph,
     featured,
+    made_pictures,
     picture_data,
     reasons,
     search,
@@ -201,6 +202,7 @@ class Pages:
         made_of = self._with_rows(catalogue.channels_of.get(channel.row, []))
         part_of = self._with_rows(catalogue.factors_of.get(channel.row, [])[:NEIGHBOURS])
         weights = reasons.by_weights(catalogue, channel)
+        pictures_made = made_pictures.put(catalogue, channel, self._tree)
         before, after = channel.row - 1, channel.row + 1
         json = self._api.write_channel(channel)
         record = catalogue.record(channel)
@@ -224,6 +226,7 @@ class Pages:
             part_of=part_of,
             weights=weights,
             influences=reasons.influences(channel),
+            made=pictures_made,
             lower=lower,
             upper=upper,
             concepts=[
@@ -243,7 +246,8 @@ class Pages:
         )
         others = (other.row for other, _ in (*near, *together, *made_of, *part_of, *lower, *upper))
         shown = [row, *others, *weights.rows()]
-        return WrittenPage(channel.link, shown, self._tree.sizes([page, json]))
+        written = [page, json, *(one.asset for one in pictures_made)]
+        return WrittenPage(channel.link, shown, self._tree.sizes(written))
 
     def _with_rows(self, pairs: Iterable[tuple[int, float]]) -> list[tuple[ChannelEntry, float]]:
         """Return the channels or factors of some rows."""

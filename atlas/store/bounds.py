@@ -33,7 +33,10 @@ ROWS = 1 << 28
 EXPLAINED = "explanations"
 """The directory of an atlas whose directories' entries are looked at too: they are read."""
 
-WATCHED = ("images", EXPLAINED, "factors", "factors/directions", "pages", "site", "theme")
+WATCHED = (
+    "images", EXPLAINED, "factors", "factors/directions", "factors/made", "made", "pages", "site",
+    "theme",
+)  # fmt: skip
 """Directories of an atlas whose own entries are looked at too."""
 
 _FORBIDDEN = frozenset('\\:\0<>"|?*')

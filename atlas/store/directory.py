@@ -239,6 +239,12 @@ SCORES_FILE = "scores.jsonl"
 FACTORS = "factors"
 """The directory of an atlas that has its factors, arranged like an atlas."""
 
+MADE_FILE = "made.json"
+"""The table of pictures that were made for channels."""
+
+MADE_PICTURES = "made"
+"""The directory of these pictures."""
+
 ANSWERS = "answers.jsonl"
 """Answers of models to single questions: those of explanations, and those that came by file or
 before a server stopped."""

@@ -29,6 +29,7 @@ from atlas.store import (
     bounds,
     files,
     indexfile,
+    made,
     names,
 )
 
@@ -79,6 +80,7 @@ def _checks(store: Store) -> Iterator[Result]:
         ("masks and index have one row for each reference", _rows),
         ("every name has its record", _names),
         ("every stored picture is there and unchanged", _pictures),
+        ("every made picture is there and unchanged", _made),
         *([] if store.home else [("figures about maps are whole and of this atlas", _audit)]),
         ("directions are what the manifest says", _directions)
         if store.home
@@ -261,6 +263,10 @@ def _pictures(store: Store, _: dict[str, Any]) -> list[str]:
         elif files.sha256(path) != digest:
             problems.append(f"{name} has changed")
     return problems
+
+
+def _made(store: Store, _: dict[str, Any]) -> list[str]:
+    return made.problems(store)
 
 
 def _directions(store: Store, manifest: dict[str, Any]) -> list[str]:

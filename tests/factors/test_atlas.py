@@ -231,3 +231,10 @@ def test_it_is_measured_what_factors_react_to(factored, tmp_path):
     assert all(-20 < drop <= 1 for one in factors for drop in one.influence.values())
     assert not factors[0].made_of()
     assert part.manifest()["files"] == part.checksums()
+    few = recorded(store.manifest(), ["pictures_made.steps=4"])
+    picture = pipeline.make_one(store, few, f"{BASIS}:1")
+    assert atlas.open(folder)[BASIS, 1].made == [picture]
+    assert (folder / "factors" / picture.name).is_file()
+    basis = bases.read(part)[0]
+    assert picture.rank <= len(basis.directions)
+    assert picture.activation >= 0  # a coefficient
