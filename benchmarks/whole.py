@@ -68,7 +68,7 @@ def build(recipe: str, out: Path, settings: dict[str, object]) -> Timed:
         family = psutil.Process(process.pid)
         while process.poll() is None:
             samples.append((time.time(), memory_of(family), processors_of(family)))
-            time.sleep(0.1)
+            time.sleep(0.3)
     if process.returncode:
         sys.exit(f"{' '.join(command[2:])} ended with status {process.returncode}")
     timed = Timed(total=time.perf_counter() - begin, memory=max(gb for _, gb, _ in samples))
@@ -83,11 +83,20 @@ def build(recipe: str, out: Path, settings: dict[str, object]) -> Timed:
 
 
 def memory_of(process: psutil.Process) -> float:
-    """Return the memory of a process and of those that it started, in GB; shared parts count."""
+    """Return the memory of a process and of those that it started, in GB.
+
+    What they share counts once where the system says it (Linux), else for each.
+    """
     with suppress(psutil.NoSuchProcess):
         family = [process, *process.children(recursive=True)]
-        return sum(one.memory_info().rss for one in family) / 1e9
+        return sum(_own(one) for one in family) / 1e9
     return 0.0
+
+
+def _own(process: psutil.Process) -> int:
+    """Return the bytes of a process, those that it shares divided among those that do."""
+    info = process.memory_full_info()
+    return int(getattr(info, "pss", info.rss))
 
 
 def processors_of(process: psutil.Process) -> float:
