@@ -251,7 +251,7 @@ class Following(TorchFunctionMode):
             mark = self._mark_of(target)
             assert mark is not None
             mark.memory.overwritten = f"{name}_"
-            if made.requires_grad:  # what was overwritten is needed for the gradients
+            if made.requires_grad and made is not target:  # it is needed for the gradients
                 self._recorded = True
                 self._mark(made, Value(call.number), _Memory())
                 target._concept_atlas_now = made  # type: ignore[attr-defined]

@@ -432,3 +432,12 @@ def test_layers_are_reported_of_as_they_are_done():
     assert "has no maps" in problems["pair"] and "has no maps" in problems["tokens"]
     assert "does not depend on the picture" in problems["constant"]
     assert "unused" in trace.modules
+
+
+def test_what_gives_back_what_it_was_given_in_place_ends():
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Dropout(inplace=True), nn.Flatten(),
+        nn.Linear(4 * 36, 2),
+    )  # fmt: skip
+    operations = record(network.eval(), torch.randn(1, 3, 8, 8)).operations  # with gradients
+    assert [one.name for one in operations] == ["conv2d", "relu", "dropout", "flatten", "linear"]
