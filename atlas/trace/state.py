@@ -28,7 +28,7 @@ def state_of(module: nn.Module, attributes: bool = True) -> State:
     """
     found: State = {}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.numel() and not tensor.is_sparse and not tensor.is_complex():
+        if tensor.numel() and not (tensor.is_sparse or tensor.is_complex() or tensor.is_meta):
             found[name] = _summary(tensor)
     if attributes:
         for prefix, part in module.named_modules():
