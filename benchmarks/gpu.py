@@ -191,7 +191,8 @@ def whole_index(folder: Path, batch: int, network: str, pictures: int, k: int, h
     store = Store(home / "atlas")
     references, images = store.table("references").num_rows, store.table("images").num_rows
     of = {"prepass": (pictures, "pictures"), "pictures": (images, "pictures stored"),
-          "patches": (references, "references")}  # fmt: skip
+          "patches": (references, "references"),
+          "weights": (store.rows("channels"), "channels")}  # fmt: skip
     print(f"\n`atlas index`, {network}, {pictures} pictures, k = {k}, float32\n")
     print("| stage | seconds | of | a second |\n|:--|--:|--:|--:|")
     for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()):
