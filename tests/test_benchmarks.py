@@ -28,7 +28,7 @@ def test_the_gpu_script_runs_small():
     assert result.returncode == 0, result.stderr
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0].strip("| ") for row in rows if not row.startswith("| |")] == [
-        "vgg, float32", "stage", "prepass", "pictures", "patches",
+        "vgg, float32", "stage", "prepass", "pictures", "patches", "weights",
     ]  # fmt: skip
 
 
