@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from atlas.store import COLUMNS, MEASURED
+from atlas.store.directory import REASONED
 
 TABLES = [f"{name}.parquet" for name in COLUMNS if name != "samples"]  # of factors alone
 
@@ -29,6 +30,8 @@ def test_the_site_and_every_table_are_there(built):
         if name == "samples":  # of factors alone
             continue
         wanted = [column for column in columns if column != "fired"]  # of factors alone
+        if name == "channels":  # with those of the weights; influences are measured if asked for
+            wanted += [one for one in REASONED["channels"] if not one.startswith("influence")]
         assert pq.read_table(built / f"{name}.parquet").column_names == wanted
     manifest = json.loads((built / "manifest.json").read_text())
     assert manifest["id"].startswith("network-make-pictures-")
