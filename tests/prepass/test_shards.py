@@ -23,7 +23,7 @@ from atlas.store import COLUMNS
 
 LENGTHS = [10, 0, 8, 13, 9]
 VIEW = Preprocessor(24, 24, (0.5,) * 3, (0.5,) * 3)
-TABLES = [f"{name}.parquet" for name in COLUMNS]
+TABLES = [f"{name}.parquet" for name in COLUMNS if name != "samples"]  # of factors alone
 
 
 def picture(number: int) -> bytes:
