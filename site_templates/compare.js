@@ -12,18 +12,7 @@
   const said = document.querySelector("[role=status]");
   const finder = new window.ConceptFinder(data);
 
-  const channels = [];
-  for (const [layer, slug, depth, count] of data.layers) {
-    for (let n = 0; n < count; n++) {
-      const at = channels.length;
-      const number = data.numbers[at];
-      const folder = `${up}channels/${encodeURIComponent(slug)}/${number}`;
-      channels.push({
-        at, depth, name: data.names[at], address: `${layer}:${number}`, link: `${folder}.html`,
-        thumbnail: data.thumbnails[at] && `${folder}s-${data.thumbnails[at]}.webp`,
-      });
-    }
-  }
+  const channels = window.conceptChannels(data, up);
   const byAddress = new Map(channels.map((channel) => [channel.address, channel]));
 
   // By its address, or the first that the search finds.

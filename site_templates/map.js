@@ -22,18 +22,8 @@
   let made;
   const finder = () => (made ??= new window.ConceptFinder(data));
 
-  const channels = [];
-  for (const [layer, slug, depth, count] of data.layers) {
-    for (let n = 0; n < count; n++) {
-      const at = channels.length;
-      const folder = `${up}channels/${encodeURIComponent(slug)}/${data.numbers[at]}`;
-      channels.push({
-        at, layer, depth, x: places[2 * at] / FINE, y: places[2 * at + 1] / FINE,
-        name: data.names[at], address: `${layer}:${data.numbers[at]}`, link: `${folder}.html`,
-        thumbnail: data.thumbnails[at] && `${folder}s-${data.thumbnails[at]}.webp`,
-      });
-    }
-  }
+  const channels = window.conceptChannels(data, up)
+    .map((channel, at) => ({ ...channel, x: places[2 * at] / FINE, y: places[2 * at + 1] / FINE }));
 
   const style = (name) => getComputedStyle(document.querySelector(".atlas")).getPropertyValue(name).trim();
   const hue = (angle, chroma) => `oklch(${style("--lightness")} ${chroma ?? style("--chroma")} ${angle})`;

@@ -14,17 +14,7 @@
     return;
   }
 
-  const channels = [];
-  for (const [layer, slug, depth, count] of data.layers) {
-    for (let n = 0; n < count; n++) {
-      const at = channels.length;
-      const folder = `${up}channels/${encodeURIComponent(slug)}/${data.numbers[at]}`;
-      channels.push({
-        depth, name: data.names[at], address: `${layer}:${data.numbers[at]}`, link: `${folder}.html`,
-        thumbnail: data.thumbnails[at] && `${folder}s-${data.thumbnails[at]}.webp`,
-      });
-    }
-  }
+  const channels = window.conceptChannels(data, up);
   const seen = new Set(data.seen);
   const make = (tag, name, text = "") => {
     const element = document.createElement(tag);

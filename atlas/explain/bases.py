@@ -101,14 +101,12 @@ def without_factors(
     found : Tensor
         (factors, h, w), their coefficients in this picture.
     """
-    joined = changed.joins(model, image, factors.layer)
+    under = changed.under_versions(model, image, factors.layer)
 
     def answers(taken: Tensor) -> Tensor:
-        pictures = image if joined else image.expand(len(taken), *image.shape[1:])
-
         def change(output: Tensor) -> Tensor:
             return factors.without(output[:1], found, taken)
 
-        return changed.logits(model, pictures, factors.layer, change)
+        return changed.logits(model, under(len(taken)), factors.layer, change)
 
     return answers

@@ -34,31 +34,6 @@ switch move tip make made go goes went gone come came
 """Words that say something, by what they say; each may be used where its family is."""
 
 _WORDS = """
-neg: not no never neither nor none nothing nobody cannot hardly barely scarcely; fall: plunge
-tumble slide plummet weaken narrow cut hurt fall fell fallen drop slip slide dip sink sank sunk
-decline decrease lower low shrink reduce lose lost cost down; rise: gain lift recover jump soar
-boost improve grew up rise rose risen climb increase raise grow grew higher high; stay: stay
-remain keep kept unchanged same; more: more further larger greater; less: less fewer smaller;
-most: most chiefly mainly mostly; least: least; first: first lead leads leading ahead top tops
-largest strongest greatest biggest heaviest highest; best: best; one: one; half: half; fifth:
-fifth; only: only just sole solely alone single merely mere exclusively; all: all every everything
-always each whole entire entirely; any: any; both: both; even: even; cause: because cause due
-thanks reason therefore hence so since owing prove why; against: against oppose opposes
-contradict; speaks: speak argue count weigh matter carry hold bear vote favour account contribute
-important; usual: tend usual usually typical typically normally mean average; other: other others;
-picture: picture image photo photograph; pictures: pictures images photos photographs scenes
-cases; networks: networks models; than: than; test: test; poor: poorly badly poor bad; right:
-right rightly correct correctly good well; wrong: wrong wrongly incorrect false; name: name names;
-part: part; earlier: earlier early before; weight: weight; probability: probability; score: score;
-logit: logit; share: share; relevance: relevance; chance: chance random; region: region; blur:
-blur; channel: channel; place: place rank; concept: concept; decide: decide decisive; class:
-class; last: last; map: heat map; take: take taken took; judge: say said give gave given assign
-identify classify see believe think recognise call named choose; become: become became change turn
-switch move tip make made go goes went gone come came
-"""
-"""Words that say something, by what they say; each may be used where its family is."""
-
-_WORDS = """
 a an the this that these those it its itself they them their which what who whose there here is
 are was were be been being has have had having do does did done get got of in on at to from
 by for with into over under upon out as then when where while if once and or but yet however

@@ -42,7 +42,7 @@ def without_channels(model: Instrumented, layer: str, image: Tensor, fill: Tenso
     fill : Tensor
         (channels,): the value that takes the place of a channel's output everywhere.
     """
-    joined = changed.joins(model, image, layer)
+    under = changed.under_versions(model, image, layer)
 
     def answers(taken: Tensor) -> Tensor:
         def change(output: Tensor) -> Tensor:
@@ -51,8 +51,7 @@ def without_channels(model: Instrumented, layer: str, image: Tensor, fill: Tenso
                 taken.view(*taken.shape, *shape), fill.to(output).view(1, -1, *shape), output
             )
 
-        pictures = image if joined else image.expand(len(taken), *image.shape[1:])
-        return changed.logits(model, pictures, layer, change)
+        return changed.logits(model, under(len(taken)), layer, change)
 
     return answers
 

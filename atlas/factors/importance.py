@@ -47,15 +47,14 @@ def answer(
     callable
         From (N, factors), by what each factor's coefficients are multiplied, to (N,).
     """
-    joined = changed.joins(model, image, basis.layer)
+    under = changed.under_versions(model, image, basis.layer)
 
     def of(scales: Tensor) -> Tensor:
         def change(output: Tensor) -> Tensor:
             made = rebuilt(found * scales.to(found.device)[:, :, None, None], basis)
             return made.reshape(-1, *output.shape[1:]).to(output)
 
-        pictures = image if joined else image.expand(len(scales), *image.shape[1:])
-        logits = changed.differentiable(model, pictures, basis.layer, change)
+        logits = changed.differentiable(model, under(len(scales)), basis.layer, change)
         return logits[:, target].float().to(scales.device)
 
     return of

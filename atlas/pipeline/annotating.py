@@ -12,7 +12,7 @@ from atlas.errors import UserError
 from atlas.naming import asking, clip, labels
 from atlas.pipeline.inputs import Inputs, opened
 from atlas.pipeline.models import asked, help_out, reaching, sharing_with
-from atlas.pipeline.stages import alone
+from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import NETWORK, OWN, Border
 from atlas.prepass.processes import ALONE, Team
 from atlas.probe import formulas
@@ -70,7 +70,7 @@ def name(
         _help(recipe, border, sharing)
         return None
     with alone(store):
-        _finished(store)
+        check_finished(store)
         if settings.method == "labels":
             above = _superclasses(store, recipe, border)
             inputs = opened(store, recipe, border)
@@ -129,7 +129,7 @@ def score(
         _help(recipe, border, sharing)
         return None
     with alone(store):
-        _finished(store)
+        check_finished(store)
         table = store.table("channels")
         if "name" not in table.column_names or not any(table["name"].to_pylist()):
             raise UserError(f"{store.root} has no names to score: run `atlas name` first")
@@ -163,7 +163,7 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
         raise UserError('write a name and who gives it: atlas rename ATLAS L:C "name" --by "who"')
     layer, _, number = address.rpartition(":")
     with alone(store):
-        _finished(store)
+        check_finished(store)
         table = store.table("channels").select(["layer", "channel"]).to_pydict()
         known = [f"{at}:{one}" for at, one in zip(table["layer"], table["channel"], strict=True)]
         if address not in known:
@@ -192,11 +192,6 @@ def _superclasses(store: Store, recipe: Recipe, border: Border) -> Mapping[str, 
     if found.remark:
         tqdm.write(f"hierarchy: {found.remark}", sys.stderr)
     return found.classes
-
-
-def _finished(store: Store) -> None:
-    if not store.finished:
-        raise UserError(f"{store.root} is not finished: run `atlas index` on its recipe to go on")
 
 
 def _written(store: Store, recipe: Recipe) -> dict[str, int]:

@@ -18,7 +18,7 @@ from atlas.errors import UserError
 from atlas.explain.conditional import propagate
 from atlas.factors import maps as factor_maps
 from atlas.pipeline.inputs import Inputs, check_weights
-from atlas.pipeline.stages import alone
+from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Recipe
 from atlas.relevance.engine import RelevanceEngine
@@ -64,10 +64,7 @@ def audit_maps(
     """
     check_names(chosen)
     with alone(store):
-        if not store.finished:
-            raise UserError(
-                f"{store.root} is not finished: run `atlas build` on its recipe to go on"
-            )
+        check_finished(store)
         inputs = Inputs(recipe, border=border)
         check_weights(store, inputs.network)
         tools = Tools(store, inputs)

@@ -9,7 +9,7 @@ from atlas.factors.finding import LayerSample
 from atlas.factors.layers import Range
 from atlas.pipeline.indexing import index_factors
 from atlas.pipeline.inputs import Inputs, check_weights, fingerprint
-from atlas.pipeline.stages import alone
+from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Recipe
 from atlas.relevance.engine import ActivationEngine
@@ -52,10 +52,7 @@ def factorise(store: Store, recipe: Recipe, border: Border = OWN) -> Store:
         factorised, or scikit-learn is missing.
     """
     with alone(store):
-        if not store.finished:
-            raise UserError(
-                f"{store.root} is not finished: run `atlas index` on its recipe to go on"
-            )
+        check_finished(store)
         inputs = Inputs(recipe, border=border)
         check_weights(store, inputs.network)
         part = bases.place(store)

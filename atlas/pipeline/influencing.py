@@ -1,9 +1,8 @@
 """What the channels and factors of a finished atlas react to."""
 
-from atlas.errors import UserError
 from atlas.influences.measuring import influence_columns
 from atlas.pipeline.inputs import check_weights, fingerprint, opened
-from atlas.pipeline.stages import alone
+from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Recipe
 from atlas.store import Store, bases
@@ -39,10 +38,7 @@ def influence(store: Store, recipe: Recipe, border: Border = OWN) -> int:
     """
     measured = 0
     with alone(store):
-        if not store.finished:
-            raise UserError(
-                f"{store.root} is not finished: run `atlas index` on its recipe to go on"
-            )
+        check_finished(store)
         for part in bases.parts(store):
             measured += _measured(part, recipe, border)
     return measured

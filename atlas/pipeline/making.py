@@ -1,7 +1,6 @@
 """Pictures that channels and factors would like, made for a finished atlas."""
 
 import fnmatch
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -16,7 +15,7 @@ from atlas.made.judging import LayerNorms, layer_maps, layer_norms, likeness, re
 from atlas.made.optimise import layer_output, make_picture
 from atlas.made.spectrum import Spectrum, of_pictures
 from atlas.pipeline.inputs import Inputs, check_weights, opened
-from atlas.pipeline.stages import alone
+from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Recipe
 from atlas.relevance.engine import ActivationEngine, to_maps
@@ -55,8 +54,9 @@ def make_pictures(store: Store, recipe: Recipe, border: Border = OWN) -> int:
             maker = Maker(part, recipe, border)
             for layer, channel in tqdm(channels, "pictures made", unit=" channels"):
                 for kind in kinds:
-                    count += not maker.known(layer, channel, kind)
-                    maker.picture(layer, channel, kind)
+                    if maker.known(layer, channel, kind) is None:
+                        maker.make(layer, channel, kind)
+                        count += 1
     return count
 
 
@@ -86,7 +86,8 @@ def make_one(
     """
     ((part, ((layer, channel),)),) = _wanted(store, (), (address,))
     with alone(store):
-        return Maker(part, recipe, border).picture(layer, channel, kind)
+        maker = Maker(part, recipe, border)
+        return maker.known(layer, channel, kind) or maker.make(layer, channel, kind)
 
 
 class Maker:
@@ -108,10 +109,8 @@ class Maker:
         path = made.path(self._part, row)
         return row if path.is_file() and files.sha256(path) == row.sha256 else None
 
-    def picture(self, layer: str, channel: int, kind: Kind) -> MadePicture:
+    def make(self, layer: str, channel: int, kind: Kind) -> MadePicture:
         """Make a picture, look what came of it and keep both."""
-        if row := self.known(layer, channel, kind):
-            return row
         inputs, settings = self._inputs, self._settings
         network = inputs.network
         if layer not in self._norms:
@@ -133,7 +132,7 @@ class Maker:
         like = likeness(inputs.encoder, stored, maps[channel], norms.vectors, channel)
         row = MadePicture(
             layer, channel, kind, settings.seed, settings.steps, float(largest[channel]), reach,
-            rank, like, hashlib.sha256(content).hexdigest(),
+            rank, like, files.digest(content),
         )  # fmt: skip
         made.write(self._part, row, content)
         return row
@@ -213,8 +212,7 @@ def _wanted(
         The atlas is not finished or has no activations, a pattern matches no layer, or an address
         is of no channel.
     """
-    if not store.finished:
-        raise UserError(f"{store.root} is not finished: run `atlas index` on its recipe to go on")
+    check_finished(store)
     found, known, matched = [], [], set()
     for part in bases.parts(store):
         table = part.table("channels", ["layer", "channel", "act_max"])

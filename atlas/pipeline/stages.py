@@ -9,17 +9,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from atlas.errors import UserError
 from atlas.pipeline.steps import Steps
 from atlas.store import ARRAYS, COLUMNS, INDEX, STAGES, Store
 from atlas.store.lock import alone
 
-__all__ = ["WEIGHTS", "alone", "done", "stage"]
+__all__ = ["WEIGHTS", "alone", "check_finished", "done", "stage"]
 
 WEIGHTS = "weights"
 """The stage that reads the weights; atlases without it are finished as well."""
 
 ORDER = (*STAGES, WEIGHTS, "explanations")
 """Each works on what those before it leave, so if one runs, those after it have to run again."""
+
+
+def check_finished(store: Store) -> None:
+    """Raise `UserError` unless the stages of `atlas index` are done."""
+    if not store.finished:
+        raise UserError(f"{store.root} is not finished: run `atlas index` on its recipe to go on")
 
 
 def stage(

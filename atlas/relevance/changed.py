@@ -48,6 +48,15 @@ def differentiable(
     return model.plan.head.class_logits(changing.logits)
 
 
+def under_versions(model: Instrumented, image: Tensor, layer: str) -> Callable[[int], Tensor]:
+    """Return what is to go through a network for so many versions of a layer of one picture.
+
+    The picture itself if the network `joins` them, else as many of it.
+    """
+    joined = joins(model, image, layer)
+    return lambda count: image if joined else image.expand(count, *image.shape[1:])
+
+
 def joins(model: Instrumented, image: Tensor, layer: str) -> bool:
     """Return whether many versions of a layer's output can go on from one picture.
 

@@ -68,6 +68,7 @@ ASSETS = (
     "find.js",
     "search.js",
     "grids.js",
+    "channels.js",
     "compare.js",
     "picture.js",
     "map.js",

@@ -4,7 +4,6 @@ The table carries its own hash, and that of each picture, since pictures can be 
 atlas at any time. Pictures of before the atlas was measured anew are none of it any more.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -202,4 +201,4 @@ def _state(part: Store) -> list[str]:
 
 
 def _digest(rows: Any) -> str:
-    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+    return files.digest(json.dumps(rows, sort_keys=True).encode())

@@ -143,7 +143,7 @@ class Following(TorchFunctionMode):
         """What was refused where TorchScript makes a text of every error."""
         self._recorded = False
         """Whether PyTorch records gradients of something that was overwritten."""
-        self.picture = picture.view_as(picture)  # a tensor of its own, that can be marked
+        self.picture = torch.ops.aten.alias(picture)  # a tensor of its own, with the same strides
         self._mark(self.picture, PICTURE, _Memory())
 
     def __enter__(self) -> Self:

@@ -24,7 +24,7 @@ def state_of(module: nn.Module, attributes: bool = True) -> State:
     Returns
     -------
     dict
-        By name: the sum, the sum of sizes and the first number of a tensor or an array.
+        By name: the sum, the length and the first number of a tensor or an array.
     """
     found: State = {}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
@@ -49,5 +49,6 @@ def changed(before: State, after: State) -> str:
 def _summary(tensor: Any) -> tuple[float, ...]:
     numbers = tensor.detach()
     first = numbers[(0,) * numbers.ndim]
-    of_all = (numbers.sum(dtype=torch.float64), numbers.abs().sum(dtype=torch.float64), first)
+    size = numbers if numbers.is_floating_point() else numbers.double()
+    of_all = (numbers.sum(dtype=torch.float64), torch.linalg.vector_norm(size), first)  # no copy
     return tuple(torch.nan_to_num(torch.stack([one.double() for one in of_all])).tolist())
