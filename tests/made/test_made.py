@@ -224,6 +224,9 @@ def test_pages_say_that_it_was_made(pictured):
     (row,) = made.read(open_store(pictured)).values()
     assert ("Photographs do it better" in page) == (row.reach < 1)
     assert ("disagree" in page) == row.disagrees
+    trust = (pictured / "pages/trust.md").read_text("utf-8")
+    assert "1 channel has a made picture that was compared" in trust
+    assert ("None disagrees" in trust) != row.disagrees
     api = json.loads((pictured / "pages/api/v1/channels/3/1.json").read_text("utf-8"))
     assert api["made"] == [row.as_dict()]
     schema = json.loads((pictured / "pages/api/v1/schema/channel.json").read_text("utf-8"))
