@@ -14,9 +14,14 @@ from atlas.errors import UserError
 from atlas.made.judging import (
     NO_REFERENCE,
     LayerNorms,
+    Numbers,
+    compared_with,
     layer_maps,
     layer_norms,
+    layer_profiles,
     likeness,
+    likeness_inside,
+    profile,
     reach_and_rank,
 )
 from atlas.made.optimise import Goal, make_picture
@@ -102,6 +107,7 @@ class Maker:
         self._settings = recipe.pictures_made
         self._inputs: Inputs = opened(part, recipe, border)
         self._norms: dict[str, LayerNorms] = {}
+        self._profiles: dict[str, dict[int, Numbers]] = {}
 
     def known(self, layer: str, channel: int, kind: Kind) -> MadePicture | None:
         """Return the picture if it is there as it would be made."""
@@ -139,12 +145,14 @@ class Maker:
         (maps,) = layer_maps(inputs.activations, batch, layer)
         largest = maps.flatten(1).amax(dim=1).double().numpy()
         reach, rank = reach_and_rank(largest, norms.highest, channel)
-        like = None
+        like = inside = None
         if image is None:  # else it is like the references since it began as one
             like = likeness(inputs.encoder, stored, maps[channel], norms.vectors, channel)
+            mine = profile(maps, norms.highest, channel)
+            inside = likeness_inside(mine, self._profiles_for(layer, channel), channel)
         row = MadePicture(
             layer, channel, kind, settings.seed, settings.steps, float(largest[channel]), reach,
-            rank, like, files.digest(content), image,
+            rank, like, files.digest(content), image, inside,
         )  # fmt: skip
         made.write(self._part, row, content)
         return row
@@ -169,6 +177,21 @@ class Maker:
         chosen = paths[:: -(-len(paths) // PICTURES)]
         view = self._inputs.network.preprocessing.pixels
         return of_pictures(view(read_picture(path)) for path in chosen)
+
+    def _profiles_for(self, layer: str, channel: int) -> dict[int, Numbers]:
+        """Return the profiles of a channel and of those that it is compared with."""
+        highest = self._norms[layer].highest
+        wanted = compared_with(len(highest), channel)
+        known = self._profiles.setdefault(layer, {})
+        paths = self._part.pictures()
+        network = self._inputs.network
+
+        def maps(images: Sequence[int]) -> Tensor:
+            views = network.preprocessing.tensor([read_picture(paths[image]) for image in images])
+            return layer_maps(self._inputs.activations, views.to(network.device), layer)
+
+        known |= layer_profiles(self._part, layer, wanted - known.keys(), highest, maps)
+        return {one: known[one] for one in wanted if one in known}
 
     @cached_property
     def _model(self) -> Instrumented:
