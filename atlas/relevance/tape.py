@@ -234,7 +234,8 @@ def queried(plan: Plan, call: Call) -> Any:
     usual = str(operations[call.number]) if call.number < len(operations) else "nothing more"
     raise RefusedError(
         f"the network computes otherwise than on another picture: {call.name} instead of {usual}; "
-        "a network whose course depends on the picture or on chance cannot be measured"
+        "a network whose course depends on the picture, on how many there are or on chance cannot "
+        "be measured"
     )
 
 
