@@ -33,7 +33,7 @@ from atlas.relevance.rules import (
 )
 from atlas.relevance.weighted import Convolution, Convolved, Flat, Geometry
 from atlas.trace.following import OF_TYPE, RefusedError, Value
-from atlas.trace.head import LEAVING, Head, find_head
+from atlas.trace.head import CURVED, LEAVING, Head, find_head
 from atlas.trace.kinds import ATTENTION, KINDS, WEIGHTED
 from atlas.trace.record import Operation, Trace
 
@@ -177,7 +177,8 @@ class _Making:
             "moving": self._moving,
         }
         kind = KINDS.get(operation.name)
-        if kind is None and operation.number in self.ending:
+        ends = operation.number in self.ending and not any(operation.placed)
+        if kind is None and ends and operation.name in CURVED:
             raise RefusedError(
                 "what the network returns is no logit: behind its last weights it computes "
                 f"{operation}; let it return what goes into that"

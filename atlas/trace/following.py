@@ -214,7 +214,8 @@ class Following(TorchFunctionMode):
         live: list[Tensor],
     ) -> Any:
         name = function_name(func)
-        if torch.is_autocast_enabled(live[0].device.type):
+        device = live[0].device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             raise RefusedError(
                 f"{name} is called under torch.autocast, in half precision: take that out of the "
                 "network's forward (relevance is computed in float32)"

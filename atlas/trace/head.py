@@ -101,11 +101,12 @@ def _before(trace: Trace, value: Value) -> tuple[Value, Kind] | None:
     return found
 
 
-_CURVED = frozenset(
+CURVED = frozenset(
     """
     softmax log_softmax softmin sigmoid logsigmoid exp exp2 expm1 log log2 log10 log1p tanh softplus
-    logaddexp logaddexp2 logsumexp logcumsumexp reciprocal rdiv pow special_xlog1py xlogy erf
-    normalize logit
+    logaddexp logaddexp2 logsumexp logcumsumexp reciprocal rdiv pow xlogy erf erfc normalize logit
+    cross_entropy gumbel_softmax special_xlog1py special_ndtr special_log_ndtr special_entr
+    special_log1p special_expm1 special_exp2 special_logit special_erf
     """.split()
 )  # fmt: skip
 """Functions without one of which no softmax or sigmoid can be written."""
@@ -113,7 +114,7 @@ _CURVED = frozenset(
 
 def _leaves(trace: Trace, value: Value) -> bool:
     """Return whether there is a function behind the last weights that softmax or sigmoid needs."""
-    return any(trace.operations[n].name in _CURVED for _, end in _cuts(trace, value) for n in end)
+    return any(trace.operations[n].name in CURVED for _, end in _cuts(trace, value) for n in end)
 
 
 def _cuts(trace: Trace, value: Value) -> Iterator[tuple[Value, frozenset[int]]]:

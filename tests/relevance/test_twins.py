@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from atlas.errors import UserError
 from atlas.relevance import answers
 from atlas.relevance.plan import plan
+from atlas.trace.following import RefusedError
 from atlas.trace.record import record
 from tests.relevance.looking import Network, instrumented
 from tests.relevance.test_attacks import (
@@ -193,23 +194,94 @@ def normalised(y):
     return y / y.sum(1, keepdim=True)
 
 
-PROBABILITIES = {
-    "one minus": lambda net, x: 1 - torch.sigmoid(-net.fc(pooled(x))),
-    "hard sigmoid": lambda net, x: F.hardsigmoid(net.fc(pooled(x))),
-    "normalised relu": lambda net, x: normalised(net.fc(pooled(x)).relu() + 0.1),
-    "evidence": lambda net, x: normalised(F.softplus(net.fc(pooled(x))) + 1),
-    "times an object": lambda net, x: net.fc(pooled(x)).sigmoid() * net.single(pooled(x)).sigmoid(),
-    "percent": lambda net, x: 100 * net.fc(pooled(x)).sigmoid(),
-    "one number": lambda net, x: 1 - torch.sigmoid(-net.single(pooled(x))),
-}
+def evidence(z):
+    return normalised(F.softplus(z) + 1)
 
 
-@pytest.mark.parametrize("head", PROBABILITIES.values(), ids=PROBABILITIES)
-def test_probabilities_are_not_taken_for_logits(head):
-    model = instrumented(made(head=head), (3, SIZE, SIZE))
+OTHERS = {
+    "hard sigmoid": (F.hardsigmoid, "computes hardsigmoid: these are probabilities"),
+    "normalised relu": (lambda z: normalised(z.relu() + 0.1), "function of what it returns itself"),
+    "evidence": (evidence, "function of what it returns itself"),
+    "squared": (lambda z: 100 * z.sigmoid().square(), "computes square"),
+    "negative": (lambda z: 1 - z.sigmoid(), "computes sigmoid: these are probabilities"),
+    "odds": (lambda z: z.sigmoid() / (1 - z.sigmoid()), "function of what it returns itself"),
+    "scaled": (lambda z: 10 * (z - z.amin(1, True)) / (z.amax(1, True) - z.amin(1, True)), "divid"),
+    "capped": (lambda z: 30 * torch.tanh(z / 30), "computes tanh"),
+    "error function": (lambda z: 50 + 50 * torch.erf(z), "computes erf"),
+    "unit length": (lambda z: 20 * F.normalize(z), "computes normalize"),
+    "z scores": (lambda z: F.layer_norm(z, (10,)), "computes layer_norm"),
+    "swish": (lambda z: z / (1 + torch.exp(-z)), "function of what it returns itself"),
+    "clipped": (lambda z: z.clamp(min=-1).clamp(max=1), "cuts numbers off on both sides"),
+    "less the largest": (lambda z: 5 + z - z.amax(1, keepdim=True), "is at most 5 for every pict"),
+    "sorted": (lambda z: z.gather(1, z.argsort(1)), "at places that depend on the picture"),
+    "their logarithm": (lambda z: z.relu().log1p(), "computes log1p"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", OTHERS)
+def test_what_is_no_logit_is_not_taken_for_one(way):
+    function, says = OTHERS[way]
+    model = instrumented(made(head=lambda net, x: function(net.fc(pooled(x)))), (3, SIZE, SIZE))
     found = answers.kind_of_output(model, pictures(2, SIZE))
     assert not found.passed
-    assert "probabilities, no logits" in found.says
+    assert says in found.says
+
+
+def test_probabilities_of_maps_or_of_several_heads_are_no_logits():
+    def several(net, x):
+        return (net.fc(pooled(x)).softmax(1) + net.other(pooled(x)).softmax(1)) / 2
+
+    with pytest.raises(RefusedError, match="behind its last weights it computes softmax"):
+        instrumented(made(head=several), (3, SIZE, SIZE))
+    for head in (
+        lambda net, x: net.s1(x[:, :C]).sigmoid().mean((2, 3)),
+        lambda net, x: net.fc(pooled(x)).sigmoid() * net.single(pooled(x)).sigmoid(),
+    ):
+        found = answers.kind_of_output(
+            instrumented(made(head=head), (3, SIZE, SIZE)), pictures(2, SIZE)
+        )
+        assert not found.passed
+        assert "computes sigmoid" in found.says
+
+
+def cosine(net, x):
+    v = pooled(x)
+    return 16 * F.linear(v, F.normalize(net.fc.weight)) / v.norm(dim=1, keepdim=True)
+
+
+def mixed(net, x):
+    weights = net.other(pooled(x))[:, :2].softmax(1)
+    return weights[:, :1] * net.fc(pooled(x)) + weights[:, 1:] * net.other(pooled(x))
+
+
+def attended(net, x):
+    weights = net.s1(x[:, :C])[:, :1].flatten(2).softmax(2)
+    return (F.conv2d(x, net.fc.weight[:, :, None, None]).flatten(2) * weights).sum(2)
+
+
+LOGITS = {
+    "cosines": cosine,
+    "temperature": lambda net, x: net.fc(pooled(x)) / net.b[0].exp(),
+    "of maps": lambda net, x: F.conv2d(x, net.fc.weight[:, :, None, None]).relu().mean((2, 3)),
+    "of curved maps": lambda net, x: F.silu(net.s2(net.s1(x[:, :C]))).mean((2, 3)),
+    "of crops": lambda net, x: torch.stack(
+        [net.fc(pooled(x[..., :12])), net.fc(pooled(x[..., 12:]))]
+    ).mean(0),
+    "two heads": lambda net, x: (net.fc(pooled(x)) + net.other(pooled(x))) / 2,
+    "largest of centres": lambda net, x: net.fc(pooled(x)).view(len(x), 5, 2).amax(2),
+    "less their mean": lambda net, x: (lambda z: z - z.mean(1, True))(net.fc(pooled(x))),
+    "kept finite": lambda net, x: net.fc(pooled(x)).clamp(-50, 50),
+    "experts": mixed,
+    "attention": attended,
+    "one": lambda net, x: net.single(pooled(x)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", LOGITS.values(), ids=LOGITS)
+def test_logits_of_all_kinds_are_logits(head):
+    model = instrumented(made(head=head), (3, SIZE, SIZE))
+    assert model.plan.head.kind == "logits"
+    assert answers.kind_of_output(model, pictures(2, SIZE)).passed
 
 
 def minus_logsumexp(net, x):
