@@ -125,7 +125,7 @@ def kept(module: nn.Module) -> list[Kept]:
     for name in dict.fromkeys(cls.__module__ for cls in places.values()):
         for key, value in vars(sys.modules[name]).items() if name in sys.modules else ():
             if not key.startswith("__") and not isinstance(value, (FunctionType, nn.Module)):
-                walk.look(key, value, None)
+                walk.look(f"{name}.{key}", value, None)
     return walk.found
 
 
