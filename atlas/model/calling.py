@@ -150,8 +150,8 @@ def _refusal(error: Exception, where: Whereabouts, picture: Tensor, name: str) -
     if _of_types(error):
         return (
             f"{name} computes in several precisions, at {where.describe(error)}: its weights are "
-            "float32 here, whatever they were, so take .double(), .half(), .bfloat16() and the "
-            "like out of its code"
+            "float32 here, whatever they were, so take .double(), .half(), .bfloat16(), "
+            "torch.autocast and the like out of its code"
         )
     refusal = (
         f"{name} does not take a picture of {height} x {width} pixels: {where.describe(error)}"

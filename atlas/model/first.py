@@ -6,6 +6,7 @@ first call, is called first with another picture; where it answers as the networ
 first call filled (a table of positions, say) does no harm.
 """
 
+import contextlib
 import copy
 
 import torch
@@ -14,36 +15,43 @@ from torch.nn.parameter import is_lazy
 
 from atlas.errors import UserError
 from atlas.model.calling import Pick
-from atlas.trace.state import changed, state_of
+from atlas.trace.state import changed, snapshot, state_of
 
 SAME = 1e-4
 """Answers are the same if they differ by at most this part of the largest."""
 
 
-def twin_of(module: nn.Module) -> nn.Module | None:
-    """Return a copy of a network that has the same parameters; None if it cannot be copied."""
-    if any(map(is_lazy, module.parameters())):
-        return None
-    shared = {id(one): one for one in module.parameters()}
-    try:
-        twin: nn.Module = copy.deepcopy(module, shared)
-    except Exception:  # whatever a user's network holds: locks, files, tensors with gradients
-        return None
-    return twin
+class Twin:
+    """A network as it was before its first call.
+
+    Parameters
+    ----------
+    module : nn.Module
+        It has not been called. Its parameters are shared.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module: nn.Module | None = None
+        """None where the network cannot be copied."""
+        self.restore = snapshot(module)
+        """Brings back what it had in its classes and files, which a copy shares."""
+        self.state = state_of(module)
+        if not any(map(is_lazy, module.parameters())):
+            shared = {id(one): one for one in module.parameters()}
+            with contextlib.suppress(Exception):  # a network may hold locks, files and the like
+                self.module = copy.deepcopy(module, shared)
 
 
 @torch.no_grad()
-def refuse_first_call(
-    module: nn.Module, twin: nn.Module | None, picture: Tensor, name: str
-) -> None:
+def refuse_first_call(module: nn.Module, twin: Twin, picture: Tensor, name: str) -> None:
     """Refuse a network whose answers depend on the picture that it was first called with.
 
     Parameters
     ----------
     module : nn.Module
         It has been called once.
-    twin : nn.Module or None
-        From `twin_of`, before that.
+    twin : Twin
+        It before that.
     picture : Tensor
         The picture of that call.
     name : str
@@ -54,22 +62,24 @@ def refuse_first_call(
     UserError
         They do.
     """
-    if twin is None:
-        return
     now = state_of(module)
-    filled = changed(state_of(twin), now)
-    if not filled:
+    filled = changed(twin.state, now)
+    if not filled or twin.module is None:
         return
     for hook in module._forward_hooks.values():
         if isinstance(hook, Pick):
-            twin.register_forward_hook(hook)
+            twin.module.register_forward_hook(hook)
     other = picture.flip(-1) / -2
     try:
-        own, again, fresh = module(other.clone()), module(other.clone()), twin(other.clone())
+        own, again = module(other.clone()), module(other.clone())
+        if changed(now, state_of(module, attributes=False)):
+            return  # by each call, which is reported as such
+        forth = snapshot(module)
+        twin.restore()
+        fresh = twin.module(other.clone())
+        forth()
     except Exception:  # which the calls to come report
         return
-    if changed(now, state_of(module, attributes=False)):
-        return  # by each call, which is reported as such
     allowed = SAME * float(own.abs().max())
     if float((own - again).abs().max()) <= allowed < float((own - fresh).abs().max()):
         raise UserError(

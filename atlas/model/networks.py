@@ -76,7 +76,7 @@ def load(spec: recipe.Model, preprocessing: recipe.Preprocessing, seed: int) -> 
             "half precision where they do not fit?"
         )
     module = module.to(device)
-    twin = first.twin_of(module)
+    twin = first.Twin(module)
     calling.outputs(module, view, device, spec.output, spec.name)
     first.refuse_first_call(module, twin, calling.noise(view, device), spec.name)
     del twin

@@ -222,7 +222,7 @@ def _holding(
 
 
 def _sees(peaks: Tensor, field: ReceptiveField, places: Sequence[Tensor]) -> Tensor:
-    """Return which places (n, rows) and (n, columns) the peak units see: bool (n, rows, columns)."""
+    """Return which places (n, rows), (n, columns) peak units see: bool (n, rows, columns)."""
     seen = []
     for axis, at in enumerate(places):
         low = field.start[axis] + field.stride[axis] * peaks[:, axis, None]

@@ -1,4 +1,4 @@
-"""What a network does behind its last weights: is what it returns a logit?
+"""What a network does behind its last weights, and whether what it returns is a logit.
 
 Relevance starts at a number and is handed down, so the number must be one that more evidence makes
 larger, without end: a sum of weighed features. Behind its last weights a network may move such
@@ -37,6 +37,9 @@ _CUT = ("clamp", "clamp_min", "clamp_max", "relu6", "hardtanh")
 _ACTIVATIONS = (*_CUT, "elu", "selu", "celu", "silu", "gelu", "mish", "hardswish", "softplus")
 """Activation functions, which a map may pass before it is averaged, as in other layers."""
 
+
+_ADDING = ("product", "quotient", "sum", "average", "moving", "affine", "matrix")
+"""Kinds of operations that weigh, add, move and choose."""
 
 _PICKING = ("gather", "index", "getitem", "index_select", "take_along_dim", "index_copy", "scatter")
 """Functions that put values at places; which, must not depend on the picture."""
@@ -136,9 +139,7 @@ def _parts(operation: Operation, gates: Collection[Value]) -> tuple[list[Value],
     given = operation.arguments[0]
     kind = KINDS.get(operation.name)
     numbers = [
-        value
-        for value, number in zip(operation.inputs, operation.numbers, strict=True)
-        if number
+        value for value, number in zip(operation.inputs, operation.numbers, strict=True) if number
     ]
     scaling: list[Value] = []
     if kind == "product" and len(numbers) > 1:
@@ -158,21 +159,16 @@ def _parts(operation: Operation, gates: Collection[Value]) -> tuple[list[Value],
 
 def _may_be(operation: Operation) -> bool:
     """Return whether what an operation makes of logits are logits."""
-    name, kind = operation.name, KINDS.get(operation.name)
+    name = operation.name
     if name in _PICKING and not all(operation.numbers):
         return False
-    if kind in ("product", "quotient", "sum", "average", "moving", "affine", "matrix"):
-        return True
-    if name in (*IDLE, *TYPES, *_STRAIGHT):
-        return True
     if name in NORMS:  # by constants
         return not operation.argument(5, "training", False)
-    if operation.placed[0] and name in _ACTIVATIONS:
-        return True
-    if name in _CUT:
+    if name in _CUT and not operation.placed[0]:
         low, high = _ends(operation)
         return high >= WIDE or low == -math.inf
-    return False
+    adds = KINDS.get(name) in _ADDING or name in (*IDLE, *TYPES, *_STRAIGHT)
+    return adds or (operation.placed[0] and name in _ACTIVATIONS)
 
 
 def _ends(operation: Operation) -> Bounds:

@@ -48,8 +48,8 @@ _SAME = {
     "upsample": "interpolate", "upsample_nearest": "interpolate",
     "upsample_bilinear": "interpolate",
     "radd": "add", "rmul": "mul", "rdiv": "rdiv", "greater": "gt", "less": "lt",
-    "log_sigmoid": "logsigmoid", "special_expit": "sigmoid", "special_softmax": "softmax",
-    "special_log_softmax": "log_softmax",
+    "log_sigmoid": "logsigmoid", "sgn": "sign", "special_expit": "sigmoid",
+    "special_softmax": "softmax", "special_log_softmax": "log_softmax",
 }  # fmt: skip
 """Names of one operation."""
 
@@ -214,12 +214,7 @@ class Following(TorchFunctionMode):
         live: list[Tensor],
     ) -> Any:
         name = function_name(func)
-        device = live[0].device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            raise RefusedError(
-                f"{name} is called under torch.autocast, in half precision: take that out of the "
-                "network's forward (relevance is computed in float32)"
-            )
+        _in_full_precision(name, live[0].device.type)
         if isinstance(func, OpOverload):
             self.refusal = RefusedError(
                 f"{name} is called by something that cannot be followed (TorchScript, or an "
@@ -308,6 +303,15 @@ class Following(TorchFunctionMode):
         mark = self._mark_of(tensor)
         assert mark is not None
         return mark.memory
+
+
+def _in_full_precision(name: str, device: str) -> None:
+    """Refuse what is called under autocast."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        raise RefusedError(
+            f"{name} is called under torch.autocast, in half precision: take that out of the "
+            "network's forward (relevance is computed in float32)"
+        )
 
 
 def _now(tensor: Tensor) -> Tensor:

@@ -101,13 +101,13 @@ def _before(trace: Trace, value: Value) -> tuple[Value, Kind] | None:
     return found
 
 
-CURVED = frozenset(
-    """
-    softmax log_softmax softmin sigmoid logsigmoid exp exp2 expm1 log log2 log10 log1p tanh softplus
-    logaddexp logaddexp2 logsumexp logcumsumexp reciprocal rdiv pow xlogy erf erfc normalize logit
-    cross_entropy gumbel_softmax special_xlog1py special_ndtr special_log_ndtr special_entr
-    special_log1p special_expm1 special_exp2 special_logit special_erf
-    """.split()
+CURVED = (
+    "softmax", "log_softmax", "softmin", "sigmoid", "logsigmoid", "exp", "exp2", "expm1", "log",
+    "log2", "log10", "log1p", "tanh", "softplus", "logaddexp", "logaddexp2", "logsumexp",
+    "logcumsumexp", "reciprocal", "rdiv", "pow", "xlogy", "erf", "erfc", "normalize", "logit",
+    "cross_entropy", "gumbel_softmax", "special_xlog1py", "special_ndtr", "special_log_ndtr",
+    "special_entr", "special_log1p", "special_expm1", "special_exp2", "special_logit",
+    "special_erf",
 )  # fmt: skip
 """Functions without one of which no softmax or sigmoid can be written."""
 
@@ -118,7 +118,7 @@ def _leaves(trace: Trace, value: Value) -> bool:
 
 
 def _cuts(trace: Trace, value: Value) -> Iterator[tuple[Value, frozenset[int]]]:
-    """Yield the values through which alone the picture comes to `value`, from the last to the first.
+    """Yield the values through which alone the picture comes to `value`, the last first.
 
     With them come the numbers of the operations between. Weights end it: what is before them is
     no end of a network.

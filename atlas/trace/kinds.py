@@ -51,7 +51,8 @@ _NAMES: Mapping[Kind, str] = {
         index gather take_along_dim chunk split split_with_sizes tensor_split hsplit vsplit unbind
         cat stack hstack vstack dstack roll flip fliplr flipud rot90 pad constant_pad_nd
         reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle unfold
-        im2col view_as reshape_as index_copy scatter tril triu max_unpool1d max_unpool2d max_unpool3d
+        im2col view_as reshape_as index_copy scatter tril triu
+        max_unpool1d max_unpool2d max_unpool3d
         max_pool1d max_pool2d max_pool3d max_pool2d_with_indices
         adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin max min maximum
         minimum where masked_fill unsafe_view as_strided diagonal ravel slice alias

@@ -146,22 +146,21 @@ def record(module: nn.Module, picture: Tensor) -> Trace:
 @torch.no_grad()
 def _keeps_nothing(module: nn.Module, picture: Tensor, other: Tensor) -> None:
     """Refuse a network that keeps from one call what its answers to the next may depend on."""
-    before = state_of(module, attributes=False)
     try:
-        module(picture.clone())
-        first = state_of(module, tensors=False)
+        module(picture.clone())  # which may fill tables without harm
+        tensors, before = state_of(module, attributes=False), state_of(module, tensors=False)
         module(other.clone())
     except Exception:  # whatever a user's own network raises: it will again, where that is reported
         return
-    if name := changed(before, state_of(module, attributes=False)):
+    if name := changed(tensors, state_of(module, attributes=False)):
         raise RefusedError(
             f"the network changes {name!r} of its own when it is called, on which its answers may "
             "depend: give it as it is after training, and let it keep its parameters and buffers"
         )
     now = {one.name: one.value for one in kept(module)}
-    differing = {name for name, value in now.items() if first.get(name) != summary(value)}
-    maps = {name for name in differing if isinstance(now[name], Tensor)}
-    if counts := sorted(differing - maps):
+    others = {name for name, value in now.items() if before.get(name) != summary(value)}
+    maps = {name for name in others if isinstance(now[name], Tensor)}
+    if counts := sorted(others - maps):
         raise RefusedError(
             f"the network changes {counts[0]!r} of its own each time it is called, on which its "
             "answers may depend: let it keep no count of its calls, and nothing of them"

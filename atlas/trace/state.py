@@ -6,8 +6,10 @@ the plain variables of the files that its classes stand in.
 """
 
 import collections
+import contextlib
+import copy
+import functools
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FunctionType, MethodType, ModuleType
@@ -28,7 +30,9 @@ MANY = 64
 MOST = 10_000
 """So many things are looked at in all."""
 
-_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "atlas", "builtins", "numpy", "zennit")
+_LIBRARIES = (
+    "torch", "torchvision", "timm", "transformers", "atlas", "builtins", "numpy", "zennit",
+)  # fmt: skip
 """Whose classes and files keep nothing between calls that answers depend on."""
 
 _OWN = frozenset(vars(nn.Module())) - {"training"}
@@ -108,29 +112,27 @@ def _of_numbers(tensor: Tensor) -> tuple[float, ...]:
 
 def kept(module: nn.Module) -> list[Kept]:
     """Return what a module keeps besides parameters and buffers."""
-    walk = _Walk()
-    places: dict[str, Any] = {}
-    for prefix, part in module.named_modules():
-        for key, value in vars(part).items():
-            if key not in _OWN:
-                name = f"{prefix}.{key}" if prefix else key
-                walk.look(name, value, _into(vars(part), key))
-        for cls in type(part).__mro__:
-            if not _is_of_library(cls.__module__):
-                places[f"{cls.__module__}.{cls.__qualname__}"] = cls
-    for cls in places.values():
-        for key, value in vars(cls).items():
-            if not key.startswith("__"):
-                walk.look(f"{cls.__qualname__}.{key}", value, None)
-    for name in dict.fromkeys(cls.__module__ for cls in places.values()):
-        for key, value in vars(sys.modules[name]).items() if name in sys.modules else ():
-            if not key.startswith("__") and not isinstance(value, (FunctionType, nn.Module)):
-                walk.look(f"{name}.{key}", value, None)
-    return walk.found
+    return _Walk(module).found
 
 
-def _is_of_library(module: str) -> bool:
-    return module.partition(".")[0] in _LIBRARIES
+def snapshot(module: nn.Module) -> Callable[[], None]:
+    """Return a function that brings back what containers, classes and files hold now."""
+    walk = _Walk(module)
+    contents = [(one, copy.copy(one)) for one in walk.containers]
+
+    def restore() -> None:
+        for container, content in contents:
+            container.clear()
+            (container.extend if isinstance(content, (list, collections.deque))
+             else container.update)(content)  # fmt: skip
+        for put, value in walk.shared:
+            put(value)
+
+    return restore
+
+
+def _is_of_library(module: str | None) -> bool:
+    return (module or "").partition(".")[0] in _LIBRARIES
 
 
 def _into(mapping: Any, key: Any) -> Callable[[Any], None]:
@@ -138,57 +140,78 @@ def _into(mapping: Any, key: Any) -> Callable[[Any], None]:
 
 
 class _Walk:
-    """Looks into containers and objects, and at each but once."""
+    """Looks into what a module holds, and at each thing but once."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self.found: list[Kept] = []
-        self._seen: set[int] = set()
+        self.containers: list[Any] = []
+        self.shared: list[tuple[Callable[[Any], None], Any]] = []
+        """What classes and files hold: how to put it there, and what it is."""
+        self._seen: set[Any] = set()
         self._alive: list[Any] = []  # ids stay unique
+        self._variables: dict[tuple[str, str], Any] = {}
+        classes: dict[type, None] = {}
+        for prefix, part in module.named_modules():
+            for key, value in vars(part).items():
+                if key not in _OWN:
+                    name = f"{prefix}.{key}" if prefix else key
+                    self._look(name, value, _into(vars(part), key))
+            classes |= dict.fromkeys(type(part).__mro__)
+        for cls in classes:
+            for key, value in () if _is_of_library(cls.__module__) else vars(cls).items():
+                if not key.startswith("__") or key in ("__call__", "__getattr__"):
+                    put = functools.partial(setattr, cls, key)
+                    self._look_shared(f"{cls.__qualname__}.{key}", value, put)
+        while self._variables:
+            (file, name), functions = self._variables.popitem()
+            self._look_shared(f"{file}.{name}", functions[name], _into(functions, name))
 
-    def look(
+    def _look_shared(self, name: str, one: Any, put: Callable[[Any], None]) -> None:
+        if _is_plain(one):
+            self.shared.append((put, one))
+        self._look(name, one, put)
+
+    def _look(
         self, name: str, one: Any, put: Callable[[Any], None] | None, depth: int = DEPTH
     ) -> None:
         """Note what a thing holds."""
-        simple = one is None or isinstance(one, (bool, int, float, str))
-        single = isinstance(one, (np.ndarray, torch.Generator, itertools.count))
-        if simple or single or (isinstance(one, Tensor) and not isinstance(one, nn.Parameter)):
+        if _is_plain(one):
             self.found.append(Kept(name, one, put))
             return
         if depth == 0 or id(one) in self._seen or len(self.found) >= MOST:
             return
         self._seen.add(id(one))
         self._alive.append(one)
+        if type(one) in (dict, list, set, collections.deque):
+            self.containers.append(one)
+        if isinstance(one, FunctionType) and not _is_of_library(one.__module__):
+            for variable in one.__code__.co_names:
+                if variable in one.__globals__ and (one.__module__, variable) not in self._seen:
+                    self._seen.add((one.__module__, variable))
+                    self._variables[one.__module__, variable] = one.__globals__
         for inner, value, into in _parts(one):
-            self.look(f"{name}{inner}", value, into, depth - 1)
+            self._look(f"{name}{inner}", value, into, depth - 1)
 
 
-def _parts(one: Any) -> Iterator[tuple[str, Any, Callable[[Any], None] | None]]:
-    """Yield what a thing holds: how it is reached, what it is, and how to put another there."""
-    if isinstance(one, Mapping):
+def _is_plain(one: Any) -> bool:
+    """Return whether a thing is looked at as a whole."""
+    if isinstance(one, nn.Parameter):
+        return False
+    kinds = (bool, int, float, str, Tensor, np.ndarray, torch.Generator, itertools.count)
+    return one is None or isinstance(one, kinds)
+
+
+_Part = tuple[str, Any, Callable[[Any], None] | None]
+"""How a part is reached from the whole, what it is, and how to put another there."""
+
+
+def _parts(one: Any) -> Iterator[_Part]:
+    """Yield what a thing holds."""
+    if isinstance(one, (Mapping, list, tuple, set, frozenset, collections.deque)):
         yield "", len(one), None
-        own = isinstance(one, dict)
-        for key, value in itertools.islice(list(one.items()), MANY):
-            yield f"[{key!r}]", value, _into(one, key) if own else None
-    elif isinstance(one, (list, collections.deque)):
-        yield "", len(one), None
-        for key, value in enumerate(itertools.islice(list(one), MANY)):
-            yield f"[{key}]", value, _into(one, key)
-    elif isinstance(one, (tuple, set, frozenset)):
-        yield "", len(one), None
-        for key, value in enumerate(itertools.islice(one, MANY) if isinstance(one, tuple) else ()):
-            yield f"[{key}]", value, None
+        yield from _items(one)
     elif isinstance(one, FunctionType):
-        if not _is_of_library(one.__module__ or ""):
-            cells = zip(one.__code__.co_freevars, one.__closure__ or (), strict=False)
-            for key, cell in cells:
-                try:
-                    yield f".{key}", cell.cell_contents, None
-                except ValueError:  # not yet filled
-                    continue
-            for key, value in enumerate(one.__defaults__ or ()):
-                yield f".default {key}", value, None
-            for key, value in (one.__kwdefaults__ or {}).items():
-                yield f".{key}", value, None
+        yield from _carried(one)
     elif isinstance(one, (staticmethod, classmethod, MethodType)):
         yield "", one.__func__, None
     elif not isinstance(one, (nn.Module, nn.Parameter, type, ModuleType)):
@@ -196,6 +219,29 @@ def _parts(one: Any) -> Iterator[tuple[str, Any, Callable[[Any], None] | None]]:
         if isinstance(held, dict) and not _is_of_library(type(one).__module__):
             for key, value in itertools.islice(list(held.items()), MANY):
                 yield f".{key}", value, _into(held, key)
+
+
+def _items(one: Any) -> Iterator[_Part]:
+    """Yield what a container holds, if it has an order."""
+    if isinstance(one, (set, frozenset)):
+        return
+    pairs = one.items() if isinstance(one, Mapping) else enumerate(one)
+    fixed = isinstance(one, tuple) or (isinstance(one, Mapping) and not isinstance(one, dict))
+    for key, value in list(itertools.islice(pairs, MANY)):
+        yield f"[{key!r}]", value, None if fixed else _into(one, key)
+
+
+def _carried(function: FunctionType) -> Iterator[_Part]:
+    """Yield what a function carries along: what it encloses, and its defaults."""
+    if _is_of_library(function.__module__):
+        return
+    for key, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with contextlib.suppress(ValueError):  # not yet filled
+            yield f".{key}", cell.cell_contents, None
+    for place, value in enumerate(function.__defaults__ or ()):
+        yield f".default {place}", value, None
+    for key, value in (function.__kwdefaults__ or {}).items():
+        yield f".{key}", value, None
 
 
 @torch.no_grad()

@@ -132,6 +132,22 @@ GATES = {
         lambda n, x: x.index_add(1, torch.arange(C), f(n, x), alpha=0.5),
         lambda n, x: x + 0.5 * f(n, x),
     ),
+    "lerp from nothing": (
+        lambda n, x: torch.lerp(torch.zeros(()), f(n, x), sigma(n, x)),
+        lambda n, x: f(n, x) * sigma(n, x),
+    ),
+    "lerp to nothing": (
+        lambda n, x: torch.lerp(f(n, x), torch.zeros_like(x), sigma(n, x)),
+        lambda n, x: f(n, x) * (-g(n, x)).sigmoid(),
+    ),
+    "sign": (
+        lambda n, x: g(n, x) * (torch.sgn(g(n, x)) + 1) / 2,
+        lambda n, x: g(n, x).relu(),
+    ),
+    "largest at their places": (
+        lambda n, x: F.max_unpool2d(*F.max_pool2d(f(n, x), 2, return_indices=True), 2),
+        lambda n, x: f(n, x) * (f(n, x) == F.interpolate(F.max_pool2d(f(n, x), 2), scale_factor=2)),
+    ),
     "condition": (
         lambda n, x: g(n, x) * (g(n, x) > 0).float(),
         lambda n, x: g(n, x).relu(),
@@ -141,7 +157,14 @@ GATES = {
         lambda n, x: g(n, x).relu(),
     ),
 }
+
+
+def batch_of_groups(y):
+    return F.batch_norm(y.reshape(1, 2 * len(y), -1), None, None, None, None, True).view_as(y)
+
+
 NORMS = {
+    "groups as a batch": (batch_of_groups, lambda y: F.group_norm(y, 2)),
     "moments": (by_moments, layer_norm),
     "folded": (folded, lambda y: F.instance_norm(y, bias=torch.full((C,), 0.1))),
     "groups": (groups, lambda y: F.group_norm(y, 2)),
@@ -269,7 +292,7 @@ LOGITS = {
     ).mean(0),
     "two heads": lambda net, x: (net.fc(pooled(x)) + net.other(pooled(x))) / 2,
     "largest of centres": lambda net, x: net.fc(pooled(x)).view(len(x), 5, 2).amax(2),
-    "less their mean": lambda net, x: (lambda z: z - z.mean(1, True))(net.fc(pooled(x))),
+    "less their mean": lambda net, x: net.fc(pooled(x)) - net.fc(pooled(x)).mean(1, True),
     "kept finite": lambda net, x: net.fc(pooled(x)).clamp(-50, 50),
     "experts": mixed,
     "attention": attended,
@@ -361,3 +384,14 @@ def test_sparse_weights_are_refused_by_name():
     ).requires_grad_(False)
     with pytest.raises(UserError, match="'sparse_mm'"):
         plan(record(network, torch.randn(1, 3, SIZE, SIZE)), "epsilon_plus_flat")
+
+
+def test_weights_that_are_repeated_for_each_picture_are_refused_by_name():
+    def body(net, x):
+        n = len(x)
+        y = F.conv2d(x.reshape(1, n * C, *x.shape[2:]), net.w.repeat(n, 1, 1, 1), groups=n)
+        return y.view(n, C, *y.shape[2:]).relu()
+
+    model = instrumented(made(body=body), (3, SIZE, SIZE))
+    with pytest.raises(RefusedError, match="other weights for several pictures than for one"):
+        channels(model, pictures(2, SIZE))
