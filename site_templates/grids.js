@@ -30,11 +30,10 @@
 
   // By likeness of patches: what that says of each card comes with the data of the map.
   const { likeness, root } = form.dataset;
-  let asked = false;
+  let script;
   const ask = () => {
-    if (asked) return;
-    asked = true;
-    const script = document.createElement("script");
+    if (script) return;
+    script = document.createElement("script");
     script.src = `${root}assets/map-data.js`;
     script.onload = () => {
       for (const card of cards) card.l = window.conceptLikeness[+likeness + card.place];

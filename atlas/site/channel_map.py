@@ -35,7 +35,8 @@ def write(
 ) -> None:
     """Write the page of the map, the places of the channels and the picture.
 
-    With the places goes the rank of each channel in its layer by likeness, for the walls. All depend on what was measured alone, so that a new name does not move a channel.
+    With the places goes the rank of each channel in its layer by likeness, for the layers' pages.
+    They depend on what was measured alone, so that a new name does not move a channel.
     """
     known = cache.files("map")
     there = _there(catalogue)

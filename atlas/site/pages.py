@@ -108,6 +108,7 @@ class Pages:
                 "site_title": title,
                 "site_description": description,
                 "layers": catalogue.layers,
+                "last_layer": [layer for layer in catalogue.layers if not layer.basis][-1],
                 "reference_images": reference_images,
                 "terms": Terminology(catalogue),
                 "meanings": MEANINGS,
