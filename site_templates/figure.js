@@ -118,7 +118,7 @@ window.conceptFigure = async (head) => {
     }
     top += SIDE + 5;
   }
-  top += 1.5;
+  top += 2.5;
   const id = document.querySelector("meta[name=citation_technical_report_number]")?.content ?? "";
   const cited = said(document.querySelector(".cite .note code"));
   const { terms } = head.querySelector("[data-terms]").dataset;
