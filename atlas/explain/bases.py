@@ -5,7 +5,7 @@ part of the layer's relevance that it holds (see `atlas.factors.maps`), and to t
 take what it adds to the channels. Everything else is as for channels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -45,6 +45,9 @@ class FactorSet(Protocol):
 
     def without(self, output: Tensor, found: Tensor, taken: Tensor) -> Tensor:
         """Return outputs (N, channels, ...) without what those of `taken` (N, factors) add."""
+
+    def exchanged(self, output: Tensor, found: Tensor, others: Tensor, taken: Tensor) -> Tensor:
+        """Return outputs (N, channels, ...) with other coefficients of those of `taken`."""
 
 
 def seen(measured: Measured, bases: Mapping[str, FactorSet]) -> Measured:
@@ -101,12 +104,38 @@ def without_factors(
     found : Tensor
         (factors, h, w), their coefficients in this picture.
     """
+    return _changed(model, image, factors, lambda out, taken: factors.without(out, found, taken))
+
+
+def with_factors(
+    model: Instrumented, image: Tensor, factors: FactorSet, found: Tensor, others: Tensor
+) -> Answers:
+    """Return a function that gives the logits with other coefficients of some factors.
+
+    Parameters
+    ----------
+    model, image, factors, found
+        As `without_factors` takes them.
+    others : Tensor
+        (factors, h, w), those of another picture.
+    """
+    return _changed(
+        model, image, factors, lambda out, taken: factors.exchanged(out, found, others, taken)
+    )
+
+
+def _changed(
+    model: Instrumented,
+    image: Tensor,
+    factors: FactorSet,
+    change: Callable[[Tensor, Tensor], Tensor],
+) -> Answers:
     under = changed.under_versions(model, image, factors.layer)
 
     def answers(taken: Tensor) -> Tensor:
-        def change(output: Tensor) -> Tensor:
-            return factors.without(output[:1], found, taken)
-
-        return changed.logits(model, under(len(taken)), factors.layer, change)
+        mask = taken.to(image.device)
+        return changed.logits(
+            model, under(len(mask)), factors.layer, lambda output: change(output[:1], mask)
+        )
 
     return answers

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from atlas.factors import maps
@@ -70,6 +71,25 @@ class FactorConcepts:
         Tensor
             (N, channels, ...). What no factor holds stays; what would be negative is zero.
         """
-        less = maps.rebuilt(found * taken[:, :, None, None], self.basis)
-        active = output.float().clamp(0, self.basis.ceiling)
-        return (active - less.reshape(-1, *output.shape[1:])).clamp(min=0).to(output)
+        return self.exchanged(output, found, torch.zeros_like(found), taken)
+
+    def exchanged(self, output: Tensor, found: Tensor, others: Tensor, taken: Tensor) -> Tensor:
+        """Return the layer's output with other coefficients of some factors.
+
+        Parameters
+        ----------
+        output, found, taken : Tensor
+            As `without` takes them.
+        others : Tensor
+            (factors, h, w), what takes the place of the coefficients `found`.
+
+        Returns
+        -------
+        Tensor
+            (N, channels, ...). What no factor holds stays; what the layer's activation function
+            would cut off is cut off.
+        """
+        change = (others - found) * taken[:, :, None, None]
+        more = torch.einsum("nkhw,kc->nchw", change, maps.directions(self.basis, found.device))
+        result = maps.rectified(output, self.basis) + more.reshape(-1, *output.shape[1:])
+        return (result if self.basis.signed else result.clamp(0, self.basis.ceiling)).to(output)

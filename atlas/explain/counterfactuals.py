@@ -1,0 +1,279 @@
+"""What it would take for the answer to be another class.
+
+The answer *leaves* its class when concepts are taken away. It *becomes* another one when maps of
+concepts are copied from a real picture that the network takes for that class: what is added by
+hand, as strong as is usual, is nothing that the network knows and reaches a class far more seldom.
+Maps are moved so that what speaks for the one class comes to lie where what speaks for the other
+does. (Goyal et al. 2019, Counterfactual Visual Explanations, copy positions of a layer so; Akula et
+al. 2021, CX-ToM, delete and add concepts.)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from atlas.errors import UserError
+from atlas.explain import bases, interventions
+from atlas.explain.background import Background
+from atlas.explain.bases import FactorSet
+from atlas.explain.conditional import Measured, propagate
+from atlas.explain.fewest import Goal, fewest
+from atlas.explain.interventions import Answers
+from atlas.relevance.tape import Instrumented
+from atlas.store.counterfactual import ConceptChanges, ConceptStep, Counterfactual, SourcePicture
+from atlas.store.evidence import Concept
+
+
+class SameAnswerError(UserError):
+    """The class that is asked for is the answer already."""
+
+
+@dataclass(frozen=True)
+class ConceptLayer:
+    """The channels of a layer, or its factors, in a network."""
+
+    model: Instrumented
+    name: str
+    """Of the layer, or of the set of factors."""
+    factors: FactorSet | None
+
+    def measured(self, image: Tensor, target: int) -> Measured:
+        """Measure a picture, (1, colours, height, width)."""
+        own = {} if self.factors is None else {self.name: self.factors}
+        return bases.seen(propagate(self.model, image, target), own)
+
+    def without(self, image: Tensor, maps: Tensor) -> Answers:
+        """Return what gives the logits without some concepts, of which `maps` are the maps."""
+        return self.copied(image, maps, torch.zeros_like(maps))
+
+    def copied(self, image: Tensor, maps: Tensor, others: Tensor) -> Answers:
+        """Return what gives the logits with other maps (concepts, h, w) of some concepts."""
+        if self.factors is None:
+            return interventions.with_channels(self.model, self.name, image, others)
+        return bases.with_factors(self.model, image, self.factors, maps, others)
+
+
+@dataclass(frozen=True)
+class RealPicture:
+    """A picture of the atlas from which maps may be copied."""
+
+    image: int
+    """Its row in images.parquet."""
+    key: str
+    maps: Tensor
+    """Of all concepts of the basis, (concepts, h, w)."""
+    centre: tuple[float, float] | None
+    """Where what speaks for its class lies: row and column; None where nothing does."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The class that is asked for, and real pictures that the network takes for it."""
+
+    label: int
+    basis: ConceptLayer
+    pictures: tuple[RealPicture, ...]
+
+    def check(self, answer: int, names: Sequence[str]) -> None:
+        """Refuse to ask for the answer itself.
+
+        Raises
+        ------
+        SameAnswerError
+            It is.
+        """
+        if answer == self.label:
+            raise SameAnswerError(
+                f"the network takes it for {names[answer]!r}: ask for another class with --to"
+            )
+
+
+def real_picture(
+    basis: ConceptLayer, image: int, key: str, views: Tensor, label: int
+) -> RealPicture:
+    """Measure a picture to copy from.
+
+    Parameters
+    ----------
+    basis : ConceptLayer
+        Whose maps are wanted.
+    image, key : int, str
+        Its row in images.parquet, and its key.
+    views : Tensor
+        (1, colours, height, width), preprocessed.
+    label : int
+        The class that the network takes it for.
+    """
+    measured = basis.measured(views, label)
+    relevance = measured.relevance[basis.name]
+    return RealPicture(image, key, measured.activation[basis.name], centre(relevance))
+
+
+def counterfactual(
+    asked: Asked,
+    image: Tensor,
+    measured: Measured,
+    concepts: Sequence[Concept],
+    background: Background,
+) -> Counterfactual:
+    """Find what it would take for the answer to be a class that is asked for.
+
+    Parameters
+    ----------
+    asked : Asked
+        The class, not the answer's.
+    image : Tensor
+        (1, colours, height, width), preprocessed.
+    measured : Measured
+        The same picture, measured with the basis of `asked`.
+    concepts : sequence of Concept
+        The concepts of the explanation.
+    background : Background
+        Knows the names.
+    """
+    layer, own = asked.basis.name, int(measured.logits.argmax())
+    maps = measured.activation[layer]
+    asked_for = _AskedFor(measured, own, asked.label, layer, concepts, background)
+    without = asked.basis.without(image, maps)
+    leave = asked_for.changes("leave", [_Way(maps, without)], _left(own), own.__ne__)
+    assert leave is not None, "there is one way to take concepts away"
+    here = centre(
+        measured.relevance[layer] if measured.target == own else measured.relevance_for(own, layer)
+    )
+    shifts = [_shift(one.centre, here) for one in asked.pictures]
+    others = [moved(one.maps, *by) for one, by in zip(asked.pictures, shifts, strict=True)]
+    ways = [_Way(maps - other, asked.basis.copied(image, maps, other)) for other in others]
+    become, source = (
+        asked_for.changes("become", ways, _reached(asked.label), asked.label.__eq__),
+        None,
+    )
+    if become is not None:
+        chosen = become[1]
+        source = SourcePicture(asked.pictures[chosen].image, asked.pictures[chosen].key,
+                               *shifts[chosen])  # fmt: skip
+    return Counterfactual(
+        "counterfactual", layer, asked.label, background.classes[asked.label],
+        float(measured.head.probabilities(measured.logits.float())[asked.label]),
+        leave[0], become and become[0], source, len(asked.pictures),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way to change concepts: by taking them away, or by maps of one picture."""
+
+    difference: Tensor
+    """What is changed of each concept's map, (concepts, h, w)."""
+    answers: Answers
+
+
+@dataclass(frozen=True)
+class _AskedFor:
+    """Finds changes, and puts what was found into evidence."""
+
+    measured: Measured
+    own: int
+    label: int
+    layer: str
+    concepts: Sequence[Concept]
+    background: Background
+
+    def changes(
+        self,
+        id_: str,
+        ways: Sequence[_Way],
+        margin: Callable[[Tensor], Tensor],
+        done: Callable[[int], bool],
+    ) -> tuple[ConceptChanges, int] | None:
+        """Return the fewest changes by some ways, and by which; None without a way.
+
+        `done` says of an answer whether it is what is wanted.
+        """
+        if not ways:
+            return None
+        every = [_differing(way.difference) for way in ways]
+        found = fewest([
+            Goal(partial(_margin, way.answers, margin), some, len(way.difference))
+            for way, some in zip(ways, every, strict=True)
+        ])  # fmt: skip
+        if found is None:
+            return ConceptChanges(id_, (), 0, reached=False, fewest=False, among=0, tried=0), 0
+        steps = tuple(self._steps(found.changed, ways[found.goal].answers))
+        reached, among = done(steps[-1].answer), len(every[found.goal])
+        changes = ConceptChanges(
+            id_, steps, len(steps), reached, reached and found.fewest, among, found.tried
+        )
+        return changes, found.goal
+
+    def _steps(self, changed: Sequence[int], answers: Answers) -> Iterator[ConceptStep]:
+        one = torch.eye(len(self.measured.activation[self.layer]), dtype=torch.int)[[*changed]]
+        logits = interventions.answered(answers, one.cumsum(dim=0) > 0)
+        chances = self.measured.head.probabilities(logits)
+        known = {concept.address: concept.id for concept in self.concepts}
+        for channel, chance, answer in zip(
+            changed, chances.tolist(), logits.argmax(dim=1).tolist(), strict=True
+        ):
+            address = f"{self.layer}:{channel}"
+            yield ConceptStep(
+                address, self.layer, channel, self.background.name(self.layer, channel).name,
+                known.get(address), chance[self.label], chance[self.own], answer,
+                self.background.classes[answer],
+            )  # fmt: skip
+
+
+def _margin(answers: Answers, margin: Callable[[Tensor], Tensor], changed: Tensor) -> Tensor:
+    return margin(answers(changed).float())
+
+
+def _left(own: int) -> Callable[[Tensor], Tensor]:
+    """Return what says by how much another class is ahead of the answer's."""
+    return lambda logits: -_ahead(logits, own)
+
+
+def _reached(label: int) -> Callable[[Tensor], Tensor]:
+    """Return what says by how much a class is ahead of all others."""
+    return lambda logits: _ahead(logits, label)
+
+
+def _ahead(logits: Tensor, label: int) -> Tensor:
+    others = logits.clone()
+    others[:, label] = -torch.inf
+    return logits[:, label] - others.amax(dim=1)
+
+
+def _differing(maps: Tensor) -> tuple[int, ...]:
+    """Return the concepts whose maps are not zero everywhere."""
+    return tuple(maps.flatten(1).ne(0).any(dim=1).nonzero()[:, 0].tolist())
+
+
+def centre(relevance: Tensor) -> tuple[float, float] | None:
+    """Return the centre of mass of what speaks for a class, (concepts, h, w); None without any."""
+    mass = relevance.float().sum(dim=0).clamp(min=0).double()
+    whole = float(mass.sum())
+    if whole <= 0:
+        return None
+    rows, columns = (torch.arange(side, device=mass.device).double() for side in mass.shape)
+    down, right = float(mass.sum(dim=1) @ rows), float(mass.sum(dim=0) @ columns)
+    return down / whole, right / whole
+
+
+def _shift(start: tuple[float, float] | None, end: tuple[float, float] | None) -> tuple[int, int]:
+    if start is None or end is None:
+        return 0, 0
+    return round(end[0] - start[0]), round(end[1] - start[1])
+
+
+def moved(maps: Tensor, down: int, right: int) -> Tensor:
+    """Return maps (concepts, h, w) moved by so many units; what comes in is zero."""
+    height, width = maps.shape[1:]
+    result = torch.zeros_like(maps)
+    if abs(down) < height and abs(right) < width:
+        rows = slice(max(down, 0), height + min(down, 0))
+        columns = slice(max(right, 0), width + min(right, 0))
+        result[:, rows, columns] = maps[
+            :, max(-down, 0) : height - max(down, 0), max(-right, 0) : width - max(right, 0)
+        ]
+    return result
