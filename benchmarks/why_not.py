@@ -151,8 +151,9 @@ def smaller_does(one: Tried, network: DemoNetwork, basis: Basis) -> bool:
 def copied(found: list[Tried], means: list[str], network: DemoNetwork, basis: Basis) -> None:
     """Print how targets are reached."""
     print(
-        f"{'attributes':>10}{'lines':>7}{'reached':>9}{'steps':>7}{'most':>6}{'of a value that differs':>25}"
-        f"{'none smaller':>14}{'redrawn':>9}{'new values':>12}{'target':>8}"
+        f"{'attributes':>10}{'lines':>7}{'reached':>9}{'steps':>7}{'most':>6}"
+        f"{'of a value that differs':>25}{'none smaller':>14}"
+        f"{'redrawn':>9}{'new values':>12}{'target':>8}"
     )
     for many in (1, 2, 3, 0):
         mine = [one for one in found if many in (0, len(one.differing))]
@@ -177,9 +178,10 @@ def copied(found: list[Tried], means: list[str], network: DemoNetwork, basis: Ba
             for one in done
         ]
         print(
-            f"{many or 'all':>10}{len(mine):>7}{len(done) / len(mine):>9.2f}{np.median(steps):>7.0f}"
-            f"{max(steps):>6}{np.mean(right):>25.2f}{np.mean(least):>9.2f} of{len(short):>3}"
-            f"{np.mean(redrawn):>8.2f}{np.mean(new):>12.2f}{np.mean(whole):>8.2f}"
+            f"{many or 'all':>10}{len(mine):>7}{len(done) / len(mine):>9.2f}"
+            f"{np.median(steps):>7.0f}{max(steps):>6}{np.mean(right):>25.2f}"
+            f"{np.mean(least):>7.2f} of {len(short):>3}"
+            f"{np.mean(redrawn):>9.2f}{np.mean(new):>12.2f}{np.mean(whole):>8.2f}"
         )
     print("  “redrawn”: every attribute of which a copied factor means a value is as in the target")
     print(

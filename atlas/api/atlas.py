@@ -192,7 +192,8 @@ class Atlas(Contents):
         Raises
         ------
         UserError
-            The picture or the network cannot be read, there is no such class, or `to` is the answer.
+            The picture or the network cannot be read, there is no such class, or the answer is
+            `to` already.
         """
         from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
 

@@ -28,8 +28,8 @@ WIDTH = 96
 @click.option(
     "--to",
     metavar="CLASS",
-    help="Also find what it would take for the answer to be this class: the fewest concepts to take "
-    "away for another answer, and the fewest to copy from a real picture of it.",
+    help="Also find what it would take for the answer to be this class: the fewest concepts to "
+    "take away for another answer, and the fewest to copy from a real picture of this class.",
 )
 @click.option(
     "--for",

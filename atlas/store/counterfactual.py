@@ -127,18 +127,31 @@ def problem(found: Counterfactual, answer: int, concepts: Set[str], layers: Set[
         return f"there is no layer {found.layer[:40]!r}"
     if (found.become is None) != (found.source is None) or found.label == answer:
         return "maps were copied from no picture, or for the answer itself"
-    for changes in found.changes:
-        last = changes.steps[-1].answer if changes.steps else answer
-        done = last != answer if changes is found.leave else last == found.label
-        if len(changes.steps) != changes.count or changes.count > changes.among:
-            return f"{changes.id[:40]} has another number of steps"
-        if changes.reached != done or (changes.fewest and not done):
-            return f"{changes.id[:40]} has another answer in the end"
-    if [changes.id for changes in found.changes] != ["leave", "become"][: len(found.changes)]:
-        return "its changes have other ids"
-    for step in found.steps:
-        if step.layer != found.layer or step.address != f"{step.layer}:{step.channel}":
-            return f"{step.address[:40]!r} is not the address of {step.layer[:40]}:{step.channel}"
-        if step.concept is not None and step.concept not in concepts:
-            return f"there is no concept {step.concept[:40]!r}"
+    wrong = [
+        *(_astray(found, changes, id_, answer)
+          for changes, id_ in zip(found.changes, ("leave", "become"), strict=False)),
+        *(_lost(found, step, concepts) for step in found.steps),
+    ]  # fmt: skip
+    return next((one for one in wrong if one), None)
+
+
+def _astray(found: Counterfactual, changes: ConceptChanges, id_: str, answer: int) -> str | None:
+    """Return what changes say of themselves that is not so."""
+    last = changes.steps[-1].answer if changes.steps else answer
+    done = last != answer if changes is found.leave else last == found.label
+    if changes.id != id_:
+        return f"changes are called {changes.id[:40]!r}"
+    if len(changes.steps) != changes.count or changes.count > changes.among:
+        return f"{id_} has another number of steps"
+    if changes.reached != done or (changes.fewest and not done):
+        return f"{id_} has another answer in the end"
+    return None
+
+
+def _lost(found: Counterfactual, step: ConceptStep, concepts: Set[str]) -> str | None:
+    """Return what a step is about that is not there."""
+    if step.layer != found.layer or step.address != f"{step.layer}:{step.channel}":
+        return f"{step.address[:40]!r} is not the address of {step.layer[:40]}:{step.channel}"
+    if step.concept is not None and step.concept not in concepts:
+        return f"there is no concept {step.concept[:40]!r}"
     return None

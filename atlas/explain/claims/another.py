@@ -65,7 +65,7 @@ def _become(evidence: Evidence, found: Counterfactual, become: ConceptChanges) -
     other = w.a_class("other", found.name, "counterfactual name")
     before = w.chance("before", found.probability, "counterfactual probability")
     after = w.chance("after", last.probability, f"become {become.count}.probability")
-    answer = w.a_class("answer", last.answer_name, f"become {become.count}.answer_name")
+    end = w.a_class("end", last.answer_name, f"become {become.count}.answer_name")
     names, slots = _named(evidence, become)
     everyone = f"f {names} were as in another picture that the network takes for {{other}}, it"
     if become.reached:
@@ -73,7 +73,7 @@ def _become(evidence: Evidence, found: Counterfactual, become: ConceptChanges) -
         result = f"the answer is {{other}}{_fewest(evidence, found, become)}"
     else:
         everyone = f"Even i{everyone} would not say so here (from {{before}} to {{after}})."
-        result = "the answer is {answer}"
+        result = "the answer is {end}"
     listed, chances, own_slots = _in_full(evidence, become, "probability")
     maps = "map" if become.count == 1 else "maps"
     expert = (
@@ -85,7 +85,7 @@ def _become(evidence: Evidence, found: Counterfactual, become: ConceptChanges) -
     return claim(
         "becomes" if become.reached else "misses", "", ["counterfactual", "become"], 1.0,
         say(everyone, other, before, after, *slots),
-        say(expert, other, before, answer, image, *own_slots, *_numbers(found, become)),
+        say(expert, other, before, end, image, *own_slots, *_numbers(found, become)),
         AUDIENCES,
     )  # fmt: skip
 
