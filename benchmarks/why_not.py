@@ -50,6 +50,9 @@ and for pairs of classes that are confused."""
 
 KINDS = ("colour", "texture", "shape")
 
+BY_CHANNELS = 12
+"""Pictures that are tried by channels too, which takes longer."""
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -273,7 +276,8 @@ def main() -> None:
     )
     for layer in layers:
         begun = time.perf_counter()
-        found = all_tried(layer, store, network, background, arguments.pictures)
+        pictures_ = arguments.pictures if layer.factors else BY_CHANNELS
+        found = all_tried(layer, store, network, background, pictures_)
         seconds = (time.perf_counter() - begun) / len(found)
         tried = sum(change.tried for one in found for change in one.found.changes) / len(found)
         print(f"\n{layer.name}: {seconds:.2f} s and {tried:,.0f} sets a line\n")

@@ -9,7 +9,7 @@ al. 2021, CX-ToM, delete and add concepts.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -20,7 +20,7 @@ from atlas.explain import bases, interventions
 from atlas.explain.background import Background
 from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate
-from atlas.explain.fewest import Goal, fewest
+from atlas.explain.fewest import Goal, Outcomes, fewest
 from atlas.explain.interventions import Answers
 from atlas.relevance.tape import Instrumented
 from atlas.store.counterfactual import ConceptChanges, ConceptStep, Counterfactual, SourcePicture
@@ -45,15 +45,25 @@ class ConceptLayer:
         own = {} if self.factors is None else {self.name: self.factors}
         return bases.seen(propagate(self.model, image, target), own)
 
-    def without(self, image: Tensor, maps: Tensor) -> Answers:
-        """Return what gives the logits without some concepts, of which `maps` are the maps."""
-        return self.copied(image, maps, torch.zeros_like(maps))
+    def output(self, measured: Measured) -> Tensor:
+        """Return the output of the layer, (channels, h, w)."""
+        return measured.activation[self.name if self.factors is None else self.factors.layer]
 
-    def copied(self, image: Tensor, maps: Tensor, others: Tensor) -> Answers:
-        """Return what gives the logits with other maps (concepts, h, w) of some concepts."""
+    def without(self, image: Tensor, measured: Measured) -> Answers:
+        """Return what gives the logits without some concepts of a picture."""
+        output = self.output(measured)
         if self.factors is None:
-            return interventions.with_channels(self.model, self.name, image, others)
-        return bases.with_factors(self.model, image, self.factors, maps, others)
+            return interventions.with_channels(self.model, self.name, image, 0 * output)
+        found = measured.activation[self.name]
+        return bases.without_factors(self.model, image, self.factors, output, found)
+
+    def copied(self, image: Tensor, measured: Measured, other: "RealPicture") -> Answers:
+        """Return what gives the logits with the maps of some concepts from another picture."""
+        if self.factors is None:
+            return interventions.with_channels(self.model, self.name, image, other.output)
+        own = self.factors.shared(self.output(measured), measured.activation[self.name])
+        more = self.factors.shared(other.output, other.maps) - own
+        return bases.with_factors(self.model, image, self.factors, more)
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,17 @@ class RealPicture:
     image: int
     """Its row in images.parquet."""
     key: str
+    output: Tensor
+    """Of the layer, (channels, h, w)."""
     maps: Tensor
-    """Of all concepts of the basis, (concepts, h, w)."""
+    """Of all concepts, (concepts, h, w): those of the channels, or coefficients of factors."""
     centre: tuple[float, float] | None
     """Where what speaks for its class lies: row and column; None where nothing does."""
+
+    def moved(self, down: int, right: int) -> "RealPicture":
+        """Return the same with all maps moved by so many units."""
+        output, maps = (moved(one, down, right) for one in (self.output, self.maps))
+        return replace(self, output=output, maps=maps)
 
 
 @dataclass(frozen=True)
@@ -109,7 +126,8 @@ def real_picture(
     """
     measured = basis.measured(views, label)
     relevance = measured.relevance[basis.name]
-    return RealPicture(image, key, measured.activation[basis.name], centre(relevance))
+    maps = measured.activation[basis.name]
+    return RealPicture(image, key, basis.output(measured), maps, centre(relevance))
 
 
 def counterfactual(
@@ -137,15 +155,15 @@ def counterfactual(
     layer, own = asked.basis.name, int(measured.logits.argmax())
     maps = measured.activation[layer]
     asked_for = _AskedFor(measured, own, asked.label, layer, concepts, background)
-    without = asked.basis.without(image, maps)
-    leave = asked_for.changes("leave", [_Way(maps, without)], _left(own), own.__ne__)
+    without = _Way(maps, asked.basis.without(image, measured))
+    leave = asked_for.changes("leave", [without], _left(own), own.__ne__)
     assert leave is not None, "there is one way to take concepts away"
     here = centre(
         measured.relevance[layer] if measured.target == own else measured.relevance_for(own, layer)
     )
     shifts = [_shift(one.centre, here) for one in asked.pictures]
-    others = [moved(one.maps, *by) for one, by in zip(asked.pictures, shifts, strict=True)]
-    ways = [_Way(maps - other, asked.basis.copied(image, maps, other)) for other in others]
+    others = [one.moved(*by) for one, by in zip(asked.pictures, shifts, strict=True)]
+    ways = [_Way(maps - other.maps, asked.basis.copied(image, measured, other)) for other in others]
     become, source = (
         asked_for.changes("become", ways, _reached(asked.label), asked.label.__eq__),
         None,
@@ -185,7 +203,7 @@ class _AskedFor:
         self,
         id_: str,
         ways: Sequence[_Way],
-        margin: Callable[[Tensor], Tensor],
+        outcomes: Callable[[Tensor], Outcomes],
         done: Callable[[int], bool],
     ) -> tuple[ConceptChanges, int] | None:
         """Return the fewest changes by some ways, and by which; None without a way.
@@ -196,7 +214,7 @@ class _AskedFor:
             return None
         every = [_differing(way.difference) for way in ways]
         found = fewest([
-            Goal(partial(_margin, way.answers, margin), some, len(way.difference))
+            Goal(partial(_tried, way.answers, outcomes), some, len(way.difference))
             for way, some in zip(ways, every, strict=True)
         ])  # fmt: skip
         if found is None:
@@ -224,18 +242,18 @@ class _AskedFor:
             )  # fmt: skip
 
 
-def _margin(answers: Answers, margin: Callable[[Tensor], Tensor], changed: Tensor) -> Tensor:
-    return margin(answers(changed).float())
+def _tried(answers: Answers, outcomes: Callable[[Tensor], Outcomes], changed: Tensor) -> Outcomes:
+    return outcomes(answers(changed).float())
 
 
-def _left(own: int) -> Callable[[Tensor], Tensor]:
-    """Return what says by how much another class is ahead of the answer's."""
-    return lambda logits: -_ahead(logits, own)
+def _left(own: int) -> Callable[[Tensor], Outcomes]:
+    """Return what says of logits whether another class is ahead of the answer's."""
+    return lambda logits: (_ahead(logits, own) < 0, -logits.log_softmax(dim=1)[:, own])
 
 
-def _reached(label: int) -> Callable[[Tensor], Tensor]:
-    """Return what says by how much a class is ahead of all others."""
-    return lambda logits: _ahead(logits, label)
+def _reached(label: int) -> Callable[[Tensor], Outcomes]:
+    """Return what says of logits whether a class is ahead of all others."""
+    return lambda logits: (_ahead(logits, label) > 0, logits.log_softmax(dim=1)[:, label])
 
 
 def _ahead(logits: Tensor, label: int) -> Tensor:

@@ -101,7 +101,7 @@ class Explainer:
         side = view.width if view.width == view.height else (view.height, view.width)
         picture = Picture(path.name, digest, image.width, image.height, side)
         atlas, asked = str(self.subject.background.manifest["id"]), self.asked
-        id_ = identify(path.stem, digest, atlas, target, asked and asked.label)
+        id_ = identify(path.stem, digest, atlas, target, asked.label if asked else None)
         known = self.label(path)
         gathered = gather(self.subject, self._input(view), picture, id_, target, known, asked)
         found, writer = gathered.evidence, self.writer

@@ -15,8 +15,8 @@ from torch import Tensor
 EXHAUSTIVE = 3
 """Up to so many changes all sets are tried."""
 
-SETS = 5_000
-"""So many sets of one size are tried for a goal at most: of 32 concepts all sets of three. Of more
+SETS = 2_500
+"""So many sets of one size are tried for a goal at most: of 25 concepts all sets of three. Of more
 concepts those are taken that bring it nearest alone."""
 
 LONGEST = 12
@@ -25,15 +25,16 @@ LONGEST = 12
 BATCH = 128
 """Sets that are tried at once."""
 
-Margin = Callable[[Tensor], Tensor]
-"""From what is changed, bool (N, concepts), to (N,): above 0 where the goal is reached."""
+Outcomes = tuple[Tensor, Tensor]
+"""Whether a goal is reached, bool (N,), and how near it is, (N,): the higher, the nearer."""
 
 
 @dataclass(frozen=True)
 class Goal:
     """What is to be reached, and by which changes."""
 
-    margin: Margin
+    of: Callable[[Tensor], Outcomes]
+    """From what is changed, bool (N, concepts)."""
     candidates: tuple[int, ...]
     """Concepts whose change can have an effect."""
     concepts: int
@@ -58,14 +59,14 @@ class Fewest:
 def fewest(goals: Sequence[Goal]) -> Fewest | None:
     """Return the fewest changes that reach one of some goals.
 
-    First one change after another, each time the best one, until the goal is reached; then, if that
-    took more than one, all smaller sets of up to `EXHAUSTIVE`. So every set that matters is tried,
-    and where one change or two are enough few others are.
+    First one change after another, each time the best one, until the goal is reached; where that is
+    not so, all changes, and one after another is left out again. Then, if that took more than one,
+    all smaller sets of up to `EXHAUSTIVE`. So where one change or two are enough, few are tried.
 
     Parameters
     ----------
     goals : sequence of Goal
-        Where two do with as many changes, the one with the larger margin is taken.
+        Where two do with as many changes, the one that is nearer is taken.
 
     Returns
     -------
@@ -99,16 +100,16 @@ def fewest(goals: Sequence[Goal]) -> Fewest | None:
 class _ChangeSet:
     goal: int
     changed: tuple[int, ...]
-    margin: float
-
-    @property
-    def reached(self) -> bool:
-        return self.margin > 0
+    reached: bool
+    near: float
 
 
 def _order(one: _ChangeSet) -> tuple[bool, int, float, int]:
-    """Sort by whether the goal is reached, then by the changes; what is not, by its margin."""
-    return not one.reached, len(one.changed) if one.reached else 0, -one.margin, one.goal
+    """Sort by whether the goal is reached, then by how many changes that takes, or how near it is.
+
+    What reaches no goal is compared by how near it comes alone.
+    """
+    return not one.reached, len(one.changed) if one.reached else 0, -one.near, one.goal
 
 
 class _Trials:
@@ -118,30 +119,24 @@ class _Trials:
         self.number = number
         self.tried = 0
         self._goal = goal
-        self._alone = self._margins([(one,) for one in goal.candidates])
+        self._alone = self._outcomes([(one,) for one in goal.candidates])
 
     def one_by_one(self, limit: int) -> _ChangeSet:
         """Change the best concept, then the best one beside it, and so on, at most `limit`."""
-        changed: tuple[int, ...] = ()
-        margins = self._alone
-        left = list(self._goal.candidates)
-        while True:
-            best = int(margins.argmax())
-            changed, margin = (*changed, left.pop(best)), float(margins[best])
-            if margin > 0 or len(changed) >= limit or not left:
-                break
-            margins = self._margins([(*changed, one) for one in left])
-        return self._needed(changed, margin)
+        found = self._forward(limit)
+        every = self._goal.candidates
+        if not found.reached and limit == LONGEST and len(every) * len(every) / 2 <= SETS:
+            whole = self._best([every], self._outcomes([every]))
+            if whole.reached and len(fewer := self._needed(whole).changed) <= LONGEST:
+                return self._best([fewer], self._outcomes([fewer]))
+        return self._needed(found)
 
     def all_of(self, size: int) -> _ChangeSet:
         """Try all sets of a size, or those of the concepts that do most alone."""
+        best = _ChangeSet(self.number, (), reached=False, near=-torch.inf)
         sets = combinations(self._pool(size), size)
-        best = _ChangeSet(self.number, (), -torch.inf)
         while some := list(islice(sets, SETS)):
-            margins = self._margins(some)
-            at = int(margins.argmax())
-            if float(margins[at]) > best.margin:
-                best = _ChangeSet(self.number, some[at], float(margins[at]))
+            best = min(best, self._best(some, self._outcomes(some)), key=_order)
         return best
 
     def whole(self, size: int) -> bool:
@@ -150,22 +145,41 @@ class _Trials:
 
     def ordered(self, changed: Sequence[int]) -> tuple[int, ...]:
         """Return concepts so that each is the one that brings the goal nearest at its place."""
-        left, order = sorted(changed), []
+        left = sorted(changed)
+        order: tuple[int, ...] = ()
         while left:
-            margins = self._margins([(*order, one) for one in left])
-            order.append(left.pop(int(margins.argmax())))
-        return tuple(order)
+            sets = [(*order, one) for one in left]
+            order = self._best(sets, self._outcomes(sets)).changed
+            left.remove(order[-1])
+        return order
 
-    def _needed(self, changed: tuple[int, ...], margin: float) -> _ChangeSet:
+    def _forward(self, limit: int) -> _ChangeSet:
+        left = list(self._goal.candidates)
+        best = self._best([(one,) for one in left], self._alone)
+        while not best.reached and len(best.changed) < limit and len(left) > 1:
+            left.remove(best.changed[-1])
+            sets = [(*best.changed, one) for one in left]
+            best = self._best(sets, self._outcomes(sets))
+        return best
+
+    def _needed(self, found: _ChangeSet) -> _ChangeSet:
         """Leave out again what the goal is reached without."""
-        while margin > 0 and len(changed) > 1:
-            without = [(*changed[:at], *changed[at + 1 :]) for at in range(len(changed))]
-            margins = self._margins(without)
-            best = int(margins.argmax())
-            if not margins[best] > 0:
+        while found.reached and len(found.changed) > 1:
+            changed = found.changed
+            sets = [(*changed[:at], *changed[at + 1 :]) for at in range(len(changed))]
+            fewer = self._best(sets, self._outcomes(sets))
+            if not fewer.reached:
                 break
-            changed, margin = without[best], float(margins[best])
-        return _ChangeSet(self.number, changed, margin)
+            found = fewer
+        return found
+
+    def _best(self, sets: Sequence[tuple[int, ...]], outcomes: Outcomes) -> _ChangeSet:
+        """Return the set that comes nearest, of those that reach the goal if any do."""
+        reached, near = outcomes
+        if reached.any():
+            near = torch.where(reached, near, -torch.inf)
+        at = int(near.argmax())
+        return _ChangeSet(self.number, sets[at], bool(reached[at]), float(near[at]))
 
     def _pool(self, size: int) -> list[int]:
         """Return the concepts of whose sets of a size there are at most `SETS`, in their order."""
@@ -173,13 +187,16 @@ class _Trials:
         count = len(every)
         while count > size and comb(count, size) > SETS:
             count -= 1
-        best = self._alone.argsort(descending=True, stable=True)[:count].tolist()
+        best = self._alone[1].argsort(descending=True, stable=True)[:count].tolist()
         return sorted(every[at] for at in best)
 
-    def _margins(self, sets: Sequence[tuple[int, ...]]) -> Tensor:
-        """Return the margin of each set, (sets,)."""
+    def _outcomes(self, sets: Sequence[tuple[int, ...]]) -> Outcomes:
+        """Return what each set does, (sets,) twice."""
         self.tried += len(sets)
-        return torch.cat([self._goal.margin(mask) for mask in self._masks(sets)]).cpu()
+        found = [self._goal.of(mask) for mask in self._masks(sets)]
+        return torch.cat([one.cpu() for one, _ in found]), torch.cat(
+            [two.cpu() for _, two in found]
+        )
 
     def _masks(self, sets: Sequence[tuple[int, ...]]) -> Iterator[Tensor]:
         for start in range(0, len(sets), BATCH):

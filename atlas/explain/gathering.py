@@ -64,8 +64,8 @@ class Subject:
     def without(self, name: str, image: Tensor, measured: Measured) -> interventions.Answers:
         """Return what gives the logits with channels of a layer, or factors, set to zero."""
         if (factors := self.bases.get(name)) is not None:
-            found = measured.activation[name]
-            return bases.without_factors(self.model, image, factors, found)
+            output, found = measured.activation[factors.layer], measured.activation[name]
+            return bases.without_factors(self.model, image, factors, output, found)
         fill = torch.zeros(len(measured.relevance[name]))
         return interventions.without_channels(self.model, name, image, fill)
 
@@ -163,10 +163,12 @@ def gather(
         effects=tuple(effects),
         curves=tuple(curves),
         context=(),
-        contrast=contrasting.contrast(at_end, guesses, background, asked and asked.label),
+        contrast=contrasting.contrast(at_end, guesses, background, asked.label if asked else None),
         together=contrasting.together(at_end, heat, background.classes),
         truth=next((guess for guess in guesses if guess.label == label), None),
-        counterfactual=asked and counterfactual(asked, image, measured, concepts, background),
+        counterfactual=counterfactual(asked, image, measured, concepts, background)
+        if asked
+        else None,
     )
     return Gathered(evidence, measured.heat, heat)
 

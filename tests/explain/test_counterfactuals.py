@@ -49,23 +49,30 @@ def world(request):
     )  # fmt: skip
 
 
-def by_hand(world, image, maps, others, sets):
-    """Return the answers with the maps `others` of each set of concepts."""
-    before = world.module[:4](image)[0]
+def by_hand(world, image, ours, theirs, sets):
+    """Return the answers with the maps of each set of concepts taken from elsewhere."""
     found = []
     for some in sets:
         if world.layer.factors is None:
-            output = before.clone()
-            output[list(some)] = others[list(some)]
+            output = world.module[:4](image)[0].clone()
+            output[list(some)] = theirs.output[list(some)]
         else:
-            directions = torch.from_numpy(world.layer.factors.basis.directions)
-            output = before.relu()
+            output = world.module[:4](image)[0].relu()
             for one in some:
-                output = output + torch.einsum(
-                    "hw,c->chw", others[one] - maps[one], directions[one]
-                )
+                output = output + share(world, theirs, one) - share(world, ours, one)
         found.append(int(world.module[4:](output[None]).argmax()))
     return found
+
+
+def share(world, picture, factor):
+    """Return a factor's part of a layer's output, unit by unit."""
+    directions = torch.from_numpy(world.layer.factors.basis.directions)
+    made = [
+        torch.einsum("hw,c->chw", one, way)
+        for one, way in zip(picture.maps, directions, strict=True)
+    ]
+    whole = sum(made)
+    return torch.where(whole > 0, picture.output.relu() * made[factor] / whole, 0)
 
 
 def tried(world, number: int, label: int):
@@ -99,31 +106,33 @@ def test_the_steps_do_what_they_say_and_none_smaller_does(world):
     lengths = set()
     for number, label in cases(world, 10):
         found, image, measured, pictures = tried(world, number, label)
-        maps, answer = measured.activation[world.layer.name], world.answers[number]
+        answer, maps = world.answers[number], measured.activation[world.layer.name]
+        ours = SimpleNamespace(maps=maps, output=measured.activation[LAYER])
+        nothing = SimpleNamespace(maps=0 * maps, output=0 * ours.output)
         here = centre(measured.relevance[world.layer.name])
-        shifted = {one.image: moved(one.maps, *way(one.centre, here)) for one in pictures}
+        shifted = {one.image: one.moved(*way(one.centre, here)) for one in pictures}
         assert found.become is not None
         assert found.source is not None
         source = shifted[found.source.image]
         every = range(len(maps))
         for changes, ways, wanted in (
-            (found.leave, [torch.zeros_like(maps)], lambda got, own=answer: got != own),
+            (found.leave, [nothing], lambda got, own=answer: got != own),
             (found.become, [source, *shifted.values()], lambda got, to=label: got == to),
         ):
             channels = [step.channel for step in changes.steps]
             course = [channels[: n + 1] for n in range(len(channels))]
-            got = by_hand(world, image, maps, ways[0], course)
+            got = by_hand(world, image, ours, ways[0], course)
             assert got == [step.answer for step in changes.steps]
             assert changes.reached == wanted(got[-1])
             lengths.add(changes.count)
             sizes = range(1, min(len(channels), 4) if changes.reached else 4)
             smaller = [
-                any(map(wanted, by_hand(world, image, maps, way, combinations(every, size))))
+                any(map(wanted, by_hand(world, image, ours, way, combinations(every, size))))
                 for way in ways for size in sizes
             ]  # fmt: skip
             assert not any(smaller)
             assert changes.fewest == (changes.reached and len(channels) <= 4)
-            probability = world.layer.copied(image, maps, ways[0])(
+            probability = world.layer.copied(image, measured, ways[0])(
                 torch.zeros(1, len(maps)).scatter(1, torch.tensor([channels]), 1).bool()
             ).softmax(dim=1)[0]
             assert changes.steps[-1].probability == pytest.approx(float(probability[label]))
@@ -192,13 +201,19 @@ def test_what_is_not_changed_stays_as_it_is_with_an_autoencoder_too(signed):
     factors = FactorConcepts(sparse)
     image = torch.randn(1, 3, 16, 16)
     model = instrumented(module, (3, 16, 16), [LAYER], None)
-    found = factors.coefficients(module[:4](image)[0])
+    output = module[:4](image)[0]
+    found = factors.coefficients(output)
     taken = torch.tensor([[0, 0, 0, 0, 0], [1, 1, 1, 1, 1]]).bool()
-    logits = bases.without_factors(model, image, factors, found)(taken)
+    logits = bases.without_factors(model, image, factors, output, found)(taken)
     torch.testing.assert_close(logits[:1], module(image))
-    same = bases.with_factors(model, image, factors, found, found)(taken)
-    torch.testing.assert_close(same, module(image).expand(2, 4))
-    output = module[:4](image) if signed else module[:4](image).relu()
-    less = torch.einsum("khw,kc->chw", found, torch.from_numpy(nmf.directions))
-    gone = output - less if signed else (output - less).relu()
-    torch.testing.assert_close(logits[1:], module[5:](gone))
+    # Wherever a factor is active, all of the output is shared: without them nothing is left.
+    active = found.sum(dim=0) > 0
+    assert active.any()
+    gone = torch.where(active, 0, output if signed else output.relu())
+    torch.testing.assert_close(logits[1:], module[5:](gone[None]))
+    shares = factors.shared(output, found)
+    torch.testing.assert_close(
+        shares.sum(dim=0) + gone, output if signed else output.relu(), atol=1e-5, rtol=1e-5
+    )
+    assert (found == 0).any()
+    assert not shares.movedim(1, -1)[found == 0].any()
