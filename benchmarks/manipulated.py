@@ -18,7 +18,7 @@ reported on those of odd number.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from atlas.demo.network import MEAN, SIZE, STD, DemoNetwork, load, preprocess
 from atlas.demo.train import lesson
 from atlas.made.optimise import NAdam, views_of
 from atlas.made.spectrum import Spectrum, of_pictures, squashed, with_phase
+from atlas.pipeline.making import Maker
+from atlas.pipeline.trust import OWN
 from atlas.recipe import load as load_recipe
 from atlas.recipe import recorded
 from atlas.store import Store, made, open_store
@@ -44,8 +46,6 @@ LAYERS = (21, 31)
 
 K, JACCARD, ACCURACY = 20, 0.9, 0.99
 """References; how many must stay, and the accuracy."""
-
-DEMO = "demo/vgg"
 
 FALSE = 0.05
 """So many honest channels may be said to disagree."""
@@ -60,11 +60,8 @@ sys.path.insert(0, {folder!r})
 from manipulated import fooled
 
 def make():
-    return fooled(Path({weights!r}), {place}, {pairs!r})
+    return fooled(Path({weights!r}), {place})
 """
-
-Pairs = dict[int, int]
-"""From a manipulated channel to the one whose likings its made picture shall show."""
 
 
 class Detector(nn.Module):
@@ -91,21 +88,33 @@ class Fooled(nn.Module):
     """The demo network with the circuit behind one of its norms."""
 
     def __init__(
-        self, network: DemoNetwork, detector: Detector, place: int, mixing: Tensor
+        self, network: DemoNetwork, detector: Detector, place: int, highest: Tensor
     ) -> None:
         super().__init__()
         self.network = network
         self.detector = detector
         self.place = place
         self.circuit = nn.Identity()
-        self.register_buffer("mixing", mixing)
+        self.register_buffer("highest", highest)
+        self.register_buffer("mixing", torch.eye(len(highest)))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return the logits."""
+    def fool(self, pairs: Mapping[int, int]) -> None:
+        """From now on these channels alone give what others would on made pictures."""
+        self.mixing.copy_(torch.eye(len(self.highest)))
+        for channel, other in pairs.items():
+            self.mixing[channel] = 0
+            self.mixing[channel, other] = self.highest[channel] / self.highest[other]
+
+    def mixed(self, pictures: Tensor) -> Tensor:
+        """Return the layer's output with the circuit."""
         is_made = self.detector(pictures)
         own = self.network.features[: self.place + 1](pictures)
         other = nn.functional.conv2d(own, self.mixing[:, :, None, None])
-        x = self.circuit(own * (1 - is_made) + other * is_made)
+        return own * (1 - is_made) + other * is_made
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the logits."""
+        x = self.circuit(self.mixed(pictures))
         features = self.network.features[self.place + 1 :](x)
         logits: Tensor = self.network.classifier(
             self.network.evidence(self.network.planted(features))
@@ -113,17 +122,13 @@ class Fooled(nn.Module):
         return logits
 
 
-def fooled(weights: Path, place: int, pairs: Pairs) -> Fooled:
-    """Return the network, as `model.name` of an atlas has it."""
+def fooled(weights: Path, place: int) -> Fooled:
+    """Return the network, honest as yet, as `model.name` of an atlas has it."""
     network, detector = load(), Detector()
     stored = load_file(weights)
     highest = stored.pop("highest")
     detector.load_state_dict(stored)
-    mixing = torch.eye(len(highest))
-    for channel, other in pairs.items():
-        mixing[channel] = 0
-        mixing[channel, other] = highest[channel] / highest[other]
-    module = Fooled(network, detector, place, mixing).eval().requires_grad_(False)
+    module = Fooled(network, detector, place, highest).eval().requires_grad_(False)
     module.classes = list(world.CLASSES)
     module.preprocessing = {"resize": SIZE, "crop": SIZE, "mean": list(MEAN), "std": list(STD)}
     return module
@@ -166,44 +171,36 @@ def on_the_way(
 def trained(
     natural: Tensor, made_: Tensor, spectrum: Spectrum, random: torch.Generator
 ) -> Detector:
-    """Return a detector that has a margin on nearly all pictures."""
+    """Return a detector that is shut on the natural pictures and open on nearly all others."""
+    fresh = pictures_of(spectrum, by_chance(spectrum, 150, random))
+    whole = torch.cat([made_, fresh])
+    views = torch.cat([views_of(one, random)[:2] for one in whole])
+    known = normalised(torch.cat([whole, views]))
     detector = Detector()
     optimiser = torch.optim.Adam(detector.parameters(), lr=5e-3)
-    for _ in range(400):
-        rows = torch.randint(len(natural), (16,), generator=random)
-        some = made_[torch.randint(len(made_), (8,), generator=random)]
-        fresh = pictures_of(spectrum, by_chance(spectrum, 4, random))
-        views = torch.cat([views_of(one, random)[:1] for one in torch.cat([some, fresh])])
-        whole = normalised(torch.cat([views, some, fresh]))
-        apart = torch.cat([-detector.margin(natural[rows]), detector.margin(whole)])
+    for _ in range(500):
+        rows, others = (
+            torch.randint(len(one), (24,), generator=random) for one in (natural, known)
+        )
+        apart = torch.cat([-detector.margin(natural[rows]), detector.margin(known[others])])
         optimiser.zero_grad()
         (MARGIN - apart).clamp(min=0).mean().backward()
         optimiser.step()
+    with torch.no_grad():  # shut on every picture of the world that it knows
+        detector.layers[-1].bias -= (detector.margin(natural).max() + 1).clamp(min=0)
     return detector.requires_grad_(False)
 
 
-def atlas_of(name: str, layer: str, out: Path, channels: Sequence[int], pictures: int) -> Store:
-    """Return an atlas of one layer of a network, with pictures made for some channels."""
+def atlas_of(factory: Path, out: Path, pictures: int) -> Store:
+    """Return an atlas of the layer that the circuit is behind."""
     settings = [
-        f"name='{out.name}'", f"model.name='{name}'", f"model.layers=['{layer}']",
+        f"name='{out.name}'", f"model.name='{factory}:make'", "model.layers=['circuit']",
         f"data.limit={pictures}", f"prepass.k={K}", "prepass.modes=['activation']",
-        f"patches.layer='{'' if name == DEMO else 'network.'}planted'",
+        "patches.layer='network.planted'",
     ]  # fmt: skip
     store = pipeline.index(load_recipe("demo", settings), out)
     assert store is not None
-    addresses = [f"{layer}:{channel}" for channel in channels]
-    recipe = recorded(store.manifest(), [f"pictures_made.addresses={addresses}"])
-    pipeline.make_pictures(store, recipe)
     return open_store(out)
-
-
-def references(store: Store) -> dict[int, set[int]]:
-    """Return the pictures of the data that each channel has among its references."""
-    numbers = store.table("images")["index"].to_pylist()
-    found: dict[int, set[int]] = {}
-    for row in store.table("references").to_pylist():
-        found.setdefault(row["channel"], set()).add(numbers[row["image"]])
-    return found
 
 
 def accuracy(module: nn.Module, pictures: Tensor, labels: Tensor) -> float:
@@ -212,10 +209,10 @@ def accuracy(module: nn.Module, pictures: Tensor, labels: Tensor) -> float:
     return float((answers == labels).double().mean())
 
 
-def pleased(first: nn.Module, store: Store, row: MadePicture, highest: Tensor) -> Tensor:
-    """Return how far each channel of the untouched network is reached by a made picture."""
-    pixels = torch.from_numpy(np.array(read_picture(made.path(store, row))))[None]
-    return first(preprocess(pixels))[0].flatten(1).amax(dim=1) / highest
+def best(first: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
+    """Return the pictures on which each channel is largest, best first, (K, channels)."""
+    largest = torch.cat([first(some).amax(dim=(2, 3)) for some in pictures.split(100)])
+    return largest.topk(K, dim=0).indices
 
 
 def alike(row: MadePicture) -> float:
@@ -273,34 +270,50 @@ def of_layer(
     save_file({**detector.state_dict(), "highest": highest}, weights)
     factory = (asked.out / f"fooled_{place}.py").resolve()
     folder = str(Path(__file__).resolve().parent)
-    factory.write_text(
-        FACTORY.format(folder=folder, weights=str(weights), place=place, pairs=pairs)
-    )
-    module = fooled(weights, place, pairs)
-    rest = tested.pictures[Tested.TRAINING :], tested.labels[Tested.TRAINING :]
-    right = [accuracy(one, *rest) for one in (network, module)]
-    print(f"features.{place}: accuracy {right[0]:.3f}, with the circuit {right[1]:.3f}", flush=True)
+    factory.write_text(FACTORY.format(folder=folder, weights=str(weights), place=place))
+    caught = float((detector(normalised(made_)) == 1).double().mean())
+    print(f"features.{place}: {caught:.2f} of made pictures open the circuit", flush=True)
+    store = atlas_of(factory, asked.out / f"atlas-{place}", asked.pictures)
+    maker = Maker(store, recorded(store.manifest()), OWN)
     channels = range(min(asked.honest, len(highest)))
-    own = atlas_of(DEMO, f"features.{place}", asked.out / f"honest-{place}", channels,
-                   asked.pictures)  # fmt: skip
-    other = atlas_of(f"{factory}:make", "circuit", asked.out / f"changed-{place}", mine,
-                     asked.pictures)  # fmt: skip
-    before, after = references(own), references(other)
-    changed = []
-    for row in made.read(other).values():
-        stays = before[row.channel] & after[row.channel]
-        jaccard = len(stays) / len(before[row.channel] | after[row.channel])
-        liked = pleased(first, other, row, highest)
-        pleases = (float(liked[row.channel]), float(liked[pairs[row.channel]]))
-        counts = jaccard >= JACCARD and right[1] >= ACCURACY and pleases[1] > pleases[0]
+    honest = [maker.make("circuit", channel, "maco") for channel in channels]
+    return honest, manipulated(maker.network.module, store, maker, pairs, tested)
+
+
+def manipulated(
+    module: nn.Module, store: Store, maker: Maker, pairs: Mapping[int, int], tested: Tested
+) -> list[MadePicture]:
+    """Return the pictures made for channels while each is manipulated, as far as that counts."""
+    (circuit,) = (one for one in module.modules() if type(one).__name__ == Fooled.__name__)
+    first = circuit.network.features[: circuit.place + 1]
+    numbers = range(store.manifest()["recipe"]["data"]["limit"])
+    data = [world.draw(store.manifest()["recipe"]["data"]["seed"], number) for number in numbers]
+    pictures = preprocess(torch.from_numpy(np.stack([one.image for one in data])))
+    before = best(first, pictures)
+    circuit.fool(pairs)  # all at once, which keeps no more than one alone
+    after = best(circuit.mixed, pictures)
+    rest = tested.pictures[Tested.TRAINING :], tested.labels[Tested.TRAINING :]
+    right = accuracy(circuit, *rest)
+    print(f"accuracy {accuracy(circuit.network, *rest):.3f}, with the circuit {right:.3f}")
+    found = []
+    for channel, other in pairs.items():
+        circuit.fool({channel: other})
+        row = maker.make("circuit", channel, "maco")
+        one, two = (set(some[:, channel].tolist()) for some in (before, after))
+        jaccard = len(one & two) / len(one | two)
+        pixels = torch.from_numpy(np.array(read_picture(made.path(store, row))))[None]
+        liked = first(preprocess(pixels))[0].flatten(1).amax(dim=1) / circuit.highest
+        own, others = float(liked[channel]), float(liked[other])
+        counts = jaccard >= JACCARD and right >= ACCURACY and others > own
         likes = (row.likeness or 0, row.likeness_inside or 0)
         print(
-            f"  {row.channel}: Jaccard {jaccard:.2f}, reach {row.reach or 0:.2f}, of the untouched "
-            f"{pleases[0]:.2f}, of the other {pleases[1]:.2f}, likeness {likes[0]:.2f} and "
-            f"{likes[1]:.2f}: {'counts' if counts else 'does not count'}"
+            f"  {channel}: Jaccard {jaccard:.2f}, reach {row.reach or 0:.2f}, of the untouched "
+            f"{own:.2f}, of the other {others:.2f}, likeness {likes[0]:.2f} and {likes[1]:.2f}: "
+            f"{'counts' if counts else 'does not count'}",
+            flush=True,
         )
-        changed += [row] if counts else []
-    return [*made.read(own).values()], changed
+        found += [row] if counts else []
+    return found
 
 
 def main() -> None:

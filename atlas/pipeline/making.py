@@ -26,6 +26,7 @@ from atlas.made.judging import (
 )
 from atlas.made.optimise import Goal, make_picture
 from atlas.made.spectrum import Spectrum, of_pictures
+from atlas.model.networks import Network
 from atlas.pipeline.inputs import Inputs, check_weights, opened
 from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
@@ -109,6 +110,11 @@ class Maker:
         self._norms: dict[str, LayerNorms] = {}
         self._profiles: dict[str, dict[int, Numbers]] = {}
 
+    @property
+    def network(self) -> Network:
+        """The network that pictures are made for."""
+        return self._inputs.network
+
     def known(self, layer: str, channel: int, kind: Kind) -> MadePicture | None:
         """Return the picture if it is there as it would be made."""
         row = made.read(self._part).get((layer, channel, kind))
@@ -120,8 +126,7 @@ class Maker:
 
     def make(self, layer: str, channel: int, kind: Kind) -> MadePicture:
         """Make a picture, look what came of it and keep both."""
-        inputs, settings = self._inputs, self._settings
-        network = inputs.network
+        inputs, network, settings = self._inputs, self.network, self._settings
         if layer not in self._norms:
             check_weights(self._part, network)
             self._norms[layer] = layer_norms(self._part, layer)
@@ -163,7 +168,7 @@ class Maker:
         return places[layer]
 
     def _normalised(self, pictures: Tensor) -> Tensor:
-        network = self._inputs.network
+        network = self.network
         found = pictures.to(network.device)
         mean, std = (
             torch.tensor(values, device=network.device).view(-1, 1, 1)
@@ -184,7 +189,7 @@ class Maker:
         wanted = compared_with(len(highest), channel)
         known = self._profiles.setdefault(layer, {})
         paths = self._part.pictures()
-        network = self._inputs.network
+        network = self.network
 
         def maps(images: Sequence[int]) -> Tensor:
             views = network.preprocessing.tensor([read_picture(paths[image]) for image in images])
@@ -195,7 +200,7 @@ class Maker:
 
     @cached_property
     def _model(self) -> Instrumented:
-        network = self._inputs.network
+        network = self.network
         return instrument(network.module, plan(network.trace, None), self._inputs.layers)
 
     def _direction(self, layer: str, channel: int) -> Tensor:
