@@ -221,12 +221,16 @@ class Proportional:
     inputs: int
     function: Callable[[Tensor], Tensor] | None = None
     """What stands in for the operation: a linear layer with a norm merged into it."""
+    as_it_is: bool = False
+    """Whether the operation is carried out as it is, and `function` is for relevance alone."""
 
     def forward(self, call: Call) -> tuple[Any, Any]:
         """Carry out the operation, or what stands in for it, with its gradient."""
-        if self.function is not None:
-            call = replace(call, function=self.function, arguments=((call.live[self.to],), {}))
-        return _graph(call, [self.to])
+        if self.function is None:
+            return _graph(call, [self.to])
+        merged = replace(call, function=self.function, arguments=((call.live[self.to],), {}))
+        result, graph = _graph(merged, [self.to])
+        return call() if self.as_it_is else result, graph
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
         """Return relevance in proportion to input times gradient."""

@@ -236,7 +236,7 @@ def weights_of(operation: Operation, norm: Norm | None) -> Tensor:
         assert matrix is not None, "asked before"
         whole = matrix.detach()
         if norm is not None:
-            whole = whole.double() * norm.scale[:, None]
+            whole = whole.double() * norm.scale[:, None].to(whole.device)
         return whole[None, :, :, None].cpu()
     weight, _, geometry = convolution_of(operation)
     if norm is not None:

@@ -1,0 +1,122 @@
+"""Which functions of a network squash any number into two bounds, by their values.
+
+A value that is made number by number (`g / (1 + g.abs())`, `relu(g + 3) - relu(g - 3)`) is a
+function of what stands before it. It is carried out again on ever larger numbers: what stays
+between two bounds and is not a clipped ReLU, which gives the same of every number below zero, is a
+sigmoid of some kind, however it is written.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from atlas.relevance.replaying import LONGEST, noise, replayed, shape_of
+from atlas.trace.following import OF_TYPE, Value
+from atlas.trace.kinds import IDLE, KINDS
+from atlas.trace.record import Operation, Trace
+
+_ONE_BY_ONE = frozenset(
+    """
+    add sub rsub mul div rdiv neg pow rpow float_power square sqrt rsqrt reciprocal exp exp2 expm1
+    log log2 log10 log1p logaddexp logaddexp2 abs sign sgn relu relu6 leaky_relu elu selu celu silu
+    gelu mish hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold sigmoid tanh
+    softplus softsign logsigmoid clamp clamp_min clamp_max minimum maximum fmin fmax where
+    masked_fill lerp addcmul addcdiv gt lt ge le eq ne greater less logical_and logical_or
+    logical_not bitwise_and bitwise_or bitwise_not and or invert erf erfc atan atan2 sin cos sinh
+    cosh asinh hypot heaviside xlogy logit ndtr erfinv
+    view reshape flatten unflatten permute transpose t T mT movedim squeeze unsqueeze expand
+    expand_as broadcast_to view_as reshape_as unsafe_view contiguous
+    """.split()
+) | {*IDLE, *OF_TYPE, "float", "double", "half", "bfloat16", "type"}  # fmt: skip
+"""Operations whose every number is made of one number of each thing they read."""
+
+_LARGE, _LARGER = 30.0, 300.0
+"""Scales at which a function is looked at: e to its square is still a number in float64."""
+
+
+def squashes(trace: Trace, value: Value) -> bool:
+    """Return whether a value lies between two bounds as a gate does, whatever it is made of."""
+    return _between_bounds(trace, {value: 1})
+
+
+def product_squashes(trace: Trace, operation: Operation, place: int) -> bool:
+    """Return whether a factor of a product is a gate with what is multiplied or divided later.
+
+    As g in y * g / (1 + |g|): what it is divided by is made of what g is made of.
+    """
+    factor = operation.inputs[place]
+    factors = {factor: 1}
+    sources = _sources(trace, factor)
+    if not sources or not sources.isdisjoint(_sources(trace, operation.inputs[1 - place])):
+        return False
+    value = Value(operation.number)
+    while len(readers := trace.readers.get(value, ())) == 1:
+        reader = trace.operations[readers[0]]
+        by = reader.argument(1, "other")
+        divided = reader.name == "div" and reader.argument(0, "input") == value
+        if len(reader.inputs) == 2 and (divided or reader.name == "mul"):
+            other = by if divided else next(one for one in reader.inputs if one != value)
+            if isinstance(other, Value) and _sources(trace, other) <= sources:
+                factors[other] = factors.get(other, 0) + (-1 if divided else 1)
+        elif len(reader.inputs) != 1 or KINDS.get(reader.name) not in ("moving", "product"):
+            if reader.name not in ("neg", *IDLE):
+                break
+        value = Value(reader.number)
+    return len(factors) > 1 and _between_bounds(trace, factors)
+
+
+def _sources(trace: Trace, value: Value) -> frozenset[Value]:
+    """Return the values that a value is made of number by number, and which are not so made."""
+    todo, seen, found = [value], set(), set()
+    while todo:
+        one = todo.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        inner = one.operation >= 0 and _name(trace.of(one)) in _ONE_BY_ONE
+        if inner and len(seen) < LONGEST:
+            todo += trace.of(one).inputs
+        else:
+            found.add(one)
+    return frozenset(found)
+
+
+def _name(operation: Operation) -> str:
+    return operation.name.removeprefix("special_")
+
+
+def _between_bounds(trace: Trace, factors: Mapping[Value, int]) -> bool:
+    """Return whether a product of powers of values lies between two bounds as a gate does."""
+    sources = frozenset[Value]().union(*(_sources(trace, one) for one in factors))
+    if not sources or sources & factors.keys() or any(one.operation < 0 for one in sources):
+        return False
+    given = {one: noise(shape_of(trace, one), seed) for seed, one in enumerate(sorted(sources))}
+
+    def at(scale: float, below: bool = False) -> Tensor | None:
+        parts = {v: -scale * x.abs() if below else scale * x for v, x in given.items()}
+        product = torch.ones((), dtype=torch.float64)
+        for value, power in factors.items():
+            one = replayed(trace, value, parts)
+            if one is None:
+                return None
+            product = product * one**power
+        return product
+
+    zero, below, near, far, farther = (
+        at(0), at(_LARGE, below=True), at(1), at(_LARGE), at(_LARGER)
+    )  # fmt: skip
+    if zero is None or below is None or near is None or far is None or farther is None:
+        return False
+    known = torch.stack([_range(one) for one in (near, far, farther)])
+    if not known.isfinite().all() or not zero.isfinite().all():
+        return False
+    size = float(known[1].max() - known[1].min())
+    grows = float((known[2] - known[1]).abs().max()) > 0.05 * size
+    clipped = bool((below == below.flatten()[0]).all()) and float((zero - below).abs().max()) == 0
+    return size > 0 and not grows and not clipped
+
+
+def _range(numbers: Tensor) -> Tensor:
+    """Return the lowest and the highest of some numbers."""
+    return torch.stack(torch.aminmax(numbers))
