@@ -78,9 +78,10 @@ def find_gates(trace: Trace) -> Gates:
             or softmax_of(trace, operation) is not None
         ):
             gates.update(made)
-        elif _grows(operation) or _of_gates(operation, gates | exponentials):
-            if operation.name not in _LOGARITHMS:
-                exponentials.update(made)
+        elif operation.name not in _LOGARITHMS and (
+            _grows(operation) or _of_gates(operation, gates | exponentials)
+        ):
+            exponentials.update(made)
     features: dict[int, int] = {}
     for operation in trace.operations:
         if _is_open(operation, gates, exponentials):

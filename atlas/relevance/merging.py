@@ -48,14 +48,18 @@ class Norm:
 def find_norms(trace: Trace) -> list[Norm]:
     """Find the norms that directly follow a convolution or linear layer and alone read it."""
     logits = find_head(trace).logits
-    found = []
+    found: list[Norm] = []
+    parts: set[int] = set()
     for operation in trace.operations:
-        if (channels := _channels(operation)) is not None:
-            norm = None
-            for part in _following(trace, Value(operation.number), logits):
-                norm = _extended(trace, norm, part, channels) or norm
-            if norm is not None:
-                found.append(norm)
+        channels = _channels(operation)
+        if channels is None or operation.number in parts:
+            continue
+        norm = None
+        for part in _following(trace, Value(operation.number), logits):
+            norm = _extended(trace, norm, part, channels) or norm
+        if norm is not None:
+            found.append(norm)
+            parts.update(norm.operations)
     return found
 
 
@@ -66,17 +70,37 @@ def find_turned(trace: Trace, norms: Sequence[Norm]) -> list[Norm]:
     where they stand, as nowhere else are there maps of the layer with its norm.
     """
     logits = find_head(trace).logits
-    ends = {norm.layer: norm.end for norm in norms}
+    merged = {number for norm in norms for number in (norm.layer, *norm.operations)}
     found = []
     for operation in trace.operations:
-        start = Value(operation.number)
-        if operation.number in ends or (channels := _channels(operation)) is None:
+        channels = _channels(operation)
+        if channels is None or operation.number in merged:
             continue
         last = None
-        for part in _following(trace, start, logits):
+        for part in _following(trace, Value(operation.number), logits):
             last = _turned(trace, part, channels) or last
         if last is not None:
             found.append(last)
+    return found
+
+
+def find_added(trace: Trace) -> dict[int, Tensor]:
+    """Find what is added to a product with a constant matrix that nothing else reads.
+
+    As in x @ w + b, which is what a linear layer with a bias computes.
+
+    Returns
+    -------
+    dict
+        By the operation's number: constants, of the shape of its output for one picture.
+    """
+    logits = find_head(trace).logits
+    found = {}
+    for operation in trace.operations:
+        if KINDS.get(operation.name) == "matrix" and len(operation.inputs) == 1:
+            for part in _following(trace, Value(operation.number), logits):
+                if (added := _added(trace, part)) is not None:
+                    found[operation.number] = added
     return found
 
 
@@ -144,6 +168,8 @@ def _following(trace: Trace, layer: Value, logits: Value) -> Iterator[_Part]:
 def _moves(operation: Operation) -> bool:
     """Return whether an operation gives the numbers that it takes, or moves them."""
     name = operation.name
+    if KINDS.get(name) == "average":  # of the same number many times, as the values show
+        return operation.shapes[0] != operation.outputs[0]
     moves = KINDS.get(name) == "moving" and not any(one in name for one in ("max", "min"))
     return moves or name in IDLE or name in _CASTS
 
@@ -157,9 +183,11 @@ def _scales(operation: Operation) -> bool:
         most = max(operation.outputs[0])
         alone = len(operation.inputs) == 1
         return alone and all(int(one.count_nonzero()) <= most for one in _constants(operation))
-    if name == "instance_norm" or name == "neg" or name in NORMS:
+    if name in ("instance_norm", "neg", *NORMS):
         return True
-    return kind in ("sum", "product", "affine") or (kind == "quotient" and name != "rdiv")
+    return kind in ("sum", "product", "affine", "average") or (
+        kind == "quotient" and name != "rdiv"
+    )
 
 
 def _constants(operation: Operation) -> list[Tensor]:
@@ -204,7 +232,7 @@ def _by_numbers(trace: Trace, part: _Part, channels: int) -> tuple[Tensor, Tenso
         return None
     places = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
     moved = replayed(trace, part.end, {part.layer: places}, part.scaling)
-    if moved is None or not torch.equal(moved, places):
+    if not alike(moved, places, 1e-12):
         return None
     numbers = _scaled_and_shifted(trace, part)
     if numbers is None:
@@ -221,14 +249,11 @@ def _turned(trace: Trace, part: _Part, channels: int) -> Norm | None:
     if not part.scaling or not part.moves:
         return None
     count = shape[channels]
-    of_channel = torch.arange(count, dtype=torch.float64).view(
-        [count if dim == channels else 1 for dim in range(len(shape))]
-    )
-    moved = replayed(trace, part.end, {part.layer: of_channel.expand(shape)}, part.scaling)
-    numbers = None if moved is None else _scaled_and_shifted(trace, part)
-    if moved is None or numbers is None or moved.shape != numbers[0].shape:
+    if (came := _moved(trace, part)) is None or (
+        numbers := _scaled_and_shifted(trace, part)
+    ) is None:
         return None
-    places = moved.long()
+    places = came // math.prod(shape[channels + 1 :]) % count
     by_channel = []
     for one, other in zip(numbers, (1.0, 0.0), strict=True):
         each = torch.full((count,), other, dtype=torch.float64)
@@ -242,17 +267,46 @@ def _turned(trace: Trace, part: _Part, channels: int) -> Norm | None:
     return Norm(part.layer.operation, (), scale, shift, part.layer)
 
 
+def _moved(trace: Trace, part: _Part) -> Tensor | None:
+    """Return where in the layer's output each number of a part's end comes from, as int64.
+
+    None where a number is made of several, or several of one.
+    """
+    shape = shape_of(trace, part.layer)
+    places = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
+    moved = replayed(trace, part.end, {part.layer: places}, part.scaling)
+    if moved is None or not alike(moved, moved.round(), 1e-12):
+        return None
+    found = moved.round().long()
+    return found if len(found.unique()) == found.numel() else None
+
+
+def _added(trace: Trace, part: _Part) -> Tensor | None:
+    """Return what a part adds, in parts of what it multiplies by; None if nothing."""
+    shape = shape_of(trace, part.layer)
+    if not part.scaling or (came := _moved(trace, part)) is None:
+        return None
+    if (numbers := _scaled_and_shifted(trace, part)) is None:
+        return None
+    scale, shift = numbers
+    if not shift.any() or not scale.all():
+        return None
+    added = torch.zeros(math.prod(shape), dtype=torch.float64)
+    added[came.flatten()] = (shift / scale).flatten()
+    return added.reshape(shape)
+
+
 def _scaled_and_shifted(trace: Trace, part: _Part) -> tuple[Tensor, Tensor] | None:
     """Return by what a part multiplies, and what it adds, where its numbers come to in the end."""
     shape = shape_of(trace, part.layer)
-    none, some = torch.zeros(shape, dtype=torch.float64), 10 * noise(shape)
-    shift, ones, there, some = (
+    none, random = torch.zeros(shape, dtype=torch.float64), 10 * noise(shape)
+    shift, ones, moved, some = (
         replayed(trace, part.end, {part.layer: one}, skipped)
-        for one, skipped in ((none, ()), (none + 1, ()), (some, part.scaling), (some, ()))
+        for one, skipped in ((none, ()), (none + 1, ()), (random, part.scaling), (random, ()))
     )
-    if shift is None or ones is None or there is None or some is None:
+    if shift is None or ones is None or moved is None:
         return None
-    return (ones - shift, shift) if alike(some, shift + (ones - shift) * there, 1e-5) else None
+    return (ones - shift, shift) if alike(some, shift + (ones - shift) * moved, 1e-5) else None
 
 
 def _of_statistics(operation: Operation) -> tuple[Tensor, Tensor]:

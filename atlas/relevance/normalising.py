@@ -48,20 +48,37 @@ def _sources(trace: Trace, operation: Operation) -> Iterator[tuple[int, Value]]:
     """Yield the inputs of an operation that may take their mean away, with the y of each."""
     kind = KINDS.get(operation.name)
     if kind in WEIGHTED and len(operation.inputs) == 1:
-        if operation.shapes[0] == operation.outputs[0] and _adds_up_to_nothing(operation):
-            if operation.inputs[0].operation >= 0:
-                yield 0, operation.inputs[0]
+        (y,) = operation.inputs
+        same = y.operation >= 0 and operation.shapes[0] == operation.outputs[0]
+        if same and _adds_up_to_nothing(operation):
+            yield 0, y
         return
     if kind != "sum" or len(operation.inputs) != 2:
         return
     for place in (0, 1):
         y, mean = operation.inputs[place], operation.inputs[1 - place]
-        scaled = trace.of(y) if y.operation >= 0 else None
-        scaled = scaled if scaled and scaled.name in ("mul", "div") else None
-        for source in (y, *(scaled.inputs if scaled and len(scaled.inputs) == 2 else ())):
-            made = made_by(trace, mean, {source}) if source.operation >= 0 else None
+        for source in _behind(trace, y):
+            made = made_by(trace, mean, {source})
             if made and all(_may_be_a_statistic(one) for one in made):
                 yield place, source
+
+
+def _behind(trace: Trace, value: Value, depth: int = 0) -> Iterator[Value]:
+    """Yield a value, and what it is but for its scale, its shape and a quotient."""
+    if value.operation < 0 or depth > _DEEPEST:
+        return
+    yield value
+    operation = trace.of(value)
+    if len(operation.inputs) == 1 and _only_scales(operation):
+        yield from _behind(trace, operation.inputs[0], depth + 1)
+    elif operation.name in ("mul", "div") and not depth:
+        for one in operation.inputs:
+            yield from _behind(trace, one, _DEEPEST)
+
+
+def _only_scales(operation: Operation) -> bool:
+    scales = KINDS.get(operation.name) in ("moving", "product", "quotient", "sum")
+    return scales or operation.name in (*IDLE, *OF_TYPE, "neg", "float", "double")
 
 
 def _may_be_a_statistic(operation: Operation) -> bool:
@@ -88,11 +105,7 @@ def _further(trace: Trace, value: Value, depth: int = 0) -> Iterator[Value]:
     for number in trace.readers.get(value, ()) if depth < _DEEPEST else ():
         reader, made = trace.operations[number], Value(number)
         yield made
-        kind = KINDS.get(reader.name)
-        if len(reader.inputs) == 1 and (
-            kind in ("moving", "product", "quotient", "sum")
-            or reader.name in (*IDLE, *OF_TYPE, "neg", "float", "double")
-        ):
+        if len(reader.inputs) == 1 and _only_scales(reader):
             yield from _further(trace, made, depth + 1)
 
 

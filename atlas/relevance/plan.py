@@ -16,7 +16,7 @@ from torch.nn.modules.utils import _ntuple
 
 from atlas.errors import UserError
 from atlas.relevance.gates import Gates, features_of, find_gates
-from atlas.relevance.merging import Norm, find_norms, find_turned, merge_norm
+from atlas.relevance.merging import Norm, find_added, find_norms, find_turned, merge_norm
 from atlas.relevance.normalising import norms_by_hand
 from atlas.relevance.rules import (
     RULES,
@@ -96,6 +96,7 @@ def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32
         find_gates(trace),
         norms_by_hand(trace),
         {one.layer: one for one in find_turned(trace, norms)} if composite is not None else {},
+        find_added(trace) if composite is not None else {},
     )
     steps: dict[int, Step] = {
         **{
@@ -162,6 +163,7 @@ class _Making:
     gates: Gates
     centred: Mapping[int, int]
     turned: Mapping[int, Norm]
+    added: Mapping[int, Tensor]
 
     def step(self, operation: Operation) -> Step:
         """Return the rule of an operation that relevance passes."""
@@ -228,13 +230,13 @@ class _Making:
         def merged(x: Tensor) -> Tensor:
             return F.linear(x, w, b)
 
-        return Flat(merged) if flat else Proportional(to, 1, merged, turned is not None)
+        return Flat(merged) if flat else Proportional(to, 1, merged, as_it_is=turned is not None)
 
     def _matrix(self, operation: Operation) -> Step:
         if len(operation.inputs) == 1:
             if operation.inputs[0] not in self.weighted and self.rules.first:
                 raise _refused(operation, "where it reads the picture itself")
-            return Proportional(0, 1)
+            return Proportional(0, 1, added=self.added.get(operation.number))
         gates = [i for i, one in enumerate(operation.inputs) if one in self.gates]
         if len(gates) == 2:  # a tanh is the signal of a softmax, as of a sigmoid
             gates = [i for i in gates if not operation.bounds[i].signed]
@@ -363,7 +365,7 @@ def _refused(operation: Operation, where: str = "") -> RefusedError:
 
 
 def sums_up(operation: Operation) -> bool:
-    """Return whether a convolution adds numbers up, as an average does: all weights are the same."""
+    """Return whether all weights of a convolution are one number: it adds up, as averages do."""
     if KINDS.get(operation.name) != "convolution":
         return False
     weight, bias, geometry = convolution_of(operation)

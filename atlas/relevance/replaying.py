@@ -19,7 +19,8 @@ LONGEST = 60
 
 def made_by(trace: Trace, value: Value, sources: Collection[Value]) -> list[Operation] | None:
     """Return the operations that make a value of `sources` alone, in order; None if others do."""
-    todo, found = [value], {}
+    todo = [value]
+    found: dict[int, Operation] = {}
     while todo:
         one = todo.pop()
         if one in sources or one.operation in found:

@@ -16,19 +16,18 @@ from atlas.trace.following import OF_TYPE, Value
 from atlas.trace.kinds import IDLE, KINDS
 from atlas.trace.record import Operation, Trace
 
-_ONE_BY_ONE = frozenset(
-    """
+_NAMES = """
     add sub rsub mul div rdiv neg pow rpow float_power square sqrt rsqrt reciprocal exp exp2 expm1
     log log2 log10 log1p logaddexp logaddexp2 abs sign sgn relu relu6 leaky_relu elu selu celu silu
     gelu mish hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold sigmoid tanh
     softplus softsign logsigmoid clamp clamp_min clamp_max minimum maximum fmin fmax where
-    masked_fill lerp addcmul addcdiv gt lt ge le eq ne greater less logical_and logical_or
-    logical_not bitwise_and bitwise_or bitwise_not and or invert erf erfc atan atan2 sin cos sinh
-    cosh asinh hypot heaviside xlogy logit ndtr erfinv
-    view reshape flatten unflatten permute transpose t T mT movedim squeeze unsqueeze expand
-    expand_as broadcast_to view_as reshape_as unsafe_view contiguous
-    """.split()
-) | {*IDLE, *OF_TYPE, "float", "double", "half", "bfloat16", "type"}  # fmt: skip
+    masked_fill lerp addcmul addcdiv gt lt ge le eq ne logical_and logical_or logical_not
+    bitwise_and bitwise_or bitwise_not and or invert erf erfc atan atan2 sin cos sinh cosh asinh
+    hypot heaviside xlogy logit ndtr view reshape flatten unflatten permute transpose t T mT
+    movedim squeeze unsqueeze expand expand_as broadcast_to view_as reshape_as unsafe_view
+    contiguous stack select getitem unbind float double half bfloat16 type
+"""
+_ONE_BY_ONE = frozenset((*_NAMES.split(), *IDLE, *OF_TYPE))
 """Operations whose every number is made of one number of each thing they read."""
 
 _LARGE, _LARGER = 30.0, 300.0
@@ -59,11 +58,15 @@ def product_squashes(trace: Trace, operation: Operation, place: int) -> bool:
             other = by if divided else next(one for one in reader.inputs if one != value)
             if isinstance(other, Value) and _sources(trace, other) <= sources:
                 factors[other] = factors.get(other, 0) + (-1 if divided else 1)
-        elif len(reader.inputs) != 1 or KINDS.get(reader.name) not in ("moving", "product"):
-            if reader.name not in ("neg", *IDLE):
-                break
+        elif len(reader.inputs) != 1 or not _only_scales(reader):
+            break
         value = Value(reader.number)
     return len(factors) > 1 and _between_bounds(trace, factors)
+
+
+def _only_scales(operation: Operation) -> bool:
+    scales = KINDS.get(operation.name) in ("moving", "product", "quotient")
+    return scales or operation.name in ("neg", *IDLE)
 
 
 def _sources(trace: Trace, value: Value) -> frozenset[Value]:
@@ -74,7 +77,7 @@ def _sources(trace: Trace, value: Value) -> frozenset[Value]:
         if one in seen:
             continue
         seen.add(one)
-        inner = one.operation >= 0 and _name(trace.of(one)) in _ONE_BY_ONE
+        inner = one.operation >= 0 and _is_one_by_one(trace, trace.of(one))
         if inner and len(seen) < LONGEST:
             todo += trace.of(one).inputs
         else:
@@ -82,15 +85,19 @@ def _sources(trace: Trace, value: Value) -> frozenset[Value]:
     return frozenset(found)
 
 
-def _name(operation: Operation) -> str:
-    return operation.name.removeprefix("special_")
+def _is_one_by_one(trace: Trace, operation: Operation) -> bool:
+    name = operation.name.removeprefix("special_")
+    if name in ("amax", "amin", "max", "min", "sum", "mean"):  # of a stack: as of several
+        (first, *_) = operation.inputs
+        return first.operation >= 0 and trace.of(first).name == "stack"
+    return name in _ONE_BY_ONE
 
 
 def _between_bounds(trace: Trace, factors: Mapping[Value, int]) -> bool:
     """Return whether a product of powers of values lies between two bounds as a gate does."""
     sources = frozenset[Value]().union(*(_sources(trace, one) for one in factors))
-    if not sources or sources & factors.keys() or any(one.operation < 0 for one in sources):
-        return False
+    if sources >= factors.keys() or any(one.operation < 0 for one in sources):
+        return False  # as it is, or what the picture itself is multiplied by
     given = {one: noise(shape_of(trace, one), seed) for seed, one in enumerate(sorted(sources))}
 
     def at(scale: float, below: bool = False) -> Tensor | None:

@@ -752,7 +752,9 @@ class Rules(TorchFunctionMode):
         if not depends(a):
             one_over = Facts(low, high, gate=True, power=fb.power)
             return self.refused("div of a constant", lambda: x / y, [b], one_over)
-        inputs = [a, b] if depends(b) else [a]
+        inputs, reads = [a, b] if depends(b) else [a], None
+        if not depends(b) and (by := per_channel(b, a)) is not None:
+            reads = Read(1 / by, None, Origin(len(by)))
         return self.make(
             "div",
             "numerator" if depends(b) else "passes",
@@ -765,7 +767,9 @@ class Rules(TorchFunctionMode):
                 raw=fa.raw,
                 gate=(fa.gate and fb.gate) or (fa.power is not None and fa.power is fb.power),
                 zero=fa.zero / b if isinstance(b, float | int) else 0.0,
+                origin=None if reads is None else reads.then,
             ),
+            reads,
         )
 
     # -- the rest
