@@ -133,7 +133,7 @@ class _Walk:
     def _weighted(self, operation: Operation) -> int | None:
         """Return along which axis an operation weighs channels with constants; None if not."""
         kind = KINDS.get(operation.name)
-        if len(operation.inputs) != 1 or not operation.inputs:
+        if len(operation.inputs) != 1 or operation.number in self._merged:
             return None
         if kind == "convolution":
             weight = convolution_of(operation)[0]
