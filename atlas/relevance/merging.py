@@ -278,7 +278,8 @@ def _moved(trace: Trace, part: _Part) -> Tensor | None:
     if moved is None or not alike(moved, moved.round(), 1e-12):
         return None
     found = moved.round().long()
-    return found if len(found.unique()) == found.numel() else None
+    each = torch.bincount(found.flatten(), minlength=math.prod(shape))
+    return found if int(each.max()) == 1 else None
 
 
 def _added(trace: Trace, part: _Part) -> Tensor | None:

@@ -90,11 +90,11 @@ def _adds_up_to_nothing(operation: Operation) -> bool:
     positional, named = operation.arguments
     for one in (*positional, *named.values()):
         if isinstance(one, Tensor) and one.ndim >= 2 and one.is_floating_point():
-            matrix = one.detach().squeeze().double()
+            matrix = one.detach().squeeze()
             if matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 1:
-                size = 1e-5 * float(matrix.abs().sum(0).max())
+                size = 1e-5 * len(matrix) * float(matrix.abs().max())
                 if any(float(matrix.sum(dim).abs().max()) < size for dim in (0, 1)):
-                    return alike(matrix @ matrix, matrix)
+                    return alike(matrix.double() @ matrix.double(), matrix.double())
     return False
 
 

@@ -573,6 +573,8 @@ class Rules(TorchFunctionMode):
         result = f(value)
         # Only of a matrix (B, C) are the outputs the channels of a norm.
         origin = Origin(result.shape[1]) if result.ndim == 2 else None
+        if origin is None and name != "linear":
+            origin = Origin(0)  # of which any constant that is added is the bias
         flat = self.flat and facts_of(x).raw
 
         def back(relevance: Tensor) -> list[Tensor]:
@@ -693,6 +695,8 @@ class Rules(TorchFunctionMode):
         if signs == (1.0, 1.0) and (shift := per_channel(constant, x)) is not None:
             reads = Read(shift=shift, then=Origin(len(shift)))
             facts = replace(facts, origin=reads.then)
+        elif signs == (1.0, 1.0) and (facts_of(x).origin or Origin(1)).channels == 0:
+            reads = Read(shift=torch.as_tensor(constant, dtype=torch.float64))
         value, other = plain(a), plain(b)
         return self.make(
             name, "passes", lambda: f(value, other), lambda r: [r.sum_to_size(x.shape)], [x],
@@ -902,7 +906,7 @@ def scaled_outputs(weight: Tensor, scale: Tensor, groups: int, transposed: bool)
 def per_channel(constant: Any, x: Tensor) -> Tensor | None:
     """Return the numbers of a constant that has one for each of x's channels (dimension 1)."""
     origin = facts_of(x).origin
-    if origin is None:
+    if origin is None or not origin.channels:
         return None
     if not isinstance(constant, Tensor) or not constant.ndim:
         return torch.full((origin.channels,), float(constant), dtype=torch.float64)
