@@ -84,7 +84,9 @@ def find_gates(trace: Trace) -> Gates:
             exponentials.update(made)
     features: dict[int, int] = {}
     for operation in trace.operations:
-        if _is_open(operation, gates, exponentials):
+        if KINDS.get(operation.name) == "affine":
+            gates |= {one for one in operation.inputs if one not in gates and squashes(trace, one)}
+        elif _is_open(operation, gates, exponentials):
             by_values = {one for one in operation.inputs if squashes(trace, one)}
             gates |= by_values
             if not by_values:
@@ -121,7 +123,7 @@ def features_of(operation: Operation, gates: Gates) -> int | None:
 
 def _is_open(operation: Operation, gates: Container[Value], weigh: Container[Value]) -> bool:
     """Return whether what is known of a product's factors does not say which one is a gate."""
-    if KINDS.get(operation.name) not in ("product", "affine") or len(set(operation.inputs)) != 2:
+    if KINDS.get(operation.name) != "product" or len(set(operation.inputs)) != 2:
         return False
     ranks = [2 if one in gates else 1 if one in weigh else 0 for one in operation.inputs]
     return ranks[0] == ranks[1] < 2 or sorted(ranks) == [1, 2]
@@ -141,7 +143,10 @@ def is_repeated(shape: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def _numbers(operation: Operation) -> Iterator[Value]:
-    """Yield the live inputs whose numbers play a part."""
+    """Yield the live inputs whose numbers play a part; of a quotient, what is divided."""
+    if operation.name == "div" and isinstance(one := operation.argument(0, "input"), Value):
+        yield one
+        return
     for place, (value, number) in enumerate(zip(operation.inputs, operation.numbers, strict=True)):
         if number and not (place and operation.name in OF_TYPE):
             yield value

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atlas.relevance.replaying import alike, noise, replayed, shape_of
+from atlas.relevance.replaying import alike, noise, numbers_of, replayed, shape_of
 from atlas.relevance.weighted import Geometry
 from atlas.trace.following import OF_TYPE, Value
 from atlas.trace.head import find_head
@@ -133,7 +133,7 @@ class _Part:
 
 def _following(trace: Trace, layer: Value, logits: Value) -> Iterator[_Part]:
     """Yield longer and longer parts of what may scale and shift a layer's output by channels."""
-    inside, unread = {layer}, {layer: set(trace.readers.get(layer, ()))}
+    inside, unread = {layer}, {layer: _readers(trace, layer)}
     todo = sorted(unread[layer])
     scaling: list[int] = []
     last: list[Operation] = []
@@ -141,7 +141,7 @@ def _following(trace: Trace, layer: Value, logits: Value) -> Iterator[_Part]:
     while todo and not unread.keys() & {logits, trace.output}:
         number = heapq.heappop(todo)
         operation = trace.operations[number]
-        if not inside.issuperset(operation.inputs) or not all(operation.numbers):
+        if not inside.issuperset(numbers_of(operation)) or not all(operation.numbers):
             return
         moves = _moves(operation)
         if not moves and not _scales(operation):
@@ -149,12 +149,12 @@ def _following(trace: Trace, layer: Value, logits: Value) -> Iterator[_Part]:
         moved = moved or (moves and operation.name not in IDLE)
         last.append(operation)
         scaling += [] if moves else [number]
-        for value in set(operation.inputs):
+        for value in numbers_of(operation):
             unread[value].discard(number)
         for place in range(len(operation.outputs)):
             made = Value(number, place)
             inside.add(made)
-            unread[made] = set(trace.readers.get(made, ()))
+            unread[made] = _readers(trace, made)
             for reader in unread[made]:
                 if reader not in todo:
                     heapq.heappush(todo, reader)
@@ -163,6 +163,12 @@ def _following(trace: Trace, layer: Value, logits: Value) -> Iterator[_Part]:
             (end,) = unread
             yield _Part(layer, end, tuple(scaling), tuple(last), moved)
             last.clear()
+
+
+def _readers(trace: Trace, value: Value) -> set[int]:
+    """Return the operations that read the numbers of a value."""
+    readers = trace.readers.get(value, ())
+    return {number for number in readers if value in numbers_of(trace.operations[number])}
 
 
 def _moves(operation: Operation) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atlas.trace.following import Value, tensors
+from atlas.trace.following import OF_TYPE, Value, tensors
 from atlas.trace.record import Operation, Trace
 
 LONGEST = 60
@@ -28,8 +28,16 @@ def made_by(trace: Trace, value: Value, sources: Collection[Value]) -> list[Oper
         if one.operation < 0 or len(found) >= LONGEST:
             return None
         found[one.operation] = trace.of(one)
-        todo += trace.of(one).inputs
+        todo += numbers_of(trace.of(one))
     return [found[number] for number in sorted(found)]
+
+
+def numbers_of(operation: Operation) -> tuple[Value, ...]:
+    """Return what an operation reads, without what it takes type, device or shape of alone."""
+    if operation.name not in OF_TYPE:
+        return operation.inputs
+    first = operation.argument(0, "input")
+    return tuple(value for value in operation.inputs if value == first)
 
 
 @torch.no_grad()
@@ -58,6 +66,8 @@ def replayed(
             if operation.number in skipped:
                 known[Value(operation.number)] = known[operation.inputs[0]]
                 continue
+            for read in set(operation.inputs) - known.keys():  # for their shapes alone
+                known[read] = torch.zeros(shape_of(trace, read), dtype=torch.float64)
             positional, named = _filled(operation.arguments, known)
             result = operation.function(*positional, **named)
             for place, one in enumerate(tensors(result)):

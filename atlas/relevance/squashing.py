@@ -30,8 +30,9 @@ _NAMES = """
 _ONE_BY_ONE = frozenset((*_NAMES.split(), *IDLE, *OF_TYPE))
 """Operations whose every number is made of one number of each thing they read."""
 
-_LARGE, _LARGER = 30.0, 300.0
-"""Scales at which a function is looked at: e to its square is still a number in float64."""
+_LARGE, _LARGER, _MOST = 20.0, 60.0, 3.0
+"""Scales at which a function is looked at, and the largest number at scale 1: powers of e, also the
+cube of one, are still numbers in float64."""
 
 
 def squashes(trace: Trace, value: Value) -> bool:
@@ -47,7 +48,7 @@ def product_squashes(trace: Trace, operation: Operation, place: int) -> bool:
     factor = operation.inputs[place]
     factors = {factor: 1}
     sources = _sources(trace, factor)
-    if not sources or not sources.isdisjoint(_sources(trace, operation.inputs[1 - place])):
+    if not sources or _sources(trace, operation.inputs[1 - place]) <= sources:
         return False
     value = Value(operation.number)
     while len(readers := trace.readers.get(value, ())) == 1:
@@ -98,7 +99,10 @@ def _between_bounds(trace: Trace, factors: Mapping[Value, int]) -> bool:
     sources = frozenset[Value]().union(*(_sources(trace, one) for one in factors))
     if sources >= factors.keys() or any(one.operation < 0 for one in sources):
         return False  # as it is, or what the picture itself is multiplied by
-    given = {one: noise(shape_of(trace, one), seed) for seed, one in enumerate(sorted(sources))}
+    given = {
+        one: noise(shape_of(trace, one), seed).clamp(-_MOST, _MOST)
+        for seed, one in enumerate(sorted(sources))
+    }
 
     def at(scale: float, below: bool = False) -> Tensor | None:
         parts = {v: -scale * x.abs() if below else scale * x for v, x in given.items()}
