@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atlas.relevance.squashing import product_squashes, squashes
+from atlas.relevance.squashing import Squashing
 from atlas.trace.bounds import ANY, Bounds
 from atlas.trace.following import OF_TYPE, Value
 from atlas.trace.kinds import KINDS, WEIGHTED
@@ -83,14 +83,15 @@ def find_gates(trace: Trace) -> Gates:
         ):
             exponentials.update(made)
     features: dict[int, int] = {}
+    values = Squashing(trace)
     for operation in trace.operations:
         if KINDS.get(operation.name) == "affine":
-            gates |= {one for one in operation.inputs if one not in gates and squashes(trace, one)}
+            gates |= {one for one in operation.inputs if one not in gates and values.squashes(one)}
         elif _is_open(operation, gates, exponentials):
-            by_values = {one for one in operation.inputs if squashes(trace, one)}
+            by_values = {one for one in operation.inputs if values.squashes(one)}
             gates |= by_values
             if not by_values:
-                squashed = [product_squashes(trace, operation, place) for place in (0, 1)]
+                squashed = [values.squashes_later(operation, place) for place in (0, 1)]
                 if squashed[0] != squashed[1]:
                     features[operation.number] = squashed.index(False)
     return Gates(frozenset(gates), frozenset(exponentials), features)

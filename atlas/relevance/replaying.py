@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atlas.trace.following import OF_TYPE, Value, tensors
+from atlas.trace.following import OF_TYPE, PICTURE, Value, tensors
 from atlas.trace.record import Operation, Trace
 
 LONGEST = 60
@@ -76,6 +76,31 @@ def replayed(
         return None
     found = known.get(value)
     return found if found is None or not found.is_floating_point() else found.double()
+
+
+def repeats(trace: Trace) -> Mapping[Value, Value]:
+    """Return for each value the first that is computed in the same way of the same."""
+    first: dict[Value, Value] = {PICTURE: PICTURE}
+    known: dict[Any, int] = {}
+    for operation in trace.operations:
+        made = (operation.name, _key(operation.arguments, first))
+        number = known.setdefault(made, operation.number)
+        for place in range(len(operation.outputs)):
+            first[Value(operation.number, place)] = Value(number, place)
+    return first
+
+
+def _key(structure: Any, first: Mapping[Value, Value]) -> Any:
+    """Return what arguments are to be compared by; constants are the same if they are one."""
+    if isinstance(structure, Value):
+        return first[structure]
+    if isinstance(structure, Tensor):
+        return id(structure)
+    if isinstance(structure, Mapping):
+        return tuple((key, _key(part, first)) for key, part in structure.items())
+    if isinstance(structure, (tuple, list)):
+        return tuple(_key(part, first) for part in structure)
+    return repr(structure)
 
 
 def shape_of(trace: Trace, value: Value) -> tuple[int, ...]:

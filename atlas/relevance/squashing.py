@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from atlas.relevance.replaying import LONGEST, noise, replayed, shape_of
+from atlas.relevance.replaying import LONGEST, noise, repeats, replayed, shape_of
 from atlas.trace.following import OF_TYPE, Value
 from atlas.trace.kinds import IDLE, KINDS
 from atlas.trace.record import Operation, Trace
@@ -35,55 +35,100 @@ _LARGE, _LARGER, _MOST = 20.0, 60.0, 3.0
 cube of one, are still numbers in float64."""
 
 
-def squashes(trace: Trace, value: Value) -> bool:
-    """Return whether a value lies between two bounds as a gate does, whatever it is made of."""
-    return _between_bounds(trace, {value: 1})
+class Squashing:
+    """Looks at the functions of a network by their values."""
 
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._first = repeats(trace)
 
-def product_squashes(trace: Trace, operation: Operation, place: int) -> bool:
-    """Return whether a factor of a product is a gate with what is multiplied or divided later.
+    def squashes(self, value: Value) -> bool:
+        """Return whether a value lies between two bounds as a gate does, whatever it is made of."""
+        return self._between_bounds({value: 1})
 
-    As g in y * g / (1 + |g|): what it is divided by is made of what g is made of.
-    """
-    factor = operation.inputs[place]
-    factors = {factor: 1}
-    sources = _sources(trace, factor)
-    if not sources or _sources(trace, operation.inputs[1 - place]) <= sources:
-        return False
-    value = Value(operation.number)
-    while len(readers := trace.readers.get(value, ())) == 1:
-        reader = trace.operations[readers[0]]
-        by = reader.argument(1, "other")
-        divided = reader.name == "div" and reader.argument(0, "input") == value
-        if len(reader.inputs) == 2 and (divided or reader.name == "mul"):
-            other = by if divided else next(one for one in reader.inputs if one != value)
-            if isinstance(other, Value) and _sources(trace, other) <= sources:
-                factors[other] = factors.get(other, 0) + (-1 if divided else 1)
-        elif len(reader.inputs) != 1 or not _only_scales(reader):
-            break
-        value = Value(reader.number)
-    return len(factors) > 1 and _between_bounds(trace, factors)
+    def squashes_later(self, operation: Operation, place: int) -> bool:
+        """Return whether a factor of a product is a gate with what is multiplied or divided later.
+
+        As g in y * g / (1 + |g|): what it is divided by is made of what g is made of.
+        """
+        trace, factor = self._trace, operation.inputs[place]
+        factors = {factor: 1}
+        sources = self._kinds(factor)
+        if not sources or self._kinds(operation.inputs[1 - place]) <= sources:
+            return False
+        value = Value(operation.number)
+        while len(readers := trace.readers.get(value, ())) == 1:
+            reader = trace.operations[readers[0]]
+            by = reader.argument(1, "other")
+            divided = reader.name == "div" and reader.argument(0, "input") == value
+            if len(reader.inputs) == 2 and (divided or reader.name == "mul"):
+                other = by if divided else next(one for one in reader.inputs if one != value)
+                if isinstance(other, Value) and self._kinds(other) <= sources:
+                    factors[other] = factors.get(other, 0) + (-1 if divided else 1)
+            elif len(reader.inputs) != 1 or not _only_scales(reader):
+                break
+            value = Value(reader.number)
+        return len(factors) > 1 and self._between_bounds(factors)
+
+    def _sources(self, value: Value) -> frozenset[Value]:
+        """Return the values that a value is made of number by number, and that are not so made."""
+        trace = self._trace
+        todo, seen, found = [value], set(), set()
+        while todo:
+            one = todo.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            inner = one.operation >= 0 and _is_one_by_one(trace, trace.of(one))
+            if inner and len(seen) < LONGEST:
+                todo += trace.of(one).inputs
+            else:
+                found.add(one)
+        return frozenset(found)
+
+    def _kinds(self, value: Value) -> frozenset[Value]:
+        """Return the sources of a value, each but once, however often it is computed."""
+        return frozenset(self._first[one] for one in self._sources(value))
+
+    def _between_bounds(self, factors: Mapping[Value, int]) -> bool:
+        """Return whether a product of powers of values lies between two bounds as a gate does."""
+        trace = self._trace
+        sources = frozenset[Value]().union(*(self._sources(one) for one in factors))
+        if sources >= factors.keys() or any(one.operation < 0 for one in sources):
+            return False  # as it is, or what the picture itself is multiplied by
+        given = {
+            one: noise(shape_of(trace, one), self._first[one].operation).clamp(-_MOST, _MOST)
+            for one in sources
+        }
+
+        def at(scale: float, below: bool = False) -> Tensor | None:
+            parts = {v: -scale * x.abs() if below else scale * x for v, x in given.items()}
+            product = torch.ones((), dtype=torch.float64)
+            for value, power in factors.items():
+                one = replayed(trace, value, parts)
+                if one is None:
+                    return None
+                product = product * one**power
+            return product
+
+        zero, below, near, far, farther = (
+            at(0), at(_LARGE, below=True), at(1), at(_LARGE), at(_LARGER)
+        )  # fmt: skip
+        if zero is None or below is None or near is None or far is None or farther is None:
+            return False
+        known = torch.stack([_range(one) for one in (near, far, farther)])
+        if not known.isfinite().all() or not zero.isfinite().all():
+            return False
+        size = float(known[1].max() - known[1].min())
+        grows = float((known[2] - known[1]).abs().max()) > 0.05 * size
+        flat = bool((below == below.flatten()[0]).all())
+        clipped = flat and float((zero - below).abs().max()) == 0
+        return size > 0 and not grows and not clipped
 
 
 def _only_scales(operation: Operation) -> bool:
     scales = KINDS.get(operation.name) in ("moving", "product", "quotient")
     return scales or operation.name in ("neg", *IDLE)
-
-
-def _sources(trace: Trace, value: Value) -> frozenset[Value]:
-    """Return the values that a value is made of number by number, and which are not so made."""
-    todo, seen, found = [value], set(), set()
-    while todo:
-        one = todo.pop()
-        if one in seen:
-            continue
-        seen.add(one)
-        inner = one.operation >= 0 and _is_one_by_one(trace, trace.of(one))
-        if inner and len(seen) < LONGEST:
-            todo += trace.of(one).inputs
-        else:
-            found.add(one)
-    return frozenset(found)
 
 
 def _is_one_by_one(trace: Trace, operation: Operation) -> bool:
@@ -92,40 +137,6 @@ def _is_one_by_one(trace: Trace, operation: Operation) -> bool:
         (first, *_) = operation.inputs
         return first.operation >= 0 and trace.of(first).name == "stack"
     return name in _ONE_BY_ONE
-
-
-def _between_bounds(trace: Trace, factors: Mapping[Value, int]) -> bool:
-    """Return whether a product of powers of values lies between two bounds as a gate does."""
-    sources = frozenset[Value]().union(*(_sources(trace, one) for one in factors))
-    if sources >= factors.keys() or any(one.operation < 0 for one in sources):
-        return False  # as it is, or what the picture itself is multiplied by
-    given = {
-        one: noise(shape_of(trace, one), seed).clamp(-_MOST, _MOST)
-        for seed, one in enumerate(sorted(sources))
-    }
-
-    def at(scale: float, below: bool = False) -> Tensor | None:
-        parts = {v: -scale * x.abs() if below else scale * x for v, x in given.items()}
-        product = torch.ones((), dtype=torch.float64)
-        for value, power in factors.items():
-            one = replayed(trace, value, parts)
-            if one is None:
-                return None
-            product = product * one**power
-        return product
-
-    zero, below, near, far, farther = (
-        at(0), at(_LARGE, below=True), at(1), at(_LARGE), at(_LARGER)
-    )  # fmt: skip
-    if zero is None or below is None or near is None or far is None or farther is None:
-        return False
-    known = torch.stack([_range(one) for one in (near, far, farther)])
-    if not known.isfinite().all() or not zero.isfinite().all():
-        return False
-    size = float(known[1].max() - known[1].min())
-    grows = float((known[2] - known[1]).abs().max()) > 0.05 * size
-    clipped = bool((below == below.flatten()[0]).all()) and float((zero - below).abs().max()) == 0
-    return size > 0 and not grows and not clipped
 
 
 def _range(numbers: Tensor) -> Tensor:
