@@ -37,7 +37,7 @@ class ConceptLayer:
 
     model: Instrumented
     name: str
-    """Of the layer, or of the set of factors."""
+    """The name of the layer, or of the set of factors."""
     factors: FactorSet | None
 
     def measured(self, image: Tensor, target: int) -> Measured:
@@ -74,9 +74,9 @@ class RealPicture:
     """Its row in images.parquet."""
     key: str
     output: Tensor
-    """Of the layer, (channels, h, w)."""
+    """The output of the layer, (channels, h, w)."""
     maps: Tensor
-    """Of all concepts, (concepts, h, w): those of the channels, or coefficients of factors."""
+    """Maps of all concepts, (concepts, h, w): of channels, or coefficients of factors."""
     centre: tuple[float, float] | None
     """Where what speaks for its class lies: row and column; None where nothing does."""
 
