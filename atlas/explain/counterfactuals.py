@@ -20,7 +20,7 @@ from atlas.explain import bases, interventions
 from atlas.explain.background import Background
 from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate
-from atlas.explain.fewest import Goal, Outcomes, fewest
+from atlas.explain.fewest import ChangeGoal, Outcomes, fewest
 from atlas.explain.interventions import Answers
 from atlas.relevance.tape import Instrumented
 from atlas.store.counterfactual import ConceptChanges, ConceptStep, Counterfactual, SourcePicture
@@ -214,7 +214,7 @@ class _AskedFor:
             return None
         every = [_differing(way.difference) for way in ways]
         found = fewest([
-            Goal(partial(_tried, way.answers, outcomes), some, len(way.difference))
+            ChangeGoal(partial(_tried, way.answers, outcomes), some, len(way.difference))
             for way, some in zip(ways, every, strict=True)
         ])  # fmt: skip
         if found is None:
