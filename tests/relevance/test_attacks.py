@@ -315,7 +315,6 @@ HEADS = {
     "classes by position": lambda net, x: F.conv2d(x, net.fc.weight[..., None, None]).amax((2, 3)),
     "einsum": lambda net, x: torch.einsum("bchw,oc->bo", x, net.fc.weight) / 576,
     "largest": lambda net, x: net.fc(x.flatten(2).max(2)[0]),
-    "softcap": lambda net, x: 30 * torch.tanh(net.fc(pooled(x)) / 30),
 }
 
 
