@@ -156,6 +156,9 @@ class _Walk:
                 if key not in _OWN:
                     name = f"{prefix}.{key}" if prefix else key
                     self._look(name, value, _into(vars(part), key))
+            for hooks in (part._forward_pre_hooks, part._forward_hooks):
+                for key, hook in hooks.items():
+                    self._look(f"{prefix or 'network'}.hook {key}", hook, None)
             classes |= dict.fromkeys(type(part).__mro__)
         for cls in classes:
             for key, value in () if _is_of_library(cls.__module__) else vars(cls).items():
@@ -214,6 +217,11 @@ def _parts(one: Any) -> Iterator[_Part]:
         yield from _carried(one)
     elif isinstance(one, (staticmethod, classmethod, MethodType)):
         yield "", one.__func__, None
+        if isinstance(one, MethodType):
+            yield "", one.__self__, None
+    elif isinstance(one, functools.partial):
+        yield "", one.func, None
+        yield "", (*one.args, *one.keywords.values()), None
     elif not isinstance(one, (nn.Module, nn.Parameter, type, ModuleType)):
         held = getattr(one, "__dict__", None)
         if isinstance(held, dict) and not _is_of_library(type(one).__module__):
