@@ -9,10 +9,11 @@ import collections
 import contextlib
 import copy
 import functools
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -219,6 +220,9 @@ def _parts(one: Any) -> Iterator[_Part]:
         yield "", one.__func__, None
         if isinstance(one, MethodType):
             yield "", one.__self__, None
+    elif isinstance(one, GeneratorType):
+        for key, value in inspect.getgeneratorlocals(one).items():
+            yield f".{key}", value, None
     elif isinstance(one, functools.partial):
         yield "", one.func, None
         yield "", (*one.args, *one.keywords.values()), None
@@ -248,7 +252,7 @@ def _carried(function: FunctionType) -> Iterator[_Part]:
             yield f".{key}", cell.cell_contents, None
     for place, value in enumerate(function.__defaults__ or ()):
         yield f".default {place}", value, None
-    for key, value in (function.__kwdefaults__ or {}).items():
+    for key, value in (*(function.__kwdefaults__ or {}).items(), *vars(function).items()):
         yield f".{key}", value, None
 
 
