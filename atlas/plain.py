@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -16,6 +17,10 @@ _SAFE = re.compile(r"[A-Za-z0-9_.-]")
 _SAFE_LOWER = re.compile(r"[a-z0-9_.-]")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE | re.DOTALL)
 """Names that Windows has for devices, with any ending."""
+_ESCAPED = re.compile(
+    "~([0-7][0-9a-f]|[cd][0-9a-f]{3}|e[0-9a-f]{5}|f[0-9a-f]{7})", re.IGNORECASE | re.ASCII
+)
+"""What `slug` makes of a character: the first byte says how many there are."""
 
 
 def plain(value: object) -> str:
@@ -61,6 +66,21 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
         name: text if alike[text.lower()] == 1 else _escaped(name, _SAFE_LOWER)
         for name, text in found.items()
     }
+
+
+def unslug(text: str) -> str:
+    """Return the name that has the slug `text`, also where the address was escaped as URLs are.
+
+    Of names that are too long for a slug it returns the slug.
+    """
+
+    def character(found: re.Match[str]) -> str:
+        try:
+            return bytes.fromhex(found[1]).decode()
+        except UnicodeDecodeError:
+            return found[0]
+
+    return _ESCAPED.sub(character, unquote(text))
 
 
 def _escaped(name: str, safe_letters: re.Pattern[str]) -> str:

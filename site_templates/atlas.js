@@ -50,24 +50,28 @@ document.addEventListener("keydown", (event) => {
   if (link) link.click();
 });
 
-// A search that is not the page's purpose gets its data when somebody turns to it.
+// What is not needed at once is loaded when somebody turns to it.
+
+const load = (name) => {
+  const script = document.createElement("script");
+  script.src = new URL(`assets/${name}`, root);
+  script.async = false; // in this order
+  const loaded = new Promise((done) => { script.onload = done; });
+  document.head.append(script);
+  return loaded;
+};
+
+// So does a search that is not the page's purpose.
 
 const later = document.querySelector("form.search[data-later]");
 if (later) {
   let loading;
-  const load = () => (loading ??= Promise.all(later.dataset.later.split(" ").map((name) => {
-    const script = document.createElement("script");
-    script.src = new URL(`assets/${name}`, root);
-    script.async = false; // in this order
-    const loaded = new Promise((done) => { script.onload = done; });
-    document.head.append(script);
-    return loaded;
-  })));
-  for (const event of ["focusin", "pointerenter", "input"]) later.addEventListener(event, load, { once: true });
+  const begin = () => (loading ??= Promise.all(later.dataset.later.split(" ").map(load)));
+  for (const event of ["focusin", "pointerenter", "input"]) later.addEventListener(event, begin, { once: true });
   const chance = later.querySelector(".random");
   chance.addEventListener("click", (event) => {
     event.preventDefault();
-    load().then(() => chance.click());
+    begin().then(() => chance.click());
   }, { once: true });
 }
 
@@ -92,7 +96,7 @@ for (const button of document.querySelectorAll(".copy")) {
 // Channels that are kept for comparing, in this browser.
 
 const kept = () => (stored("kept") ?? "").split(",").filter(Boolean);
-for (const button of document.querySelectorAll("button.keep")) {
+for (const button of document.querySelectorAll("[data-keep]")) {
   const address = button.dataset.keep;
   const show = () => {
     const pressed = kept().includes(address);
@@ -106,6 +110,15 @@ for (const button of document.querySelectorAll("button.keep")) {
   });
   show();
 }
+
+// The pictures of a channel as a figure for articles.
+
+const figure = document.querySelector("[data-terms]");
+figure?.addEventListener("click", async () => {
+  const head = figure.closest(".head");
+  if (!window.conceptFigure) await load("figure.js");
+  head.querySelector("[role=status]").textContent = await window.conceptFigure(head);
+});
 
 // A patch leads to its whole picture, with the other channels that respond to it.
 

@@ -266,7 +266,7 @@ window.ConceptFinder = (() => {
         `^(?:(?:${one})\\s*#?|#)\\s*([0-9]{1,9})(?:,?\\s+(?:of|in)\\s+(layer\\s*)?(\\S.*))?$`,
       );
       this.address = new RegExp(
-        `^(layer\\s*)?(\\S.*?)\\s*(?:[:/#[]|[\\s,]+(?:(?:${one})\\b)?\\s*#?)\\s*([0-9]{1,9})\\s*\\]?$`,
+        `^(layer\\s*)?(\\S.*?)\\s*(?:[:/#[]|[\\s,]+)\\s*(?:(?:${one})\\b)?\\s*#?\\s*([0-9]{1,9})\\s*\\]?$`,
       );
     }
 
@@ -275,7 +275,24 @@ window.ConceptFinder = (() => {
       const text = query.normalize("NFKC").trim().replace(this.around, "");
       const [, layer, number] =
         /^(?:\S*\/)?channels\/(\S+)\/([0-9]{1,9})(?:\.html|\.json)?(?:[?#]\S*)?$/.exec(text) ?? [];
-      return layer ? `${layer}:${number}` : text;
+      return layer ? `${this.unslugged(layer)}:${number}` : text.replace(
+        /(?<![\p{L}\p{N}_])([0-9]{1,9})(?:st|nd|rd|th)\s+layer(?![\p{L}\p{N}_])/giu, "layer $1",
+      );
+    }
+
+    // The name that stands in an address of a page.
+    unslugged(text) {
+      const decoded = (some, otherwise) => {
+        try {
+          return decodeURIComponent(some);
+        } catch {
+          return otherwise;
+        }
+      };
+      return decoded(text, text).replace(
+        /~([0-7][0-9a-f]|[cd][0-9a-f]{3}|e[0-9a-f]{5}|f[0-9a-f]{7})/gi,
+        (own, digits) => decoded(digits.replace(/../g, "%$&"), own),
+      );
     }
 
     // With the names of the layers that it counts, unless layers are called so.
@@ -293,9 +310,18 @@ window.ConceptFinder = (() => {
       const text = this.small(query);
       let [found, number, said, name] = this.number.exec(text) ?? [];
       if (!found) [found, said, name, number] = this.address.exec(text) ?? [];
-      if (!found) return [];
+      if (!found) return this.dotted(text);
       const layers = name ? this.called(name, Boolean(said)) : this.layers;
       return layers.map(([, rows]) => rows.get(+number)).filter((row) => row !== undefined);
+    }
+
+    // `features.40.49`, unless the name of a layer begins like that.
+    dotted(text) {
+      const [, name, number] = /^(\S+)\.([0-9]{1,9})$/.exec(text) ?? [];
+      const low = ([layer]) => layer.toLowerCase();
+      if (!name || this.layers.some((layer) => low(layer).startsWith(text))) return [];
+      const rows = this.layers.filter((layer) => low(layer) === name).map((layer) => layer[1].get(+number));
+      return rows.filter((row) => row !== undefined);
     }
 
     layersOf(query) {

@@ -28,7 +28,22 @@
     return { places: same.map(({ place }) => place), nearest: new Map() };
   };
 
+  // By likeness of patches: what that says of each card comes with the data of the map.
+  const { likeness, root } = form.dataset;
+  let script;
+  const ask = () => {
+    if (script) return;
+    script = document.createElement("script");
+    script.src = `${root}assets/map-data.js`;
+    script.onload = () => {
+      for (const card of cards) card.l = window.conceptLikeness[+likeness + card.place];
+      show();
+    };
+    document.head.append(script);
+  };
+
   const by = {
+    l: (x, y) => x.l - y.l,
     name: (x, y) => (x.name === "") - (y.name === "") || x.name.localeCompare(y.name),
     place: (x, y) => x.place - y.place,
   };
@@ -36,6 +51,10 @@
   const arrange = () => {
     const chosen = sort.value + (turn.checked ? " turned" : "");
     if (chosen === order) return;
+    if (sort.value === "l" && cards[0].l === undefined) {
+      ask();
+      return;
+    }
     order = chosen;
     const compare = by[sort.value] ?? ((x, y) => y[sort.value] - x[sort.value]);
     const sorted = [...cards].sort((x, y) => compare(x, y) || by.place(x, y));

@@ -44,10 +44,11 @@
   let view = { x: 0, y: 0, zoom: 1 };
   let found = null;
   let current = null;
-  let painted = new Map();
+  let painted = [];
   const pictures = new Map();
 
-  const size = () => [canvas.clientWidth, canvas.clientHeight];
+  let sides = [canvas.clientWidth, canvas.clientHeight];
+  const size = () => sides; // asking the page for every channel would lay it out each time
   const onScreen = ({ x, y }) => {
     const [width, height] = size();
     return [(x - view.x) * view.zoom * (width - 24) + 12, (y - view.y) * view.zoom * (height - 24) + 12];
@@ -55,13 +56,15 @@
 
   const paint = () => { // colours are asked for once, not for every frame
     const kinds = new Map();
-    painted = new Map();
     for (const channel of channels) {
       const kind = by.value === "layer" ? channel.depth
         : by.value === "class" ? data.classes[channel.at][0] : data.state[channel.at];
-      if (!kinds.has(kind)) kinds.set(kind, colours[by.value](channel));
-      painted.set(channel, kinds.get(kind));
+      if (!kinds.has(kind)) kinds.set(kind, { colour: colours[by.value](channel), own: [] });
+      const { colour, own } = kinds.get(kind);
+      channel.colour = colour;
+      own.push(channel);
     }
+    painted = [...kinds.values()];
     const entries = by.value === "layer" ? data.layers.map(([layer, , depth]) => [layer, hue(255 + 140 * depth)])
       : by.value === "state" ? [...new Set(data.state)].sort().map((n) => [data.states[n], ofState(data.states[n])])
         : [];
@@ -98,25 +101,27 @@
       }
       pen.setTransform(scale, 0, 0, scale, 0, 0);
       pen.clearRect(0, 0, width, height);
-      const seen = channels.filter((channel) => {
-        const [x, y] = onScreen(channel);
-        return x > -20 && y > -20 && x < width + 20 && y < height + 20;
-      });
       const radius = channels.length > 2000 ? 2.4 : 3.4;
+      const [across, down] = [view.zoom * (width - 24), view.zoom * (height - 24)];
+      const [left, top] = [view.x * across - 12, view.y * down - 12];
       const drawn = new Map();
-      for (const pass of [false, true]) {
-        for (const channel of seen) {
-          const hit = !found || found.has(channel.at);
-          if (hit !== pass) continue;
-          const [x, y] = onScreen(channel);
-          pen.globalAlpha = hit ? 0.85 : 0.13;
-          pen.fillStyle = painted.get(channel);
-          pen.beginPath();
-          pen.arc(x, y, found && hit ? radius + 1.2 : radius, 0, 7);
-          pen.fill();
-          if (hit) {
-            const cell = [x, y].map((side) => Math.floor(side / CELL)).join(" ");
-            const off = Math.abs(x % CELL - CELL / 2) + Math.abs(y % CELL - CELL / 2);
+      for (const hit of [false, true]) {
+        const side = found && hit ? radius + 1.2 : radius;
+        pen.globalAlpha = hit ? 0.85 : 0.13;
+        for (const { colour, own } of painted) {
+          pen.fillStyle = colour; // reading one takes longer than drawing a dot
+          for (const channel of own) {
+            if (hit === Boolean(found && !found.has(channel.at))) continue;
+            const [x, y] = [channel.x * across - left, channel.y * down - top];
+            if (x < -20 || y < -20 || x > width + 20 || y > height + 20) continue;
+            pen.beginPath();
+            pen.arc(x, y, side, 0, 7);
+            pen.fill();
+            if (!hit) continue;
+            // Cells lie on the map, so that patches stay the same while it is moved.
+            const [column, row] = [(x + left) / CELL, (y + top) / CELL];
+            const cell = Math.floor(column) * 65536 + Math.floor(row);
+            const off = Math.abs(column % 1 - 0.5) + Math.abs(row % 1 - 0.5);
             if (!(drawn.get(cell)?.off <= off)) drawn.set(cell, { channel, off, x, y });
           }
         }
@@ -125,7 +130,7 @@
       for (const { channel, x, y } of patches.checked ? drawn.values() : []) {
         const image = picture(channel);
         if (!image) continue;
-        pen.fillStyle = painted.get(channel);
+        pen.fillStyle = channel.colour;
         pen.fillRect(x - 17, y - 17, 34, 34);
         pen.drawImage(image, 0, 0, image.naturalHeight, image.naturalHeight, x - 15, y - 15, 30, 30);
       }
@@ -164,12 +169,17 @@
       const label = data.labels[data.classes[channel.at][0]];
       link.append(` ${data.states[data.state[channel.at]]}${label ? ` · ${label}` : ""}`);
       card.replaceChildren(link);
-      const [width] = size();
-      const [x, y] = onScreen(channel);
-      card.style.left = `${Math.max(0, Math.min(width - card.offsetWidth, x + 14))}px`;
-      card.style.top = `${Math.max(0, y + (y > 120 ? -card.offsetHeight - 14 : 18))}px`;
       status.textContent = `${channel.name || "no name"}, ${channel.address}`;
     } else status.textContent = found ? `${found.size} of ${channels.length} channels` : "";
+    show();
+  };
+
+  const show = () => {
+    if (current) {
+      const [x, y] = onScreen(current);
+      card.style.left = `${Math.max(0, Math.min(size()[0] - card.offsetWidth, x + 14))}px`;
+      card.style.top = `${Math.max(0, y + (y > 120 ? -card.offsetHeight - 14 : 18))}px`;
+    }
     draw();
   };
 
@@ -203,7 +213,7 @@
     const bounded = Math.max(1, Math.min(60, zoom));
     const room = 1 - 1 / bounded;
     view = { x: Math.max(0, Math.min(room, x)), y: Math.max(0, Math.min(room, y)), zoom: bounded };
-    choose(current);
+    show();
   };
   const zoom = (factor, left, top) => {
     const [width, height] = size();
@@ -294,7 +304,10 @@
     event.preventDefault();
   });
 
-  new ResizeObserver(() => choose(current)).observe(canvas);
+  new ResizeObserver(() => {
+    sides = [canvas.clientWidth, canvas.clientHeight];
+    show();
+  }).observe(canvas);
   new MutationObserver(() => {
     paint();
     draw();

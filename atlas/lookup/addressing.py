@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 
+from atlas.plain import unslug
 from atlas.searching.analyser import RULES
 
 LONGEST = 200
@@ -15,8 +16,10 @@ _NUMBER = re.compile(
 )
 _LAYER = re.compile(r"layer\s*(\S.*)")
 _ADDRESS = re.compile(
-    rf"(layer\s*)?(\S.*?)\s*(?:[:/#\[]|[\s,]+(?:(?:{_CHANNEL})\b)?\s*#?)\s*([0-9]{{1,9}})\s*\]?"
+    rf"(layer\s*)?(\S.*?)\s*(?:[:/#\[]|[\s,]+)\s*(?:(?:{_CHANNEL})\b)?\s*#?\s*([0-9]{{1,9}})\s*\]?"
 )
+_DOTTED = re.compile(r"(\S+)\.([0-9]{1,9})")
+_ORDINAL = re.compile(r"\b([0-9]{1,9})(?:st|nd|rd|th)\s+layer\b", re.IGNORECASE)
 _PAGE = re.compile(r"(?:\S*/)?channels/(\S+)/([0-9]{1,9})(?:\.html|\.json)?(?:[?#]\S*)?")
 _COUNTED = re.compile(r"\blayer\s*#?\s*([0-9]{1,9})\b")
 _BETWEEN = re.compile("[^a-z0-9]+")
@@ -33,7 +36,9 @@ def bare(query: str) -> str:
         unicodedata.normalize("NFKC", query).strip().lstrip(_AROUND + "[").rstrip(_AROUND).strip()
     )
     page = _PAGE.fullmatch(text)
-    return f"{page[1]}:{page[2]}" if page else text
+    if page:
+        return f"{unslug(page[1])}:{page[2]}"
+    return _ORDINAL.sub(r"layer \1", text)  # 13th layer
 
 
 class Addresses:
@@ -62,6 +67,9 @@ class Addresses:
         elif found := _ADDRESS.fullmatch(text):
             said, name, number = found.groups()
             layers = self._called(name, said=bool(said))
+        elif found := _DOTTED.fullmatch(text):
+            name, number = found.groups()
+            layers = self._dotted(name, text)
         else:
             return []
         rows = (self._layers[layer].get(int(number)) for layer in layers)
@@ -85,6 +93,12 @@ class Addresses:
         """Return the layers that `layer NAME` or `layer NUMBER` means."""
         found = _LAYER.fullmatch(_small(query))
         return list(self._called(found[1], said=True)) if found else []
+
+    def _dotted(self, name: str, text: str) -> list[str]:
+        """Return the layer of `features.40.49`, unless the name of another one begins like that."""
+        if any(layer.lower().startswith(text) for layer in self._layers):
+            return []
+        return [layer for layer in self._layers if layer.lower() == name]
 
     def _called(self, name: str, *, said: bool) -> Iterable[str]:
         """Return the layers of a name: called just so, or so but for dots and the like.

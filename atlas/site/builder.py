@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from atlas.errors import UserError
 from atlas.resources import shipped
-from atlas.site import frames, text
+from atlas.site import frames, text, theme_styles
 from atlas.site.output import CACHE_BYTES, Tree, directory_id, link, prune, put, same, walk
 from atlas.store import bounds, files
 
@@ -55,6 +55,9 @@ def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
     base["theme"]["custom_dir"] = THEME
     if not (root / "pages" / "explanations" / "index.md").is_file():
         base["nav"] = [entry for entry in base["nav"] if "Explanations" not in entry]
+    if (root / "pages" / "audit.md").is_file():
+        after = next(n for n, entry in enumerate(base["nav"], 1) if "Compare" in entry)
+        base["nav"].insert(after, {"How far maps hold": "audit.md"})
     comment = "# Made by `atlas site` from the base configuration; changes here are lost.\n"
     text_of_base: str = yaml.safe_dump(base, allow_unicode=True, sort_keys=False)
     theme = Tree(root / THEME)
@@ -95,7 +98,7 @@ def build(root: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         made = _mkdocs(root, temporary, changed, framed, navigation) if changed else {}
         (root / CACHE).unlink(missing_ok=True)  # until the site is whole again
-        theme = _place(root, changed, framed, made) | {*known.get("", ())}
+        theme = _place(root, changed, framed, made, navigation) | {*known.get("", ())}
         for name, entry in assets.items():
             if name not in ours or not same(entry.stat(), ours[name].stat()):
                 link(site / name, Path(entry.path))
@@ -113,7 +116,13 @@ def build(root: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _place(root: Path, changed: Sequence[str], framed: Sequence[str], made: _Made) -> set[str]:
+def _place(
+    root: Path,
+    changed: Sequence[str],
+    framed: Sequence[str],
+    made: _Made,
+    navigation: Sequence[str],
+) -> set[str]:
     """Put what was made into the site; return the names of the theme's files."""
     pages, site = root / "pages", root / "site"
     examples, in_frames = frames.one_of_each_place(framed), frozenset(framed)
@@ -128,9 +137,22 @@ def _place(root: Path, changed: Sequence[str], framed: Sequence[str], made: _Mad
             html = _compact(made[_html(name)]).replace(frames.BODY, frames.split_body(source)[1])
         _put(site / _html(name), html.encode())
     theme = {name for name in made if not name.endswith(".html")}
-    for name in theme:
+    styles = {name for name in theme if name.endswith(".css")}
+    for name in theme - styles:
         _put(site / name, made[name].read_bytes())
+    if styles:
+        whole = [made[_html(name)].read_text("utf-8") for name in navigation]
+        for name in styles:
+            css = theme_styles.pruned(made[name].read_text("utf-8"), whole, _templates())
+            _put(site / name, css.encode())
     return theme
+
+
+def _templates() -> list[str]:
+    """Return what makes the bodies of pages and how they look."""
+    kinds = (".html", ".js", ".css")
+    paths = (path for path in shipped("site_templates").rglob("*") if path.suffix in kinds)
+    return [path.read_text("utf-8") for path in sorted(paths)]
 
 
 def _put(target: Path, data: bytes) -> None:

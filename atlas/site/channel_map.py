@@ -9,8 +9,8 @@ from PIL import Image
 
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
-from atlas.site.entries import ChannelEntry
-from atlas.site.map_layout import Floats, layout
+from atlas.site.entries import ChannelEntry, LayerEntry
+from atlas.site.map_layout import Floats, layout, likeness
 from atlas.site.output import BuildCache, Tree
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.writer import PageWriter
@@ -35,10 +35,11 @@ def write(
 ) -> None:
     """Write the page of the map, the places of the channels and the picture.
 
+    With the places goes the rank of each channel in its layer by likeness, for the layers' pages.
     They depend on what was measured alone, so that a new name does not move a channel.
     """
     known = cache.files("map")
-    there = any(channel.neighbours for channel in catalogue.channels)
+    there = _there(catalogue)
     if known is None or not tree.keep(known):
         known = {}
         if there:
@@ -58,13 +59,27 @@ def write(
     )
 
 
+def place_of_first(catalogue: Catalogue, layer: LayerEntry) -> int | None:
+    """Return where the data of the map have the first channel of a layer; None without a map."""
+    before = catalogue.layers[: layer.position]
+    return sum(len(one.rows) for one in before) if _there(catalogue) else None
+
+
+def _there(catalogue: Catalogue) -> bool:
+    """Say whether the atlas knows which channels have similar patches."""
+    return any(channel.neighbours for channel in catalogue.channels)
+
+
 def _write(catalogue: Catalogue, tree: Tree, reference_images: ReferenceImages) -> list[str]:
     channels = [catalogue.channels[row] for layer in catalogue.layers for row in layer.rows]
     by_row = layout(*zip(*(_pairs(channel) for channel in catalogue.channels), strict=True))
     places = by_row[[channel.row for channel in channels]]
     fine = np.rint(FINE * places).astype(int)
+    ranks = [likeness(by_row[list(layer.rows)]).tolist() for layer in catalogue.layers]
     tree.write(
-        DATA, f"window.conceptMap={json.dumps(fine.ravel().tolist(), separators=(',', ':'))};\n"
+        DATA,
+        f"window.conceptMap={_numbers(fine.ravel().tolist())};\n"
+        f"window.conceptLikeness={_numbers([rank for some in ranks for rank in some])};\n",
     )
     published = reference_images.picture(0) is not None
     picture = _picture(channels, places, tree, reference_images) if published else None
@@ -72,6 +87,10 @@ def _write(catalogue: Catalogue, tree: Tree, reference_images: ReferenceImages) 
         return [DATA]
     tree.write(PICTURE, picture)
     return [DATA, PICTURE]
+
+
+def _numbers(numbers: list[int]) -> str:
+    return json.dumps(numbers, separators=(",", ":"))
 
 
 def _pairs(channel: ChannelEntry) -> tuple[list[int], list[float]]:

@@ -41,6 +41,11 @@ class Citing:
         return bool(self._whole.authors)
 
     @property
+    def terms(self) -> str:
+        """Under which licence the atlas is; empty where the recipe does not say."""
+        return text.plain(self._given.get("license") or "")
+
+    @property
     def home(self) -> str:
         """Where the site is on the web; empty where the recipe does not say."""
         return self._url if self.published else ""
@@ -77,10 +82,9 @@ class Citing:
 
     def deposits(self, abstract: str) -> dict[str, str]:
         """Return the files by which archives know the atlas, by their names."""
-        terms = str(self._given.get("license") or "")
         return {
-            deposit.CFF: deposit.cff(self._whole, abstract, terms),
-            deposit.ZENODO: deposit.zenodo(self._whole, abstract, terms),
+            deposit.CFF: deposit.cff(self._whole, abstract, self.terms),
+            deposit.ZENODO: deposit.zenodo(self._whole, abstract, self.terms),
         }
 
     def _of(self, what: str, link: str, record: NameRecord | None) -> cite.Citation:

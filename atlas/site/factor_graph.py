@@ -17,7 +17,7 @@ from atlas.store.factorgraph import KINDS, FactorEdge, Kind, edges
 
 PAGE = "graph.html"
 
-DRAWN_CLASSES = 120
+DRAWN_CLASSES = 60
 """Classes in the drawing: those with the largest edges; the list and the files have all."""
 
 LISTED = 12
@@ -44,10 +44,11 @@ class DrawnEdge:
 
 @dataclass(frozen=True)
 class FactorRow:
-    """A factor with its edges, by kind, the largest first."""
+    """A factor with its edges, by kind, the largest first, and those of them that are drawn."""
 
     factor: ChannelEntry
     y: float
+    lines: list[DrawnEdge]
     edges: Mapping[Kind, list[tuple[ClassEntry, FactorEdge]]]
 
 
@@ -63,27 +64,24 @@ def write(catalogue: Catalogue, tree: Tree, writer: PageWriter, citing: Citing) 
     found = _found(catalogue)
     tree.write("graph.graphml", _graphml(found))
     tree.write("graph.jsonld", _jsonld(found, citing))
-    classes = _drawn(found)
-    height = ROW * max(len(classes), 1)
     factors = list(dict.fromkeys(factor.row for factor, _, _ in found))
+    classes = _drawn(found, factors)
+    height = ROW * max(len(classes), 1)
     step = height / max(len(factors), 1)
     at = {row: (place + 0.5) * step for place, row in enumerate(factors)}
     rows = {
-        row: FactorRow(catalogue.channels[row], at[row], {kind: [] for kind in KINDS})
+        row: FactorRow(catalogue.channels[row], at[row], [], {kind: [] for kind in KINDS})
         for row in factors
     }
     for factor, label, edge in sorted(found, key=lambda one: -abs(one[2].share)):
         rows[factor.row].edges[edge.kind].append((label, edge))
     place = {label: (number + 0.5) * ROW for number, label in enumerate(classes)}
-    lines = [
-        DrawnEdge(
-            edge.kind, round(at[factor.row], 1), place[label.label],
-            round(max(0.6, 8 * abs(edge.share)), 1),
-            f"{factor.address} {factor.called}, {label.shown}: {edge.kind}",
-        )
-        for factor, label, edge in found
-        if label.label in place
-    ]  # fmt: skip
+    for factor, label, edge in found:
+        if label.label in place:
+            said = f"{factor.address} {factor.called}, {label.shown}: {edge.kind}"
+            width = round(max(0.6, 8 * abs(edge.share)), 1)
+            ends = round(at[factor.row], 1), place[label.label]
+            rows[factor.row].lines.append(DrawnEdge(edge.kind, *ends, width, said))
     writer.page(
         PAGE,
         PAGE,
@@ -92,7 +90,6 @@ def write(catalogue: Catalogue, tree: Tree, writer: PageWriter, citing: Citing) 
         meta=citing.meta("Factors and classes", PAGE),
         rows=list(rows.values()),
         labels=[(catalogue.labels[label], y) for label, y in place.items()],
-        lines=lines,
         counts={kind: sum(edge.kind == kind for _, _, edge in found) for kind in KINDS},
         kinds=KINDS,
         listed=LISTED,
@@ -127,14 +124,20 @@ def _found(catalogue: Catalogue) -> list[tuple[ChannelEntry, ClassEntry, FactorE
     return found
 
 
-def _drawn(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> list[int]:
-    """Return the classes of the drawing in their order."""
-    largest: dict[int, float] = {}
-    for _, label, edge in found:
+def _drawn(
+    found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]], factors: list[int]
+) -> list[int]:
+    """Return the classes of the drawing in their order: each beside its largest factor.
+
+    Then few of the wide lines cross.
+    """
+    largest: dict[int, tuple[float, int]] = {}
+    for factor, label, edge in found:
         size = max(abs(edge.share), edge.fired if edge.kind == "only in the data" else 0)
-        largest[label.label] = max(largest.get(label.label, 0), size)
-    best = sorted(largest, key=lambda label: (-largest[label], label))[:DRAWN_CLASSES]
-    return sorted(best)
+        largest[label.label] = max(largest.get(label.label, (0, 0)), (size, factor.row))
+    best = sorted(largest, key=lambda label: (-largest[label][0], label))[:DRAWN_CLASSES]
+    places = {row: place for place, row in enumerate(factors)}
+    return sorted(best, key=lambda label: (places[largest[label][1]], label))
 
 
 def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> bytes:

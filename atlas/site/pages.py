@@ -72,6 +72,7 @@ ASSETS = (
     "compare.js",
     "picture.js",
     "map.js",
+    "figure.js",
     "logo.svg",
 )
 
@@ -107,6 +108,7 @@ class Pages:
                 "site_title": title,
                 "site_description": description,
                 "layers": catalogue.layers,
+                "last_layer": [layer for layer in catalogue.layers if not layer.basis][-1],
                 "reference_images": reference_images,
                 "terms": Terminology(catalogue),
                 "meanings": MEANINGS,
@@ -307,6 +309,7 @@ class Pages:
             channels=channels,
             factors=[one for one in layers if one.basis and one.basis.layer == layer.name],
             small=len(channels) <= SMALL_LAYER,
+            likeness=channel_map.place_of_first(self._catalogue, layer),
             never_active=sum(1 for c in channels if c.number("act_density") == 0),
             previous=layers[layer.position - 1] if layer.position else None,
             next=layers[layer.position + 1] if layer.position + 1 < len(layers) else None,

@@ -1,15 +1,23 @@
 """The real site in a real browser, from the file system, without a network."""
 
+import base64
 import functools
 import http.server
+import io
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from atlas.store import MODES, open_store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SVG = "{http://www.w3.org/2000/svg}"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
 
@@ -206,6 +214,74 @@ def test_a_walls_view_is_in_its_address(page, site):
         for c in page.locator(".channel-card >> visible=true").all()
     ]
     assert shares == sorted(shares)
+
+
+def test_a_wall_is_sorted_by_likeness(page, site):
+    page.goto(site + "layers/3.html")
+    assert page.evaluate("window.conceptLikeness") is None  # not before somebody asks
+    by_address = [card.get_attribute("href") for card in page.locator(".channel-card").all()]
+    page.get_by_label("Sort by").select_option("likeness")
+    page.wait_for_function("window.conceptLikeness")
+    ranks = page.evaluate("window.conceptLikeness")
+    first = int(page.locator(".grid-filter").get_attribute("data-likeness"))
+    mine = ranks[first : first + len(by_address)]
+    assert first == 6 and sorted(mine) == list(range(len(by_address))) != mine
+    order = [card.get_attribute("href") for card in page.locator(".channel-card").all()]
+    assert order == [by_address[mine.index(rank)] for rank in range(len(mine))]
+    assert page.url.endswith("?sort=l")
+    page.reload()
+    page.wait_for_function("window.conceptLikeness")
+    again = [card.get_attribute("href") for card in page.locator(".channel-card").all()]
+    assert again == order
+
+
+def saved_figure(page) -> ElementTree.Element:
+    """Click for the figure of a channel and return it."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="figure").click()
+    assert download.value.suggested_filename == "0-2.svg"
+    assert page.locator(".head [role=status]").inner_text().startswith("Saved as 0-2.svg")
+    return ElementTree.parse(download.value.path()).getroot()
+
+
+def test_a_channels_pictures_are_saved_as_a_figure(browser, planted):
+    """Over HTTP, where a page may read its pictures: they are inside, cut as they are shown."""
+    store = open_store(planted)
+    paths = store.table("images")["path"].to_pylist()
+    rows = [
+        row
+        for row in store.table("references").to_pylist()
+        if (row["layer"], row["channel"]) == ("0", 2)
+    ]
+    with served(planted / "site") as address:
+        page = browser.new_page()
+        page.goto(f"{address}/channels/0/2.html")
+        root = saved_figure(page)
+        page.get_by_text("concept only").click()
+        masked = saved_figure(page)
+        page.close()
+    images = root.findall(f"{SVG}image")
+    modes = [sorted(r["rank"] for r in rows if r["mode"] == mode)[:9] for mode in MODES]
+    assert len(images) == sum(map(len, modes)) > 3
+    assert len(masked.findall(f"{SVG}image")) == 2 * len(images)
+    said = [text.text for text in root.findall(f"{SVG}text")]
+    assert said[0].startswith("0:2") and store.manifest()["id"] in said[-1]
+    best = next(r for r in rows if (r["mode"], r["rank"]) == ("relevance", 0))
+    box = [best[side] for side in ("x0", "y0", "x1", "y1")]
+    shown = Image.open(io.BytesIO(base64.b64decode(images[0].get("href").partition(",")[2])))
+    with Image.open(store.root / paths[best["image"]]) as picture:
+        expected = picture.convert("RGB").crop(box).resize((8, 8), Image.Resampling.BOX)
+    shown = shown.convert("RGB").resize((8, 8), Image.Resampling.BOX)
+    off = np.abs(np.asarray(shown, float) - np.asarray(expected, float)).mean()
+    assert off < 8  # of 255: it was compressed, and cut to whole pixels
+
+
+def test_a_figure_from_the_file_system_has_links_to_its_pictures(page, site):
+    page.goto(site + "channels/0/2.html")
+    root = saved_figure(page)
+    links = [image.get("href") for image in root.iter(f"{SVG}image")]
+    assert len(links) > 3 and all(link.startswith(site) for link in links)
+    assert "links" in page.locator(".head [role=status]").inner_text()
 
 
 def test_a_lost_address_leads_to_the_search(page, site):

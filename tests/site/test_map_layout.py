@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from atlas.site.map_layout import layout
+from atlas.site.map_layout import layout, likeness
 
 
 def groups(count: int, size: int) -> tuple[list[list[int]], list[list[float]]]:
@@ -34,3 +34,13 @@ def test_channels_without_neighbours_have_places_too():
     nearest, similarities = groups(3, 20)
     nearest[7], similarities[7] = [], []
     assert np.isfinite(layout(nearest, similarities)).all()
+
+
+def test_neighbours_in_the_order_of_likeness_are_neighbours_on_the_map():
+    """Every place of a grid once, and a step leads to a place beside it: a Hilbert curve."""
+    grid = np.stack(np.meshgrid(np.arange(16), np.arange(16)), axis=-1).reshape(-1, 2)
+    ranks = likeness((grid + 0.5) / 16)
+    assert sorted(ranks) == list(range(256))
+    steps = np.abs(np.diff(grid[np.argsort(ranks)], axis=0)).sum(axis=1)
+    assert (steps == 1).all()
+    assert sorted(likeness(np.ones((3, 2)))) == [0, 1, 2]  # at the edge, and in one place
