@@ -281,7 +281,7 @@ def cosine(net, x):
 
 
 def mixed(net, x):
-    weights = net.other(pooled(x))[:, :2].softmax(1)
+    weights = net.f1(pooled(x)[:, :C]).softmax(1)
     return weights[:, :1] * net.fc(pooled(x)) + weights[:, 1:] * net.other(pooled(x))
 
 
