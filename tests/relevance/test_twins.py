@@ -432,6 +432,14 @@ def test_what_is_no_logit_is_not_taken_for_one(way):
     assert says in found.says
 
 
+def test_a_layer_that_is_called_again_is_the_same_layer():
+    head = lambda net, x: net.fc(pooled(x)) * net.fc(pooled(x)).softmax(1)  # noqa: E731
+    found = answers.kind_of_output(
+        instrumented(made(head=head), (3, SIZE, SIZE)), pictures(2, SIZE)
+    )
+    assert "multiplies with a function of what it returns itself" in found.says
+
+
 def test_probabilities_of_maps_or_of_several_heads_are_no_logits():
     def several(net, x):
         return (net.fc(pooled(x)).softmax(1) + net.other(pooled(x)).softmax(1)) / 2
@@ -455,7 +463,7 @@ def cosine(net, x):
 
 
 def mixed(net, x):
-    weights = net.other(pooled(x))[:, :2].softmax(1)
+    weights = net.f1(pooled(x)[:, :C]).softmax(1)
     return weights[:, :1] * net.fc(pooled(x)) + weights[:, 1:] * net.other(pooled(x))
 
 
