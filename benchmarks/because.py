@@ -29,7 +29,8 @@ from torch import Tensor
 
 from atlas.demo.network import PLANTED, preprocess
 from atlas.demo.world import ATTRIBUTES, draw
-from atlas.influences.measuring import chosen_references, relative_to_layer
+from atlas.influences.changes import CHANGES
+from atlas.influences.measuring import chosen_references
 from atlas.pipeline.inputs import Inputs
 from atlas.recipe import recorded
 from atlas.relevance.engine import PREDICTED, measure
@@ -39,8 +40,12 @@ from atlas.store.influence import WORTH_A_WORD
 OF = {"hue": "colour", "texture": "texture", "shape": "shape"}
 """The attribute of the drawn world that a change takes away."""
 
-APART = 0.2
-"""Drops that differ by more than this are told apart by the drawings."""
+RESAMPLES = 500
+"""How often a channel's references are drawn anew, to say which drops are told apart: those between
+which the 95 % interval of the difference has no 0. Others are ties."""
+
+OTHERS = 3
+"""Other values that an attribute gets, where pictures are drawn anew."""
 
 PICTURES = 96
 """Drawn ones on which inputs are knocked out."""
@@ -155,8 +160,11 @@ def knocked_out(channels: Channels, inputs: Inputs, random: np.random.Generator)
         print(f"{layer:<26}{len(found):>9}{lower:>7.2f}{mean[0]:>7.2f}{mean[1]:>8.2f}")
 
 
-def influenced(channels: Channels) -> tuple[Numbers, Numbers]:
-    """Print how well influences tell channels apart; return them, and the relative ones."""
+def influenced(channels: Channels) -> None:
+    """Print how well influences tell channels apart, and how right the words are.
+
+    Words also at levels that are chosen on the channels of even numbers and tried on the others.
+    """
     columns = [channels.table[name] for name in ("influence", "influence_relative")]
     raw, relative = (
         np.array([[np.nan if one is None else one[kind] for kind in OF] for one in column])
@@ -179,57 +187,114 @@ def influenced(channels: Channels) -> tuple[Numbers, Numbers]:
             drop, spreads = WORTH_A_WORD[kind]
             said = clear & (raw[:, column] >= drop) & (relative[:, column] >= spreads)
             print(f"{'':<12}said of {said.sum()} channels, right for {has[said].mean():.2f}")
-    return raw, relative
+            even = np.array(channels.table["channel"]) % 2 == 0
+            levels = chosen_levels(raw[:, column], relative[:, column], has, clear & even)
+            said = (
+                clear & ~even & (raw[:, column] >= levels[0]) & (relative[:, column] >= levels[1])
+            )
+            print(f"{'':<12}by {levels}, chosen on even channels: said of {said.sum()} odd ones, "
+                  f"right for {has[said].mean():.2f}")  # fmt: skip
 
 
-def redrawn(channels: Channels, inputs: Inputs, raw: Numbers, relative: Numbers) -> None:
+def chosen_levels(
+    raw: Numbers, relative: Numbers, has: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Return the drop and the spreads at which most is said of channels that is right for 0.9."""
+    best, most = (1.0, 3.0), 0
+    for drop in np.arange(0.2, 0.91, 0.1):
+        for spreads in np.arange(0, 3.01, 0.5):
+            said = rows & (raw >= drop) & (relative >= spreads)
+            if said.sum() > most and has[said].mean() >= 0.9:
+                best, most = (round(float(drop), 1), float(spreads)), int(said.sum())
+    return best
+
+
+def redrawn(channels: Channels, inputs: Inputs) -> None:
     """Print how far influences stand in the order of drops on pictures that are drawn anew."""
+    seen = outputs(channels, inputs)
+    clear = np.array([one[1] for one in channels.truth])
+    clear &= (seen[:, :, 0].sum(axis=1) > 0) & ~np.isnan(seen).any(axis=(1, 2))
+    numbers = np.array(channels.table["channel"])
+    half = len(OF)
+    random = np.random.default_rng(0)
+    rows = random.integers(0, seen.shape[1], (RESAMPLES, seen.shape[1]))
+    print(
+        f"\n{'order as drawn anew':<26}{'all pairs':>10}{'ties':>7}{'others':>9}{'same first':>12}"
+    )
+    for what, mine in (
+        ("all clear channels", clear),
+        ("even channels", clear & (numbers % 2 == 0)),
+        ("odd channels", clear & (numbers % 2 == 1)),
+    ):
+        same, tied = [], []
+        values = seen[mine]
+        drop = dropped(values)
+        again = np.stack([dropped(values[:, one]) for one in rows])
+        for a, b in combinations(range(half), 2):
+            ours, theirs = (drop[:, a + n] - drop[:, b + n] for n in (0, half))
+            ends = np.quantile(
+                again[:, :, a + half] - again[:, :, b + half], (0.025, 0.975), axis=0
+            )
+            same += (ours * theirs > 0).tolist()
+            tied += ((ends[0] <= 0) & (ends[1] >= 0)).tolist()
+        apart = np.array(same)[~np.array(tied)]
+        top = drop[:, :half].argmax(axis=1) == drop[:, half:].argmax(axis=1)
+        print(
+            f"{what:<26}{np.mean(same):>10.2f}{np.mean(tied):>7.2f}{apart.mean():>9.2f}"
+            f"{top.mean():>12.2f}  ({mine.sum()} channels, {len(same)} pairs)"
+        )
+
+
+def dropped(values: Numbers) -> Numbers:
+    """Return drops (channels, kinds) from outputs (channels, references, 1 + kinds)."""
+    sums = values.sum(axis=1)
+    found: Numbers = 1 - sums[:, 1:] / np.maximum(sums[:, :1], 1e-9)
+    return found
+
+
+def outputs(channels: Channels, inputs: Inputs) -> Numbers:
+    """Return what channels give on their references, as they are, changed and drawn anew.
+
+    float64 (channels, references, 1 + kinds + kinds), never negative; NaN where there are fewer
+    references. Drawn anew is with the same dice and `OTHERS` other values of the attribute, whose
+    mean counts.
+    """
     store, network = channels.store, inputs.network
     recipe = inputs.recipe
-    chosen = chosen_references(store, recipe.influences.references)
+    count = recipe.influences.references
+    chosen = chosen_references(store, count)
     numbers = store.table("images")["index"].to_pylist()
-    seed = recipe.data.seed
-
-    def other(of: str, row: int) -> Image.Image:
-        own = channels.pictures[row].attributes[of]
-        values = [value for value in ATTRIBUTES[of] if value != own]
-        value = values[int(np.random.default_rng([0, row]).integers(len(values)))]
-        return Image.fromarray(draw(seed, numbers[row], instead={of: value}).image)
-
-    sums = np.zeros((len(channels.layers), 1 + len(OF)))
+    found = np.full((len(channels.layers), count, 1 + 2 * len(OF)), np.nan)
+    filled = np.zeros(len(channels.layers), int)
     first = {layer: int(np.argmax(channels.layers == layer)) for layer in channels.layers}
     for row, wanted in chosen.items():
-        views = [Image.fromarray(channels.pictures[row].image)]
-        views += [other(of, row) for of in OF.values()]
+        drawn = channels.pictures[row]
+        own = Image.fromarray(drawn.image)
+        random = np.random.default_rng([0, row])
+        views = [own, *(CHANGES[kind](own, random) for kind in OF)]
+        for of in OF.values():
+            others = [value for value in ATTRIBUTES[of] if value != drawn.attributes[of]]
+            for value in random.choice(others, OTHERS, replace=False):
+                instead = {of: str(value)}
+                again = draw(recipe.data.seed, numbers[row], instead=instead)
+                views.append(Image.fromarray(again.image))
         batch = network.preprocessing.tensor(views)
+        largest: dict[str, list[Numbers]] = {}
 
         def visit(at: slice, layer: str, mode: str, maps: Tensor) -> None:
-            largest = maps.flatten(2).amax(dim=2).clamp(min=0).numpy()
-            stop = first[layer] + largest.shape[1]
-            mine = np.array([one for one in wanted if first[layer] <= one < stop], int)  # noqa: B023
-            sums[mine, at] += largest[:, mine - first[layer]].T
+            values = maps.flatten(2).amax(dim=2).clamp(min=0).double().numpy()
+            largest.setdefault(layer, []).append(values)  # noqa: B023
 
         measure(inputs.activations, batch, torch.full((len(views),), PREDICTED), visit)
-    whole = sums[:, :1]
-    drawn = 1 - np.divide(sums[:, 1:], whole, out=np.full((len(sums), len(OF)), np.nan),
-                          where=whole > 0)  # fmt: skip
-    drawn_relative = np.stack([relative_to_layer(one, channels.layers) for one in drawn.T], axis=1)
-    clear = np.array([one[1] for one in channels.truth]) & ~np.isnan(raw).any(axis=1)
-    clear &= ~np.isnan(drawn).any(axis=1)
-    print(f"\n{'order as drawn anew':<26}{'all pairs':>10}{'told apart':>12}{'same first':>12}")
-    for what, ours, theirs, least in (
-        ("drops", raw, drawn, APART),
-        ("relative to the layer", relative, drawn_relative, 1.0),
-    ):
-        same, apart = [], []
-        for a, b in combinations(range(len(OF)), 2):
-            mine, known = (values[clear, a] - values[clear, b] for values in (ours, theirs))
-            agree = mine * known > 0
-            same += agree.tolist()
-            apart += agree[np.abs(known) > least].tolist()
-        top = ours[clear].argmax(axis=1) == theirs[clear].argmax(axis=1)
-        print(f"{what:<26}{np.mean(same):>10.2f}{np.mean(apart):>12.2f}{top.mean():>12.2f}"
-              f"  ({clear.sum()} channels, {len(apart)} of {len(same)} pairs)")  # fmt: skip
+        for layer, parts in largest.items():
+            values = np.concatenate(parts)
+            anew = values[1 + len(OF) :].reshape(len(OF), OTHERS, -1).mean(axis=1)
+            values = np.concatenate([values[: 1 + len(OF)], anew])
+            stop = first[layer] + values.shape[1]
+            mine = np.array([one for one in wanted if first[layer] <= one < stop], int)
+            found[mine, filled[mine]] = values[:, mine - first[layer]].T
+            filled[mine] += 1
+    return found
 
 
 def main() -> None:
@@ -246,8 +311,8 @@ def main() -> None:
     voted(channels, random)
     flagged(channels)
     knocked_out(channels, inputs, random)
-    raw, relative = influenced(channels)
-    redrawn(channels, inputs, raw, relative)
+    influenced(channels)
+    redrawn(channels, inputs)
     print(f"\n{time.perf_counter() - begun:.0f} s")
 
 

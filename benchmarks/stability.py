@@ -1,6 +1,6 @@
 """Whether maps stay the same when a network is trained anew: MeGe and ReCo (Fel et al. 2022).
 
-    python benchmarks/stability.py [--pictures 16] [--epochs 3]
+    python benchmarks/stability.py [--pictures 40] [--epochs 6]
 
 Four demo networks begin with its weights under much noise, each with its own, and are trained
 shortly, each without one of four folds: so they err at times.
@@ -8,14 +8,15 @@ Each picture of a fold is explained by the network that has not seen it and by t
 The distance of two maps is sqrt(1 - |Spearman's correlation|). *MeGe*, 1 / (1 + mean distance)
 where both networks are right: 1 for maps that do not depend on the training. *ReCo*: how well the
 distance separates pairs of networks that agree from pairs that do not, the largest TPR + TNR - 1:
-0 for maps that do not show on what networks disagree. A map of another picture is the control.
+0 for maps that do not show on what networks disagree. Maps of another picture are the controls:
+they say what chance gives. Intervals are bootstraps over pictures.
 """
 
 import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,20 +43,24 @@ NOISE = 0.7
 """Standard deviation of what is added to the weights of a convolution, in parts of theirs."""
 
 LAYER = "relu"
-MAPS = ("lrp", "grad-cam", "integrated-gradients", "edges", "random")
-CONTROL = "lrp of another picture"
+OWN = ("lrp", "grad-cam", "integrated-gradients", "occlusion")
+MAPS = (*OWN, "edges", "random")
+
+RESAMPLES = 300
+"""How often pictures are drawn anew for an interval."""
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Distances between maps of two networks of the same picture."""
+class Pair:
+    """Two networks and what they say of a picture."""
 
-    agreeing: Sequence[float]
-    """Both are right."""
-    disagreeing: Sequence[float]
-    """One is right, the other says something else."""
+    picture: int
+    agree: bool
+    """Both are right; else one is, and the other says something else."""
+    distance: float
+    """Between their maps."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +83,40 @@ def distance(one: Array, other: Array) -> float:
     return float(np.sqrt(max(0.0, 1 - abs(np.corrcoef(*ranks)[0, 1]))))
 
 
-def mege(pairs: Pairs) -> float:
+def mege(pairs: Sequence[Pair]) -> float:
     """Return 1 / (1 + mean distance of agreeing pairs), from 0.5 to 1."""
-    return float(1 / (1 + np.mean(pairs.agreeing)))
+    return float(1 / (1 + np.mean([one.distance for one in pairs if one.agree])))
 
 
-def reco(pairs: Pairs) -> float:
+def reco(pairs: Sequence[Pair]) -> float:
     """Return the largest TPR + TNR - 1 over all thresholds of the distance, from 0 to 1.
 
     A pair is taken for an agreeing one if its distance is at most the threshold. The paper tries
     21 thresholds; here each distance is one, so that nothing lies between two.
     """
-    same, other = np.array(pairs.agreeing), np.array(pairs.disagreeing)
+    same = np.sort([one.distance for one in pairs if one.agree])
+    other = np.sort([one.distance for one in pairs if not one.agree])
     every = np.concatenate([same, other])
-    return max(0.0, *(float((same <= t).mean() + (other > t).mean() - 1) for t in every))
+    near = (np.searchsorted(one, every, side="right") / len(one) for one in (same, other))
+    return max(0.0, float((next(near) - next(near)).max()))
+
+
+def interval(
+    measure: Callable[[Sequence[Pair]], float], pairs: Sequence[Pair]
+) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of a measure: pictures are drawn anew (bootstrap)."""
+    of: dict[int, list[Pair]] = {}
+    for one in pairs:
+        of.setdefault(one.picture, []).append(one)
+    random = np.random.default_rng(SEED)
+    found = []
+    for _ in range(RESAMPLES):
+        rows = random.choice(list(of), len(of))
+        again = [one for row in rows.tolist() for one in of[row]]
+        if len({one.agree for one in again}) == 2:
+            found.append(measure(again))
+    low, high = np.quantile(found, (0.025, 0.975)).tolist()
+    return low, high
 
 
 def trained(data: Lesson, rows: Tensor, epochs: int, number: int) -> DemoNetwork:
@@ -143,7 +168,7 @@ def explained(
 
 def compared(
     maps: Sequence[Array], answers: Sequence[Array], truth: Array, folds: Array, shift: int
-) -> Pairs:
+) -> list[Pair]:
     """Return the distances between the network that has not seen a picture and the others.
 
     Parameters
@@ -155,15 +180,15 @@ def compared(
     shift : int
         The other network's map is of the picture so many places further: 0 for the same one.
     """
-    agreeing, disagreeing = [], []
+    found = []
     for row, unseen in enumerate(folds):
         for seen in range(len(maps)):
             said = answers[unseen][row], answers[seen][row]
             if seen == unseen or truth[row] not in said:
                 continue
-            found = distance(maps[unseen][row], maps[seen][(row + shift) % len(truth)])
-            (agreeing if said[0] == said[1] else disagreeing).append(found)
-    return Pairs(agreeing, disagreeing)
+            apart = distance(maps[unseen][row], maps[seen][(row + shift) % len(truth)])
+            found.append(Pair(row, bool(said[0] == said[1]), apart))
+    return found
 
 
 def one_network(number: int, pictures: int, epochs: int) -> Answered:
@@ -181,8 +206,8 @@ def one_network(number: int, pictures: int, epochs: int) -> Answered:
 def main() -> None:
     """Train, explain, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--pictures", type=int, default=16, help="explained ones of each fold")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=40, help="explained ones of each fold")
+    parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
     with multiprocessing.get_context("spawn").Pool(FOLDS) as pool:
         given = [(number, arguments.pictures, arguments.epochs) for number in range(FOLDS)]
@@ -196,16 +221,19 @@ def main() -> None:
             f"seen, {right[folds == number].mean():.2f} of what it has not ({len(CLASSES)} classes)"
         )
     answers = [one.answers for one in networks]
-    pairs = compared([one.maps["random"] for one in networks], answers, truth, folds, 0)
-    if not pairs.agreeing or not pairs.disagreeing:
-        sys.exit("The networks never agree, or always: give other --epochs.")
     print("\n| map | MeGe | ReCo | agreeing pairs | disagreeing |\n|:--|--:|--:|--:|--:|")
-    for title, name, shift in [(name, name, 0) for name in MAPS] + [(CONTROL, "lrp", 1)]:
+    for title, name, shift in [(name, name, 0) for name in MAPS] + [
+        (f"{name} of another picture", name, 1) for name in OWN
+    ]:
         pairs = compared([one.maps[name] for one in networks], answers, truth, folds, shift)
-        print(
-            f"| {title} | {mege(pairs):.3f} | {reco(pairs):.3f} | {len(pairs.agreeing)} | "
-            f"{len(pairs.disagreeing)} |"
-        )
+        agreeing = sum(one.agree for one in pairs)
+        if agreeing in (0, len(pairs)):
+            sys.exit("The networks never agree, or always: give other --epochs.")
+        cells = [
+            "{:.3f} ({:.3f} to {:.3f})".format(measure(pairs), *interval(measure, pairs))
+            for measure in (mege, reco)
+        ]
+        print(f"| {title} | {' | '.join(cells)} | {agreeing} | {len(pairs) - agreeing} |")
     print(f"\n{sum(one.seconds for one in networks):.0f} s of CPU")
 
 

@@ -256,7 +256,7 @@ def hostile() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def planted(built, run, tmp_path_factory) -> Path:
     """The atlas of the project with names of every kind, some of them hostile, and its site."""
-    from atlas.store import MODES, TESTED, names, nametests, open_store, standing
+    from atlas.store import MODES, TESTED, byweights, names, nametests, open_store, standing
     from atlas.store.names import NameRecord
 
     out = shutil.copytree(built, tmp_path_factory.mktemp("planted") / "atlas")
@@ -332,6 +332,7 @@ def planted(built, run, tmp_path_factory) -> Path:
         "images": [0, 1], "answers": [0.9, 0.8], "activations": [5, 1], "positive": [True, False],
     }])  # fmt: skip
     standing.write_columns(store, "vlm")
+    byweights.write_columns(store)
     store.extend_table("classes", {"name": [HOSTILE[6], HOSTILE[0], HOSTILE[3]]})
     store.write_manifest({**store.manifest(), "files": store.checksums()})
     result = run("site", out)

@@ -167,7 +167,9 @@ class Atlas(Contents):
             )
         )
 
-    def explain(self, picture: str | Path, target: str | None = None) -> Explained:
+    def explain(
+        self, picture: str | Path, target: str | None = None, *, to: str | None = None
+    ) -> Explained:
         """Explain what the network's answer to a picture rests on, as `atlas explain` does.
 
         Parameters
@@ -177,6 +179,9 @@ class Atlas(Contents):
         target : str, optional
             Name or number of the class to explain (`:3` is always number 3); the predicted one
             unless given.
+        to : str, optional
+            Name or number of another class: also find what it would take for the answer to be that
+            (`counterfactual` of the evidence).
 
         Returns
         -------
@@ -187,12 +192,13 @@ class Atlas(Contents):
         Raises
         ------
         UserError
-            The picture or the network cannot be read, or there is no such class.
+            The picture or the network cannot be read, there is no such class, or the answer is
+            `to` already.
         """
         from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
 
         border = pipeline.border(self.store, self._overrides, trust_code=self._trust_code)
-        outcome = pipeline.explain(self.store, self.recipe, [Path(picture)], target, border)
+        outcome = pipeline.explain(self.store, self.recipe, [Path(picture)], target, border, to=to)
         for path, reason in outcome.failed:
             raise UserError(f"{path} is not explained: {reason}")
         return explained(outcome.done[0])

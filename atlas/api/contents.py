@@ -6,7 +6,6 @@ Nothing is read before it is needed; torch is never imported.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 
 from atlas import addresses
 from atlas.api import rich
+from atlas.api.reference import Reference
 from atlas.api.sampled import Sampled
 from atlas.errors import UserError
 from atlas.plain import slugs
@@ -55,67 +55,6 @@ SCORE_COLUMNS = (
 )
 
 SIDE_COLUMNS = ("name_state", "name_tried", "used_for", "fires_for")
-
-
-@dataclass(frozen=True)
-class Reference:
-    """One of the pictures that a channel answers to most."""
-
-    mode: Mode
-    """The score by which it was chosen."""
-    rank: int
-    """Place among the references of its mode, from 0, best first."""
-    score: float
-    """Its score, by the manifest's aggregation and normalisation of the mode."""
-    key: str
-    """Name of the picture in the data."""
-    label: str | None
-    """Name of its class, where the data has labels."""
-    predicted: str
-    """Name of the class that the network gives it."""
-    peak: tuple[int, int]
-    """Row and column of the peak unit on the layer's map."""
-    box: tuple[int, int, int, int]
-    """x0, y0, x1, y1 of the patch in pixels of the stored picture, half-open."""
-    path: Path
-    """The stored picture."""
-    image: int
-    """Row of images.parquet."""
-    row: int
-    """Row of references.parquet, masks.npy and the FAISS index."""
-    sense: int | None
-    """Which of the channel's senses it shows, where there are several."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what is known of it as a JSON value."""
-        return {
-            "mode": self.mode,
-            "rank": self.rank,
-            "score": self.score,
-            "key": self.key,
-            "label": self.label,
-            "predicted": self.predicted,
-            "peak": list(self.peak),
-            "box": list(self.box),
-            "sense": self.sense,
-        }
-
-    def picture(self) -> Image.Image:
-        """Return the whole picture as the network saw it.
-
-        Raises
-        ------
-        UserError
-            The stored picture is missing or damaged.
-        """
-        return read_picture(self.path)
-
-    def patch(self) -> Image.Image:
-        """Return the patch."""
-        return self.picture().crop(self.box)
-
-    def _repr_html_(self) -> str:
-        return rich.reference(self)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from atlas.plain import plain
 
 if TYPE_CHECKING:
     from atlas.api.atlas import Atlas
-    from atlas.api.contents import Channel, Reference
+    from atlas.api.contents import Channel
+    from atlas.api.reference import Reference
     from atlas.api.results import Explained, Hits
     from atlas.store import Mode
     from atlas.store.evidence import Concept

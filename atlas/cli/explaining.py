@@ -26,6 +26,12 @@ WIDTH = 96
     "one.",
 )
 @click.option(
+    "--to",
+    metavar="CLASS",
+    help="Also find what it would take for the answer to be this class: the fewest concepts to "
+    "take away for another answer, and the fewest to copy from a real picture of this class.",
+)
+@click.option(
     "--for",
     "audience",
     type=click.Choice(["everyone", "expert"]),
@@ -49,6 +55,7 @@ def explain(
     atlas_dir: Path,
     images: tuple[Path, ...],
     target: str | None,
+    to: str | None,
     audience: str | None,
     word: str | None,
     out: Path | None,
@@ -65,7 +72,8 @@ def explain(
     write (explain.vlm, explain.writer, explain.judge) run in this process or at a server, or are
     asked by files (--questions, --answers): then questions that follow from answers are in the next
     file, and texts are by rules until it is answered. What is answered is not asked again.
-    Ends with exit status 2 when a picture cannot be read; the others are explained.
+    Ends with exit status 2 when a picture cannot be read, or is taken for the class of --to; the
+    others are explained.
     """
     from atlas import pipeline  # noqa: PLC0415 (torch takes seconds to import)
     from atlas.recipe import recorded  # noqa: PLC0415
@@ -82,6 +90,8 @@ def explain(
     border = pipeline.border(store, overrides, trust_code=trust_code)
     if word is not None and (questions or answers):
         raise UserError("--word asks no model: leave --questions and --answers out")
+    if word is not None and to is not None:
+        raise UserError("--word only draws where a word is: leave --to out")
     if word is not None:
         for one in pipeline.word_maps(store, recipe, images, word, out or Path(), target, border):
             shares = ", ".join(f"{layer} {share:.0%}" for layer, share in one.shares.items())
@@ -90,7 +100,7 @@ def explain(
     if out is not None:
         raise UserError("--out is where --word draws: add --word, or leave it out")
     files = exchange(questions, answers, part_mb)
-    outcome = pipeline.explain(store, recipe, images, target, border, exchange=files)
+    outcome = pipeline.explain(store, recipe, images, target, border, exchange=files, to=to)
     for folder in outcome.done:
         click.echo(folder)
         if audience is not None:

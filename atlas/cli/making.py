@@ -1,10 +1,15 @@
 """`atlas picture`: a picture that a channel would like."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from atlas.cli.group import atlas_argument, main, trust_option
+from atlas.errors import UserError
+
+if TYPE_CHECKING:
+    from atlas.store.made import Kind
 
 
 @main.command()
@@ -18,6 +23,11 @@ from atlas.cli.group import atlas_argument, main, trust_option
     help="Let the spectrum free as well: such a picture mostly reaches further and looks less "
     "natural.",
 )
+@click.option(
+    "--accentuate",
+    is_flag=True,
+    help="Begin with the best reference by activation and stay near it, instead of by chance.",
+)
 @trust_option
 def picture(
     atlas_dir: Path,
@@ -26,6 +36,7 @@ def picture(
     seed: int | None,
     *,
     control: bool,
+    accentuate: bool,
     trust_code: bool,
 ) -> None:
     """Make a picture that a channel or factor of ATLAS would like, and keep it there.
@@ -42,11 +53,14 @@ def picture(
     from atlas.store import made, open_store  # noqa: PLC0415
     from atlas.store.joined import joined  # noqa: PLC0415
 
+    if control and accentuate:
+        raise UserError("give --control or --accentuate, not both")
     store = open_store(atlas_dir)
     given = {"steps": steps, "seed": seed}
     changes = [f"pictures_made.{key}={value}" for key, value in given.items() if value is not None]
     recipe = recorded(store.manifest(), changes)
     border = pipeline.border(store, (), trust_code=trust_code)
-    row = pipeline.make_one(store, recipe, address, "fourier" if control else "maco", border)
+    kind: Kind = "fourier" if control else "accentuated" if accentuate else "maco"
+    row = pipeline.make_one(store, recipe, address, kind, border)
     click.echo(made.path(joined(store), row))
     click.echo(made.said(row))

@@ -43,8 +43,11 @@ class FactorSet(Protocol):
     ) -> Tensor:
         """Return what some have of each unit's relevance, (N, 1, channels, h, w)."""
 
-    def without(self, output: Tensor, found: Tensor, taken: Tensor) -> Tensor:
-        """Return outputs (N, channels, ...) without what those of `taken` (N, factors) add."""
+    def shared(self, output: Tensor, found: Tensor) -> Tensor:
+        """Return each one's share of (channels, h, w), (factors, channels, h, w)."""
+
+    def changed(self, output: Tensor, more: Tensor, taken: Tensor) -> Tensor:
+        """Return outputs (N, channels, ...) with `more` of those that `taken` (N, factors) has."""
 
 
 def seen(measured: Measured, bases: Mapping[str, FactorSet]) -> Measured:
@@ -86,7 +89,7 @@ def residual(measured: Measured, name: str, factors: FactorSet) -> float:
 
 
 def without_factors(
-    model: Instrumented, image: Tensor, factors: FactorSet, found: Tensor
+    model: Instrumented, image: Tensor, factors: FactorSet, output: Tensor, found: Tensor
 ) -> Answers:
     """Return a function that gives the logits without some factors of a layer.
 
@@ -98,15 +101,30 @@ def without_factors(
         (1, colours, height, width), preprocessed.
     factors : FactorSet
         Of the layer whose output is changed.
-    found : Tensor
-        (factors, h, w), their coefficients in this picture.
+    output, found : Tensor
+        (channels, h, w) and (factors, h, w): the layer's output in this picture, and coefficients.
+    """
+    return with_factors(model, image, factors, -factors.shared(output, found))
+
+
+def with_factors(model: Instrumented, image: Tensor, factors: FactorSet, more: Tensor) -> Answers:
+    """Return a function that gives the logits with something added for some factors of a layer.
+
+    Parameters
+    ----------
+    model, image, factors
+        As `without_factors` takes them.
+    more : Tensor
+        (factors, channels, h, w), what is added to the layer's output for each.
     """
     under = changed.under_versions(model, image, factors.layer)
 
     def answers(taken: Tensor) -> Tensor:
-        def change(output: Tensor) -> Tensor:
-            return factors.without(output[:1], found, taken)
+        mask = taken.to(image.device)
 
-        return changed.logits(model, under(len(taken)), factors.layer, change)
+        def change(output: Tensor) -> Tensor:
+            return factors.changed(output[:1], more, mask)
+
+        return changed.logits(model, under(len(mask)), factors.layer, change)
 
     return answers

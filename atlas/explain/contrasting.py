@@ -33,8 +33,10 @@ class End:
     """The concepts of all layers."""
 
 
-def contrast(end: End, guesses: Sequence[Guess], background: Background) -> Contrast | None:
-    """Compare the target with the network's best other answer.
+def contrast(
+    end: End, guesses: Sequence[Guess], background: Background, asked: int | None = None
+) -> Contrast | None:
+    """Compare the target with a class that is asked for, or the network's best other answer.
 
     Propagation is linear in what it starts with, so the relevance of the difference of two logits
     is the difference of their relevances.
@@ -47,9 +49,12 @@ def contrast(end: End, guesses: Sequence[Guess], background: Background) -> Cont
         All answers of the network, the best first.
     background : Background
         Knows the names.
+    asked : int, optional
+        Another class to compare with.
     """
     measured, layer = end.measured, end.layer
-    other = next((guess for guess in guesses if guess.label != measured.target), None)
+    rivals = [guess for guess in guesses if guess.label != measured.target]
+    other = next((guess for guess in rivals if guess.label == asked), next(iter(rivals), None))
     here = measured.relevance[layer].sum(dim=(1, 2))
     if other is None or not here.any():
         return None

@@ -18,6 +18,7 @@ from atlas.errors import UserError, one_line
 from atlas.explain import drawing
 from atlas.explain.claims.making import claims
 from atlas.explain.context import contextualise
+from atlas.explain.counterfactuals import Asked, SameAnswerError
 from atlas.explain.gathering import Gathered, Subject, gather
 from atlas.explain.models import AnsweringModel
 from atlas.explain.narrative.compose import Writer, compose
@@ -62,9 +63,11 @@ class Explainer:
     """Who chooses what the narratives say; rules unless given."""
     others: Callable[[Tensor, int], Sequence[tuple[TestedMap, Tensor]]] | None = None
     """What makes other maps of the network's input (1, ...) and a target: (height, width) each."""
+    asked: Asked | None = None
+    """Another class, of which it is asked what it would take for the answer to be that."""
 
     def __call__(self, paths: Sequence[Path], target: int = PREDICTED) -> Outcome:
-        """Explain pictures; one that cannot be read does not stop the others.
+        """Explain pictures; one that cannot be explained does not stop the others.
 
         Parameters
         ----------
@@ -78,7 +81,7 @@ class Explainer:
         for path in tqdm(paths, desc="explaining", unit=" pictures"):
             try:
                 done.append(self.one(path, target))
-            except BadImage as error:
+            except (BadImage, SameAnswerError) as error:
                 failed.append((path, one_line(error)))
         return Outcome(tuple(done), tuple(failed))
 
@@ -89,14 +92,18 @@ class Explainer:
         ------
         BadImage
             It cannot be read.
+        SameAnswerError
+            The class that is asked for is the answer.
         """
         image = decode(path)
         view = self.preprocessing.view(image)
         digest = files.sha256(path)
         side = view.width if view.width == view.height else (view.height, view.width)
         picture = Picture(path.name, digest, image.width, image.height, side)
-        id_ = identify(path.stem, digest, str(self.subject.background.manifest["id"]), target)
-        gathered = gather(self.subject, self._input(view), picture, id_, target, self.label(path))
+        atlas, asked = str(self.subject.background.manifest["id"]), self.asked
+        id_ = identify(path.stem, digest, atlas, target, asked.label if asked else None)
+        known = self.label(path)
+        gathered = gather(self.subject, self._input(view), picture, id_, target, known, asked)
         found, writer = gathered.evidence, self.writer
         if self.vlm is not None:
             said = contextualise(view, found.concepts, gathered.maps, self.vlm)
@@ -129,10 +136,10 @@ def image_files(path: Path) -> list[Path]:
     return found
 
 
-def identify(stem: str, digest: str, atlas: str, target: int) -> str:
+def identify(stem: str, digest: str, atlas: str, target: int, asked: int | None = None) -> str:
     """Return the id of an explanation: the file's name, and 8 digits of what decides it."""
     slug = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:STEM].strip("-") or "picture"
-    decisive = f"{digest} {atlas} {target}"
+    decisive = f"{digest} {atlas} {target}" + ("" if asked is None else f" {asked}")
     return f"{slug}-{hashlib.sha256(decisive.encode()).hexdigest()[:8]}"
 
 

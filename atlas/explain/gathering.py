@@ -10,6 +10,7 @@ from atlas.explain import bases, contrasting, flow, interventions, regions
 from atlas.explain.background import Background, typical
 from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate, shares
+from atlas.explain.counterfactuals import Asked, ConceptLayer, counterfactual
 from atlas.recipe import Explain
 from atlas.relevance.engine import PREDICTED
 from atlas.relevance.tape import Instrumented
@@ -51,11 +52,20 @@ class Subject:
         """Return the layer itself, or the one that factors are of."""
         return self.bases[name].layer if name in self.bases else name
 
+    @property
+    def changed(self) -> ConceptLayer:
+        """The concepts of which it is said what it would take for another answer.
+
+        The factors nearest to the answer; without any, the channels of the last layer.
+        """
+        name = next((one for one in reversed(self.layers) if one in self.bases), self.layers[-1])
+        return ConceptLayer(self.model, name, self.bases.get(name))
+
     def without(self, name: str, image: Tensor, measured: Measured) -> interventions.Answers:
         """Return what gives the logits with channels of a layer, or factors, set to zero."""
         if (factors := self.bases.get(name)) is not None:
-            found = measured.activation[name]
-            return bases.without_factors(self.model, image, factors, found)
+            output, found = measured.activation[factors.layer], measured.activation[name]
+            return bases.without_factors(self.model, image, factors, output, found)
         fill = torch.zeros(len(measured.relevance[name]))
         return interventions.without_channels(self.model, name, image, fill)
 
@@ -78,6 +88,7 @@ def gather(
     id_: str,
     target: int = PREDICTED,
     label: int | None = None,
+    asked: Asked | None = None,
 ) -> Gathered:
     """Measure everything about one picture.
 
@@ -95,9 +106,18 @@ def gather(
         The output to explain, or `atlas.relevance.engine.PREDICTED`.
     label : int, optional
         The output that is right by the picture's label.
+    asked : Asked, optional
+        Another class, of which it is asked what it would take for the answer to be that.
+
+    Raises
+    ------
+    SameAnswerError
+        The class that is asked for is the answer.
     """
     background, settings = subject.background, subject.settings
     measured = bases.seen(propagate(subject.model, image, target), subject.bases)
+    if asked is not None:
+        asked.check(int(measured.logits.argmax()), background.classes)
     layers = [_layer(name, measured, subject) for name in subject.layers]
     concepts: list[Concept] = []
     flows: list[Flow] = []
@@ -143,9 +163,12 @@ def gather(
         effects=tuple(effects),
         curves=tuple(curves),
         context=(),
-        contrast=contrasting.contrast(at_end, guesses, background),
+        contrast=contrasting.contrast(at_end, guesses, background, asked.label if asked else None),
         together=contrasting.together(at_end, heat, background.classes),
         truth=next((guess for guess in guesses if guess.label == label), None),
+        counterfactual=counterfactual(asked, image, measured, concepts, background)
+        if asked
+        else None,
     )
     return Gathered(evidence, measured.heat, heat)
 

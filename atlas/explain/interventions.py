@@ -42,16 +42,30 @@ def without_channels(model: Instrumented, layer: str, image: Tensor, fill: Tenso
     fill : Tensor
         (channels,): the value that takes the place of a channel's output everywhere.
     """
+    return with_channels(model, layer, image, fill[:, None, None])
+
+
+def with_channels(model: Instrumented, layer: str, image: Tensor, others: Tensor) -> Answers:
+    """Return a function that gives the logits with other outputs of some channels of a layer.
+
+    Parameters
+    ----------
+    model, layer, image
+        As `without_channels` takes them.
+    others : Tensor
+        (channels, h, w) or (channels, 1, 1): what takes the place of the layer's output.
+    """
     under = changed.under_versions(model, image, layer)
 
     def answers(taken: Tensor) -> Tensor:
+        mask = taken.to(image.device)
+
         def change(output: Tensor) -> Tensor:
             shape = (1,) * (output.ndim - 2)
-            return torch.where(
-                taken.view(*taken.shape, *shape), fill.to(output).view(1, -1, *shape), output
-            )
+            other = others if shape else others[:, 0, 0]
+            return torch.where(mask.view(*mask.shape, *shape), other.to(output)[None], output)
 
-        return changed.logits(model, under(len(taken)), layer, change)
+        return changed.logits(model, under(len(mask)), layer, change)
 
     return answers
 

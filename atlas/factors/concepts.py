@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from atlas.factors import maps
@@ -53,23 +54,48 @@ class FactorConcepts:
         """Return what some factors have of each unit's relevance, (N, 1, channels, h, w)."""
         return maps.parts(relevance[None], output[None], found[None], self.basis, factors)
 
-    def without(self, output: Tensor, found: Tensor, taken: Tensor) -> Tensor:
-        """Return the layer's output without what some factors add to it.
+    def shared(self, output: Tensor, found: Tensor) -> Tensor:
+        """Return each factor's share of a layer's output; where any is active, all of it is shared.
+
+        At each unit they share in proportion to what they make of it, |u_k W_kc|, as sources of a
+        sound share its spectrum (Wiener filter; Fevotte et al. 2009). So nothing of what a factor
+        does stays behind in what the factorisation leaves over.
+
+        Parameters
+        ----------
+        output : Tensor
+            (channels, h, w), of the layer.
+        found : Tensor
+            (factors, h, w), its coefficients.
+
+        Returns
+        -------
+        Tensor
+            (factors, channels, h, w), of what the network goes on with.
+        """
+        sizes = maps.directions(self.basis, found.device).abs()
+        made = found.abs()[:, None] * sizes[:, :, None, None]
+        whole = made.sum(dim=0)
+        active = maps.rectified(output, self.basis)
+        return made * torch.where(whole > 0, active / whole.clamp(min=1e-30), 0.0)
+
+    def changed(self, output: Tensor, more: Tensor, taken: Tensor) -> Tensor:
+        """Return the layer's output with something added for some factors.
 
         Parameters
         ----------
         output : Tensor
             (1, channels, h, w) or (1, channels), of the layer.
-        found : Tensor
-            (factors, h, w), the coefficients.
+        more : Tensor
+            (factors, channels, h, w), what is added for each.
         taken : Tensor
-            bool (N, factors), which to take away.
+            bool (N, factors), for which it is.
 
         Returns
         -------
         Tensor
-            (N, channels, ...). What no factor holds stays; what would be negative is zero.
+            (N, channels, ...). What the layer's activation function would cut off is cut off.
         """
-        less = maps.rebuilt(found * taken[:, :, None, None], self.basis)
-        active = output.float().clamp(0, self.basis.ceiling)
-        return (active - less.reshape(-1, *output.shape[1:])).clamp(min=0).to(output)
+        added = (taken.to(more) @ more.flatten(1)).reshape(-1, *output.shape[1:])
+        result = maps.rectified(output, self.basis) + added
+        return (result if self.basis.signed else result.clamp(0, self.basis.ceiling)).to(output)

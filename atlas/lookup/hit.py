@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from atlas.api.contents import Channel, Reference
+from atlas.api.contents import Channel
+from atlas.api.reference import Reference
 
 Kind = Literal[
     "address",

@@ -22,6 +22,9 @@ from atlas.store import Mode, Store
 
 Numbers = npt.NDArray[np.float64]
 
+NO_REFERENCE = -1
+"""Instead of a picture: there is none."""
+
 
 @dataclass(frozen=True)
 class LayerNorms:
@@ -32,6 +35,8 @@ class LayerNorms:
     vectors: Numbers
     """float64 (channels, dimension): mean vector of the patches of its references, of length 1; 0
     where it has none."""
+    best: npt.NDArray[np.int64]
+    """int64 (channels,): row of the stored picture that activates each most, or `NO_REFERENCE`."""
 
 
 def layer_norms(part: Store, layer: str) -> LayerNorms:
@@ -47,14 +52,18 @@ def layer_norms(part: Store, layer: str) -> LayerNorms:
     table = part.table("channels", ["layer", "act_max"])
     mine = np.array(table["layer"].to_pylist()) == layer
     highest = table["act_max"].to_numpy().astype(np.float64)[mine]
-    references = part.table("references", ["layer", "channel"])
+    references = part.table("references", ["layer", "channel", "mode", "rank", "image"])
     rows = np.flatnonzero(np.array(references["layer"].to_pylist()) == layer)
+    channels, images = (references[name].to_numpy()[rows] for name in ("channel", "image"))
+    first = (references["rank"].to_numpy() == 0) & (references["mode"].to_numpy() == "activation")
+    best = np.full(len(highest), NO_REFERENCE)
+    best[channels[first[rows]]] = images[first[rows]]
     index = load_of(part)
     sums = np.zeros((len(highest), index.d))
     if len(rows):
-        np.add.at(sums, references["channel"].to_numpy()[rows], of_rows(index, rows))
+        np.add.at(sums, channels, of_rows(index, rows))
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return LayerNorms(highest, sums / np.where(lengths == 0, 1, lengths))
+    return LayerNorms(highest, sums / np.where(lengths == 0, 1, lengths), best)
 
 
 def layer_maps(engine: Engine, picture: Tensor, layer: str) -> Tensor:

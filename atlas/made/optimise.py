@@ -1,16 +1,25 @@
 """Making a picture that a channel or factor would like, by gradients through the network."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from atlas.errors import UserError
-from atlas.made.spectrum import Spectrum, squashed, with_phase, with_waves
+from atlas.made.spectrum import (
+    Spectrum,
+    squashed,
+    unsquashed,
+    with_mean_waves,
+    with_phase,
+    with_waves,
+)
+from atlas.relevance import changed
+from atlas.relevance.engine import to_maps
+from atlas.relevance.tape import Instrumented
 from atlas.store.made import Kind
-from atlas.trace.following import tensors
 
 CROPS = 4
 """Views of the picture a step, so that no single pixel counts."""
@@ -21,11 +30,15 @@ SIDES = (0.5, 1.0)
 NOISE = 0.04
 """Deviation of normal noise, and bound of even noise, that views get; values are in [0, 1]."""
 
-RATES = {"maco": 0.3, "fourier": 0.05}
-"""Steps of the optimiser: in radians, and in parts of a wave."""
+RATES = {"maco": 0.3, "fourier": 0.05, "accentuated": 0.05}
+"""Steps of the optimiser: in radians, in parts of a wave, and in parts of a mean wave."""
 
 START = 0.01
 """Deviation of free waves in the beginning."""
+
+NEARNESS = 1.0
+"""What a mean squared change of the decorrelated colours by 1, which is their variance, costs of
+an activation in parts of the highest on any picture of the data (Hamblin et al. 2024)."""
 
 
 class NAdam:
@@ -72,32 +85,48 @@ class _Reached(Exception):  # noqa: N818 - no error: what lies behind the layer 
     """Ends a forward pass."""
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What pictures are made for: a direction of a layer's output."""
+
+    model: Instrumented
+    """The network."""
+    layer: str
+    """One of its layers."""
+    direction: Tensor
+    """float32 (channels,): 1 at a channel and 0 elsewhere, or the direction of a factor."""
+    scale: float = 1.0
+    """The activation that counts as 1 beside what a picture's change costs."""
+
+    def along(self, views: Tensor) -> Tensor:
+        """Return how much it likes pictures, as the network takes them, with the gradient.
+
+        Of the output along the direction, the mean over positions and the largest, both as means
+        over views. The mean alone hardly moves channels that are silent at most positions; the
+        largest alone leaves much of the picture as it was.
+        """
+        output = layer_output(self.model, views, self.layer).float()
+        maps = torch.tensordot(output.movedim(1, -1), self.direction.to(output.device), dims=1)
+        return (maps.mean() + maps.flatten(1).amax(dim=1).mean()) / self.scale
+
+
 def make_picture(
-    module: nn.Module,
+    goal: Goal,
     normalised: Callable[[Tensor], Tensor],
-    layer: str,
-    direction: Tensor,
     spectrum: Spectrum,
     steps: int,
     seed: int,
     kind: Kind = "maco",
+    start: Tensor | None = None,
 ) -> Tensor:
     """Make a picture that a direction of a layer's output would like.
 
-    Maximised is, of the output along the direction, the mean over positions and the largest, both
-    as means over views. The mean alone hardly moves channels that are silent at most positions; the
-    largest alone leaves much of the picture as it was.
-
     Parameters
     ----------
-    module : nn.Module
-        The network.
+    goal : Goal
+        The direction.
     normalised : callable
         From pictures (pictures, colours, height, width) of values in [0, 1] to the network's input.
-    layer : str
-        One of its modules.
-    direction : Tensor
-        float32 (channels,): 1 at a channel and 0 elsewhere, or the direction of a factor.
     spectrum : Spectrum
         That of the picture; with `fourier` the size and the colours alone are taken from it.
     steps : int
@@ -105,7 +134,10 @@ def make_picture(
     seed : int
         Of the phases, the views and the noise.
     kind : str
-        `maco`: the phases are optimised, the spectrum stays. `fourier`: both are.
+        `maco`: the phases are optimised, the spectrum stays. `fourier`: both are. `accentuated`:
+        waves are added to a picture, which stays near what it was.
+    start : Tensor, optional
+        That picture: (colours, height, width), values in [0, 1].
 
     Returns
     -------
@@ -118,28 +150,41 @@ def make_picture(
         No gradient comes from the layer to the picture, or the output is not finite.
     """
     random = torch.Generator().manual_seed(seed)
-    if kind == "maco":
-        free = (2 * torch.rand(spectrum.shape, generator=random) - 1) * torch.pi
-    else:
-        free = START * torch.randn((2, *spectrum.shape), generator=random)
+    free, apart = _beginning(kind, spectrum, random, start)
+    first = apart(free)
     free.requires_grad_()
-    apart = with_phase if kind == "maco" else with_waves
     optimiser = NAdam(free, RATES[kind])
     for _ in range(steps):
-        views = _views(squashed(spectrum, apart(spectrum, free)), random)
-        output = layer_output(module, normalised(views), layer).float()
-        maps = torch.tensordot(output.movedim(1, -1), direction.to(output.device), dims=1)
-        along = maps.mean() + maps.flatten(1).amax(dim=1).mean()
+        now = apart(free)
+        along = goal.along(normalised(views_of(squashed(spectrum, now), random)))
         if not along.requires_grad or not along.isfinite():
             raise UserError(
-                f"no picture can be made for {layer}: no gradient comes from it to the picture"
+                f"no picture can be made for {goal.layer}: no gradient comes from it to the picture"
             )
-        (slope,) = torch.autograd.grad(along, free)
-        optimiser.step(-slope)
-    return squashed(spectrum, apart(spectrum, free.detach())).clone()
+        cost = -along
+        if kind == "accentuated":
+            cost = cost + NEARNESS * (now - first).square().mean().to(cost.device)
+        (slope,) = torch.autograd.grad(cost, free)
+        optimiser.step(slope)
+    return squashed(spectrum, apart(free.detach())).clone()
 
 
-def _views(picture: Tensor, random: torch.Generator) -> Tensor:
+def _beginning(
+    kind: Kind, spectrum: Spectrum, random: torch.Generator, start: Tensor | None
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return what is optimised, as it begins, and how decorrelated colours come of it."""
+    if start is not None:
+        begun = unsquashed(spectrum, start)
+        waves = torch.zeros(2, *spectrum.shape)
+        return waves, lambda waves: begun + with_mean_waves(spectrum, waves)
+    if kind == "maco":
+        phase = (2 * torch.rand(spectrum.shape, generator=random) - 1) * torch.pi
+        return phase, lambda phase: with_phase(spectrum, phase)
+    waves = START * torch.randn((2, *spectrum.shape), generator=random)
+    return waves, lambda waves: with_waves(spectrum, waves)
+
+
+def views_of(picture: Tensor, random: torch.Generator) -> Tensor:
     """Return pieces of a picture with noise, (CROPS, colours, height, width)."""
     low, high = SIDES
     sides = low + (high - low) * torch.rand(CROPS, generator=random)
@@ -156,28 +201,32 @@ def _views(picture: Tensor, random: torch.Generator) -> Tensor:
     return views + NOISE * (normal + even)
 
 
-def layer_output(module: nn.Module, views: Tensor, layer: str) -> Tensor:
-    """Return the output of a module of a network, with its gradient; what lies behind is not run.
+def layer_output(model: Instrumented, views: Tensor, layer: str) -> Tensor:
+    """Return a layer's output with its norm, with its gradient; what lies behind is not run.
 
-    Raises
-    ------
-    UserError
-        The module is not called.
+    Parameters
+    ----------
+    model : Instrumented
+        The network, with the layer.
+    views : Tensor
+        (pictures, colours, height, width), preprocessed.
+    layer : str
+        Its name.
+
+    Returns
+    -------
+    Tensor
+        (pictures, channels, rows, columns).
     """
     found: list[Tensor] = []
 
-    def keep(_: nn.Module, __: Any, output: Any) -> None:
-        found.append(next(tensors(output)))
+    def keep(output: Tensor) -> Tensor:
+        found.append(output)
         raise _Reached
 
-    handle = module.get_submodule(layer).register_forward_hook(keep)
     try:
         with torch.enable_grad():
-            module(views)
+            changed.differentiable(model, views, layer, keep)
     except _Reached:
         pass
-    finally:
-        handle.remove()
-    if not found:
-        raise UserError(f"no picture can be made for {layer}: the network does not call it")
-    return found[0]
+    return to_maps(found[0])

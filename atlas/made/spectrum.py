@@ -129,3 +129,30 @@ def squashed(spectrum: Spectrum, apart: Tensor) -> Tensor:
     """Return a picture of values in (0, 1) from decorrelated colours (colours, height, width)."""
     mixed = torch.einsum("ab,bhw->ahw", spectrum.mixing, apart)
     return (mixed + spectrum.mean[:, None, None]).sigmoid()
+
+
+def unsquashed(spectrum: Spectrum, picture: Tensor) -> Tensor:
+    """Return the decorrelated colours of a picture of values in [0, 1]; `squashed` the other way.
+
+    Values nearer to 0 or 1 than `DARKEST` become those.
+    """
+    values = picture.clamp(DARKEST, 1 - DARKEST).logit() - spectrum.mean[:, None, None]
+    return torch.linalg.solve(spectrum.mixing, values.flatten(1)).reshape(picture.shape)
+
+
+def with_mean_waves(spectrum: Spectrum, waves: Tensor) -> Tensor:
+    """Return decorrelated colours of waves in parts of the mean magnitude at their frequency.
+
+    So that a step of the optimiser changes each frequency by as much as pictures have of it; else
+    high frequencies win (Hamblin et al. 2024 divide gradients by a power of the frequency).
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        The magnitudes.
+    waves : Tensor
+        (2, colours, height, width // 2 + 1): real and imaginary parts.
+    """
+    size = spectrum.shape[1], spectrum.width
+    made: Tensor = torch.fft.irfft2(torch.complex(*waves) * spectrum.magnitude, s=size)
+    return made

@@ -147,11 +147,25 @@ def _refusal(error: Exception, where: Whereabouts, picture: Tensor, name: str) -
                     f"preprocessing.mean and std to {wanted} each, for {kind} pictures"
                 )
             return f"{taken}: pictures have 3, or 1 where they are grey; no others can be measured"
+    if _of_types(error):
+        return (
+            f"{name} computes in several precisions, at {where.describe(error)}: its weights are "
+            "float32 here, whatever they were, so take .double(), .half(), .bfloat16(), "
+            "torch.autocast and the like out of its code"
+        )
     refusal = (
         f"{name} does not take a picture of {height} x {width} pixels: {where.describe(error)}"
     )
     sized = any(word in str(error) for word in ("size", "shape", "dimension"))
     return f"{refusal}; see preprocessing.crop" if sized else refusal
+
+
+def _of_types(error: Exception) -> bool:
+    """Return whether an operation met numbers of other precision than its weights'."""
+    says = str(error).lower()
+    types = ("double", "float", "half", "bfloat16")
+    same = ("should be the same", "same dtype", "expected scalar type", "dtype")
+    return any(one in says for one in same) and sum(one in says for one in types) > 1
 
 
 def _entry(result: object, output: str | int, name: str) -> str | int:

@@ -8,7 +8,7 @@ from torch import nn
 
 from atlas import recipe
 from atlas.errors import UserError, one_line
-from atlas.model import calling, sources, unwrap, weights
+from atlas.model import calling, first, sources, unwrap, weights
 from atlas.model import classes as names_of_outputs
 from atlas.model.preprocessing import Preprocessor, complete
 from atlas.trace.head import Head, find_head
@@ -76,7 +76,10 @@ def load(spec: recipe.Model, preprocessing: recipe.Preprocessing, seed: int) -> 
             "half precision where they do not fit?"
         )
     module = module.to(device)
+    twin = first.Twin(module)
     calling.outputs(module, view, device, spec.output, spec.name)
+    first.refuse_first_call(module, twin, calling.noise(view, device), spec.name)
+    del twin
     try:
         trace = record(module.requires_grad_(False), calling.noise(view, device))
         head = find_head(trace)

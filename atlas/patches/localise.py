@@ -5,11 +5,14 @@ channel's map in it. In deep layers the field is most of the picture and then sa
 channel means there is where two things meet: its map (of activation or of relevance), which is
 coarse and blurred by all that lies below it, and the relevance of the picture's pixels, which is
 fine but the same for all channels. The mask is the geometric mean of both, and the box the smallest
-square that holds most of that. Without relevance it is the root of the map alone.
+square that holds most of that, of what the peak unit sees. Without relevance it is the root of the
+map alone.
 
 Both ways of going on, measured on pictures whose content is known, stand in
 benchmarks/RESULTS.md.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -81,7 +84,7 @@ def boxes(
     picture, extent = torch.tensor(size), max(field.size)
     several = maps.shape[1:].numel() > 1  # one unit alone cannot say where
     if is_large(field, size) and several and points(field, maps.shape[1:]):
-        sides, twice = _holding(maps, field, size, heat)
+        sides, twice = _holding(maps, peaks, field, size, heat)
     else:
         sides = torch.full((len(maps),), float(extent), dtype=torch.float64)
         # Twice the centre of the unit's field, clipped: centres may fall between two pixels.
@@ -169,18 +172,27 @@ def _cells(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _holding(
-    maps: Tensor, field: ReceptiveField, size: tuple[int, int], heat: Tensor | None
+    maps: Tensor,
+    peaks: Tensor,
+    field: ReceptiveField,
+    size: tuple[int, int],
+    heat: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return sides, and twice the centres, of the smallest squares that hold `HELD`.
 
-    They are squares of whole cells; of those of one size it is the one that holds most.
+    They are squares of whole cells; of those of one size it is the one that holds most. What the
+    peak unit cannot see does not count.
     """
     count, cells = len(maps), _cells(size)
     places = [
         ((torch.arange(n, dtype=torch.float64) + 0.5) * side / n).expand(count, -1)
         for n, side in zip(cells, size, strict=True)
     ]
-    strength = _strength(maps, places[0], places[1], field, size, heat)
+    sees = _sees(peaks, field, places)
+    strength = _strength(maps, places[0], places[1], field, size, heat) * sees
+    if heat is not None:  # there may be nothing there that speaks for the answer
+        alone = _strength(maps, places[0], places[1], field, size, None) * sees
+        strength = torch.where(strength.amax(dim=(1, 2), keepdim=True) > 0, strength, alone)
     sums = F.pad(strength.cumsum(1).cumsum(2), (1, 0, 1, 0))
     wanted = HELD * sums[:, -1, -1]
     side = torch.full((count,), max(cells))
@@ -207,6 +219,15 @@ def _holding(
     cell = torch.tensor([side_ / n for side_, n in zip(size, cells, strict=True)]).double()
     extent = torch.minimum(side[:, None], torch.tensor(cells))
     return side * max(size) / CELLS, (2 * corner + extent) * cell
+
+
+def _sees(peaks: Tensor, field: ReceptiveField, places: Sequence[Tensor]) -> Tensor:
+    """Return which places (n, rows), (n, columns) peak units see: bool (n, rows, columns)."""
+    seen = []
+    for axis, at in enumerate(places):
+        low = field.start[axis] + field.stride[axis] * peaks[:, axis, None]
+        seen.append((at >= low) & (at <= low + field.size[axis]))
+    return seen[0][:, :, None] & seen[1][:, None, :]
 
 
 def _strength(

@@ -8,10 +8,12 @@ from atlas import vlm
 from atlas.data.labels import match_labels
 from atlas.errors import UserError
 from atlas.explain.background import Background
+from atlas.explain.counterfactuals import Asked, ConceptLayer, RealPicture, real_picture
 from atlas.explain.explaining import Explainer, Outcome, image_files
 from atlas.explain.gathering import Subject
 from atlas.explain.narrative.compose import Writer
 from atlas.factors.concepts import FactorConcepts
+from atlas.model.networks import Network
 from atlas.pipeline.auditing import check_names, other_maps
 from atlas.pipeline.inputs import Inputs, check_weights
 from atlas.pipeline.models import ModelOf, explaining
@@ -20,11 +22,15 @@ from atlas.recipe import Explain, Recipe
 from atlas.relevance.engine import PREDICTED
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
-from atlas.store import Store, bases
+from atlas.store import Store, bases, bounds
 from atlas.store.evidence import EXPLANATIONS
 from atlas.store.joined import joined
+from atlas.store.pictures import read_picture
 from atlas.vlm import language
 from atlas.vlm.files import Exchange
+
+COPIED = 4
+"""Pictures of a class that maps are copied from: the one that needs fewest is shown."""
 
 MODELS = ("explain.vlm", "explain.writer", "explain.judge")
 """What has to be reached for the models."""
@@ -38,6 +44,7 @@ def explain(
     border: Border = OWN,
     labelled: Path | None = None,
     exchange: Exchange | None = None,
+    to: str | None = None,
 ) -> Outcome:
     """Explain pictures by a finished atlas.
 
@@ -59,6 +66,8 @@ def explain(
     exchange : Exchange, optional
         Files by which the models of `[explain]` are asked. As long as answers are missing, an
         explanation is by rules.
+    to : str, optional
+        Name or number of another class: also find what it would take for the answer to be that.
 
     Raises
     ------
@@ -72,6 +81,7 @@ def explain(
     known = {one.name: one for one in bases.read(part)} if part is not None else {}
     background = Background(joined(store), {name: one.layer for name, one in known.items()})
     label = PREDICTED if target is None else background.label(target)
+    wanted = None if to is None else background.label(to)
     paths = [path for given in images for path in image_files(given)]
     border.check(recipe, *([] if exchange else MODELS))
     inputs = Inputs(recipe, border=border)
@@ -92,6 +102,7 @@ def explain(
         store.root / EXPLANATIONS,
         _labels(recipe, background.classes, labelled),
         others=other_maps(store, inputs, recipe.explain.maps) if recipe.explain.maps else None,
+        asked=None if wanted is None else asking(store, network, subject.changed, wanted),
     )
     if not _asks(recipe.explain):
         return explainer(paths, label)
@@ -102,6 +113,25 @@ def explain(
             writer=_writer(recipe.explain, model_of),
         )
         return explainer(paths, label)
+
+
+def asking(store: Store, network: Network, basis: ConceptLayer, label: int) -> Asked:
+    """Return a class that is asked for, with pictures of the atlas to copy maps from.
+
+    They are pictures that the network takes for the class, those first that are of it.
+    """
+    table = joined(store).table("images", ["image", "key", "label", "predicted", "path"])
+    rows = [row for row in table.to_pylist() if row["predicted"] == label]
+    rows.sort(key=lambda row: (row["label"] != label, row["image"]))
+    pictures: list[RealPicture] = []
+    for row in rows[:COPIED]:
+        path = store.inside(row["path"])
+        view = read_picture(path)
+        if (view.height, view.width) != network.preprocessing.size:
+            raise bounds.damaged(path, f"{view.width} x {view.height} pixels are no input")
+        seen = network.preprocessing.tensor([view]).to(network.device)
+        pictures.append(real_picture(basis, row["image"], row["key"], seen, label))
+    return Asked(label, basis, tuple(pictures))
 
 
 def _labels(

@@ -11,25 +11,28 @@ from tqdm import tqdm
 
 from atlas import addresses
 from atlas.errors import UserError
-from atlas.made.judging import LayerNorms, layer_maps, layer_norms, likeness, reach_and_rank
-from atlas.made.optimise import layer_output, make_picture
+from atlas.made.judging import (
+    NO_REFERENCE,
+    LayerNorms,
+    layer_maps,
+    layer_norms,
+    likeness,
+    reach_and_rank,
+)
+from atlas.made.optimise import Goal, make_picture
 from atlas.made.spectrum import Spectrum, of_pictures
 from atlas.pipeline.inputs import Inputs, check_weights, opened
 from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Recipe
-from atlas.relevance.engine import ActivationEngine, to_maps
 from atlas.relevance.plan import plan
-from atlas.relevance.tape import instrument
+from atlas.relevance.tape import Instrumented, instrument
 from atlas.store import Store, bases, files, made
 from atlas.store.made import KINDS, Kind, MadePicture
 from atlas.store.pictures import read_picture
 
 PICTURES = 256
 """Stored pictures, evenly spaced, whose spectrum is taken."""
-
-COMPARED = 8
-"""Stored pictures on which a module's output is compared with what is measured of it."""
 
 
 def make_pictures(store: Store, recipe: Recipe, border: Border = OWN) -> int:
@@ -47,7 +50,8 @@ def make_pictures(store: Store, recipe: Recipe, border: Border = OWN) -> int:
     """
     settings = recipe.pictures_made
     wanted = _wanted(store, settings.layers, settings.addresses)
-    kinds: tuple[Kind, ...] = KINDS if settings.control else KINDS[:1]
+    asked = {"fourier": settings.control, "accentuated": settings.accentuated}
+    kinds = [kind for kind in KINDS if asked.get(kind, True)]
     count = 0
     with alone(store):
         for part, channels in wanted:
@@ -74,7 +78,7 @@ def make_one(
     address : str
         `LAYER:CHANNEL`.
     kind : str
-        `maco` or `fourier`.
+        One of `KINDS`.
     border : Border
         What of the recipe may be opened.
 
@@ -98,7 +102,6 @@ class Maker:
         self._settings = recipe.pictures_made
         self._inputs: Inputs = opened(part, recipe, border)
         self._norms: dict[str, LayerNorms] = {}
-        self._slopes: dict[str, Tensor] = {}
 
     def known(self, layer: str, channel: int, kind: Kind) -> MadePicture | None:
         """Return the picture if it is there as it would be made."""
@@ -117,9 +120,16 @@ class Maker:
             check_weights(self._part, network)
             self._norms[layer] = layer_norms(self._part, layer)
         norms = self._norms[layer]
+        image = int(norms.best[channel]) if kind == "accentuated" else None
+        if image == NO_REFERENCE:
+            raise UserError(f"{layer}:{channel} has no reference by activation to accentuate")
+        goal = Goal(
+            self._model, self._module(layer), self._direction(layer, channel),
+            abs(float(norms.highest[channel])) or 1.0,
+        )  # fmt: skip
         values = make_picture(
-            network.module, self._normalised, self._module(layer), self._direction(layer, channel),
-            self._spectrum, settings.steps, settings.seed, kind,
+            goal, self._normalised, self._spectrum, settings.steps, settings.seed, kind,
+            None if image is None else self._values(image),
         )  # fmt: skip
         pixels = (values * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         picture = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
@@ -129,10 +139,12 @@ class Maker:
         (maps,) = layer_maps(inputs.activations, batch, layer)
         largest = maps.flatten(1).amax(dim=1).double().numpy()
         reach, rank = reach_and_rank(largest, norms.highest, channel)
-        like = likeness(inputs.encoder, stored, maps[channel], norms.vectors, channel)
+        like = None
+        if image is None:  # else it is like the references since it began as one
+            like = likeness(inputs.encoder, stored, maps[channel], norms.vectors, channel)
         row = MadePicture(
             layer, channel, kind, settings.seed, settings.steps, float(largest[channel]), reach,
-            rank, like, files.digest(content),
+            rank, like, files.digest(content), image,
         )  # fmt: skip
         made.write(self._part, row, content)
         return row
@@ -158,47 +170,23 @@ class Maker:
         view = self._inputs.network.preprocessing.pixels
         return of_pictures(view(read_picture(path)) for path in chosen)
 
+    @cached_property
+    def _model(self) -> Instrumented:
+        network = self._inputs.network
+        return instrument(network.module, plan(network.trace, None), self._inputs.layers)
+
     def _direction(self, layer: str, channel: int) -> Tensor:
-        """Return what the output of the network's module is multiplied by."""
-        slopes = self._slope(self._module(layer))
+        """Return what a layer's output is multiplied by."""
         for basis in self._inputs.bases:
             if basis.name == layer:
-                return torch.from_numpy(basis.directions[channel]) * slopes
-        one = torch.zeros(len(slopes))
-        one[channel] = slopes[channel]
-        return one
+                return torch.from_numpy(basis.directions[channel])
+        return torch.eye(len(self._norms[layer].highest))[channel]
 
-    def _slope(self, layer: str) -> Tensor:
-        """Return by what a norm behind a module, which counts to the layer, multiplies its output.
-
-        What is measured of a channel is slope x output + constant. Both are looked at on a few
-        pictures; where the output is everywhere the same, the slope is taken to be 1.
-        """
-        if layer not in self._slopes:
-            network = self._inputs.network
-            paths = self._part.pictures()[:COMPARED]
-            views = network.preprocessing.tensor([read_picture(path) for path in paths])
-            batch = views.to(network.device)
-            own = layer_output(network.module, batch, layer).detach()
-            engine = ActivationEngine(
-                instrument(network.module, plan(network.trace, None), [layer])
-            )
-            measured = torch.cat([layer_maps(engine, one[None], layer) for one in batch])
-            self._slopes[layer] = slopes(to_maps(own).float().cpu(), measured)
-        return self._slopes[layer]
-
-
-def slopes(output: Tensor, measured: Tensor) -> Tensor:
-    """Return a for each channel, where measured = a x output + b, both (pictures, channels, h, w).
-
-    1 where the output is everywhere the same.
-    """
-    ours, theirs = (maps.double().transpose(0, 1).flatten(1) for maps in (output, measured))
-    ours, theirs = (rows - rows.mean(dim=1, keepdim=True) for rows in (ours, theirs))
-    spread = (ours * ours).sum(dim=1)
-    return torch.where(
-        spread > 0, (ours * theirs).sum(dim=1) / spread.clamp(min=1e-30), 1.0
-    ).float()
+    def _values(self, image: int) -> Tensor:
+        """Return a stored picture (colours, height, width), values in [0, 1]."""
+        picture = read_picture(self._part.pictures()[image])
+        pixels = self._inputs.network.preprocessing.pixels(picture)
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
 def _wanted(

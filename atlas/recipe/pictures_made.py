@@ -26,4 +26,8 @@ class PicturesMade:
     """Seed of the phases, the views and the noise. The same seed gives the same bytes."""
 
     control: bool = False
-    """Whether a second picture is made whose spectrum is free."""
+    """Whether another one is made whose spectrum is free."""
+
+    accentuated: bool = False
+    """Whether another one is made that begins as the best reference by activation and stays near
+    it: what of that picture it is that counts."""

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atlas.relevance.endings import not_logits
 from atlas.relevance.tape import Instrumented, follow, path_to
 from atlas.trace.batches import differ, sampled
 from atlas.trace.following import PICTURE
-from atlas.trace.head import squashed_by
 from atlas.trace.state import changed, state_of
 
 SAME = 1e-4
@@ -54,9 +54,9 @@ def finite(module: nn.Module, images: Tensor) -> Check:
 def same_when_repeated(module: nn.Module, images: Tensor) -> Check:
     """Look whether one picture has one answer, and whether the network keeps something of it."""
     one = module(images.clone())  # which the network may overwrite
-    before = state_of(module)
+    before = state_of(module, maps=False)
     gap = max(gap_between(module(images.clone()), one) for _ in range(REPEATS))
-    if gap <= SAME and (name := changed(before, state_of(module))):
+    if gap <= SAME and (name := changed(before, state_of(module, maps=False))):
         return Check(
             "repeated", False,
             f"the network changes {name!r} of its own each time it is called, on which its answers "
@@ -96,7 +96,7 @@ def same_in_batch(model: Instrumented, images: Tensor, together: int) -> Check:
         "alone", False,
         f"a picture's answer changes by {gap:.1e} of the largest with the pictures beside it, or "
         "its place among them: does the network normalise by the batch (batch norm in train mode "
-        "or without statistics)?",
+        "or without statistics), or compute with the number or the order of pictures?",
     )  # fmt: skip
 
 
@@ -149,25 +149,11 @@ def kind_of_output(model: Instrumented, images: Tensor) -> Check:
     not.
     """
     head = model.plan.head
-    if head.kind == "logits":
-        noise = torch.stack(noise_like(images))
-        given = torch.cat([images, noise, STRONG * noise, -STRONG * images[:1]])
-        outputs = model.module(given.to(images.dtype)).double()
-        if head.outputs > 1 and bool(outputs.any()) and not bool(outputs.amax(dim=1).any()):
-            return Check(
-                "start", False,
-                "the largest number that the network returns is 0 for every picture, and relevance "
-                "has nothing to start from: let it return logits without taking away the largest",
-            )  # fmt: skip
-        says = _probabilities(outputs)
-        if not says and (name := squashed_by(model.plan.trace)):
-            says = f"comes out of {name}, scaled or shifted"
-        if says:
-            return Check(
-                "start", False,
-                f"what the network returns {says}: these are probabilities, no logits; let it "
-                "return what goes into its last function (softmax, sigmoid)",
-            )  # fmt: skip
+    if says := _no_logits(model, images):
+        return Check(
+            "start", False,
+            f"what the network returns {says}; let it return what goes into that",
+        )  # fmt: skip
     if head.outputs == 1:
         says = "the network returns one number: its sign decides between two classes"
     elif head.kind == "softmax":
@@ -182,6 +168,34 @@ def kind_of_output(model: Instrumented, images: Tensor) -> Check:
     return Check("start", True, says)
 
 
+def _no_logits(model: Instrumented, images: Tensor) -> str:
+    """Return why what relevance would start from is no logit; "" if it is one."""
+    head = model.plan.head
+    if says := not_logits(model.plan.trace, head):
+        before = "is" if head.kind == "logits" else f"comes from a {head.kind} of what is"
+        return f"{before} no logit: behind its last weights it {says}"
+    if head.kind != "logits":
+        return ""
+    noise = torch.stack(noise_like(images))
+    given = torch.cat([images, noise, STRONG * noise, -STRONG * images[:1]])
+    outputs = model.module(given.to(images.dtype)).double()
+    return _probabilities(outputs) or _taken_away(outputs)
+
+
+def _taken_away(outputs: Tensor) -> str:
+    """Return what shows that the largest of the outputs is always the same; "" if nothing does."""
+    outputs = outputs[torch.isfinite(outputs).all(dim=1)]
+    if outputs.shape[1] == 1 or not len(outputs) or bool((outputs == outputs[:1]).all()):
+        return ""
+    best = outputs.amax(dim=1)
+    if float(best.max() - best.min()) > SAME * float(outputs.abs().max()):
+        return ""
+    return (
+        f"is at most {float(best.mean()):.3g} for every picture, as after the largest was taken "
+        "away, and relevance has nothing to start from"
+    )
+
+
 def _probabilities(outputs: Tensor) -> str:
     """Return what shows that outputs (pictures, classes) are probabilities; "" if nothing does."""
     outputs = outputs[torch.isfinite(outputs).all(dim=1)]  # what is too strong says nothing
@@ -190,10 +204,12 @@ def _probabilities(outputs: Tensor) -> str:
     low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(dim=1)
     total = float(sums.mean())
     if outputs.shape[1] > 1 and low >= 0 and float((sums - total).abs().max()) <= SAME * total:
-        return f"is never negative and adds up to {total:.3g} for every picture, also for noise"
-    if low >= 0 and high <= 1:
-        return "lies between 0 and 1 for every picture, also for noise"
-    return ""
+        says = f"is never negative and adds up to {total:.3g}"
+    elif low >= 0 and high <= 1:
+        says = "lies between 0 and 1"
+    else:
+        return ""
+    return f"{says} for every picture, also for noise: these are probabilities, no logits"
 
 
 def noise_like(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.modules.utils import _ntuple
 
 from atlas.errors import UserError
+from atlas.relevance.endings import behind_last_weights
 from atlas.relevance.gates import features_of, find_gates
 from atlas.relevance.merging import Norm, find_norms, merge_norm
 from atlas.relevance.normalising import norms_by_hand
@@ -32,7 +33,7 @@ from atlas.relevance.rules import (
 )
 from atlas.relevance.weighted import Convolution, Convolved, Flat, Geometry
 from atlas.trace.following import OF_TYPE, RefusedError, Value
-from atlas.trace.head import LEAVING, Head, find_head
+from atlas.trace.head import CURVED, LEAVING, Head, find_head
 from atlas.trace.kinds import ATTENTION, KINDS, WEIGHTED
 from atlas.trace.record import Operation, Trace
 
@@ -95,6 +96,7 @@ def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32
         _weighted(trace),
         find_gates(trace),
         norms_by_hand(trace),
+        behind_last_weights(trace, head),
     )
     steps: dict[int, Step] = {
         **{number: Passed(0, 1, identity=True) for number in merged},
@@ -156,6 +158,8 @@ class _Making:
     weighted: frozenset[Value]
     gates: frozenset[Value]
     centred: Mapping[int, int]
+    ending: frozenset[int]
+    """Operations behind the last weights."""
 
     def step(self, operation: Operation) -> Step:
         """Return the rule of an operation that relevance passes."""
@@ -173,6 +177,12 @@ class _Making:
             "moving": self._moving,
         }
         kind = KINDS.get(operation.name)
+        ends = operation.number in self.ending and not any(operation.placed)
+        if kind is None and ends and operation.name in CURVED:
+            raise RefusedError(
+                "what the network returns is no logit: behind its last weights it computes "
+                f"{operation}; let it return what goes into that"
+            )
         if kind is None:
             raise _refused(operation)
         return make[kind](operation)
@@ -283,12 +293,14 @@ class _Making:
         live = [one for one in given[1:3] if isinstance(one, Value)]
         if operation.name == "addcmul" and len(live) == 2:
             weighs = [one for one in live if one in self.gates]
-        elif operation.name in ("addcdiv", "lerp") and isinstance(given[2], Value):
-            weighs = live[1:] if operation.name == "addcdiv" else live[1:2]
+        elif operation.name == "addcdiv" and isinstance(given[2], Value):
+            weighs = live[1:]
+        elif operation.name == "lerp" and isinstance(given[2], Value):
+            weighs = [given[2]]
         unclear = {
             "addcmul": len(live) == 2 and len(weighs) != 1,
             "addcdiv": isinstance(given[2], Value) and len(live) == 1,
-            "lerp": isinstance(given[2], Value) and (count < 3 or given[2] not in self.gates),
+            "lerp": isinstance(given[2], Value) and (count < 2 or given[2] not in self.gates),
             "index_add": False,
         }[operation.name]
         if unclear:
@@ -298,7 +310,9 @@ class _Making:
             for i, (one, number) in enumerate(zip(operation.inputs, operation.numbers, strict=True))
             if number and one not in weighs
         )
-        alone = len(wanted) == 1 and operation.name != "index_add"
+        # Between a constant and something else, the gate decides how much of each there is.
+        constant = operation.name == "index_add" or (operation.name == "lerp" and bool(weighs))
+        alone = len(wanted) == 1 and not constant
         return Passed(wanted[0], count) if alone else Mixed(wanted, count)
 
     def _moving(self, operation: Operation) -> Step:

@@ -203,7 +203,10 @@ class _Holding(Following):
             return result
         (x,), given = call.live, operation.argument
         reference = self._first(x, operation.shapes[0])
-        return self._first(result, operation.outputs[0]) + (x - reference) * scale(reference, given)
+        factor = scale(reference, given)
+        if factor is None:
+            return result
+        return self._first(result, operation.outputs[0]) + (x - reference) * factor
 
     def _goes(self, operation: Operation) -> bool:
         """Return whether what an operation makes is not held."""
@@ -266,6 +269,14 @@ def _instance_norm(x: Tensor, given: Any) -> Tensor:
     return _of_channels(scale, weight, x)
 
 
+def _batch_norm(x: Tensor, given: Any) -> Tensor | None:
+    """By its own statistics: what is given as channels of one picture may be those of several."""
+    if not given(5, "training", False) or any(given(i, "") is not None for i in range(1, 5)):
+        return None
+    scale = (x.transpose(0, 1).flatten(1).var(dim=1, correction=0) + given(7, "eps", 1e-5)).rsqrt()
+    return _of_channels(scale[None], None, x)
+
+
 def _of_channels(scale: Tensor, weight: Tensor | None, x: Tensor) -> Tensor:
     whole = _weighted(scale, weight)
     return whole.reshape(*whole.shape, *[1] * (x.ndim - 2))
@@ -290,6 +301,7 @@ def _normalize(x: Tensor, given: Any) -> Tensor:
 
 
 _SCALES: Mapping[str, Any] = {
+    "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
     "instance_norm": _instance_norm,

@@ -7,7 +7,7 @@ them off, overwrites tensors or recomputes them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -198,6 +198,8 @@ class _Running(Following):
         if not expected(plan, call):
             return queried(plan, call)
         step = plan.steps.get(call.number)
+        if isinstance(step, Convolved):
+            _has_its_weights(plan, call)
         if step is None or not (call.number in tape.recorded or _substitutes(step)):
             result = call()
         else:
@@ -219,6 +221,18 @@ def expected(plan: Plan, call: Call) -> bool:
     return known is not None and known.name == call.name and known.inputs == tuple(call.inputs)
 
 
+def _has_its_weights(plan: Plan, call: Call) -> None:
+    """Refuse a convolution whose weights have another shape than for one picture."""
+    known = plan.trace.operations[call.number]
+    one, other = known.argument(1, "weight"), replace(known, arguments=call.arguments)
+    weight = other.argument(1, "weight")
+    if isinstance(one, Tensor) and isinstance(weight, Tensor) and one.shape != weight.shape:
+        raise RefusedError(
+            f"{known} has other weights for several pictures than for one, as where they are "
+            "repeated for each picture: let it be a convolution of all pictures with one weight"
+        )
+
+
 def queried(plan: Plan, call: Call) -> Any:
     """Return what a call gives that makes no tensor, such as a shape.
 
@@ -234,7 +248,8 @@ def queried(plan: Plan, call: Call) -> Any:
     usual = str(operations[call.number]) if call.number < len(operations) else "nothing more"
     raise RefusedError(
         f"the network computes otherwise than on another picture: {call.name} instead of {usual}; "
-        "a network whose course depends on the picture or on chance cannot be measured"
+        "a network whose course depends on the picture, on how many there are or on chance cannot "
+        "be measured"
     )
 
 

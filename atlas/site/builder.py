@@ -55,6 +55,9 @@ def configure(root: Path, title: str, description: str, atlas_id: str) -> None:
     base["theme"]["custom_dir"] = THEME
     if not (root / "pages" / "explanations" / "index.md").is_file():
         base["nav"] = [entry for entry in base["nav"] if "Explanations" not in entry]
+    if (root / "pages" / "audit.md").is_file():
+        after = next(n for n, entry in enumerate(base["nav"], 1) if "Compare" in entry)
+        base["nav"].insert(after, {"How far maps hold": "audit.md"})
     comment = "# Made by `atlas site` from the base configuration; changes here are lost.\n"
     text_of_base: str = yaml.safe_dump(base, allow_unicode=True, sort_keys=False)
     theme = Tree(root / THEME)

@@ -14,7 +14,7 @@ from atlas.errors import UserError
 from atlas.searching import entries
 from atlas.searching.concepts import NamedConcept, concepts, terms
 from atlas.site import text
-from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry
+from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, ReferenceEntry, row_values
 from atlas.site.name_tests import NameTests
 from atlas.store import MEASURED, NAMED, REASONED, Mode, Store, bases, files, made, names
 from atlas.store.bases import Basis
@@ -152,7 +152,7 @@ class Catalogue:
         layer = {layer.name: layer for layer in self.layers}
         return [
             ChannelEntry(row, layer[values["layer"]], values["channel"], values)
-            for row, values in enumerate(self._channel_table.to_pylist())
+            for row, values in enumerate(row_values(self._channel_table))
         ]
 
     @cached_property

@@ -13,6 +13,7 @@ from atlas.site.class_similarity import ClassSimilarity
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry
 from atlas.site.explanations import Explanation
 from atlas.site.output import BuildCache, Tree
+from atlas.site.separating import Separations
 from atlas.site.strategies import HEIGHT, LEADS, WIDTH, Strategies
 from atlas.site.writer import PageWriter
 
@@ -39,6 +40,7 @@ def write(
     """Write a page for each class that was seen, its JSON, and the page that lists all of them."""
     seen, pictures = catalogue.seen, _pictures(catalogue)
     similarity, strategies = ClassSimilarity(catalogue), Strategies(catalogue)
+    separations = Separations(catalogue)
     names = [label.name for _, label in sorted(catalogue.labels.items())]
     kinds_of = kinds.kinds(seen, names)
     of_label: dict[int, list[Explanation]] = {}
@@ -60,7 +62,9 @@ def write(
             "previous": seen[place - 1] if place else None,
             "next": seen[place + 1] if place + 1 < len(seen) else None,
         }
-        files, rows = _class(catalogue, writer, citing, api, similarity, label, stored, context)
+        files, rows = _class(
+            catalogue, writer, citing, api, similarity, separations, label, stored, context
+        )
         rows |= {point.factor.row for point in ways.points} if ways else set()
         cache.add(key, rows, tree.sizes(files))
     recognised = {label.label: similarity.recognised(label) for label in seen}
@@ -83,6 +87,7 @@ def _class(
     citing: Citing,
     api: ApiFiles,
     similarity: ClassSimilarity,
+    separations: Separations,
     label: ClassEntry,
     pictures: list[int],
     context: Mapping[str, object],
@@ -94,6 +99,7 @@ def _class(
     map_points = similarity.picture_map(pictures)
     similar = similarity.confusable(label, CONFUSABLE)
     matrix = similarity.matrix(label, similar)
+    separated = separations.of(label, [other.label for other in similar])
     what = f"Class “{label.shown}”"
     json = api.write_class(label, top_channels, similar)
     page = writer.page(
@@ -110,6 +116,8 @@ def _class(
         map_points=map_points,
         similar=similar,
         matrix=matrix,
+        separated=separated,
+        separating_layer=separations.layer,
         recognised=similarity.recognised(label),
         pictures=pictures[:PICTURES],
         count=len(pictures),
@@ -120,6 +128,7 @@ def _class(
     shown |= {point.channel.row for point in map_points}
     shown |= {channel.row for other in similar for channel in other.shared}
     shown |= {channel.row for channel in matrix.channels} if matrix else set()
+    shown |= {one.channel.row for pair in separated for one in (*pair.own, *pair.others)}
     return [page, json], shown
 
 

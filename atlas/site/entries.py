@@ -5,10 +5,12 @@ as addresses of pages and names that are cut to the width of a list.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import pyarrow as pa
 
 from atlas.site import text
 from atlas.store import NameState, standing
@@ -66,6 +68,39 @@ class SenseEntry:
     def shown(self) -> str:
         """The sense's name in a list."""
         return text.clip(self.name) or "no name"
+
+
+class RowValues(Mapping[str, Any]):
+    """The values of one row of a table. Lists are made when they are asked for.
+
+    As objects of Python the lists of 20,000 channels take 0.2 GB, and a page shows those of one.
+    """
+
+    __slots__ = ("_lists", "_row", "_single")
+
+    def __init__(self, row: int, single: dict[str, Any], lists: Mapping[str, pa.Array]) -> None:
+        self._row = row
+        self._single = single
+        self._lists = lists
+
+    def __getitem__(self, name: str) -> Any:
+        column = self._lists.get(name)
+        return self._single[name] if column is None else column[self._row].as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._single
+        yield from self._lists
+
+    def __len__(self) -> int:
+        return len(self._single) + len(self._lists)
+
+
+def row_values(table: pa.Table) -> list[RowValues]:
+    """Return the values of each row of a table."""
+    nested = [name for name in table.column_names if pa.types.is_nested(table[name].type)]
+    lists = {name: table[name].combine_chunks() for name in nested}
+    single = table.drop_columns(nested).to_pylist()
+    return [RowValues(row, values, lists) for row, values in enumerate(single)]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from atlas.site.reference_images import ReferenceImages
 from atlas.site.writer import PageWriter
 from atlas.store import Store, claims, evidence, narrative, othermaps, table
 from atlas.store.claims import Claim, Slot
+from atlas.store.counterfactual import ConceptStep
 from atlas.store.evidence import EXPLANATIONS, Concept, Evidence
 from atlas.store.narrative import Narrative, Sentence
 from atlas.store.othermaps import TestedMap
@@ -35,6 +36,7 @@ _ID = re.compile(r"[a-z0-9-]+")
 _BEGINS = {
     **dict.fromkeys(("silent", "carries", "changes", "falls", "rises", "keeps", "spread"), 1),
     **dict.fromkeys(("more", "earlier", "decide", "disagree", "together", "contrast", "whynot"), 2),
+    **dict.fromkeys(("leaves", "lasts", "becomes", "misses"), 4),
     **dict.fromkeys(("kept", "failed", "unnamed", "untested", "doubtful"), 3),
 }
 """Paragraph that a kind of claims is in, with all that follow until the next of these."""
@@ -97,7 +99,7 @@ class Explanation:
         """Return a channel of the atlas."""
         return self.channels[layer, channel]
 
-    def called(self, one: Concept) -> str:
+    def called(self, one: Concept | ConceptStep) -> str:
         """Return what a concept is called: its name, else its address."""
         return text.plain(one.name) if one.name else one.address
 
@@ -330,7 +332,9 @@ def _one(
 
 def _addresses(found: Evidence) -> list[tuple[str, int]]:
     addresses = [(concept.layer, concept.channel) for concept in found.concepts]
-    return addresses + [(feed.layer, feed.channel) for flow in found.flow for feed in flow.feeds]
+    addresses += [(feed.layer, feed.channel) for flow in found.flow for feed in flow.feeds]
+    steps = found.counterfactual.steps if found.counterfactual else ()
+    return addresses + [(step.layer, step.channel) for step in steps]
 
 
 def _folders(folder: Path) -> Sequence[Path]:

@@ -14,6 +14,9 @@ from atlas.store import standing
 MOST_DOUBTFUL = 24
 """Names on the list of those to doubt first."""
 
+MOST_SHOWN = 24
+"""Channels on each of the lists of names and pictures that something speaks against."""
+
 ORDER = (
     *("tested", "by a person", "one-sided", "untested"),
     *("not told from chance", "none found", NOT_ASKED),
@@ -75,6 +78,11 @@ def write(catalogue: Catalogue, writer: PageWriter, citing: Citing, title: str) 
         score_rows=rows,
         height=ROW * len(rows),
         doubted=most_doubtful(catalogue),
+        by_weights=asked_by_weights(catalogue),
+        otherwise=named_otherwise(catalogue),
+        pictured=pictured(catalogue),
+        disagreeing=disagreeing(catalogue),
+        most=MOST_SHOWN,
     )
 
 
@@ -114,6 +122,35 @@ def most_doubtful(catalogue: Catalogue) -> list[ChannelEntry]:
     """Return the tested names that score least above those that say nothing, the worst first."""
     tested = [channel for channel in catalogue.channels if channel.chance is not None]
     return sorted(tested, key=_lead)[:MOST_DOUBTFUL]
+
+
+def asked_by_weights(catalogue: Catalogue) -> int:
+    """Return how many channels have a name and a word that the names of their inputs say."""
+    return sum(1 for channel in catalogue.channels if channel.weights_agree is not None)
+
+
+def named_otherwise(catalogue: Catalogue) -> list[ChannelEntry]:
+    """Return the channels whose names have none of the words that their inputs' names say.
+
+    Tested names with the least lead first, then those that were not tested.
+    """
+    found = [channel for channel in catalogue.channels if channel.weights_agree is False]
+    return sorted(found, key=lambda channel: (channel.chance is None, _lead(channel)))
+
+
+def pictured(catalogue: Catalogue) -> int:
+    """Return how many channels have made pictures that were compared with their references."""
+    rows = (catalogue.pictures_made(channel) for channel in catalogue.channels)
+    return sum(1 for made in rows if any(one.likeness is not None for one in made))
+
+
+def disagreeing(catalogue: Catalogue) -> list[ChannelEntry]:
+    """Return the channels whose references and made pictures disagree."""
+    return [
+        channel
+        for channel in catalogue.channels
+        if any(one.disagrees for one in catalogue.pictures_made(channel))
+    ]
 
 
 def _lead(channel: ChannelEntry) -> float:

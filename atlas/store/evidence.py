@@ -3,7 +3,8 @@
 Words, figures and pages are made from this and from nothing else. Each part has an id, by
 which a sentence says what it rests on: `prediction`, `target`, `layer:NAME`, `c1`, `c2`, ...
 (concepts), `flow:c1`, `effect:c1`, `curve:NAME:KIND`, `overlap:c1:c2`, `together:c1:c2`,
-`contrast`, `truth`, `context:c1`.
+`contrast`, `truth`, `context:c1`, and where another class is asked for `counterfactual`, `leave`,
+`become`.
 """
 
 import json
@@ -18,27 +19,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from atlas.errors import UserError, one_line
 from atlas.store import bounds, files
 from atlas.store.checks import NameState
+from atlas.store.counterfactual import Counterfactual, problem
+from atlas.store.fields import Count, Edge, Id, Number, Sha256, Side, Slug
 
 VERSION = 2
 """1 had doubts, which are claims now, but no `contrast` and `together`; it can be read still."""
 
 T = TypeVar("T")
-
-Id = Annotated[str, Field(pattern=r"^[a-z]+[0-9]*(:[^\x00-\x1f]{1,300})?$")]
-"""Id of a part of the evidence."""
-
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,80}$")]
-"""Id of an explanation, and the name of its directory."""
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-Number = Annotated[float, Field(ge=-1e30, le=1e30)]
-
-Count = Annotated[int, Field(ge=0, lt=1 << 53)]
-
-Side = Annotated[int, Field(ge=1, le=16_383)]
-Edge = Annotated[int, Field(ge=-(1 << 20), le=1 << 20)]
-"""Pixels."""
 
 Kind = Literal["zero", "mean", "blur"]
 KINDS: tuple[Kind, ...] = ("zero", "mean", "blur")
@@ -296,7 +283,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Why this class and not the runner-up, or the answer where another class is asked for."""
+    """Why this class and not another that is asked for, or else the network's best other one."""
 
     id: Id
     label: Count
@@ -373,6 +360,8 @@ class Evidence:
     together: tuple[Together, ...] = ()
     truth: Guess | None = None
     """What the picture shows by the label that its data gives it; None where that is not known."""
+    counterfactual: Counterfactual | None = None
+    """What it would take for the answer to be a class that is asked for; None where none is."""
 
     def concept(self, id_: str) -> Concept:
         """Return the concept with this id."""
@@ -390,7 +379,9 @@ class Evidence:
         named = {item.id for part in (*parts, self.context, self.together) for item in part}
         contrast = {self.contrast.id} if self.contrast else set()
         truth = {"truth"} if self.truth else set()
-        return frozenset(named | contrast | truth | {"prediction", "target"})
+        other = self.counterfactual
+        asked = {other.id, *(change.id for change in other.changes)} if other else set()
+        return frozenset(named | contrast | truth | asked | {"prediction", "target"})
 
     @property
     def last(self) -> LayerEvidence | None:
@@ -461,7 +452,11 @@ def _wrong(evidence: Evidence) -> str | None:
     ]
     if unknown := [layer for layer in at if layer not in layers]:
         return f"there is no layer {unknown[0][:40]!r}"
-    return _wrong_addresses(evidence) or _wrong_tests(evidence, concepts)
+    other = evidence.counterfactual
+    if other is not None and not evidence.prediction:
+        return "there is no answer"
+    astray = problem(other, evidence.prediction[0].label, concepts, layers) if other else None
+    return astray or _wrong_addresses(evidence) or _wrong_tests(evidence, concepts)
 
 
 def _differences(evidence: Evidence) -> tuple[Difference, ...]:

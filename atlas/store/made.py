@@ -19,7 +19,7 @@ from atlas.store import bases, bounds, files
 from atlas.store.directory import MADE_FILE, MADE_PICTURES, Store
 from atlas.store.pictures import load_picture
 
-Kind = Literal["maco", "fourier"]
+Kind = Literal["maco", "accentuated", "fourier"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -45,7 +45,8 @@ class MadePicture:
     layer: str
     channel: Annotated[int, Field(ge=0)]
     kind: Kind
-    """`maco`: it has the mean spectrum of the atlas's pictures. `fourier`: the control, free."""
+    """`maco`: it has the mean spectrum of the atlas's pictures. `accentuated`: a reference, changed
+    a little. `fourier`: the control, free."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     steps: Annotated[int, Field(gt=0)]
     activation: _Number
@@ -56,9 +57,12 @@ class MadePicture:
     """Place of the channel in its layer by reach on this picture; 1 is the first."""
     likeness: Annotated[float, Field(ge=0, le=1)] | None
     """Share of the layer's other channels whose references are less like this picture, by the
-    vectors of patches, than the channel's own; None where it has no references, or no others do."""
+    vectors of patches, than the channel's own; None where it has no references, or no others do,
+    and for a picture that began as a reference."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """SHA-256 of its file."""
+    image: Annotated[int, Field(ge=0)] | None = None
+    """Row in images.parquet of the reference that it began as; None where it began by chance."""
 
     @property
     def disagrees(self) -> bool:
@@ -191,6 +195,8 @@ def problems(part: Store) -> list[str]:
             found.append(f"{row.name} is missing")
         elif files.sha256(file) != row.sha256:
             found.append(f"{row.name} has changed")
+        elif row.image is not None and row.image >= part.rows("images"):
+            found.append(f"{row.name} began as no picture of the atlas")
     return found
 
 

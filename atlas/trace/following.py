@@ -48,8 +48,8 @@ _SAME = {
     "upsample": "interpolate", "upsample_nearest": "interpolate",
     "upsample_bilinear": "interpolate",
     "radd": "add", "rmul": "mul", "rdiv": "rdiv", "greater": "gt", "less": "lt",
-    "log_sigmoid": "logsigmoid", "special_expit": "sigmoid", "special_softmax": "softmax",
-    "special_log_softmax": "log_softmax",
+    "log_sigmoid": "logsigmoid", "sgn": "sign", "special_expit": "sigmoid",
+    "special_softmax": "softmax", "special_log_softmax": "log_softmax",
 }  # fmt: skip
 """Names of one operation."""
 
@@ -191,6 +191,11 @@ class Following(TorchFunctionMode):
         options = dict(kwargs or {})
         if self._recorded:
             args, options = mapped(_now, args), mapped(_now, options)
+        if torch._C._functorch.maybe_current_level() is not None:
+            raise RefusedError(
+                f"{function_name(func)} is called inside a transform of torch.func (vmap, grad, "
+                "jvp), whose tensors cannot be followed: call it on all pictures at once"
+            )
         with torch.inference_mode(mode=False):  # whatever the network says: results are kept
             live = [one for one in tensors((args, options)) if self._mark_of(one) is not None]
             name = function_name(func)
@@ -209,6 +214,7 @@ class Following(TorchFunctionMode):
         live: list[Tensor],
     ) -> Any:
         name = function_name(func)
+        _in_full_precision(name, live[0].device.type)
         if isinstance(func, OpOverload):
             self.refusal = RefusedError(
                 f"{name} is called by something that cannot be followed (TorchScript, or an "
@@ -228,7 +234,10 @@ class Following(TorchFunctionMode):
                 )
         plain, arguments, target = beside(func, args, options)
         if target is not None and self._mark_of(target) is None:
-            raise RefusedError(f"{name} writes into a tensor that was not made from the picture")
+            raise RefusedError(
+                f"{name}_ writes what is made from the picture into a tensor that is not: make a "
+                f"new tensor there ({name}, without the underscore)"
+            )
         call = Call(
             self._count, name, plain, arguments, live, [mark.value for mark in marks if mark]
         )
@@ -238,7 +247,10 @@ class Following(TorchFunctionMode):
             if isinstance(result, bool) and name in _DECIDE:
                 self.decided(call, result)
             if name in _TAKES_OUT:
-                raise RefusedError(f"{name} takes values out of the tensors of torch")
+                raise RefusedError(
+                    f"{name} takes values out of the tensors of torch: compute with tensors there "
+                    "(x / x.amax(), not x / x.amax().item())"
+                )
             if name == "setitem" or getattr(func, "__name__", "") == "__set__":
                 raise RefusedError(
                     "a part of a tensor is overwritten (x[...] = ...): write it with torch.cat or "
@@ -291,6 +303,15 @@ class Following(TorchFunctionMode):
         mark = self._mark_of(tensor)
         assert mark is not None
         return mark.memory
+
+
+def _in_full_precision(name: str, device: str) -> None:
+    """Refuse what is called under autocast."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        raise RefusedError(
+            f"{name} is called under torch.autocast, in half precision: take that out of the "
+            "network's forward (relevance is computed in float32)"
+        )
 
 
 def _now(tensor: Tensor) -> Tensor:

@@ -51,7 +51,9 @@ _NAMES: Mapping[Kind, str] = {
         index gather take_along_dim chunk split split_with_sizes tensor_split hsplit vsplit unbind
         cat stack hstack vstack dstack roll flip fliplr flipud rot90 pad constant_pad_nd
         reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle unfold
-        im2col view_as reshape_as max_pool1d max_pool2d max_pool3d max_pool2d_with_indices
+        im2col view_as reshape_as index_copy scatter tril triu
+        max_unpool1d max_unpool2d max_unpool3d
+        max_pool1d max_pool2d max_pool3d max_pool2d_with_indices
         adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d amax amin max min maximum
         minimum where masked_fill unsafe_view as_strided diagonal ravel slice alias
     """,
@@ -69,6 +71,9 @@ IDLE = (
     "positive", "requires_grad", "data",
 )  # fmt: skip
 """Operations that give the numbers that they take (dropout is off in eval mode)."""
+
+TYPES = ("to", "float", "double", "half", "bfloat16", "type", "type_as")
+"""Operations that give the numbers that they take, as another type."""
 
 NORMS = ("batch_norm", "native_batch_norm")
 """Those whose statistics are constants, so that they can become part of a layer before them."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch._ops import OpOverload
 
 from atlas.trace import moves, windows
 from atlas.trace.axes import LostError, Sight, united
@@ -65,6 +66,21 @@ def _layer_norm(call: ExecutedOperation) -> Sight:
     return rows, columns
 
 
+def _halved(call: ExecutedOperation) -> Sight:
+    """Gate one half of a dimension, which must not be one of positions, by the other."""
+    shape, sight = call.only()
+    halved = call.argument(1, -1) % len(shape)
+    same = {dim: dim for dim in range(len(shape)) if dim != halved}
+    return carried(sight, shape, same, call.shape)
+
+
+def rule_of(operation: OpOverload) -> Callable[[ExecutedOperation], Sight] | None:
+    """Return the rule of an operation; None if it is not known where positions go."""
+    rule = RULES.get(operation.overloadpacket)
+    pointwise = torch.Tag.pointwise in operation.tags
+    return _elementwise if rule is None and pointwise else rule
+
+
 def _product(call: ExecutedOperation) -> Sight:
     """Multiply matrices, (n, k) by (k, m), or (b, n, k) by (b, k, m).
 
@@ -111,6 +127,9 @@ RULES: Mapping[Any, Callable[[ExecutedOperation], Sight]] = (
         aten.pixel_unshuffle: windows.unshuffle,
         aten.reflection_pad2d: moves.pad,
         aten.replication_pad2d: moves.pad,
+        aten.channel_shuffle: _elementwise,
+        aten.native_channel_shuffle: _elementwise,
+        aten.glu: _halved,
         aten.native_group_norm: _group_norm,
         aten.adaptive_max_pool2d: windows.adaptive_pool,
         aten.mean: moves.reduced(),

@@ -32,7 +32,7 @@ from atlas.trace.following import (
     tensors,
 )
 from atlas.trace.sights import ReceptiveField, Tracker, receptive_field
-from atlas.trace.state import changed, state_of
+from atlas.trace.state import answers_by, changed, kept, state_of, summary
 
 REPEATED = "is used more than once for a picture, so it has no one map"
 """The problem of a layer with shared weights."""
@@ -129,23 +129,47 @@ def record(module: nn.Module, picture: Tensor) -> Trace:
         It fails, with the layer in which it does.
     """
     other = picture.flip(-1) / -2
-    before = state_of(module, attributes=False)
+    _keeps_nothing(module, picture, other)
     compiler = compiler_is_there()
     trace = _recorded(module, picture)
     if compiler_is_there() and not compiler:  # it compiled a part of itself, which ran as such
         trace = _recorded(module, picture)
     _compare(trace, _recorded(module, other))
-    if name := changed(before, state_of(module, attributes=False)):
-        raise RefusedError(
-            f"the network changes {name!r} of its own when it is called, and with it its answers: "
-            "give it as it is after training, and let it keep its parameters and buffers"
-        )
     usable = [name for name, layer in trace.layers.items() if not layer.problem]
     problems = not_alone(module, usable, picture, other)
     return replace(trace, layers={
         name: Layer(None, (), None, problems[name]) if name in problems else layer
         for name, layer in trace.layers.items()
     })  # fmt: skip
+
+
+@torch.no_grad()
+def _keeps_nothing(module: nn.Module, picture: Tensor, other: Tensor) -> None:
+    """Refuse a network that keeps from one call what its answers to the next may depend on."""
+    try:
+        module(picture.clone())  # which may fill tables without harm
+        tensors, before = state_of(module, attributes=False), state_of(module, tensors=False)
+        module(other.clone())
+    except Exception:  # whatever a user's own network raises: it will again, where that is reported
+        return
+    if name := changed(tensors, state_of(module, attributes=False)):
+        raise RefusedError(
+            f"the network changes {name!r} of its own when it is called, on which its answers may "
+            "depend: give it as it is after training, and let it keep its parameters and buffers"
+        )
+    now = {one.name: one.value for one in kept(module)}
+    others = {name for name, value in now.items() if before.get(name) != summary(value)}
+    maps = {name for name in others if isinstance(now[name], Tensor)}
+    if counts := sorted(others - maps):
+        raise RefusedError(
+            f"the network changes {counts[0]!r} of its own each time it is called, on which its "
+            "answers may depend: let it keep no count of its calls, and nothing of them"
+        )
+    if name := answers_by(module, picture, maps):
+        raise RefusedError(
+            f"the network keeps {name!r} from one picture to the next, and its answers depend on "
+            "it: let it keep nothing of the pictures before"
+        )
 
 
 @torch.no_grad()
@@ -323,6 +347,8 @@ class _Recorder(Following):
         for one in made:
             if self._tracker.sight(one) is None:  # written to where that is not seen
                 self._tracker.learn(one, self._tracker.lost(call.name))
+            elif not any(map(self._lost, call.live)) and (lost := self._lost(one)):
+                self._tracker.learn(one, self._tracker.lost(_said(call, lost)))
         if made:
             self.operations.append(
                 Operation(
@@ -336,6 +362,10 @@ class _Recorder(Following):
                 )
             )  # fmt: skip
         return result
+
+    def _lost(self, tensor: Tensor) -> str:
+        """Return by what the positions of a tensor were lost; "" if they were not."""
+        return next((axis.lost for axis in self._tracker.sight(tensor) or () if axis.lost), "")
 
     def _is_placed(self, tensor: Tensor) -> bool:
         sight = self._tracker.sight(tensor) or self._tracker.everything
@@ -365,6 +395,14 @@ class _Recorder(Following):
         if (sight := self._tracker.sight(result)) is not None:
             self._tracker.learn(tensor, sight)
         self._bounds.learn(tensor, self._bounds.of(result))
+
+
+def _said(call: Call, lost: str) -> str:
+    """Return by what positions were lost, as the network's code calls it."""
+    positional, named = call.arguments
+    modes = [one for one in (*positional, *named.values()) if one in ("circular", "wrap")]
+    _, bracket, reason = lost.partition(" (")
+    return f"{call.name}{' in circles' if modes else ''}{bracket}{reason}"
 
 
 def _extents(tensor: Tensor) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from atlas.trace.axes import Axis, LostError, Sight
 from atlas.trace.executed import ExecutedOperation
 from atlas.trace.following import tensors
-from atlas.trace.positions import RULES
+from atlas.trace.positions import rule_of
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         seen = [(tensor, sight) for tensor in read if (sight := self.sight(tensor)) is not None]
         if not seen:
             return result
-        rule = RULES.get(func.overloadpacket)
+        rule = rule_of(func)
         name = func.overloadpacket.__name__
         for which, tensor in enumerate(tensors(result)):
             try:

@@ -62,13 +62,3 @@ def behind(trace: Trace, value: Value, also: Sequence[str] = ()) -> Value:
             return value
         value = operation.inputs[0]
     return value
-
-
-def without_largest(trace: Trace, value: Value) -> Value:
-    """Return the z of z - max(z), which has the same softmax; else the value."""
-    operation = trace.of(value) if value.operation >= 0 else None
-    if operation is None or operation.name != "sub" or len(operation.inputs) != 2:
-        return value
-    z, taken = operation.inputs[0], behind(trace, operation.inputs[1])
-    largest = taken.operation >= 0 and trace.of(taken).name in ("amax", "max")
-    return z if largest and trace.of(taken).inputs == (z,) else value

@@ -61,8 +61,9 @@ def test_the_page_shows_every_figure(audited, crawl):
         assert f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})" in page.text
     for name in CHEAP:
         assert audit.TITLES[name] in page.text
-    for link in ("about.html", "guide.html"):
-        assert 'href="audit.html"' in (audited / "site" / link).read_text("utf-8")
+    for link in ("about.html", "guide.html", "trust.html"):
+        html = (audited / "site" / link).read_text("utf-8")
+        assert html.count('href="audit.html"') >= 2  # in the text and in the menu
     assert (audited / "site" / "audit.json").read_bytes() == (audited / "audit.json").read_bytes()
     assert all(one.passed for one in check(open_store(audited)))
 

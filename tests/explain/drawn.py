@@ -3,6 +3,12 @@
 from hypothesis import strategies as st
 
 from atlas.store import STATES
+from atlas.store.counterfactual import (
+    ConceptChanges,
+    ConceptStep,
+    Counterfactual,
+    SourcePicture,
+)
 from atlas.store.evidence import (
     KINDS,
     ORDERS,
@@ -87,7 +93,44 @@ def evidences(draw) -> Evidence:
             for a, b in both
         ),
         truth=draw(st.sampled_from([None, *guesses])),
+        counterfactual=draw(st.one_of(
+            st.none(), counterfactuals(layers[-1].layer, concepts, guesses[0].label)
+        )),
     )  # fmt: skip
+
+
+@st.composite
+def counterfactuals(draw, layer: str, concepts: list[Concept], answer: int) -> Counterfactual:
+    """Draw what it would take for another answer: found or not, and by many steps too."""
+    label = draw(st.sampled_from([n for n in range(len(CLASSES)) if n != answer]))
+    leave = _changes(draw, "leave", layer, concepts, lambda last: last != answer, answer)
+    become = _changes(draw, "become", layer, concepts, lambda last: last == label, answer)
+    source = SourcePicture(draw(st.integers(0, 4000)), "a/b.png", 1, -2)
+    copied = (become, source) if draw(st.booleans()) else (None, None)
+    return Counterfactual(
+        "counterfactual", layer, label, CLASSES[label], draw(UNIT), leave, *copied, 4
+    )
+
+
+def _changes(draw, id_: str, layer: str, concepts, done, answer: int) -> ConceptChanges:
+    known = {one.address: one for one in concepts}
+    channels = draw(st.lists(st.integers(10, 59), min_size=1, max_size=12, unique=True))
+    own = [one.channel for one in concepts if one.layer == layer]
+    channels = list(dict.fromkeys([*(own[:1] if draw(st.booleans()) else []), *channels]))[:12]
+    last = draw(st.sampled_from([n for n in range(len(CLASSES)) if done(n)] + [answer]))
+    steps = []
+    for n, channel in enumerate(channels, 1):
+        address = f"{layer}:{channel}"
+        one = known.get(address)
+        label = last if n == len(channels) else answer
+        steps.append(ConceptStep(
+            address, layer, channel, one.name if one else draw(NAMES), one and one.id,
+            draw(UNIT), draw(UNIT), label, CLASSES[label],
+        ))  # fmt: skip
+    reached = done(last)
+    fewest = reached and draw(st.booleans())
+    more = draw(st.integers(0, 20))
+    return ConceptChanges(id_, tuple(steps), len(steps), reached, fewest, len(steps) + more, 99)
 
 
 def _guesses(draw) -> list[Guess]:

@@ -74,7 +74,7 @@ def numbers_without_evidence(page: Path, folder: Path) -> list[str]:
     values = [value for value in leaves(found) if not isinstance(value, str)]
     for claim in claims:  # what is reckoned: one minus some shares
         for slot in (s for wording in claim["wordings"].values() for s in wording["slots"]):
-            if slot["source"].startswith("1 −"):
+            if " − " in slot["source"]:
                 values.append(value(slot["source"], found))
     values += [len(curve["courses"][0]["logit"]) - 1 for curve in found["curves"]]  # steps
     texts = {value for value in leaves(found) if isinstance(value, str) and re.search(r"\d", value)}

@@ -33,7 +33,8 @@ def problems(claim: dict, evidence: dict) -> list[str]:
 def ids(evidence: dict) -> set[str]:
     parts = ("layers", "concepts", "overlaps", "flow", "effects", "curves", "context", "together")
     found = {one["id"] for part in parts for one in evidence[part]}
-    return found | {"prediction", "target", "contrast", "truth"}
+    asked = {"counterfactual", "leave", "become"} if evidence.get("counterfactual") else set()
+    return found | asked | {"prediction", "target", "contrast", "truth"}
 
 
 # Numbers and names.
@@ -49,6 +50,8 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
         return evidence["prediction"][int(place[11:]) - 1][field]
     if place in ("target", "truth"):
         return evidence[place][field]
+    if place in ("counterfactual", "source", "leave", "become"):
+        return asked(place, field, evidence["counterfactual"])
     if place == "contrast":
         if "." not in field:
             return evidence["contrast"][field]
@@ -111,6 +114,24 @@ def value(source: str, evidence: dict):  # noqa: PLR0911, PLR0912
     raise AssertionError(source)
 
 
+def asked(place: str, field: str, found: dict):
+    """Look up what it would take: `leave count − 3`, `become 2.probability`, `source image`."""
+    if place == "counterfactual":
+        return found[field]
+    number, _, name = field.rpartition(".")
+    if number:
+        return found[place]["steps"][int(number) - 1][name]
+    name, _, less = field.partition(" − ")
+    return found[place][name] - int(less or 0)
+
+
+def steps(evidence: dict) -> list[dict]:
+    """Return all steps to other answers."""
+    found = evidence.get("counterfactual") or {}
+    changes = [found.get("leave"), found.get("become")]
+    return [step for one in changes if one for step in one["steps"]]
+
+
 def called(one: dict, beside: bool, evidence: dict) -> str:
     """Return a name as a list of others has it: with its address where a twin stands beside it."""
     if not one["name"]:
@@ -146,8 +167,10 @@ def by_id(parts: list, id_: str) -> dict:
 
 def classes(evidence: dict) -> set[tuple[int, str]]:
     """Return the numbers and names of all classes of the evidence."""
-    guesses = [*evidence["prediction"], evidence["target"], evidence["contrast"], evidence["truth"]]
-    changed = [*(e for one in evidence["effects"] for e in one["effects"]), *evidence["together"]]
+    guesses = [*evidence["prediction"], evidence["target"], evidence["contrast"], evidence["truth"],
+               evidence["counterfactual"]]  # fmt: skip
+    changed = [*(e for one in evidence["effects"] for e in one["effects"]), *evidence["together"],
+               *steps(evidence)]  # fmt: skip
     return {(one["label"], one["name"]) for one in guesses if one} | {
         (one["answer"], one["answer_name"]) for one in changed
     }
@@ -172,8 +195,12 @@ def texts(slot: dict, evidence: dict) -> set[str]:  # noqa: PLR0911, PLR0912
     kind, source = slot["kind"], slot["source"]
     if kind == "concept":
         place = source.removesuffix(" name")
-        channels = [*evidence["concepts"], *(f for flow in evidence["flow"] for f in flow["feeds"]),
-                    *((evidence["contrast"] or {}).get("differences", []))]  # fmt: skip
+        channels = [
+            *evidence["concepts"],
+            *(f for flow in evidence["flow"] for f in flow["feeds"]),
+            *((evidence["contrast"] or {}).get("differences", [])),
+            *steps(evidence),
+        ]
         named = [one for one in channels if place in (one.get("id"), one["address"])]
         found = set()
         for one in named:
@@ -503,6 +530,8 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             )
     elif kind == "method":
         yield from must(text in METHOD, "another method")
+    elif kind in ("leaves", "lasts", "becomes", "misses", "unstored"):
+        yield from another(kind, audience, claim, text, evidence, must)
     elif kind not in ("answer", "blurred"):
         yield f"a kind that nobody checks: {kind}"
 
@@ -522,3 +551,37 @@ def contrast(kind, audience, claim, text, evidence, must):
         yield from must(one["margin"] > 0 >= found["margin"], "not ahead")
     if "would shrink" in text:
         yield from must(0 <= one["margin"] < found["margin"], "no smaller")
+
+
+def another(kind, audience, claim, text, evidence, must):
+    """Yield what does not hold of the words about another class."""
+    found, first = evidence["counterfactual"], evidence["prediction"][0]["label"]
+    if kind == "unstored":
+        yield from must(found["become"] is None and found["source"] is None, "there are maps")
+        return
+    changes = found["leave" if kind in ("leaves", "lasts") else "become"]
+    last = changes["steps"][-1]["answer"]
+    done = last != first if changes is found["leave"] else last == found["label"]
+    yield from must(done == (kind in ("leaves", "becomes")), "the answer in the end")
+    slots = claim["wordings"][audience]["slots"]
+    listed = [one["source"].removesuffix(" name") for one in slots if one["kind"] == "concept"]
+    steps_ = [one["concept"] or one["address"] for one in changes["steps"]]
+    others = next((value(one["source"], evidence) for one in slots if one["key"] == "others"), 0)
+    yield from must(listed == steps_[: len(listed)], "other steps, or another order")
+    yield from must(len(listed) + others == len(steps_), "not all")
+    yield from must(audience == "everyone" or not others, "experts read all")
+    names = [one["text"] for one in slots if one["kind"] == "concept"]
+    own = [one["name"] for one in changes["steps"][: len(names)]]
+    yield from must(len(set(names)) == len(names) or None in own, "two of one name")
+    if audience == "expert":
+        chances = [one["source"] for one in slots if one["key"].startswith("after")]
+        which = "own" if changes is found["leave"] else "probability"
+        wanted = [f"{changes['id']} {n}.{which}" for n in range(1, changes["count"] + 1)]
+        yield from must(chances == wanted, "other probabilities")
+        yield from must(
+            ("no fewer" in text) == (changes["fewest"] and changes["count"] > 1), "fewest"
+        )
+        yield from must(("at most" in text) == (done and not changes["fewest"]), "at most")
+    else:
+        yield from must(("ven " in text[:6]) == (not done), "even")
+        yield from must("still" not in text or kind == "lasts", "still")

@@ -50,20 +50,24 @@ def test_factors_and_residual_add_up_to_the_map_of_the_layer(measured):
     assert 0 < part < 1
 
 
-def test_without_a_factor_what_it_adds_is_gone(measured):
+def test_without_a_factor_its_share_of_the_output_is_gone(measured):
     """Against the network run by hand."""
     module, image, model, factors, found = measured
     taken = torch.eye(6, 5, dtype=torch.bool)  # the last row takes nothing away
-    logits = bases.without_factors(model, image, factors, found.activation[NAME])(taken)
+    maps, output = found.activation[NAME], found.activation[SMALL]
+    logits = bases.without_factors(model, image, factors, output, maps)(taken)
     layers = list(module)
-    begun = nn.Sequential(*layers[:4])(image)  # with the norm of the layer
+    begun = nn.Sequential(*layers[:4])(image)[0].relu()  # with the norm of the layer
     on = nn.Sequential(*layers[5:])
+    directions = torch.from_numpy(factors.basis.directions)
     for row, mask in enumerate(taken):
-        less = torch.einsum(
-            "khw,kc->chw", found.activation[NAME] * mask[:, None, None],
-            torch.from_numpy(factors.basis.directions),
-        )  # fmt: skip
-        torch.testing.assert_close(logits[row], on((begun.relu() - less).relu())[0])
+        left = begun.clone()
+        for channel in range(8):
+            made = maps * directions[:, channel, None, None]
+            whole = made.sum(dim=0)
+            part = torch.where(whole > 0, made[mask].sum(dim=0) / whole, 0)
+            left[channel] = begun[channel] * (1 - part)
+        torch.testing.assert_close(logits[row], on(left[None])[0])
     torch.testing.assert_close(logits[5], module(image)[0])
 
 
@@ -77,7 +81,9 @@ def test_all_channels_as_factors_are_the_channels(measured):
     torch.testing.assert_close(seen.relevance["it"], found.relevance[SMALL])
     taken = torch.eye(8, dtype=torch.bool)
     channels = without_channels(model, SMALL, image, torch.zeros(8))(taken)
-    factors = bases.without_factors(model, image, whole, seen.activation["it"])(taken)
+    factors = bases.without_factors(
+        model, image, whole, seen.activation[SMALL], seen.activation["it"]
+    )(taken)
     torch.testing.assert_close(factors, channels)
     assert bases.residual(seen, "it", whole) == pytest.approx(0, abs=1e-6)
 

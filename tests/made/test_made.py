@@ -16,11 +16,21 @@ import atlas
 from atlas import pipeline, site
 from atlas.made import optimise
 from atlas.made.judging import reach_and_rank
-from atlas.made.spectrum import antisymmetric, of_pictures, squashed, with_phase
-from atlas.pipeline.making import slopes
+from atlas.made.spectrum import (
+    antisymmetric,
+    of_pictures,
+    squashed,
+    unsquashed,
+    with_mean_waves,
+    with_phase,
+)
 from atlas.recipe import recorded
+from atlas.relevance.plan import plan
+from atlas.relevance.tape import instrument
 from atlas.store import made, open_store
+from atlas.store.pictures import read_picture
 from atlas.store.verify import check
+from atlas.trace.record import record
 
 VERIFIED = "every made picture is there and unchanged"
 
@@ -30,6 +40,13 @@ def drawn(height, width, colours=3, count=4):
     coarse = random.integers(0, 256, (count, 4, 4, colours), np.uint8)
     whole = coarse.repeat(-(-height // 4), axis=1).repeat(-(-width // 4), axis=2)
     return list(whole[:, :height, :width])
+
+
+def alone(layer, colours, size):
+    """A network of one layer with a head."""
+    module = nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    trace = record(module.eval(), torch.zeros(1, colours, size, size))
+    return instrument(module, plan(trace, None), ["0"])
 
 
 @pytest.fixture(scope="module", params=[(24, 24, 3), (15, 18, 3), (16, 13, 1)])
@@ -79,6 +96,19 @@ def test_the_picture_is_macos_formula(case):
     assert found == pytest.approx(expected, abs=1e-4)
 
 
+def test_colours_are_taken_apart_and_put_together_again(case):
+    spectrum, phase = case
+    apart = with_phase(spectrum, phase)
+    inside = (squashed(spectrum, apart) - 0.5).abs() < 0.49
+    again = squashed(spectrum, unsquashed(spectrum, squashed(spectrum, apart)))
+    assert torch.allclose(again[inside], squashed(spectrum, apart)[inside], atol=1e-4)
+    waves = torch.stack([torch.cos(phase), torch.sin(phase)])
+    fourier = torch.fft.rfft2(with_mean_waves(spectrum, waves))
+    wanted = torch.polar(spectrum.magnitude, phase)
+    inner = slice(1, (spectrum.width - 1) // 2)  # at the ends a picture of real numbers has less
+    assert torch.allclose(fourier[..., inner], wanted[..., inner], atol=1e-2)
+
+
 def test_the_optimum_of_one_filter_is_found(monkeypatch):
     """Its product with a picture of given spectrum is largest where the phases are the filter's."""
     monkeypatch.setattr(optimise, "SIDES", (1.0, 1.0))  # pieces would pull it elsewhere
@@ -89,9 +119,8 @@ def test_the_optimum_of_one_filter_is_found(monkeypatch):
     filter_ = nn.Conv2d(1, 1, size, bias=False)
     filter_.weight.data[0, 0] = torch.from_numpy(np.tile(wave, (size, 1)))
     for sign in (1.0, -1.0):
-        picture = optimise.make_picture(
-            nn.Sequential(filter_), lambda one: one, "0", torch.tensor([sign]), spectrum, 40, 0
-        )
+        goal = optimise.Goal(alone(filter_, 1, size), "0", torch.tensor([sign]))
+        picture = optimise.make_picture(goal, lambda one: one, spectrum, 40, 0)
         fundamental = np.fft.rfft(sign * picture[0].numpy().mean(axis=0))[size // period]
         assert abs(np.angle(fundamental)) < 0.01
 
@@ -114,8 +143,9 @@ def test_no_picture_can_be_made_without_gradients():
             return picture.detach()
 
     spectrum = of_pictures(drawn(8, 8))
+    goal = optimise.Goal(alone(Cut(), 3, 8), "0", torch.ones(3))
     with pytest.raises(atlas.UserError, match="no gradient comes from it"):
-        optimise.make_picture(nn.Sequential(Cut()), lambda x: x, "0", torch.ones(3), spectrum, 2, 0)
+        optimise.make_picture(goal, lambda x: x, spectrum, 2, 0)
 
 
 def test_reach_is_compared_with_the_data_and_the_layer():
@@ -137,10 +167,19 @@ def test_only_a_picture_that_reaches_far_is_a_witness():
 
 
 def test_a_norm_behind_a_layer_counts():
-    output = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    measured = output * torch.tensor([-2.0, 0.5])[:, None, None] + 3
-    assert slopes(output, measured).tolist() == pytest.approx([-2, 0.5], abs=1e-5)
-    assert slopes(torch.ones(1, 2, 4, 4), torch.ones(1, 2, 4, 4)).tolist() == [1, 1]
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(5, 2),
+    ).eval()  # fmt: skip
+    for values in (module[1].weight.data, module[1].running_var):
+        values.copy_(torch.rand(5) + 0.5)
+    views = torch.rand(2, 3, 9, 9, requires_grad=True)
+    model = instrument(module, plan(record(module, torch.zeros(1, 3, 9, 9)), None), ["0"])
+    found, expected = optimise.layer_output(model, views, "0"), module[:2](views)
+    assert torch.allclose(found, expected, atol=1e-5)
+    slopes = [torch.autograd.grad(one.amax(), views)[0] for one in (found, expected)]
+    assert torch.allclose(*slopes, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +224,9 @@ def test_pages_say_that_it_was_made(pictured):
     (row,) = made.read(open_store(pictured)).values()
     assert ("Photographs do it better" in page) == (row.reach < 1)
     assert ("disagree" in page) == row.disagrees
+    trust = (pictured / "pages/trust.md").read_text("utf-8")
+    assert "1 channel has a made picture that was compared" in trust
+    assert ("None disagrees" in trust) != row.disagrees
     api = json.loads((pictured / "pages/api/v1/channels/3/1.json").read_text("utf-8"))
     assert api["made"] == [row.as_dict()]
     schema = json.loads((pictured / "pages/api/v1/schema/channel.json").read_text("utf-8"))
@@ -215,6 +257,34 @@ def test_the_same_seed_gives_the_same_bytes_and_another_other_ones(pictured, tmp
     control = pipeline.make_one(store, seed, "3:1", "fourier")
     assert control.name == "made/3/1-fourier.webp"
     assert len(made.read(store)) == 2
+
+
+def test_a_reference_is_accentuated_and_stays_near(pictured, run, tmp_path):
+    folder = tmp_path / "accentuated"
+    shutil.copytree(pictured, folder, ignore=shutil.ignore_patterns("pages", "site"))
+    store = open_store(folder)
+    recipe = recorded(store.manifest(), ["pictures_made.steps=16"])
+    row = pipeline.make_one(store, recipe, "3:1", "accentuated")
+    best = [
+        one["image"]
+        for one in store.table("references").to_pylist()
+        if (one["layer"], one["channel"], one["mode"], one["rank"]) == ("3", 1, "activation", 0)
+    ]
+    assert [row.image] == best
+    assert row.name == "made/3/1-accentuated.webp"
+    assert row.reach > 1.02  # the reference itself has 1
+    assert row.likeness is None and not row.disagrees
+    begun = np.array(read_picture(store.pictures()[row.image])).astype(float)
+    now = np.array(read_picture(made.path(store, row))).astype(float)
+    other = np.array(read_picture(made.path(store, made.read(store)["3", 1, "maco"]))).astype(float)
+    assert 0 < np.abs(now - begun).mean() < 0.5 * np.abs(other - begun).mean()
+    site.render(store)
+    page = (folder / "pages/channels/3/1.md").read_text("utf-8")
+    assert page.index("Phases optimised") < page.index("The best reference by activation</a>, changed")
+    assert f"picture.html?picture={row.image}" in page
+    (folder / "made.json").write_text("{}")
+    both = run("picture", folder, "3:1", "--control", "--accentuate")
+    assert both.returncode == 2 and "not both" in both.stderr and both.stderr.count("\n") == 1
 
 
 def test_what_was_changed_is_noticed(pictured, tmp_path):

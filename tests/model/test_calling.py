@@ -175,6 +175,16 @@ def test_a_size_that_does_not_fit_leads_to_the_crop():
     assert message.endswith("see preprocessing.crop")
 
 
+def test_code_of_another_precision_is_reported_as_such():
+    class Precise(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x.double())
+
+    message = failure(Precise(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(2)))
+    assert message.startswith("net computes in several precisions, at layer '0'")
+    assert "take .double(), .half(), .bfloat16(), torch.autocast and the like out" in message
+
+
 def test_no_hooks_stay():
     module = nn.Sequential(Inner())
     failure(module)

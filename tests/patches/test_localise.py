@@ -1,6 +1,7 @@
 """Boxes stand around the peak, inside the picture, and hold what they promise."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,7 +58,7 @@ def test_a_large_field_is_narrowed_to_where_most_of_the_strength_lies():
     maps = torch.from_numpy(random.random((6, 14, 14)).astype(np.float32) ** 8)
     maps[0] = 0
     maps[0, 2, 5] = 10.0
-    peaks = torch.zeros(6, 2, dtype=torch.int64)
+    peaks = torch.full((6, 2), 7)  # which see all
     found = localise.boxes(maps, peaks, seen, (112, 112)).tolist()
     places = torch.linspace(2, 110, 28)  # middles of 28 cells
     unit = (places - (-96 + 100)) / 8
@@ -82,6 +83,23 @@ def test_a_large_field_is_narrowed_to_where_most_of_the_strength_lies():
     x0, y0, x1, y1 = found[0]
     assert x0 < 5 * 8 + 4 < x1
     assert y0 < 2 * 8 + 4 < y1
+
+
+@pytest.mark.parametrize("relevance", [None, 0.0, 1.0])
+def test_a_box_lies_in_what_the_peak_unit_sees(relevance):
+    """Though more of the channel, or of what speaks for the answer, is elsewhere."""
+    seen = field(60, 8, -26)
+    maps = torch.zeros(2, 14, 14)
+    maps[:, 9:, 9:] = 0.9
+    maps[0, 2, 3] = maps[1, 11, 1] = 1.0
+    heat = None
+    if relevance is not None:  # only at the other end, or nowhere
+        heat = torch.zeros(2, 28, 28)
+        heat[:, 20:, 20:] = relevance
+    found = localise.boxes(maps, torch.tensor([[2, 3], [11, 1]]), seen, (112, 112), heat)
+    for (x0, y0, x1, y1), (y, x) in zip(found.tolist(), ((20, 28), (92, 12)), strict=True):
+        assert x - 30 <= x0 <= x <= x1 <= x + 30
+        assert max(y - 30, 0) <= y0 <= y <= y1 <= y + 30
 
 
 def test_relevance_of_the_pixels_says_where_in_a_coarse_map():

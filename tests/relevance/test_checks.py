@@ -1,6 +1,7 @@
 """Faults are noticed before they are measured, and healthy networks pass."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -287,20 +288,13 @@ def test_chance_that_is_left_on(way):
 
 
 def test_chance_that_sets_in_later():
-    class Later(nn.Module):
-        """Counts its pictures: its first answers are the same."""
-
-        def __init__(self):
-            super().__init__()
-            self.body, self.turn = small(), 0
-
-        def forward(self, x):
-            self.turn += 1
-            return self.body(x) + max(self.turn - 4, 0)
-
-    found = looked_at(instrumented(Later(), (3, SIZE, SIZE)))
-    assert not found["repeated"].passed
-    assert "is something random left on, as dropout?" in found["repeated"].says
+    turns = itertools.cycle([0, 0, 0, 0, 0, 0, 0, 1])  # which nothing but answers shows
+    network = Network(lambda net, x: net.body(x) + next(turns), body=small())
+    found = answers.same_when_repeated(network, pictures(3, SIZE, 7))
+    assert found.passed
+    found = answers.same_when_repeated(network, pictures(3, SIZE, 7))
+    assert not found.passed
+    assert "is something random left on, as dropout?" in found.says
 
 
 def statistics(_net, x):
@@ -327,18 +321,10 @@ def test_batch_statistics(way):
 
 
 def test_a_network_whose_course_is_by_chance():
-    class Either(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body = small()
-            self.turn = 0
-
-        def forward(self, x):
-            self.turn += 1
-            return self.body(x.flip(-1) if self.turn % 2 else x)
-
-    with pytest.raises(Exception, match="computes otherwise on another picture"):
-        assert failed(instrumented(Either(), (3, SIZE, SIZE)))
+    turns = itertools.cycle([True, False])
+    network = Network(lambda net, x: net.body(x.flip(-1) if next(turns) else x), body=small())
+    with pytest.raises(RefusedError, match="computes otherwise on another picture"):
+        instrumented(network, (3, SIZE, SIZE))
 
 
 def test_another_network_with_the_same_plan(model):

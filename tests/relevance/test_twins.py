@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from atlas.errors import UserError
 from atlas.relevance import answers
 from atlas.relevance.plan import plan
+from atlas.trace.following import RefusedError
 from atlas.trace.record import record
 from tests.relevance.looking import Network, instrumented
 from tests.relevance.test_attacks import (
@@ -131,6 +132,22 @@ GATES = {
         lambda n, x: x.index_add(1, torch.arange(C), f(n, x), alpha=0.5),
         lambda n, x: x + 0.5 * f(n, x),
     ),
+    "lerp from nothing": (
+        lambda n, x: torch.lerp(torch.zeros(()), f(n, x), sigma(n, x)),
+        lambda n, x: f(n, x) * sigma(n, x),
+    ),
+    "lerp to nothing": (
+        lambda n, x: torch.lerp(f(n, x), torch.zeros_like(x), sigma(n, x)),
+        lambda n, x: f(n, x) * (-g(n, x)).sigmoid(),
+    ),
+    "sign": (
+        lambda n, x: g(n, x) * (torch.sgn(g(n, x)) + 1) / 2,
+        lambda n, x: g(n, x).relu(),
+    ),
+    "largest at their places": (
+        lambda n, x: F.max_unpool2d(*F.max_pool2d(f(n, x), 2, return_indices=True), 2),
+        lambda n, x: f(n, x) * (f(n, x) == F.interpolate(F.max_pool2d(f(n, x), 2), scale_factor=2)),
+    ),
     "condition": (
         lambda n, x: g(n, x) * (g(n, x) > 0).float(),
         lambda n, x: g(n, x).relu(),
@@ -140,7 +157,14 @@ GATES = {
         lambda n, x: g(n, x).relu(),
     ),
 }
+
+
+def batch_of_groups(y):
+    return F.batch_norm(y.reshape(1, 2 * len(y), -1), None, None, None, None, True).view_as(y)
+
+
 NORMS = {
+    "groups as a batch": (batch_of_groups, lambda y: F.group_norm(y, 2)),
     "moments": (by_moments, layer_norm),
     "folded": (folded, lambda y: F.instance_norm(y, bias=torch.full((C,), 0.1))),
     "groups": (groups, lambda y: F.group_norm(y, 2)),
@@ -193,23 +217,94 @@ def normalised(y):
     return y / y.sum(1, keepdim=True)
 
 
-PROBABILITIES = {
-    "one minus": lambda net, x: 1 - torch.sigmoid(-net.fc(pooled(x))),
-    "hard sigmoid": lambda net, x: F.hardsigmoid(net.fc(pooled(x))),
-    "normalised relu": lambda net, x: normalised(net.fc(pooled(x)).relu() + 0.1),
-    "evidence": lambda net, x: normalised(F.softplus(net.fc(pooled(x))) + 1),
-    "times an object": lambda net, x: net.fc(pooled(x)).sigmoid() * net.single(pooled(x)).sigmoid(),
-    "percent": lambda net, x: 100 * net.fc(pooled(x)).sigmoid(),
-    "one number": lambda net, x: 1 - torch.sigmoid(-net.single(pooled(x))),
-}
+def evidence(z):
+    return normalised(F.softplus(z) + 1)
 
 
-@pytest.mark.parametrize("head", PROBABILITIES.values(), ids=PROBABILITIES)
-def test_probabilities_are_not_taken_for_logits(head):
-    model = instrumented(made(head=head), (3, SIZE, SIZE))
+OTHERS = {
+    "hard sigmoid": (F.hardsigmoid, "computes hardsigmoid: these are probabilities"),
+    "normalised relu": (lambda z: normalised(z.relu() + 0.1), "function of what it returns itself"),
+    "evidence": (evidence, "function of what it returns itself"),
+    "squared": (lambda z: 100 * z.sigmoid().square(), "computes square"),
+    "negative": (lambda z: 1 - z.sigmoid(), "computes sigmoid: these are probabilities"),
+    "odds": (lambda z: z.sigmoid() / (1 - z.sigmoid()), "function of what it returns itself"),
+    "scaled": (lambda z: 10 * (z - z.amin(1, True)) / (z.amax(1, True) - z.amin(1, True)), "divid"),
+    "capped": (lambda z: 30 * torch.tanh(z / 30), "computes tanh"),
+    "error function": (lambda z: 50 + 50 * torch.erf(z), "computes erf"),
+    "unit length": (lambda z: 20 * F.normalize(z), "computes normalize"),
+    "z scores": (lambda z: F.layer_norm(z, (10,)), "computes layer_norm"),
+    "swish": (lambda z: z / (1 + torch.exp(-z)), "function of what it returns itself"),
+    "clipped": (lambda z: z.clamp(min=-1).clamp(max=1), "cuts numbers off on both sides"),
+    "less the largest": (lambda z: 5 + z - z.amax(1, keepdim=True), "is at most 5 for every pict"),
+    "sorted": (lambda z: z.gather(1, z.argsort(1)), "at places that depend on the picture"),
+    "their logarithm": (lambda z: z.relu().log1p(), "computes log1p"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", OTHERS)
+def test_what_is_no_logit_is_not_taken_for_one(way):
+    function, says = OTHERS[way]
+    model = instrumented(made(head=lambda net, x: function(net.fc(pooled(x)))), (3, SIZE, SIZE))
     found = answers.kind_of_output(model, pictures(2, SIZE))
     assert not found.passed
-    assert "probabilities, no logits" in found.says
+    assert says in found.says
+
+
+def test_probabilities_of_maps_or_of_several_heads_are_no_logits():
+    def several(net, x):
+        return (net.fc(pooled(x)).softmax(1) + net.other(pooled(x)).softmax(1)) / 2
+
+    with pytest.raises(RefusedError, match="behind its last weights it computes softmax"):
+        instrumented(made(head=several), (3, SIZE, SIZE))
+    for head in (
+        lambda net, x: net.s1(x[:, :C]).sigmoid().mean((2, 3)),
+        lambda net, x: net.fc(pooled(x)).sigmoid() * net.single(pooled(x)).sigmoid(),
+    ):
+        found = answers.kind_of_output(
+            instrumented(made(head=head), (3, SIZE, SIZE)), pictures(2, SIZE)
+        )
+        assert not found.passed
+        assert "computes sigmoid" in found.says
+
+
+def cosine(net, x):
+    v = pooled(x)
+    return 16 * F.linear(v, F.normalize(net.fc.weight)) / v.norm(dim=1, keepdim=True)
+
+
+def mixed(net, x):
+    weights = net.other(pooled(x))[:, :2].softmax(1)
+    return weights[:, :1] * net.fc(pooled(x)) + weights[:, 1:] * net.other(pooled(x))
+
+
+def attended(net, x):
+    weights = net.s1(x[:, :C])[:, :1].flatten(2).softmax(2)
+    return (F.conv2d(x, net.fc.weight[:, :, None, None]).flatten(2) * weights).sum(2)
+
+
+LOGITS = {
+    "cosines": cosine,
+    "temperature": lambda net, x: net.fc(pooled(x)) / net.b[0].exp(),
+    "of maps": lambda net, x: F.conv2d(x, net.fc.weight[:, :, None, None]).relu().mean((2, 3)),
+    "of curved maps": lambda net, x: F.silu(net.s2(net.s1(x[:, :C]))).mean((2, 3)),
+    "of crops": lambda net, x: torch.stack(
+        [net.fc(pooled(x[..., :12])), net.fc(pooled(x[..., 12:]))]
+    ).mean(0),
+    "two heads": lambda net, x: (net.fc(pooled(x)) + net.other(pooled(x))) / 2,
+    "largest of centres": lambda net, x: net.fc(pooled(x)).view(len(x), 5, 2).amax(2),
+    "less their mean": lambda net, x: net.fc(pooled(x)) - net.fc(pooled(x)).mean(1, True),
+    "kept finite": lambda net, x: net.fc(pooled(x)).clamp(-50, 50),
+    "experts": mixed,
+    "attention": attended,
+    "one": lambda net, x: net.single(pooled(x)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", LOGITS.values(), ids=LOGITS)
+def test_logits_of_all_kinds_are_logits(head):
+    model = instrumented(made(head=head), (3, SIZE, SIZE))
+    assert model.plan.head.kind == "logits"
+    assert answers.kind_of_output(model, pictures(2, SIZE)).passed
 
 
 def minus_logsumexp(net, x):
@@ -289,3 +384,14 @@ def test_sparse_weights_are_refused_by_name():
     ).requires_grad_(False)
     with pytest.raises(UserError, match="'sparse_mm'"):
         plan(record(network, torch.randn(1, 3, SIZE, SIZE)), "epsilon_plus_flat")
+
+
+def test_weights_that_are_repeated_for_each_picture_are_refused_by_name():
+    def body(net, x):
+        n = len(x)
+        y = F.conv2d(x.reshape(1, n * C, *x.shape[2:]), net.w.repeat(n, 1, 1, 1), groups=n)
+        return y.view(n, C, *y.shape[2:]).relu()
+
+    model = instrumented(made(body=body), (3, SIZE, SIZE))
+    with pytest.raises(RefusedError, match="other weights for several pictures than for one"):
+        channels(model, pictures(2, SIZE))

@@ -247,6 +247,22 @@ def test_trust_counts_what_the_table_has(planted, pages):
     worst = min(tested, key=lead)
     doubted = html.partition("Doubt these first")[2]
     assert f"channels/{worst['layer']}/{worst['channel']}.html" in doubted.partition("</a>")[0]
+    assert "audit.html" not in html  # there is none
+
+
+def test_trust_lists_names_that_the_weights_speak_against(planted, pages):
+    rows = open_store(planted).table("channels").to_pylist()
+    compared = [row for row in rows if row["weights_agree"] is not None]
+    against = [row for row in compared if not row["weights_agree"]]
+    assert against and len(against) < len(rows)
+    html = pages["trust.html"].path.read_text("utf-8")
+    listed = html.partition('id="weights"')[2].partition("How a name is tested")[0]
+    said = pages["trust.html"].said
+    assert f"Of {len(compared)} named channels it is known by the weights" in said
+    assert f"The names of {len(against)} have none of these words" in said
+    for row in against:
+        assert f"channels/{row['layer']}/{row['channel']}.html" in listed
+    assert "Made pictures and references" not in said
 
 
 def test_a_class_says_what_its_best_channels_carry_and_what_it_is_taken_for(planted, pages):

@@ -331,6 +331,11 @@ def with_data(x):
     return x
 
 
+@torch.autocast("cpu", torch.bfloat16)
+def in_half(x):
+    return (x * 2).float()
+
+
 @pytest.mark.parametrize(
     ("function", "reported"),
     [
@@ -339,11 +344,13 @@ def with_data(x):
         (by_float, "float takes values out"),
         (lambda x: x * x.mean().item(), "item takes values out"),
         (lambda x: torch.tensor(x.tolist()), "tolist takes values out"),
-        (written_into, "a tensor that was not made from the picture|is overwritten"),
-        (copied_into, "copy writes into a tensor that was not made from the picture"),
+        (written_into, "into a tensor that is not: make a new tensor there|is overwritten"),
+        (copied_into, "copy_ writes what is made from the picture into a tensor that is"),
         (part_overwritten, "a part of a tensor is overwritten"),
         (with_out, r"add\(out=...\) writes where it cannot be followed"),
         (with_data, "is overwritten"),
+        (torch.vmap(lambda y: y.relu()), "inside a transform of torch.func"),
+        (in_half, "mul is called under torch.autocast"),
     ],
 )
 def test_what_cannot_be_followed_is_reported_with_its_place(function, reported):

@@ -1,5 +1,7 @@
 """Where a network's logits are, and what it makes of them."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -32,6 +34,17 @@ ENDS = {
     "F.logsigmoid": (F.logsigmoid, "sigmoid"),
     "expit": (torch.special.expit, "sigmoid"),
     "log of a sigmoid": (lambda z: z.sigmoid().log(), "sigmoid"),
+    "per cent": (lambda z: 100 * z.softmax(1), "softmax"),
+    "bits": (lambda z: F.log_softmax(z, 1) / math.log(2), "softmax"),
+    "normalised powers": (lambda z: F.normalize(z.exp(), p=1, dim=1), "softmax"),
+    "less the largest": (lambda z: (z - z.amax(1, keepdim=True)).softmax(1), "softmax"),
+    "minus the logarithm of a sum": (lambda z: z - z.exp().sum(1, keepdim=True).log(), "softmax"),
+    "-softplus(-z)": (lambda z: -F.softplus(-z), "sigmoid"),
+    "-log(1 + exp(-z))": (lambda z: -torch.log1p(torch.exp(-z)), "sigmoid"),
+    "one over": (lambda z: 1 / (1 + torch.exp2(-z / math.log(2))), "sigmoid"),
+    "one minus": (lambda z: 1 - torch.sigmoid(-z), "sigmoid"),
+    "tanh(z / 2)": (lambda z: torch.tanh(z / 2), "sigmoid"),
+    "taken back": (lambda z: z.sigmoid().logit(), "logits"),
 }
 
 
@@ -44,7 +57,16 @@ def test_logits_are_before_what_leaves_them(end):
 
 
 @pytest.mark.parametrize(
-    "function", [torch.relu, lambda z: z * 2, lambda z: z.log(), lambda z: z.softmax(1) * 2]
+    "function",
+    [
+        torch.relu,
+        lambda z: z * 2,
+        lambda z: z.log(),
+        lambda z: -z.softmax(1),
+        lambda z: z.softmax(1)[:, [1, 0, 2, 3, 4]],
+        F.hardsigmoid,
+        torch.tanh,
+    ],
 )
 def test_what_is_no_such_end_is_part_of_the_logits(function):
     found, trace = head(function)
@@ -67,6 +89,17 @@ def test_one_logit_is_two_classes():
         torch.testing.assert_close(logits[:, 1] - logits[:, 0], z[:, 0])
         torch.testing.assert_close(found.probabilities(logits)[:, 1], z[:, 0].sigmoid())
         torch.testing.assert_close(found.probabilities(logits).sum(1), torch.ones(2))
+
+
+def test_one_logit_may_come_as_two_probabilities():
+    def two(z):
+        p = z.sigmoid()
+        return torch.cat([1 - p, p], 1)
+
+    found, trace = head(two, outputs=1)
+    assert trace.of(found.logits).name == "linear"
+    assert (found.kind, found.outputs, found.classes) == ("sigmoid", 1, 2)
+    assert head(lambda z: two(z).flip(1), outputs=1)[0].kind == "logits"
 
 
 def test_probabilities_are_what_the_network_says():

@@ -416,6 +416,35 @@ def test_where_positions_are_lost_boxes_are_whole_pictures(twist):
     assert spread
 
 
+@pytest.mark.parametrize(
+    ("twist", "name"),
+    [
+        (lambda x: F.pad(x, (1, 1, 1, 1), mode="circular"), "pad in circles"),
+        (lambda x: F.linear(x, torch.eye(x.shape[3])), "linear"),
+        (lambda x: F.fold(F.unfold(x, 3, padding=1), x.shape[2:], 3, padding=1), "fold"),
+    ],
+)
+def test_where_positions_are_lost_is_said_as_the_network_calls_it(twist, name):
+    """Not as the kernels that it is made of."""
+    assert receptive_fields(Twisted(twist), ["last"], (24, 24))["last"].lost == name
+
+
+@pytest.mark.parametrize(
+    "twist",
+    [
+        lambda x: F.channel_shuffle(x, 2),
+        lambda x: F.glu(torch.cat([x, x], 1), 1),
+        lambda x: x * torch.sgn(x),
+        lambda x: x * torch.heaviside(x, torch.zeros(())),
+        lambda x: torch.erfc(x).round().nan_to_num(),
+    ],
+)
+def test_functions_of_single_numbers_and_of_channels_leave_units_where_they_stand(twist):
+    field = receptive_fields(Twisted(twist), ["last"], (24, 24))["last"]
+    assert not field.lost
+    assert field == receptive_fields(Twisted(lambda x: x), ["last"], (24, 24))["last"]
+
+
 PARTS = {
     "halves": lambda x: torch.cat([x[:, :2, :, :10], x[:, 2:, :, 10:20]], 1),
     "halves added": lambda x: x[:, :, :10] + x[:, :, 12:22],

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from atlas.explain.claims.another import another
 from atlas.explain.claims.answers import answers
 from atlas.explain.claims.concepts import concepts
 from atlas.explain.claims.effects import decides, effects
@@ -17,8 +18,9 @@ ORDER = (
     "answer", "wrong", "unsure", "second", "asked", "words", "silent", "carries", "coverage",
     "changes", "falls", "rises", "keeps", "more", "beside", "earlier", "fewer", "decide",
     "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "typical",
-    "seen", "place", "kept", "flow", "method", "failed", "sign", "conservation", "residual",
-    "complete", "unseen", "unnamed", "untested", "doubtful", "sided", "names", "below",
+    "seen", "place", "leaves", "lasts", "becomes", "misses", "kept", "flow", "method", "failed",
+    "sign", "conservation", "residual", "complete", "unseen", "unnamed", "untested", "doubtful",
+    "sided", "names", "unstored", "below",
 )  # fmt: skip
 """Kinds of claims as a reader best meets them: the finding first, caveats last."""
 
@@ -39,7 +41,7 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
                  if (own := evidence.of_layer(layer.layer))), [])  # fmt: skip
     found = [
         *answers(evidence), *concepts(evidence, last), *effects(evidence, last),
-        *tests(evidence, last),
+        *another(evidence), *tests(evidence, last),
     ]  # fmt: skip
     found += _below(evidence, found)
     return tuple(sorted(found, key=lambda one: (ORDER.index(one.kind), -one.weight)))
@@ -76,7 +78,10 @@ def _with_distinct_classes(evidence: Evidence) -> Evidence:
     effects_ = (one for own in evidence.effects for one in own.effects)
     known |= {(one.answer, quoted(one.answer_name)) for one in effects_}
     known |= {(one.answer, quoted(one.answer_name)) for one in evidence.together}
-    contrast = evidence.contrast
+    contrast, asked = evidence.contrast, evidence.counterfactual
+    if asked is not None:
+        known |= {(asked.label, quoted(asked.name))}
+        known |= {(one.answer, quoted(one.answer_name)) for one in asked.steps}
     often = Counter(name for _, name in known)
 
     def called(label: int, name: str) -> str:
@@ -98,4 +103,5 @@ def _with_distinct_classes(evidence: Evidence) -> Evidence:
         ),
         together=tuple(replace(one, answer_name=called(one.answer, one.answer_name))
                        for one in evidence.together),
+        counterfactual=asked and asked.called(called),
     )  # fmt: skip

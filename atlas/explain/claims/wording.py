@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from atlas.plain import plain, shortened
 from atlas.store.claims import Audience, Claim, Slot, SlotKind, Wording
+from atlas.store.counterfactual import ConceptStep
 from atlas.store.evidence import Concept, Difference, Evidence, Feed
 
-Named = Concept | Feed | Difference
+Named = Concept | Feed | Difference | ConceptStep
 
 _MARKS = {ord(mark): "’" for mark in '“”"„‟'}
 

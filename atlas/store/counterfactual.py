@@ -1,0 +1,157 @@
+"""What it would take for a network to give another answer, as evidence.json has it.
+
+A *counterfactual* is the fewest concepts whose change makes another answer: those that are taken
+away so that the answer leaves its class, and those whose maps are copied from a real picture so
+that it becomes another class (Goyal et al. 2019 copy positions, Akula et al. 2021, CX-ToM, add and
+delete concepts as *fault-lines*).
+"""
+
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, replace
+
+from atlas.store.fields import Count, Edge, Id, Number
+
+
+@dataclass(frozen=True)
+class ConceptStep:
+    """One more concept that is changed, with all of the steps before it."""
+
+    address: str
+    layer: str
+    channel: Count
+    name: str | None
+    concept: str | None
+    """Its id, if it is one of the concepts."""
+    probability: Number
+    """Of the class that is asked for, after this step."""
+    own: Number
+    """Of the class of the answer as it was."""
+    answer: Count
+    answer_name: str
+    """The class that the network then gives the highest logit."""
+
+
+@dataclass(frozen=True)
+class ConceptChanges:
+    """Concepts that are changed one after another."""
+
+    id: Id
+    """`leave` or `become`."""
+    steps: tuple[ConceptStep, ...]
+    """Each brings the answer nearest to what is wanted; none is left out that is needed."""
+    count: Count
+    """How many those are."""
+    reached: bool
+    """Whether the answer then is another, or the one that is asked for."""
+    fewest: bool
+    """Whether all smaller sets of concepts were tried and none did it."""
+    among: Count
+    """How many concepts of the layer could be changed."""
+    tried: Count
+    """How many sets of concepts were tried."""
+
+
+@dataclass(frozen=True)
+class SourcePicture:
+    """The real picture that maps were copied from."""
+
+    image: Count
+    """Its row in images.parquet."""
+    key: str
+    """Its key in the data."""
+    down: Edge
+    right: Edge
+    """By how many units of the layer its maps were moved, so that what speaks for its class lies
+    where what speaks for the answer lies in the picture that is explained."""
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """What it would take for the answer to be another."""
+
+    id: Id
+    layer: str
+    """The layer, or set of factors, whose concepts are changed."""
+    label: Count
+    name: str
+    """The class that is asked for."""
+    probability: Number
+    """Of this class in the picture as it is."""
+    leave: ConceptChanges
+    """Concepts that are taken away."""
+    become: ConceptChanges | None
+    """Concepts whose maps are copied; None without a picture to copy from."""
+    source: SourcePicture | None
+    pictures: Count
+    """How many pictures of the class were tried."""
+
+    @property
+    def changes(self) -> tuple[ConceptChanges, ...]:
+        """The changes that were searched for."""
+        return (self.leave, self.become) if self.become else (self.leave,)
+
+    def called(self, name: Callable[[int, str], str]) -> "Counterfactual":
+        """Return the same with what `name` makes of the numbers and names of classes."""
+
+        def renamed(changes: ConceptChanges) -> ConceptChanges:
+            steps = (replace(one, answer_name=name(one.answer, one.answer_name))
+                     for one in changes.steps)  # fmt: skip
+            return replace(changes, steps=tuple(steps))
+
+        return replace(
+            self,
+            name=name(self.label, self.name),
+            leave=renamed(self.leave),
+            become=self.become and renamed(self.become),
+        )
+
+    @property
+    def steps(self) -> Iterator[ConceptStep]:
+        """The steps of all changes."""
+        return (step for change in self.changes for step in change.steps)
+
+
+def problem(found: Counterfactual, answer: int, concepts: Set[str], layers: Set[str]) -> str | None:
+    """Return what of it leads nowhere, or is not what it says.
+
+    Parameters
+    ----------
+    found : Counterfactual
+        Read from a file.
+    answer : int
+        The class of the network's answer.
+    concepts, layers : set of str
+        Ids of the concepts and names of the layers that the evidence has.
+    """
+    if found.layer not in layers:
+        return f"there is no layer {found.layer[:40]!r}"
+    if (found.become is None) != (found.source is None) or found.label == answer:
+        return "maps were copied from no picture, or for the answer itself"
+    wrong = [
+        *(_astray(found, changes, id_, answer)
+          for changes, id_ in zip(found.changes, ("leave", "become"), strict=False)),
+        *(_lost(found, step, concepts) for step in found.steps),
+    ]  # fmt: skip
+    return next((one for one in wrong if one), None)
+
+
+def _astray(found: Counterfactual, changes: ConceptChanges, id_: str, answer: int) -> str | None:
+    """Return what changes say of themselves that is not so."""
+    last = changes.steps[-1].answer if changes.steps else answer
+    done = last != answer if changes is found.leave else last == found.label
+    if changes.id != id_:
+        return f"changes are called {changes.id[:40]!r}"
+    if len(changes.steps) != changes.count or changes.count > changes.among:
+        return f"{id_} has another number of steps"
+    if changes.reached != done or (changes.fewest and not done):
+        return f"{id_} has another answer in the end"
+    return None
+
+
+def _lost(found: Counterfactual, step: ConceptStep, concepts: Set[str]) -> str | None:
+    """Return what a step is about that is not there."""
+    if step.layer != found.layer or step.address != f"{step.layer}:{step.channel}":
+        return f"{step.address[:40]!r} is not the address of {step.layer[:40]}:{step.channel}"
+    if step.concept is not None and step.concept not in concepts:
+        return f"there is no concept {step.concept[:40]!r}"
+    return None
