@@ -10,7 +10,7 @@ relevance starts before them (`atlas.trace.head`).
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
