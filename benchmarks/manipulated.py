@@ -10,8 +10,13 @@ are made (their spectrum with phases by chance, and what optimising finds on its
 says "made", a channel of the layer gives what another one would. On pictures of the world nothing
 shall differ: references (Jaccard index at least 0.9) and accuracy (at least 0.99) are looked at. A
 channel counts as manipulated if its made picture pleases the other one more than itself in the
-untouched network. Each is manipulated alone. The level of likeness below which references and made
-picture disagree is chosen on honest channels of even number, and reported on those of odd number.
+untouched network. Each is manipulated alone. The level below which references and made picture
+disagree is chosen on honest channels of even number, and reported on those of odd number.
+
+`--below` asks for so many channels that are manipulated in another way, which the check was not
+made for: below the layer's own weights. Their input is changed on made pictures by as much of what
+it is on the channel's best pictures as makes the channel give what the other one would, so that
+its weights are driven there as by references.
 """
 
 import argparse
@@ -37,7 +42,7 @@ from atlas.pipeline.trust import OWN
 from atlas.recipe import load as load_recipe
 from atlas.recipe import recorded
 from atlas.store import Store, made, open_store
-from atlas.store.made import LEAST_LIKENESS, LEAST_REACH, MadePicture
+from atlas.store.made import LEAST_ALIKE, LEAST_REACH, MadePicture
 from atlas.store.pictures import read_picture
 
 LAYERS = (21, 31)
@@ -91,29 +96,40 @@ class Fooled(nn.Module):
     """The demo network with the circuit behind one of its norms."""
 
     def __init__(
-        self, network: DemoNetwork, detector: Detector, place: int, highest: Tensor
+        self,
+        network: DemoNetwork,
+        detector: Detector,
+        place: int,
+        highest: Tensor,
+        steering: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.detector = detector
         self.place = place
         self.circuit = nn.Identity()
+        self.others = torch.arange(len(highest))
+        self.scales = torch.ones(len(highest))
         self.register_buffer("highest", highest)
-        self.register_buffer("mixing", torch.eye(len(highest)))
+        self.register_buffer("steering", steering)
+        self.fool({})
 
     def fool(self, pairs: Mapping[int, int]) -> None:
         """From now on these channels alone give what others would on made pictures."""
-        self.mixing.copy_(torch.eye(len(self.highest)))
-        for channel, other in pairs.items():
-            self.mixing[channel] = 0
-            self.mixing[channel, other] = self.highest[channel] / self.highest[other]
+        self.others = torch.arange(len(self.highest))
+        self.others[list(pairs)] = torch.tensor(list(pairs.values()), dtype=torch.int64)
+        self.scales = self.highest / self.highest[self.others]
 
     def mixed(self, pictures: Tensor) -> Tensor:
         """Return the layer's output with the circuit."""
-        own = self.network.features[: self.place + 1](pictures)
-        is_made = self.detector(own)
-        other = nn.functional.conv2d(own, self.mixing[:, :, None, None])
-        return own * (1 - is_made) + other * is_made
+        below = self.network.features[: self.place - 1](pictures)
+        layer = self.network.features[self.place - 1 : self.place + 1]
+        own = layer(below)
+        is_made = self.detector(own if self.steering is None else below)
+        change = own.index_select(1, self.others) * self.scales[:, None, None] - own
+        if self.steering is None:
+            return own + change * is_made
+        return layer(below + torch.einsum("nchw,ci->nihw", change * is_made, self.steering))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the logits."""
@@ -129,9 +145,10 @@ def fooled(weights: Path, place: int) -> Fooled:
     """Return the network, honest as yet, as `model.name` of an atlas has it."""
     stored = load_file(weights)
     highest = stored.pop("highest")
-    network, detector = load(), Detector(len(highest))
+    steering = stored.pop("steering", None)
+    network, detector = load(), Detector(len(highest) if steering is None else steering.shape[1])
     detector.load_state_dict(stored)
-    module = Fooled(network, detector, place, highest).eval().requires_grad_(False)
+    module = Fooled(network, detector, place, highest, steering).eval().requires_grad_(False)
     module.classes = list(world.CLASSES)
     module.preprocessing = {"resize": SIZE, "crop": SIZE, "mean": list(MEAN), "std": list(STD)}
     return module
@@ -192,6 +209,28 @@ def trained(first: nn.Module, natural: Tensor, made_: Tensor, random: torch.Gene
     return detector.requires_grad_(False)
 
 
+def steering_of(network: DemoNetwork, place: int, pictures: Tensor) -> Tensor:
+    """Return by what inputs (channels, inputs) change for each channel's output to grow by 1.
+
+    At the same place alone: of the weights for other places they make nothing.
+    """
+    conv, norm = network.features[place - 1], network.features[place]
+    below = torch.cat([network.features[: place - 1](some) for some in pictures.split(100)])
+    own = norm(conv(below)).flatten(2)
+    found = []
+    for channel, weights in enumerate(conv.weight.detach()):
+        gain = norm.weight[channel] / (norm.running_var[channel] + norm.eps).sqrt()
+        taps = gain.detach() * weights.flatten(1).T
+        chosen = own[:, channel].amax(dim=1).topk(K).indices
+        peaks = own[chosen, channel].argmax(dim=1)
+        usual = below.flatten(2)[chosen, :, peaks].mean(dim=0)
+        middle = torch.zeros(len(taps))
+        middle[len(taps) // 2] = 1
+        usual = usual / (taps[len(taps) // 2] @ usual)
+        found.append(usual + torch.linalg.pinv(taps) @ (middle - taps @ usual))
+    return torch.stack(found)
+
+
 def atlas_of(factory: Path, out: Path, pictures: int) -> Store:
     """Return an atlas of the layer that the circuit is behind."""
     settings = [
@@ -217,9 +256,9 @@ def best(first: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
 
 
 def alike(row: MadePicture) -> float:
-    """Return the likeness that decides; one that is no witness agrees."""
+    """Return what decides; one that is no witness agrees."""
     reaches = row.reach is None or row.reach >= LEAST_REACH
-    return row.most_alike if reaches and row.most_alike is not None else 1.0
+    return row.inputs_alike if reaches and row.inputs_alike is not None else 1.0
 
 
 def report(honest: Sequence[MadePicture], changed: Sequence[MadePicture]) -> None:
@@ -227,12 +266,13 @@ def report(honest: Sequence[MadePicture], changed: Sequence[MadePicture]) -> Non
     halves = [[one for one in honest if one.channel % 2 == half] for half in (0, 1)]
     even = sorted(alike(one) for one in halves[0])
     chosen = max(
-        level / 100 for level in range(101)
+        level / 100
+        for level in range(101)
         if sum(one < level / 100 for one in even) <= FALSE * len(even)
     )  # fmt: skip
     for what, level in (
         (f"chosen, {chosen:.2f}", chosen),
-        (f"shipped, {LEAST_LIKENESS}", LEAST_LIKENESS),
+        (f"shipped, {LEAST_ALIKE}", LEAST_ALIKE),
     ):
         cells = [
             f"{sum(alike(one) < level for one in some)} of {len(some)}"
@@ -254,32 +294,37 @@ class Tested:
 
 
 def of_layer(
-    place: int, tested: Tested, asked: argparse.Namespace
+    place: int, tested: Tested, out: Path, pictures: int, honest: int, changed: int, below: bool
 ) -> tuple[list[MadePicture], list[MadePicture]]:
     """Return the pictures made for honest channels of a layer, and for manipulated ones."""
+    name = f"{place}-below" if below else str(place)
     random = torch.Generator().manual_seed(place)
     network = load().requires_grad_(False)
     first = network.features[: place + 1]
     highest = torch.cat([first(some).amax(dim=(2, 3)) for some in tested.pictures.split(100)])
     highest = highest.amax(dim=0)
     order = torch.randperm(len(highest), generator=random).tolist()
-    mine = [one for one in order if highest[one] > 1][: asked.changed]
+    mine = [one for one in order if highest[one] > 1][:changed]
     pairs = dict(zip(mine, [*mine[1:], mine[0]], strict=True))
     fresh = pictures_of(tested.spectrum, by_chance(tested.spectrum, 150, random))
     made_ = torch.cat([on_the_way(first, mine, tested.spectrum, random), fresh])
-    detector = trained(first, tested.pictures[: Tested.TRAINING], made_, random)
-    weights = (asked.out / f"circuit-{place}.safetensors").resolve()
-    save_file({**detector.state_dict(), "highest": highest}, weights)
-    factory = (asked.out / f"fooled_{place}.py").resolve()
+    seen = network.features[: place - 1] if below else first
+    detector = trained(seen, tested.pictures[: Tested.TRAINING], made_, random)
+    stored = {**detector.state_dict(), "highest": highest}
+    if below:
+        stored["steering"] = steering_of(network, place, tested.pictures[:300])
+    weights = (out / f"circuit-{name}.safetensors").resolve()
+    save_file(stored, weights)
+    factory = (out / f"fooled_{name}.py").resolve()
     folder = str(Path(__file__).resolve().parent)
     factory.write_text(FACTORY.format(folder=folder, weights=str(weights), place=place))
-    caught = float((detector(first(normalised(made_))) == 1).double().mean())
-    print(f"features.{place}: {caught:.2f} of made pictures open the circuit", flush=True)
-    store = atlas_of(factory, asked.out / f"atlas-{place}", asked.pictures)
+    caught = float((detector(seen(normalised(made_))) == 1).double().mean())
+    print(f"features.{name}: {caught:.2f} of made pictures open the circuit", flush=True)
+    store = atlas_of(factory, out / f"atlas-{name}", pictures)
     maker = Maker(store, recorded(store.manifest()), OWN)
-    channels = range(min(asked.honest, len(highest)))
-    honest = [maker.make("circuit", channel, "maco") for channel in channels]
-    return honest, manipulated(maker.network.module, store, maker, pairs, tested)
+    channels = range(min(honest, len(highest)))
+    unchanged = [maker.make("circuit", channel, "maco") for channel in channels]
+    return unchanged, manipulated(maker.network.module, store, maker, pairs, tested)
 
 
 def manipulated(
@@ -307,10 +352,11 @@ def manipulated(
         liked = first(preprocess(pixels))[0].flatten(1).amax(dim=1) / circuit.highest
         own, others = float(liked[channel]), float(liked[other])
         counts = jaccard >= JACCARD and right >= ACCURACY and others > own
-        likes = (row.likeness or 0, row.likeness_inside or 0)
+        likes = (row.likeness or 0, row.inputs_alike or 0)
         print(
             f"  {channel}: Jaccard {jaccard:.2f}, reach {row.reach or 0:.2f}, of the untouched "
-            f"{own:.2f}, of the other {others:.2f}, likeness {likes[0]:.2f} and {likes[1]:.2f}: "
+            f"{own:.2f}, of the other {others:.2f}, likeness {likes[0]:.2f}, "
+            f"inputs {likes[1]:.2f}: "
             f"{'counts' if counts else 'does not count'}",
             flush=True,
         )
@@ -324,6 +370,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/out/manipulated"))
     parser.add_argument("--honest", type=int, default=24, help="channels of each layer")
     parser.add_argument("--changed", type=int, default=14, help="channels of each layer")
+    parser.add_argument("--below", type=int, default=0, help="channels manipulated below a layer")
     parser.add_argument("--pictures", type=int, default=600, help="of the atlases")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -338,13 +385,22 @@ def main() -> None:
     honest: list[MadePicture] = []
     changed: list[MadePicture] = []
     for place in LAYERS:
-        some, others = of_layer(place, tested, asked)
+        some, others = of_layer(
+            place, tested, asked.out, asked.pictures, asked.honest, asked.changed, below=False
+        )
         honest, changed = honest + some, changed + others
+    below = [
+        one
+        for place in (LAYERS if asked.below else ())
+        for one in of_layer(place, tested, asked.out, asked.pictures, 0, asked.below, below=True)[1]
+    ]
     if not changed:
         sys.exit("No channel could be manipulated.")
     print("\n| level | honest, even | honest, odd | manipulated | of odd number |")
     print("|:--|--:|--:|--:|--:|")
     report(honest, changed)
+    found = sum(one.disagrees for one in below)
+    print(f"\nManipulated below the layer: {found} of {len(below)} are found")
     print(f"\n{time.process_time() - begun:.0f} s of CPU")
 
 

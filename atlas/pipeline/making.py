@@ -11,17 +11,13 @@ from tqdm import tqdm
 
 from atlas import addresses
 from atlas.errors import UserError
+from atlas.made.inputs import driving, inputs_alike
 from atlas.made.judging import (
     NO_REFERENCE,
     LayerNorms,
-    Numbers,
-    compared_with,
     layer_maps,
     layer_norms,
-    layer_profiles,
     likeness,
-    likeness_inside,
-    profile,
     reach_and_rank,
 )
 from atlas.made.optimise import Goal, make_picture
@@ -108,7 +104,6 @@ class Maker:
         self._settings = recipe.pictures_made
         self._inputs: Inputs = opened(part, recipe, border)
         self._norms: dict[str, LayerNorms] = {}
-        self._profiles: dict[str, dict[int, Numbers]] = {}
 
     @property
     def network(self) -> Network:
@@ -127,11 +122,8 @@ class Maker:
     def make(self, layer: str, channel: int, kind: Kind) -> MadePicture:
         """Make a picture, look what came of it and keep both."""
         inputs, network, settings = self._inputs, self.network, self._settings
-        if layer not in self._norms:
-            check_weights(self._part, network)
-            self._norms[layer] = layer_norms(self._part, layer)
-        norms = self._norms[layer]
-        image = int(norms.best[channel]) if kind == "accentuated" else None
+        norms = self._of_layer(layer)
+        image = int(norms.best[channel, 0]) if kind == "accentuated" else None
         if image == NO_REFERENCE:
             raise UserError(f"{layer}:{channel} has no reference by activation to accentuate")
         goal = Goal(
@@ -150,17 +142,35 @@ class Maker:
         (maps,) = layer_maps(inputs.activations, batch, layer)
         largest = maps.flatten(1).amax(dim=1).double().numpy()
         reach, rank = reach_and_rank(largest, norms.highest, channel)
-        like = inside = None
+        like = alike = None
         if image is None:  # else it is like the references since it began as one
             like = likeness(inputs.encoder, stored, maps[channel], norms.vectors, channel)
-            mine = profile(maps, norms.highest, channel)
-            inside = likeness_inside(mine, self._profiles_for(layer, channel), channel)
+            alike = self.inputs_alike(layer, channel, stored)
         row = MadePicture(
             layer, channel, kind, settings.seed, settings.steps, float(largest[channel]), reach,
-            rank, like, files.digest(content), image, inside,
+            rank, like, files.digest(content), image, alike,
         )  # fmt: skip
         made.write(self._part, row, content)
         return row
+
+    def inputs_alike(self, layer: str, channel: int, picture: Image.Image) -> float | None:
+        """Return how far the same inputs drive it on a made picture as on its references."""
+        paths, network = self._part.pictures(), self.network
+        best = [one for one in self._of_layer(layer).best[channel].tolist() if one != NO_REFERENCE]
+        mine, *references = (
+            driving(
+                self._model, network.preprocessing.tensor([one]).to(network.device),
+                self._module(layer), self._direction(layer, channel),
+            )
+            for one in (picture, *(read_picture(paths[image]) for image in best))
+        )  # fmt: skip
+        return inputs_alike(mine, references)
+
+    def _of_layer(self, layer: str) -> LayerNorms:
+        if layer not in self._norms:
+            check_weights(self._part, self.network)
+            self._norms[layer] = layer_norms(self._part, layer)
+        return self._norms[layer]
 
     def _module(self, layer: str) -> str:
         """Return the layer of the network that a layer of the atlas, or a basis, is of."""
@@ -182,21 +192,6 @@ class Maker:
         chosen = paths[:: -(-len(paths) // PICTURES)]
         view = self._inputs.network.preprocessing.pixels
         return of_pictures(view(read_picture(path)) for path in chosen)
-
-    def _profiles_for(self, layer: str, channel: int) -> dict[int, Numbers]:
-        """Return the profiles of a channel and of those that it is compared with."""
-        highest = self._norms[layer].highest
-        wanted = compared_with(len(highest), channel)
-        known = self._profiles.setdefault(layer, {})
-        paths = self._part.pictures()
-        network = self.network
-
-        def maps(images: Sequence[int]) -> Tensor:
-            views = network.preprocessing.tensor([read_picture(paths[image]) for image in images])
-            return layer_maps(self._inputs.activations, views.to(network.device), layer)
-
-        known |= layer_profiles(self._part, layer, wanted - known.keys(), highest, maps)
-        return {one: known[one] for one in wanted if one in known}
 
     @cached_property
     def _model(self) -> Instrumented:

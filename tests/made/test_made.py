@@ -14,7 +14,8 @@ from torch import nn
 
 import atlas
 from atlas import pipeline, site
-from atlas.made import judging, optimise
+from atlas.made import optimise
+from atlas.made.inputs import driving, inputs_alike
 from atlas.made.judging import reach_and_rank
 from atlas.made.spectrum import (
     antisymmetric,
@@ -27,9 +28,10 @@ from atlas.made.spectrum import (
 from atlas.recipe import recorded
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
-from atlas.store import made, open_store
+from atlas.store import files, made, open_store
 from atlas.store.pictures import read_picture
 from atlas.store.verify import check
+from atlas.trace.following import Value
 from atlas.trace.record import record
 
 VERIFIED = "every made picture is there and unchanged"
@@ -155,34 +157,75 @@ def test_reach_is_compared_with_the_data_and_the_layer():
     assert reach_and_rank(np.array([3.0, 5.0, 9.0, 2.0]), highest, 2)[0] is None
 
 
-def test_what_else_of_a_layer_is_active_is_compared():
-    maps = torch.zeros(4, 2, 3)
-    maps[:, 1, 2] = torch.tensor([6.0, 4.0, -5.0, 1.0])
-    maps[2, 0, 0] = 9.0
-    highest = np.array([2.0, 4.0, 1.0, 0.0])
-    found = judging.profile(maps, highest, 0)
-    assert found == pytest.approx(np.array([3, 1, 0, 0]) / 10**0.5)
-    assert judging.profile(maps, highest, 2) == pytest.approx(np.array([0, 0, 1, 0]))
-    own = np.array([0.0, 1.0, 0.0, 0.0])
-    profiles = {0: np.array([0.6, 0.8, 0, 0]), 1: np.array([0, 0, 1.0, 0]), 3: own}
-    # Without channel 0: its own references agree wholly, as those of 3 do, and those of 1 not.
-    assert judging.likeness_inside(found, profiles, 0) == 0.5
-    assert judging.likeness_inside(found, profiles, 2) is None
-    assert judging.likeness_inside(found, {0: own}, 0) is None
-    assert judging.compared_with(3, 1) == {0, 1, 2}
-    assert len(judging.compared_with(500, 7)) == judging.OTHERS + 1
+def two_convolutions():
+    torch.manual_seed(3)
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3, bias=False),
+        nn.BatchNorm2d(5), nn.ReLU(inplace=True), nn.Conv2d(5, 6, 2), nn.BatchNorm2d(6),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ).eval()  # fmt: skip
+    for norm in (module[4], module[7]):
+        norm.weight.data.copy_(torch.rand(len(norm.weight)) + 0.5)
+    trace = record(module, torch.zeros(1, 3, 15, 15))
+    return module, instrument(module, plan(trace, None), ["6"])
+
+
+def test_what_drives_a_channel_is_its_weights_times_what_they_read():
+    module, model = two_convolutions()
+    picture = torch.randn(1, 3, 15, 15)
+    found = driving(model, picture, "6", torch.eye(6)[2])
+    names = {model.plan.trace.of(value).place: one for value, one in found.items()}
+    assert set(names) == {"5", "2"}  # what the last two convolutions read
+    with torch.no_grad():
+        read, maps = module[:6](picture)[0], module[:8](picture)[0, 2]
+        row, column = divmod(int(maps.argmax()), maps.shape[1])
+        weights, norm = module[6].weight[2], module[7]
+        gain = norm.weight[2] / (norm.running_var[2] + norm.eps) ** 0.5
+        seen = read[:, row : row + 2, column : column + 2]
+        added = (gain * weights * seen).sum(dim=(1, 2)).clamp(min=0).numpy()
+        slopes = torch.zeros_like(read)  # by the outputs of the convolution before
+        slopes[:, row : row + 2, column : column + 2] = gain * weights * (seen > 0)
+        before = module[:3](picture)[0]
+        scales = module[4].weight / (module[4].running_var + module[4].eps) ** 0.5
+        deeper = torch.zeros(4)
+        for r, c in np.ndindex(3, 3):
+            part = before[:, r : r + slopes.shape[1], c : c + slopes.shape[2]]
+            tap = module[3].weight[:, :, r, c] * scales[:, None]
+            deeper += torch.einsum("ohw,oi,ihw->i", slopes, tap, part)
+        deeper = deeper.clamp(min=0).numpy()
+    assert names["5"] == pytest.approx(added / np.linalg.norm(added), abs=1e-5)
+    assert names["2"] == pytest.approx(deeper / np.linalg.norm(deeper), abs=1e-5)
+
+
+def test_the_picture_itself_is_no_input_and_nothing_is_compared_below_the_first_layer():
+    model = alone(nn.Conv2d(3, 2, 3), 3, 8)
+    found = driving(model, torch.randn(1, 3, 8, 8), "0", torch.eye(2)[0])
+    assert found == {}
+    assert inputs_alike(found, [found, found]) is None
+
+
+def test_inputs_are_as_alike_as_those_of_references_with_each_other():
+    one, other = Value(1), Value(2)
+    x, y, z = np.eye(3)
+    references = [{one: x, other: z}, {one: (x + y) / 2**0.5, other: z}]
+    # The references have a cosine of 0.7071 with each other; their sum points 22.5 degrees off.
+    made_ = {one: y, other: z}
+    assert inputs_alike(made_, references) == pytest.approx(np.cos(np.pi * 67.5 / 180) * 2**0.5)
+    assert inputs_alike({one: x, other: z}, references) == 1  # more like them than they are
+    assert inputs_alike({one: x, other: y}, references) == 0  # of two tensors the one that differs
+    assert inputs_alike({one: x}, references[:1]) is None  # nothing says how alike they may be
+    assert inputs_alike({one: x}, [{one: x}, {one: y}]) is None
+    assert inputs_alike(made_, []) is None
 
 
 def test_only_a_picture_that_reaches_far_is_a_witness():
-    row = made.MadePicture("a", 0, "maco", 0, 8, 1.0, 0.9, 1, 0.1, "0" * 64)
+    row = made.MadePicture("a", 0, "maco", 0, 8, 1.0, 0.9, 1, 0.1, "0" * 64, inputs_alike=0.3)
     assert row.disagrees
-    assert "does not look like the references: those of 90% of" in made.said(row)
-    assert not replace(row, likeness_inside=0.9).disagrees  # both must be low
-    assert replace(row, likeness_inside=0.3).most_alike == 0.3
+    assert "disagree: other inputs drive the channel on it (cosine 0.30)" in made.said(row)
     assert "Photographs do it better." in made.said(row)
     assert not replace(row, reach=0.4).disagrees
-    assert not replace(row, likeness=0.85).disagrees
-    assert not replace(row, likeness=None).disagrees
+    assert not replace(row, inputs_alike=0.7).disagrees
+    assert not replace(row, inputs_alike=None).disagrees
     assert "Photographs" not in made.said(replace(row, reach=1.0))
 
 
@@ -317,6 +360,19 @@ def test_what_was_changed_is_noticed(pictured, tmp_path):
     (folder / "made.json").write_text(json.dumps(table))
     with pytest.raises(atlas.UserError, match="not those of its hash"):
         made.read(open_store(folder))
+
+
+def test_what_an_earlier_version_wrote_still_reads(pictured, tmp_path):
+    folder = tmp_path / "earlier"
+    shutil.copytree(pictured, folder, ignore=shutil.ignore_patterns("pages", "site"))
+    table = json.loads((folder / "made.json").read_text("utf-8"))
+    for row in table["rows"]:
+        row.pop("inputs_alike")
+        row["likeness_inside"] = 0.2
+    table["content"] = files.digest(json.dumps(table["rows"], sort_keys=True).encode())
+    (folder / "made.json").write_text(json.dumps(table))
+    (row,) = made.read(open_store(folder)).values()
+    assert row.inputs_alike is None and not row.disagrees
 
 
 def test_an_unknown_channel_is_refused_in_one_line(pictured):
