@@ -20,8 +20,8 @@ SETS = 2_500
 of 71 those of two."""
 
 SOME_SETS = 500
-"""Of more concepts so many sets are tried, of those that bring it nearest alone: they prove nothing
-then, and may be shorter."""
+"""So many sets are tried where there are more, of the concepts that bring it nearest alone: they
+prove nothing, and may be shorter."""
 
 BESIDE = 64
 """So many concepts, those that bring the goal nearest alone, are tried beside others."""
