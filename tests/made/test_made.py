@@ -280,7 +280,9 @@ def test_a_reference_is_accentuated_and_stays_near(pictured, run, tmp_path):
     assert 0 < np.abs(now - begun).mean() < 0.5 * np.abs(other - begun).mean()
     site.render(store)
     page = (folder / "pages/channels/3/1.md").read_text("utf-8")
-    assert page.index("Phases optimised") < page.index("The best reference by activation</a>, changed")
+    assert page.index("Phases optimised") < page.index(
+        "The best reference by activation</a>, changed"
+    )
     assert f"picture.html?picture={row.image}" in page
     (folder / "made.json").write_text("{}")
     both = run("picture", folder, "3:1", "--control", "--accentuate")
