@@ -36,14 +36,14 @@
     script = document.createElement("script");
     script.src = `${root}assets/map-data.js`;
     script.onload = () => {
-      for (const card of cards) card.l = window.conceptLikeness[+likeness + card.place];
+      for (const card of cards) card.like = window.conceptLikeness[+likeness + card.place];
       show();
     };
     document.head.append(script);
   };
 
   const by = {
-    l: (x, y) => x.l - y.l,
+    like: (x, y) => x.like - y.like,
     name: (x, y) => (x.name === "") - (y.name === "") || x.name.localeCompare(y.name),
     place: (x, y) => x.place - y.place,
   };
@@ -51,7 +51,7 @@
   const arrange = () => {
     const chosen = sort.value + (turn.checked ? " turned" : "");
     if (chosen === order) return;
-    if (sort.value === "l" && cards[0].l === undefined) {
+    if (sort.value === "like" && cards[0].like === undefined) {
       ask();
       return;
     }

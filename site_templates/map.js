@@ -68,7 +68,8 @@
     const entries = by.value === "layer" ? data.layers.map(([layer, , depth]) => [layer, hue(255 + 140 * depth)])
       : by.value === "state" ? [...new Set(data.state)].sort().map((n) => [data.states[n], ofState(data.states[n])])
         : [];
-    key.replaceChildren(...(entries.length <= 40 ? entries : []).map(([name, colour]) => {
+    const ends = entries.length <= 40 ? entries : [entries[0], entries[entries.length >> 1], entries.at(-1)];
+    key.replaceChildren(...ends.map(([name, colour]) => {
       const item = document.createElement("li");
       const dot = document.createElement("i");
       dot.style.background = colour;

@@ -1,10 +1,13 @@
 """The 1,000 classes of ImageNet (ILSVRC 2012): their WordNet ids, in the order of the outputs."""
 
+import ast
 import functools
 import re
 import unicodedata
 from collections.abc import Sequence
 from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 
 WORDNET_ID = re.compile(r"^(n\d{8})(?:[\s_-]+|$)")
 
@@ -22,6 +25,9 @@ TWICE = {
 """ImageNet has two classes of each of these names. Torchvision distinguishes them by these texts
 (and by the case of the last two), other lists hardly or not at all."""
 
+_CATEGORIES = "_IMAGENET_CATEGORIES"
+"""What torchvision calls its list of names."""
+
 AMBIGUOUS = ("crane", "maillot", "cardigan")
 
 
@@ -34,9 +40,32 @@ def ids() -> tuple[str, ...]:
 @functools.cache
 def names() -> dict[str, str]:
     """Return torchvision's name of the class of each WordNet id."""
+    return dict(zip(ids(), _read_names() or _imported_names(), strict=True))
+
+
+def _read_names() -> list[str]:
+    """Return the names as they stand in torchvision's source; nothing if they are not there.
+
+    To import it takes seconds and brings torch, and who makes a site needs neither.
+    """
+    found = find_spec("torchvision")
+    for folder in (found and found.submodule_search_locations) or ():
+        try:
+            source = ast.parse((Path(folder) / "models" / "_meta.py").read_text("utf-8"))
+        except (OSError, ValueError, SyntaxError):
+            continue
+        for line in source.body:
+            if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == _CATEGORIES:
+                known = ast.literal_eval(line.value)
+                return known if len(known) == len(ids()) else []
+    return []
+
+
+def _imported_names() -> list[str]:
     from torchvision.models import AlexNet_Weights  # noqa: PLC0415 (slow to import)
 
-    return dict(zip(ids(), AlexNet_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
+    categories: list[str] = AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
+    return categories
 
 
 def add_wordnet_ids(texts: Sequence[str]) -> list[str]:

@@ -10,12 +10,12 @@ relevance starts before them (`atlas.trace.head`).
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 
-from atlas.relevance.gates import features_of, find_gates
+from atlas.relevance.gates import Gates, features_of, find_gates
 from atlas.trace.bounds import Bounds
 from atlas.trace.following import Value
 from atlas.trace.head import LEAVING, Head
@@ -149,7 +149,7 @@ def _last_weights(trace: Trace, values: Iterable[Value]) -> set[int]:
     return found
 
 
-def _parts(operation: Operation, gates: Collection[Value]) -> tuple[list[Value], list[Value]]:
+def _parts(operation: Operation, gates: Gates) -> tuple[list[Value], list[Value]]:
     """Return the inputs that are the signal, and those that only scale it."""
     given = operation.arguments[0]
     kind = KINDS.get(operation.name)
@@ -158,7 +158,7 @@ def _parts(operation: Operation, gates: Collection[Value]) -> tuple[list[Value],
     ]
     scaling: list[Value] = []
     if kind == "product" and len(numbers) > 1:
-        features = features_of(operation, frozenset(gates))
+        features = features_of(operation, gates)
         if features is not None:
             scaling = [one for i, one in enumerate(operation.inputs) if i != features]
     elif kind == "quotient":

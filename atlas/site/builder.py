@@ -142,8 +142,8 @@ def _place(
         _put(site / name, made[name].read_bytes())
     if styles:
         whole = [made[_html(name)].read_text("utf-8") for name in navigation]
-        for name in styles:
-            css = theme_styles.pruned(made[name].read_text("utf-8"), whole, _templates())
+        sheets = {name: made[name].read_text("utf-8") for name in sorted(styles)}
+        for name, css in theme_styles.pruned(sheets, whole, _templates()).items():
             _put(site / name, css.encode())
     return theme
 

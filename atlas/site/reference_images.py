@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +16,14 @@ from atlas.site.catalogue import Catalogue
 from atlas.site.entries import ChannelEntry, LayerEntry, ReferenceEntry, by_relevance
 from atlas.site.name_tests import Fit
 from atlas.site.output import BuildCache, Tree
-from atlas.site.sprites import DRAWN_AT_ONCE, THUMB, SpriteSheets, ThumbnailStrip, thumb_size
+from atlas.site.sprites import (
+    DRAWN_AT_ONCE,
+    SMALL,
+    THUMB,
+    SpriteSheets,
+    ThumbnailStrip,
+    small_size,
+)
 from atlas.site.terminology import Terminology
 from atlas.store import MODES, Mode
 
@@ -95,7 +102,6 @@ class ReferenceImages:
         """Put every picture that pages show, as far as it is not there."""
         catalogue = self._catalogue
         catalogue.load_references()  # before threads ask for them
-        self._whole_pictures()
         missing = []
         for channel in catalogue.channels:
             known = self._cache.files(_key(channel))
@@ -106,6 +112,7 @@ class ReferenceImages:
         pool = ThreadPoolExecutor(os.cpu_count())
         progress = tqdm(desc="patches", total=len(missing), unit=" channels", disable=not missing)
         try:  # Pillow scales and encodes outside Python's lock, so threads fill the processors.
+            self._whole_pictures(pool)
             with progress:
                 for start in range(0, len(missing), DRAWN_AT_ONCE):
                     some = missing[start : start + DRAWN_AT_ONCE]
@@ -124,7 +131,17 @@ class ReferenceImages:
         """Return width and height of a picture as it is published."""
         images = self._catalogue.images
         size = images["width"][image], images["height"][image]
-        return thumb_size(*size) if self.published == "thumbs" else size
+        return small_size(*size, THUMB) if self.published == "thumbs" else size
+
+    def small(self, image: int) -> tuple[str, tuple[int, int]] | None:
+        """Return the address of a small form of a picture with its sides, if they are published."""
+        if self.published == "none":
+            return None
+        size = self.side(image)
+        if max(size) <= SMALL:
+            return _picture(image), size
+        digest = self._catalogue.images["sha256"][image][:8]
+        return f"t/{image}-{digest}.webp", small_size(*size, SMALL)
 
     def ratio(self, image: int) -> float:
         """Return the width of a picture by its height."""
@@ -182,20 +199,31 @@ class ReferenceImages:
             return None
         return self._sheets.patches(f"layers/{layer.slug}", references, side)
 
-    def _whole_pictures(self) -> None:
-        images = self._catalogue.images
+    def _whole_pictures(self, pool: Executor) -> None:
+        images = self._catalogue.images["image"]
         if self.published == "none":
             return
         known = self._cache.files("pictures")
         if known is None or not self._tree.keep(known):
-            names = [_picture(image) for image in images["image"]]
+            names = [_picture(image) for image in images]
             if self.published == "thumbs":
-                for image, name in zip(images["image"], names, strict=True):
-                    self._sheets.small_picture(name, image)
+                self._small_pictures(names, images, THUMB, pool)
             else:
                 self._link(names)
+                small = {found[0]: n for n in images if (found := self.small(n))}
+                small = {name: n for name, n in small.items() if name != _picture(n)}
+                missing = [name for name in small if not self._tree.has_webp(name)]
+                self._small_pictures(missing, [small[name] for name in missing], SMALL, pool)
+                names += small
             known = self._tree.sizes(names)
         self._cache.add("pictures", (), known)
+
+    def _small_pictures(
+        self, names: Sequence[str], images: Sequence[int], longest: int, pool: Executor
+    ) -> None:
+        sides = [longest] * len(names)
+        for _ in pool.map(self._sheets.small_picture, names, images, sides):
+            pass
 
     def _link(self, names: list[str]) -> None:
         for name, source in zip(names, self._catalogue.store.pictures(), strict=True):

@@ -30,6 +30,9 @@ THUMB = 64
 """Side of the largest picture of the data where only thumbnails are published. A multiple of 16:
 WebP's blocks then end where patches end, and no colour leaks from one to the next."""
 
+SMALL = 128
+"""Side of a whole picture where it is one of many, as under a histogram: a fifth of its bytes."""
+
 THUMBNAIL_PATCHES = 4
 THUMBNAIL_TILE = 64
 """Patches on a thumbnail strip, by which other pages show a channel, and their side in pixels."""
@@ -137,11 +140,11 @@ class SpriteSheets:
             self._tree.write(name, _webp(Image.fromarray(thumbnails, "RGBA"), lossless=True))
         return name
 
-    def small_picture(self, name: str, image: int) -> None:
+    def small_picture(self, name: str, image: int, longest: int) -> None:
         """Put a small whole picture."""
-        if not self._tree.has_webp(name):
-            picture = open_picture(self._path(image))
-            self._tree.write(name, _webp(picture.resize(thumb_size(*picture.size)), quality=72))
+        picture = read_picture(self._path(image))
+        small = picture.resize(small_size(*picture.size, longest), Image.Resampling.HAMMING)
+        self._tree.write(name, _webp(small, quality=72))
 
     def mask_overlays(self, base: str, references: Sequence[ReferenceEntry]) -> str:
         """Put a column of overlays that darken patches outside the concept; return its name."""
@@ -164,10 +167,10 @@ class SpriteSheets:
         return hashlib.sha256(f"{VERSION} {tile} {shown}".encode()).hexdigest()[:8]
 
 
-def thumb_size(width: int, height: int) -> tuple[int, int]:
-    """Return width and height of a picture whose longer side is `THUMB`."""
-    longer = max(width, height)
-    return max(1, round(THUMB * width / longer)), max(1, round(THUMB * height / longer))
+def small_size(width: int, height: int, longest: int) -> tuple[int, int]:
+    """Return width and height of a picture whose longer side is `longest`."""
+    scale = longest / max(width, height)
+    return max(1, round(scale * width)), max(1, round(scale * height))
 
 
 def _cut(picture: Image.Image, box: tuple[int, int, int, int], side: int) -> Image.Image:

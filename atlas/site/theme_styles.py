@@ -6,7 +6,7 @@ a template or in the frame that MkDocs puts around pages; so does a custom prope
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 _CLASSES = re.compile(
@@ -32,24 +32,26 @@ def classes(sources: Iterable[str]) -> set[str]:
     }
 
 
-def pruned(css: str, pages: Sequence[str], templates: Sequence[str]) -> str:
-    """Return a style sheet with the rules that can apply.
+def pruned(
+    sheets: Mapping[str, str], pages: Sequence[str], templates: Sequence[str]
+) -> dict[str, str]:
+    """Return style sheets with the rules that can apply.
 
     Parameters
     ----------
-    css : str
-        The style sheet, without comments.
+    sheets : mapping
+        The style sheets of the theme by their names, without comments.
     pages : sequence of str
         HTML of pages, for the frame around all of them; the first one for the colours chosen.
     templates : sequence of str
         What bodies of pages are made of: templates, scripts, and style sheets that may use the
-        custom properties of this one.
+        custom properties of the theme.
     """
     known = classes((*pages, *templates))
-    elsewhere = {name for source in templates for name in _USED.findall(source)}
-    kept = "".join(_kept(css, known, pages[0]))
+    kept = {name: "".join(_kept(css, known, pages[0])) for name, css in sheets.items()}
     while True:
-        fewer = "".join(_without_unused(kept, elsewhere.union(_USED.findall(kept))))
+        used = {name for css in (*kept.values(), *templates) for name in _USED.findall(css)}
+        fewer = {name: "".join(_without_unused(css, used)) for name, css in kept.items()}
         if fewer == kept:
             return kept
         kept = fewer

@@ -1,6 +1,8 @@
 """Which output of the network stands for which label of the data."""
 
 import random
+import subprocess
+import sys
 
 import pytest
 from torchvision.models import SqueezeNet1_1_Weights
@@ -133,6 +135,15 @@ def test_ids_alone_as_names_of_outputs():
     # The id of the machine is not the name of a bird.
     assert match_labels(["n03126707", "n01440764"], ["crane", "tench"]) == (None, 1)
     assert match_labels(["n03126707_crane"], ["n02012849 crane", "x"]) == (None,)
+
+
+def test_names_are_torchvisions_and_it_is_not_imported_for_them():
+    assert list(imagenet.names().values()) == IMAGENET
+    code = (
+        "import sys; from atlas.data import imagenet; imagenet.names(); "
+        "sys.exit('torchvision' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_the_table_of_ids_is_that_of_the_names():

@@ -285,8 +285,6 @@ BODIES = {
     "two norms read a layer": read_twice,
     "scaled before a norm": lambda net, x: net.n1(net.c1(x) * -3).relu(),
     "scaled in place before a norm": scaled_in_place_before_norm,
-    "cut before a norm": lambda net, x: net.n1(net.c1(x)[..., 2:-2, 2:-2]).relu(),
-    "turned channels before a norm": lambda net, x: net.n1(net.c1(x).flip(1)).relu(),
     "transposed before a norm": lambda net, x: net.n1(
         F.conv_transpose2d(x, net.w[:, :2], stride=2, groups=4)
     ).relu(),

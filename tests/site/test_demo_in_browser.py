@@ -228,7 +228,7 @@ def test_a_wall_is_sorted_by_likeness(page, site):
     assert first == 6 and sorted(mine) == list(range(len(by_address))) != mine
     order = [card.get_attribute("href") for card in page.locator(".channel-card").all()]
     assert order == [by_address[mine.index(rank)] for rank in range(len(mine))]
-    assert page.url.endswith("?sort=l")
+    assert page.url.endswith("?sort=like")
     page.reload()
     page.wait_for_function("window.conceptLikeness")
     again = [card.get_attribute("href") for card in page.locator(".channel-card").all()]
@@ -288,6 +288,21 @@ def test_a_lost_address_leads_to_the_search(page, site):
     page.goto(site + "404.html")
     assert page.get_by_text("Search").get_attribute("href").endswith("/search.html")
     assert page.locator("h1").inner_text() == "There is no such page"
+
+
+@pytest.mark.parametrize("name", ["index.html", "channels/0/2.html", "classes/0.html"])
+def test_what_every_page_loads_is_little(page, site, planted, name):
+    """Beside pictures: a home page may have 300 kB, that of a channel 450 kB with 400 of pictures.
+
+    `benchmarks/site.py` prints what pages of VGG16's size load.
+    """
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(site + name)
+    sizes = {url: (planted / "site" / url.removeprefix(site)).stat().st_size for url in asked}
+    own = {url: size for url, size in sizes.items() if not url.endswith(".webp")}
+    assert sum(own.values()) < 110_000, own
+    assert any(url.endswith(".css") for url in own) and any(url.endswith(".js") for url in own)
 
 
 @pytest.mark.parametrize("width", [390, 1280])

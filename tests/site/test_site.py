@@ -11,7 +11,7 @@ from PIL import Image
 from atlas import site
 from atlas.errors import UserError
 from atlas.site import text
-from atlas.store import Store
+from atlas.store import Store, files
 
 
 def pages(store: Store) -> list[Path]:
@@ -321,3 +321,28 @@ def test_zensical_builds_the_same_pages(toy_atlas, tmp_path, crawl):
             page.tags = [(t, a) for t, a in page.tags if t == "b" or a.get("loading")]
         assert mine.tags == other.tags
         assert mine.title.split(" - ")[0] == other.title.split(" - ")[0]
+
+
+def test_many_whole_pictures_on_a_page_are_small_ones(toy, tmp_path):
+    store = toy.make(tmp_path / "atlas")
+    images = store.table("images").to_pydict()
+    for number in range(4):  # larger than what is shown of them, and not square
+        path = store.root / images["path"][number]
+        Image.open(path).resize((300, 200)).save(path)
+        images["sha256"][number] = files.sha256(path)
+        images["width"][number], images["height"][number] = 300, 200
+    store.write_table("images", images)
+    site.render(store)
+    small = {int(p.name.partition("-")[0]): p for p in (store.root / "pages" / "t").iterdir()}
+    assert sorted(small) == [0, 1, 2, 3]
+    assert {Image.open(path).size for path in small.values()} == {(128, 85)}
+    page = (store.root / "pages" / "classes" / "0.md").read_text("utf-8")
+    assert f'src="../t/{small[0].name}" width="128" height="85"' in page
+    assert "../i/0.webp" not in page
+    Image.new("RGB", (300, 200), "red").save(store.root / images["path"][0])
+    images["sha256"][0] = files.sha256(store.root / images["path"][0])
+    store.write_table("images", images)
+    site.render(store)
+    assert not small[0].exists() and small[1].exists()
+    again = next((store.root / "pages" / "t").glob("0-*.webp"))
+    assert Image.open(again).convert("RGB").getpixel((9, 9))[0] > 240
