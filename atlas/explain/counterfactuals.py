@@ -20,7 +20,7 @@ from atlas.explain import bases, interventions
 from atlas.explain.background import Background
 from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate
-from atlas.explain.fewest import Goal, Outcomes, fewest
+from atlas.explain.fewest import ChangeGoal, Outcomes, fewest
 from atlas.explain.interventions import Answers
 from atlas.relevance.tape import Instrumented
 from atlas.store.counterfactual import ConceptChanges, ConceptStep, Counterfactual, SourcePicture
@@ -37,7 +37,7 @@ class ConceptLayer:
 
     model: Instrumented
     name: str
-    """Of the layer, or of the set of factors."""
+    """The name of the layer, or of the set of factors."""
     factors: FactorSet | None
 
     def measured(self, image: Tensor, target: int) -> Measured:
@@ -74,9 +74,9 @@ class RealPicture:
     """Its row in images.parquet."""
     key: str
     output: Tensor
-    """Of the layer, (channels, h, w)."""
+    """The output of the layer, (channels, h, w)."""
     maps: Tensor
-    """Of all concepts, (concepts, h, w): those of the channels, or coefficients of factors."""
+    """Maps of all concepts, (concepts, h, w): of channels, or coefficients of factors."""
     centre: tuple[float, float] | None
     """Where what speaks for its class lies: row and column; None where nothing does."""
 
@@ -214,7 +214,7 @@ class _AskedFor:
             return None
         every = [_differing(way.difference) for way in ways]
         found = fewest([
-            Goal(partial(_tried, way.answers, outcomes), some, len(way.difference))
+            ChangeGoal(partial(_tried, way.answers, outcomes), some, len(way.difference))
             for way, some in zip(ways, every, strict=True)
         ])  # fmt: skip
         if found is None:

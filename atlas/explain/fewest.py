@@ -30,7 +30,7 @@ Outcomes = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Goal:
+class ChangeGoal:
     """What is to be reached, and by which changes."""
 
     of: Callable[[Tensor], Outcomes]
@@ -56,7 +56,7 @@ class Fewest:
     """Sets that were tried, for all goals."""
 
 
-def fewest(goals: Sequence[Goal]) -> Fewest | None:
+def fewest(goals: Sequence[ChangeGoal]) -> Fewest | None:
     """Return the fewest changes that reach one of some goals.
 
     First one change after another, each time the best one, until the goal is reached; where that is
@@ -65,7 +65,7 @@ def fewest(goals: Sequence[Goal]) -> Fewest | None:
 
     Parameters
     ----------
-    goals : sequence of Goal
+    goals : sequence of ChangeGoal
         Where two do with as many changes, the one that is nearer is taken.
 
     Returns
@@ -115,7 +115,7 @@ def _order(one: _ChangeSet) -> tuple[bool, int, float, int]:
 class _Trials:
     """Tries sets of changes for one goal."""
 
-    def __init__(self, goal: Goal, number: int) -> None:
+    def __init__(self, goal: ChangeGoal, number: int) -> None:
         self.number = number
         self.tried = 0
         self._goal = goal

@@ -3,9 +3,13 @@
 Made pictures are processed differently from natural ones (Geirhos et al., "Don't trust your eyes",
 2024), and a network can be tuned so that they show whatever somebody wants while references stay
 (Bareeva et al., "Manipulating feature visualizations with gradient slingshots", 2025). So they are
-compared with the references by the encoder of patches, which plays no part in the making.
+compared with the references, twice: by the encoder of patches, which plays no part in the making,
+and by what else of the layer is active where the channel is most active. That a channel responds to
+both, but by other inputs, shows there.
 """
 
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +21,16 @@ from torch import Tensor
 from atlas.patches.encoders import Encoder
 from atlas.patches.pooling import pooled
 from atlas.patches.vectors import load_of, of_rows
-from atlas.relevance.engine import PREDICTED, Engine, measure
+from atlas.relevance.engine import CPU_BLOCK, PREDICTED, Engine, measure
 from atlas.store import Mode, Store
 
 Numbers = npt.NDArray[np.float64]
+
+OTHERS = 32
+"""So many other channels of the layer, evenly spaced, are compared by their layer's outputs."""
+
+REFERENCES = 8
+"""Best references by activation of each that are run for it."""
 
 NO_REFERENCE = -1
 """Instead of a picture: there is none."""
@@ -66,22 +76,22 @@ def layer_norms(part: Store, layer: str) -> LayerNorms:
     return LayerNorms(highest, sums / np.where(lengths == 0, 1, lengths), best)
 
 
-def layer_maps(engine: Engine, picture: Tensor, layer: str) -> Tensor:
-    """Return a layer's activation on a picture.
+def layer_maps(engine: Engine, pictures: Tensor, layer: str) -> Tensor:
+    """Return a layer's activation on pictures.
 
     Parameters
     ----------
     engine : Engine
         Of channels or of factors.
-    picture : Tensor
-        (1, colours, height, width), preprocessed.
+    pictures : Tensor
+        (pictures, colours, height, width), preprocessed.
     layer : str
         A layer or a basis that the engine visits.
 
     Returns
     -------
     Tensor
-        float32 (1, channels, height, width), on the CPU.
+        float32 (pictures, channels, height, width), on the CPU.
     """
     found: list[Tensor] = []
 
@@ -89,8 +99,105 @@ def layer_maps(engine: Engine, picture: Tensor, layer: str) -> Tensor:
         if name == layer and mode == "activation":
             found.append(maps.float().cpu())
 
-    measure(engine, picture, torch.full((1,), PREDICTED, device=picture.device), visit)
-    return found[0]
+    targets = torch.full((len(pictures),), PREDICTED, device=pictures.device)
+    measure(engine, pictures, targets, visit)
+    return torch.cat(found)
+
+
+def profile(maps: Tensor, highest: Numbers, channel: int) -> Numbers:
+    """Return a layer's outputs where that of a channel is largest, as a vector of length 1.
+
+    Parameters
+    ----------
+    maps : Tensor
+        (channels, height, width), the layer's output on a picture.
+    highest : array
+        (channels,): the largest of each on any picture of the data, by which they are divided.
+    channel : int
+        The channel.
+
+    Returns
+    -------
+    array
+        float64 (channels,), 0 where an output is negative; all 0 if none is positive.
+    """
+    flat = maps.flatten(1)
+    values = flat[:, flat[channel].argmax()].clamp(min=0).double().numpy()
+    values = np.divide(values, highest, out=np.zeros(len(highest)), where=highest > 0)
+    return _of_length_one(values)
+
+
+def layer_profiles(
+    part: Store,
+    layer: str,
+    channels: Iterable[int],
+    highest: Numbers,
+    maps: Callable[[Sequence[int]], Tensor],
+) -> dict[int, Numbers]:
+    """Return the mean profiles of channels over their best references by activation.
+
+    Parameters
+    ----------
+    part : Store
+        The atlas, or the part of one that has its factors.
+    layer : str
+        One of its layers or bases.
+    channels : iterable of int
+        Some of its channels; those without such references get no profile.
+    highest : array
+        As in `profile`.
+    maps : callable
+        From a few rows of images.parquet to the layer's output (images, channels, height, width).
+    """
+    table = part.table("references", ["layer", "channel", "mode", "rank", "image"]).to_pydict()
+    wanted, found = set(channels), defaultdict(list)
+    of: dict[int, list[int]] = defaultdict(list)
+    for name, channel, mode, rank, image in zip(*table.values(), strict=True):
+        if (name, mode) == (layer, "activation") and channel in wanted and rank < REFERENCES:
+            of[image].append(channel)
+    images = sorted(of)
+    for start in range(0, len(images), CPU_BLOCK):
+        some = images[start : start + CPU_BLOCK]
+        for image, output in zip(some, maps(some), strict=True):
+            for channel in of[image]:
+                found[channel].append(profile(output, highest, channel))
+    return {channel: _of_length_one(np.mean(one, axis=0)) for channel, one in found.items()}
+
+
+def compared_with(count: int, channel: int) -> set[int]:
+    """Return a channel and those of its layer's `count` that it is compared with by profiles."""
+    return {channel, *np.linspace(0, count - 1, min(count, OTHERS), dtype=int).tolist()}
+
+
+def likeness_inside(made: Numbers, profiles: Mapping[int, Numbers], channel: int) -> float | None:
+    """Return the share of the other channels whose profiles are less like that of a made picture.
+
+    The channel's own output is left out of all, since it is large on any picture made for it.
+
+    Parameters
+    ----------
+    made : array
+        (channels,): the profile at the channel's peak on the picture.
+    profiles : mapping
+        Those of the references of the channel and of others.
+    channel : int
+        The one that the picture was made for.
+    """
+    if channel not in profiles or len(profiles) == 1:
+        return None
+    own = _without(made, channel)
+    similar = {other: float(_without(one, channel) @ own) for other, one in profiles.items()}
+    mine = similar.pop(channel)
+    return sum(one < mine for one in similar.values()) / len(similar)
+
+
+def _without(values: Numbers, channel: int) -> Numbers:
+    return _of_length_one(np.delete(values, channel))
+
+
+def _of_length_one(values: Numbers) -> Numbers:
+    found: Numbers = values / (np.linalg.norm(values) or 1.0)
+    return found
 
 
 def reach_and_rank(largest: Numbers, highest: Numbers, channel: int) -> tuple[float | None, int]:

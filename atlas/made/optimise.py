@@ -107,7 +107,8 @@ class Goal:
         """
         output = layer_output(self.model, views, self.layer).float()
         maps = torch.tensordot(output.movedim(1, -1), self.direction.to(output.device), dims=1)
-        return (maps.mean() + maps.flatten(1).amax(dim=1).mean()) / self.scale
+        liked: Tensor = maps.mean() + maps.flatten(1).amax(dim=1).mean()
+        return liked / self.scale
 
 
 def make_picture(

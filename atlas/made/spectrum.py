@@ -137,7 +137,8 @@ def unsquashed(spectrum: Spectrum, picture: Tensor) -> Tensor:
     Values nearer to 0 or 1 than `DARKEST` become those.
     """
     values = picture.clamp(DARKEST, 1 - DARKEST).logit() - spectrum.mean[:, None, None]
-    return torch.linalg.solve(spectrum.mixing, values.flatten(1)).reshape(picture.shape)
+    apart: Tensor = torch.linalg.solve(spectrum.mixing, values.flatten(1))
+    return apart.reshape(picture.shape)
 
 
 def with_mean_waves(spectrum: Spectrum, waves: Tensor) -> Tensor:

@@ -14,13 +14,19 @@ from atlas.errors import UserError
 from atlas.made.judging import (
     NO_REFERENCE,
     LayerNorms,
+    Numbers,
+    compared_with,
     layer_maps,
     layer_norms,
+    layer_profiles,
     likeness,
+    likeness_inside,
+    profile,
     reach_and_rank,
 )
 from atlas.made.optimise import Goal, make_picture
 from atlas.made.spectrum import Spectrum, of_pictures
+from atlas.model.networks import Network
 from atlas.pipeline.inputs import Inputs, check_weights, opened
 from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
@@ -102,6 +108,12 @@ class Maker:
         self._settings = recipe.pictures_made
         self._inputs: Inputs = opened(part, recipe, border)
         self._norms: dict[str, LayerNorms] = {}
+        self._profiles: dict[str, dict[int, Numbers]] = {}
+
+    @property
+    def network(self) -> Network:
+        """The network that pictures are made for."""
+        return self._inputs.network
 
     def known(self, layer: str, channel: int, kind: Kind) -> MadePicture | None:
         """Return the picture if it is there as it would be made."""
@@ -114,8 +126,7 @@ class Maker:
 
     def make(self, layer: str, channel: int, kind: Kind) -> MadePicture:
         """Make a picture, look what came of it and keep both."""
-        inputs, settings = self._inputs, self._settings
-        network = inputs.network
+        inputs, network, settings = self._inputs, self.network, self._settings
         if layer not in self._norms:
             check_weights(self._part, network)
             self._norms[layer] = layer_norms(self._part, layer)
@@ -139,12 +150,14 @@ class Maker:
         (maps,) = layer_maps(inputs.activations, batch, layer)
         largest = maps.flatten(1).amax(dim=1).double().numpy()
         reach, rank = reach_and_rank(largest, norms.highest, channel)
-        like = None
+        like = inside = None
         if image is None:  # else it is like the references since it began as one
             like = likeness(inputs.encoder, stored, maps[channel], norms.vectors, channel)
+            mine = profile(maps, norms.highest, channel)
+            inside = likeness_inside(mine, self._profiles_for(layer, channel), channel)
         row = MadePicture(
             layer, channel, kind, settings.seed, settings.steps, float(largest[channel]), reach,
-            rank, like, files.digest(content), image,
+            rank, like, files.digest(content), image, inside,
         )  # fmt: skip
         made.write(self._part, row, content)
         return row
@@ -155,7 +168,7 @@ class Maker:
         return places[layer]
 
     def _normalised(self, pictures: Tensor) -> Tensor:
-        network = self._inputs.network
+        network = self.network
         found = pictures.to(network.device)
         mean, std = (
             torch.tensor(values, device=network.device).view(-1, 1, 1)
@@ -170,9 +183,24 @@ class Maker:
         view = self._inputs.network.preprocessing.pixels
         return of_pictures(view(read_picture(path)) for path in chosen)
 
+    def _profiles_for(self, layer: str, channel: int) -> dict[int, Numbers]:
+        """Return the profiles of a channel and of those that it is compared with."""
+        highest = self._norms[layer].highest
+        wanted = compared_with(len(highest), channel)
+        known = self._profiles.setdefault(layer, {})
+        paths = self._part.pictures()
+        network = self.network
+
+        def maps(images: Sequence[int]) -> Tensor:
+            views = network.preprocessing.tensor([read_picture(paths[image]) for image in images])
+            return layer_maps(self._inputs.activations, views.to(network.device), layer)
+
+        known |= layer_profiles(self._part, layer, wanted - known.keys(), highest, maps)
+        return {one: known[one] for one in wanted if one in known}
+
     @cached_property
     def _model(self) -> Instrumented:
-        network = self._inputs.network
+        network = self.network
         return instrument(network.module, plan(network.trace, None), self._inputs.layers)
 
     def _direction(self, layer: str, channel: int) -> Tensor:

@@ -10,16 +10,17 @@ relevance starts before them (`atlas.trace.head`).
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor
 
-from atlas.relevance.gates import features_of, find_gates
+from atlas.relevance.gates import Gates, features_of, find_gates
 from atlas.trace.bounds import Bounds
 from atlas.trace.following import Value
 from atlas.trace.head import LEAVING, Head
 from atlas.trace.kinds import IDLE, KINDS, NORMS, TYPES, WEIGHTED
-from atlas.trace.record import Operation, Trace
+from atlas.trace.record import Operation, Trace, constants_of
 
 WIDE = 10.0
 """Numbers that are cut off on both sides, but above not before this, are as good as not: a
@@ -57,6 +58,7 @@ def not_logits(trace: Trace, head: Head) -> str:
     """
     gates = find_gates(trace)
     behind = behind_last_weights(trace, head)
+    same = _once(trace)
     todo, seen = [head.logits], set[Value]()
     while todo:
         value = todo.pop()
@@ -72,8 +74,8 @@ def not_logits(trace: Trace, head: Head) -> str:
             for one, known in zip(operation.inputs, operation.placed, strict=True)
             if one in signal
         )
-        own = _last_weights(trace, signal)
-        if not placed and own & _above(trace, factors):
+        own = {same[number] for number in _last_weights(trace, signal)}
+        if not placed and own & {same[number] for number in _above(trace, factors)}:
             verb = "divides by" if KINDS.get(operation.name) == "quotient" else "multiplies with"
             return f"{verb} a function of what it returns itself ({operation})"
         if len(signal) > 1 and KINDS.get(operation.name) == "product":
@@ -100,6 +102,19 @@ def behind_last_weights(trace: Trace, head: Head) -> frozenset[int]:
     # What other weights stand behind is no end, though it may have a part in one, as a length.
     before = {one for number in last for one in _above(trace, [Value(number)]) if one != number}
     return frozenset(above - before)
+
+
+def _once(trace: Trace) -> list[int]:
+    """Return for each operation the first that does the same, as where a layer is called again."""
+    known: dict[Any, int] = {}
+    first: list[int] = []
+    for operation in trace.operations:
+        inputs = tuple(Value(first[v.operation], v.output) if v.operation >= 0 else v
+                       for v in operation.inputs)  # fmt: skip
+        constants = tuple(id(one) if isinstance(one, Tensor) else one
+                          for one in constants_of(operation.arguments))  # fmt: skip
+        first.append(known.setdefault((operation.name, inputs, constants), operation.number))
+    return first
 
 
 def _weighs(operation: Operation) -> bool:
@@ -134,7 +149,7 @@ def _last_weights(trace: Trace, values: Iterable[Value]) -> set[int]:
     return found
 
 
-def _parts(operation: Operation, gates: Collection[Value]) -> tuple[list[Value], list[Value]]:
+def _parts(operation: Operation, gates: Gates) -> tuple[list[Value], list[Value]]:
     """Return the inputs that are the signal, and those that only scale it."""
     given = operation.arguments[0]
     kind = KINDS.get(operation.name)
@@ -143,7 +158,7 @@ def _parts(operation: Operation, gates: Collection[Value]) -> tuple[list[Value],
     ]
     scaling: list[Value] = []
     if kind == "product" and len(numbers) > 1:
-        features = features_of(operation, frozenset(gates))
+        features = features_of(operation, gates)
         if features is not None:
             scaling = [one for i, one in enumerate(operation.inputs) if i != features]
     elif kind == "quotient":

@@ -5,18 +5,22 @@ says how much of it passes (Arras et al. 2017, "signal takes all"). What is a ga
 it is made, not from who calls which function, and does not change when it is scaled or shifted:
 
 - what comes out of a function that squashes any number into two bounds: sigmoid, hard sigmoid,
-  tanh, softmax and the like, also written by hand as exp(z) / sum(exp(z)), exp(-softplus(z)) or a
-  clip with 0 inside; a clipped ReLU (ReLU6) is an activation function of features, and none;
+  tanh, softmax and the like; also written by hand, which its values show; a clipped ReLU (ReLU6) is
+  an activation function of features, and none;
 - a condition (y > 0) as a number, and a divisor (1 / h);
-- what is made of gates alone, and constants, by anything but weights.
+- what is made of gates alone, and constants, by anything but weights;
+- an exponential, as that of a softmax or sigmoid before it is divided, where the other factor is
+  neither an exponential nor a gate.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from atlas.relevance.squashing import Squashing
 from atlas.trace.bounds import ANY, Bounds
 from atlas.trace.following import OF_TYPE, Value
 from atlas.trace.kinds import KINDS, WEIGHTED
@@ -35,16 +39,35 @@ _CLIPPING = (
     "relu", "threshold",
 )  # fmt: skip
 _SHIFTING = ("add", "sub", "rsub", "mul", "div", "neg")
+_EXPONENTIAL = ("exp", "exp2", "expm1", "special_exp2", "special_expm1", "rpow")
+_LOGARITHMS = ("log", "log2", "log10", "log1p", "logsumexp", "logaddexp", "special_log1p")
 
 
-def find_gates(trace: Trace) -> frozenset[Value]:
-    """Return the values of a network that are gates wherever they are a factor."""
+@dataclass(frozen=True)
+class Gates:
+    """What is known of the factors of a network's products."""
+
+    gates: frozenset[Value]
+    """The values that are gates wherever they are a factor."""
+    exponentials: frozenset[Value]
+    """Gates of what is neither a gate nor an exponential."""
+    features: Mapping[int, int]
+    """Which factor of a product is no gate, if the other is one with what it is divided by later,
+    as in y * g / (1 + |g|)."""
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.gates
+
+
+def find_gates(trace: Trace) -> Gates:
+    """Return which values of a network are gates where they are a factor."""
     known = {
         value: bounds
         for operation in trace.operations
         for value, bounds in zip(operation.inputs, operation.bounds, strict=True)
     }
     gates: set[Value] = set()
+    exponentials: set[Value] = set()
     for operation in trace.operations:
         made = [Value(operation.number, i) for i in range(len(operation.outputs))]
         if (
@@ -55,10 +78,26 @@ def find_gates(trace: Trace) -> frozenset[Value]:
             or softmax_of(trace, operation) is not None
         ):
             gates.update(made)
-    return frozenset(gates)
+        elif operation.name not in _LOGARITHMS and (
+            _grows(operation) or _of_gates(operation, gates | exponentials)
+        ):
+            exponentials.update(made)
+    features: dict[int, int] = {}
+    values = Squashing(trace)
+    for operation in trace.operations:
+        if KINDS.get(operation.name) == "affine":
+            gates |= {one for one in operation.inputs if one not in gates and values.squashes(one)}
+        elif _is_open(operation, gates, exponentials):
+            by_values = {one for one in operation.inputs if values.squashes(one)}
+            gates |= by_values
+            if not by_values:
+                squashed = [values.squashes_later(operation, place) for place in (0, 1)]
+                if squashed[0] != squashed[1]:
+                    features[operation.number] = squashed.index(False)
+    return Gates(frozenset(gates), frozenset(exponentials), features)
 
 
-def features_of(operation: Operation, gates: frozenset[Value]) -> int | None:
+def features_of(operation: Operation, gates: Gates) -> int | None:
     """Return which factor of a product is not a gate; None if they are of equal standing.
 
     Where both are gates or neither is, a tanh is the signal of a sigmoid (Arras et al. 2017), and
@@ -66,18 +105,36 @@ def features_of(operation: Operation, gates: frozenset[Value]) -> int | None:
     """
     if len(operation.inputs) != 2 or operation.inputs[0] == operation.inputs[1]:
         return None
+    if operation.number in gates.features:
+        return gates.features[operation.number]
     one, other = operation.shapes
     placed = operation.placed
     are_gates = [value in gates for value in operation.inputs]
+    weigh = [value in gates or value in gates.exponentials for value in operation.inputs]
     of_one_sign = [all(are_gates) and not b.signed for b in operation.bounds]
     repeated = [
         is_repeated(one, other) or (placed[1] and not placed[0]),
         is_repeated(other, one) or (placed[0] and not placed[1]),
     ]
-    for less in (are_gates, of_one_sign, repeated):
+    for less in (are_gates, weigh, of_one_sign, repeated):
         if less[0] != less[1]:
             return less.index(False)
     return None
+
+
+def _is_open(operation: Operation, gates: Container[Value], weigh: Container[Value]) -> bool:
+    """Return whether what is known of a product's factors does not say which one is a gate."""
+    if KINDS.get(operation.name) != "product" or len(set(operation.inputs)) != 2:
+        return False
+    ranks = [2 if one in gates else 1 if one in weigh else 0 for one in operation.inputs]
+    return ranks[0] == ranks[1] < 2 or sorted(ranks) == [1, 2]
+
+
+def _grows(operation: Operation) -> bool:
+    """Return whether an operation is an exponential, to whatever base."""
+    base = operation.argument(0, "input")
+    power = operation.name in ("pow", "float_power") and not isinstance(base, Value)
+    return operation.name in _EXPONENTIAL or power
 
 
 def is_repeated(shape: Sequence[int], other: Sequence[int]) -> bool:
@@ -87,7 +144,10 @@ def is_repeated(shape: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def _numbers(operation: Operation) -> Iterator[Value]:
-    """Yield the live inputs whose numbers play a part."""
+    """Yield the live inputs whose numbers play a part; of a quotient, what is divided."""
+    if operation.name == "div" and isinstance(one := operation.argument(0, "input"), Value):
+        yield one
+        return
     for place, (value, number) in enumerate(zip(operation.inputs, operation.numbers, strict=True)):
         if number and not (place and operation.name in OF_TYPE):
             yield value

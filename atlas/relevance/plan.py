@@ -16,8 +16,8 @@ from torch.nn.modules.utils import _ntuple
 
 from atlas.errors import UserError
 from atlas.relevance.endings import behind_last_weights
-from atlas.relevance.gates import features_of, find_gates
-from atlas.relevance.merging import Norm, find_norms, merge_norm
+from atlas.relevance.gates import Gates, features_of, find_gates
+from atlas.relevance.merging import Norm, find_added, find_norms, find_turned, merge_norm
 from atlas.relevance.normalising import norms_by_hand
 from atlas.relevance.rules import (
     RULES,
@@ -51,14 +51,14 @@ class Plan:
     """Rules by the number of the operation; others are carried out as they are."""
     merged: Mapping[int, int]
     """Norms (and what else is merged) by their number: that of the layer they belong to."""
+    ends: Mapping[int, Value]
+    """The output of the norm of each layer that has one, by the layer's number."""
     reached: frozenset[Value]
     """The values that relevance comes to."""
 
     def shown(self, value: Value) -> Value:
         """Return where a layer's output with its norm is to be seen in a run without rules."""
-        last = max((norm for norm, layer in self.merged.items() if layer == value.operation),
-                   default=value.operation)  # fmt: skip
-        return Value(last) if last != value.operation else value
+        return self.ends.get(value.operation, value)
 
 
 def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32) -> Plan:
@@ -96,10 +96,15 @@ def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32
         _weighted(trace),
         find_gates(trace),
         norms_by_hand(trace),
+        {one.layer: one for one in find_turned(trace, norms)} if composite is not None else {},
+        find_added(trace) if composite is not None else {},
         behind_last_weights(trace, head),
     )
     steps: dict[int, Step] = {
-        **{number: Passed(0, 1, identity=True) for number in merged},
+        **{
+            number: Passed(0, len(trace.operations[number].inputs), identity=True)
+            for number in merged
+        },
         **{found.layer: making.step(trace.operations[found.layer]) for found in norms},
     }
     reached: set[Value] = set()
@@ -113,7 +118,8 @@ def plan(trace: Trace, composite: str | None, dtype: torch.dtype = torch.float32
                 steps[operation.number] = making.step(operation)
             receivers = _receivers(steps[operation.number])
             reached |= {operation.inputs[i] for i in receivers}
-    return Plan(trace, composite, head, steps, merged, frozenset(reached))
+    ends = {found.layer: found.end for found in norms}
+    return Plan(trace, composite, head, steps, merged, ends, frozenset(reached))
 
 
 def _receivers(step: Step) -> Sequence[int]:
@@ -141,7 +147,7 @@ def _weighted(trace: Trace) -> frozenset[Value]:
     """Return the values that a convolution or linear layer has had a part in."""
     behind: set[Value] = set()
     for operation in trace.operations:
-        own = KINDS.get(operation.name) in WEIGHTED
+        own = KINDS.get(operation.name) in WEIGHTED and not sums_up(operation)
         if own or any(value in behind for value in operation.inputs):
             behind |= {Value(operation.number, i) for i in range(len(operation.outputs))}
     return frozenset(behind)
@@ -156,8 +162,10 @@ class _Making:
     dtype: torch.dtype
     norms: Mapping[int, Norm]
     weighted: frozenset[Value]
-    gates: frozenset[Value]
+    gates: Gates
     centred: Mapping[int, int]
+    turned: Mapping[int, Norm]
+    added: Mapping[int, Tensor]
     ending: frozenset[int]
     """Operations behind the last weights."""
 
@@ -185,6 +193,8 @@ class _Making:
             )
         if kind is None:
             raise _refused(operation)
+        if (y := self.centred.get(operation.number)) is not None:
+            return Passed(y, len(operation.inputs))
         return make[kind](operation)
 
     def _cast(self, one: Tensor | None) -> Tensor | None:
@@ -196,7 +206,10 @@ class _Making:
             raise _refused(operation, "with weights that depend on the picture")
         if len(operation.shapes[0]) != weight.ndim:
             raise _refused(operation, "for single pictures without a batch")
-        norm = self.norms.get(operation.number)
+        turned = self.turned.get(operation.number)
+        norm = self.norms.get(operation.number, turned)
+        if norm is None and sums_up(operation):
+            return Proportional(0, 1)
         if norm is not None:
             weight, bias = merge_norm(weight, bias, norm, geometry)
         first = operation.inputs[0] not in self.weighted and self.rules.first
@@ -204,34 +217,36 @@ class _Making:
             cast(Tensor, self._cast(weight)), self._cast(bias), geometry,
             first or self.rules.convolution, operation.bounds[0].never_negative,
         )  # fmt: skip
-        return Convolved(convolution)
+        return Convolved(convolution, as_it_is=turned is not None)
 
     def _linear(self, operation: Operation) -> Step:
         to = _first(operation)
         if len(operation.inputs) != 1:
             raise _refused(operation, "where several of its tensors depend on the picture")
         flat = self.rules.first and operation.inputs[to] not in self.weighted
-        norm = self.norms.get(operation.number)
-        if norm is None:
+        turned = self.turned.get(operation.number)
+        norm = self.norms.get(operation.number, turned)
+        if norm is None or (flat and turned is not None):
             return Flat() if flat else Proportional(to, 1)
         if operation.name == "addmm":
             bias, weight = operation.argument(0, "input"), operation.argument(2, "mat2").T
         else:
             weight, bias = operation.argument(1, "weight"), operation.argument(2, "bias")
-        whole = weight.double() * norm.scale[:, None]
-        offset = norm.shift + (0 if bias is None else bias.double() * norm.scale)
+        scale, shift = (one.to(weight.device) for one in (norm.scale, norm.shift))
+        whole = weight.double() * scale[:, None]
+        offset = shift + (0 if bias is None else bias.double() * scale)
         w, b = cast(Tensor, self._cast(whole)), self._cast(offset)
 
         def merged(x: Tensor) -> Tensor:
             return F.linear(x, w, b)
 
-        return Flat(merged) if flat else Proportional(to, 1, merged)
+        return Flat(merged) if flat else Proportional(to, 1, merged, as_it_is=turned is not None)
 
     def _matrix(self, operation: Operation) -> Step:
         if len(operation.inputs) == 1:
             if operation.inputs[0] not in self.weighted and self.rules.first:
                 raise _refused(operation, "where it reads the picture itself")
-            return Proportional(0, 1)
+            return Proportional(0, 1, added=self.added.get(operation.number))
         gates = [i for i, one in enumerate(operation.inputs) if one in self.gates]
         if len(gates) == 2:  # a tanh is the signal of a softmax, as of a sigmoid
             gates = [i for i in gates if not operation.bounds[i].signed]
@@ -258,8 +273,6 @@ class _Making:
             return Passed(0, 1)
         if any(isinstance(one, Value) for one in operation.arguments[1].values()):
             raise _refused(operation, "with summands given by name")
-        if (y := self.centred.get(operation.number)) is not None:
-            return Passed(y, 2)
         alpha = operation.argument(2, "alpha", 1)
         factors = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[operation.name]
         never = all(
@@ -363,6 +376,16 @@ def _refused(operation: Operation, where: str = "") -> RefusedError:
         "choose another network, or measure without relevance: "
         'prepass.modes = ["activation"]'
     )
+
+
+def sums_up(operation: Operation) -> bool:
+    """Return whether all weights of a convolution are one number: it adds up, as averages do."""
+    if KINDS.get(operation.name) != "convolution":
+        return False
+    weight, bias, geometry = convolution_of(operation)
+    if geometry.transposed or bias is not None or not isinstance(weight, Tensor):
+        return False
+    return weight[0].numel() > 1 and bool((weight == weight.flatten()[0]).all())
 
 
 def convolution_of(operation: Operation) -> tuple[Any, Any, Geometry]:

@@ -221,12 +221,22 @@ class Proportional:
     inputs: int
     function: Callable[[Tensor], Tensor] | None = None
     """What stands in for the operation: a linear layer with a norm merged into it."""
+    as_it_is: bool = False
+    """Whether the operation is carried out as it is, and `function` is for relevance alone."""
+    added: Tensor | None = None
+    """What the network adds to the output afterwards, as a bias."""
 
     def forward(self, call: Call) -> tuple[Any, Any]:
         """Carry out the operation, or what stands in for it, with its gradient."""
+        whole = call
         if self.function is not None:
-            call = replace(call, function=self.function, arguments=((call.live[self.to],), {}))
-        return _graph(call, [self.to])
+            whole = replace(call, function=self.function, arguments=((call.live[self.to],), {}))
+        if (added := self.added) is not None:
+            whole = replace(
+                call, function=lambda *one, **by: _plus(call.function(*one, **by), added)
+            )
+        result, graph = _graph(whole, [self.to])
+        return call() if self.as_it_is or added is not None else result, graph
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
         """Return relevance in proportion to input times gradient."""
@@ -241,6 +251,10 @@ class Proportional:
     def taken(self, kept: Any, relevances: Relevances) -> float:
         """Return what bias and stabiliser take."""
         return _kept_back(kept, relevances)
+
+
+def _plus(result: Tensor, added: Tensor) -> Tensor:
+    return result + added.to(result)
 
 
 @dataclass(frozen=True)

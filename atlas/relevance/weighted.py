@@ -175,11 +175,13 @@ class Convolved:
     """Step of a convolution: relevance goes back by its rule."""
 
     convolution: Convolution
+    as_it_is: bool = False
+    """Whether the operation is carried out as it is, and `convolution` is for relevance alone."""
 
     def forward(self, call: Call) -> tuple[Any, Any]:
         """Carry the convolution out and keep its input."""
         x = call.live[0].to(self.convolution.weight.dtype)
-        return self.convolution.convolve(x), _Kept(x.detach())
+        return call() if self.as_it_is else self.convolution.convolve(x), _Kept(x.detach())
 
     def back(self, kept: Any, relevances: Relevances, copies: bool) -> Relevances:
         """Return the relevance of the input by the rule of the convolution."""

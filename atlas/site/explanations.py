@@ -305,6 +305,12 @@ def _all(
         found = evidence.read(one)
         known = channels.keys() >= {*_addresses(found)}
         if found.atlas == atlas and found.id == one.name and known:
+            source = found.counterfactual and found.counterfactual.source
+            if source and source.image >= store.rows("images"):
+                raise UserError(
+                    f"{one / evidence.FILE} copies maps from picture {source.image}, which is not "
+                    "in the atlas: explain the picture again"
+                )
             others = othermaps.read(one)
             drawn = (*(concept.map for concept in found.concepts), *(m.file for m in others))
             for name in (VIEW, HEAT, *drawn):

@@ -23,9 +23,9 @@ class ConceptStep:
     concept: str | None
     """Its id, if it is one of the concepts."""
     probability: Number
-    """Of the class that is asked for, after this step."""
+    """Probability of the class that is asked for, after this step."""
     own: Number
-    """Of the class of the answer as it was."""
+    """Probability of the class of the answer as it was."""
     answer: Count
     answer_name: str
     """The class that the network then gives the highest logit."""
@@ -76,7 +76,7 @@ class Counterfactual:
     name: str
     """The class that is asked for."""
     probability: Number
-    """Of this class in the picture as it is."""
+    """Probability of this class in the picture as it is."""
     leave: ConceptChanges
     """Concepts that are taken away."""
     become: ConceptChanges | None

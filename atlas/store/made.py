@@ -26,14 +26,13 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 QUALITY = 95
 """Quality of the WebP: what is measured is the picture as it is stored."""
 
-LEAST_LIKENESS = 0.2
-"""Below it, more than 0.8 of the layer's other channels have references that are more like a made
-picture than the channel's own, so that the two disagree, if it reaches `LEAST_REACH`."""
+LEAST_LIKENESS = 0.8
+"""Where both likenesses are below it, made picture and references disagree, if the picture reaches
+`LEAST_REACH`. How many honest and how many manipulated channels that are is in
+`benchmarks/RESULTS.md`."""
 
 LEAST_REACH = 0.5
-"""A picture that reaches less is a poor one of any channel, and is no witness against references.
-By both levels 5 % of channels that nobody manipulated are said to disagree; how many manipulated
-ones are was not measured (`benchmarks/RESULTS.md`)."""
+"""A picture that reaches less is a poor one of any channel, and no witness against references."""
 
 _Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 
@@ -63,12 +62,21 @@ class MadePicture:
     """SHA-256 of its file."""
     image: Annotated[int, Field(ge=0)] | None = None
     """Row in images.parquet of the reference that it began as; None where it began by chance."""
+    likeness_inside: Annotated[float, Field(ge=0, le=1)] | None = None
+    """As `likeness`, by the layer's other outputs where the channel's is largest, and of a few
+    others of its channels; None also for pictures that earlier versions made."""
+
+    @property
+    def most_alike(self) -> float | None:
+        """The larger of both likenesses; None where nothing was compared."""
+        known = [one for one in (self.likeness, self.likeness_inside) if one is not None]
+        return max(known, default=None)
 
     @property
     def disagrees(self) -> bool:
         """Whether the channel likes it and it shows something else than the references do."""
         reaches = self.reach is None or self.reach >= LEAST_REACH
-        return reaches and self.likeness is not None and self.likeness < LEAST_LIKENESS
+        return reaches and self.most_alike is not None and self.most_alike < LEAST_LIKENESS
 
     @property
     def photographs_do_better(self) -> bool:
@@ -176,8 +184,9 @@ def said(row: MadePicture) -> str:
         parts += ["Photographs do it better."] if row.photographs_do_better else []
     if row.disagrees:
         parts.append(
-            f"It does not look like the references: those of {1 - (row.likeness or 0):.0%} of the "
-            f"layer's other {unit}s are more like it. Trust neither by itself."
+            f"It does not look like the references: those of {1 - (row.most_alike or 0):.0%} of "
+            f"the layer's other {unit}s or more are more like it, by their patches and by what "
+            "else of the layer is active there. Trust neither by itself."
         )
     return " ".join(parts)
 

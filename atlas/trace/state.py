@@ -9,10 +9,11 @@ import collections
 import contextlib
 import copy
 import functools
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,9 @@ class _Walk:
                 if key not in _OWN:
                     name = f"{prefix}.{key}" if prefix else key
                     self._look(name, value, _into(vars(part), key))
+            for hooks in (part._forward_pre_hooks, part._forward_hooks):
+                for key, hook in hooks.items():
+                    self._look(f"{prefix or 'network'}.hook {key}", hook, None)
             classes |= dict.fromkeys(type(part).__mro__)
         for cls in classes:
             for key, value in () if _is_of_library(cls.__module__) else vars(cls).items():
@@ -214,6 +218,14 @@ def _parts(one: Any) -> Iterator[_Part]:
         yield from _carried(one)
     elif isinstance(one, (staticmethod, classmethod, MethodType)):
         yield "", one.__func__, None
+        if isinstance(one, MethodType):
+            yield "", one.__self__, None
+    elif isinstance(one, GeneratorType):
+        for key, value in inspect.getgeneratorlocals(one).items():
+            yield f".{key}", value, None
+    elif isinstance(one, functools.partial):
+        yield "", one.func, None
+        yield "", (*one.args, *one.keywords.values()), None
     elif not isinstance(one, (nn.Module, nn.Parameter, type, ModuleType)):
         held = getattr(one, "__dict__", None)
         if isinstance(held, dict) and not _is_of_library(type(one).__module__):
@@ -240,7 +252,7 @@ def _carried(function: FunctionType) -> Iterator[_Part]:
             yield f".{key}", cell.cell_contents, None
     for place, value in enumerate(function.__defaults__ or ()):
         yield f".default {place}", value, None
-    for key, value in (function.__kwdefaults__ or {}).items():
+    for key, value in (*(function.__kwdefaults__ or {}).items(), *vars(function).items()):
         yield f".{key}", value, None
 
 

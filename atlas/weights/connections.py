@@ -133,7 +133,7 @@ class _Walk:
     def _weighted(self, operation: Operation) -> int | None:
         """Return along which axis an operation weighs channels with constants; None if not."""
         kind = KINDS.get(operation.name)
-        if len(operation.inputs) != 1 or not operation.inputs:
+        if len(operation.inputs) != 1 or operation.number in self._merged:
             return None
         if kind == "convolution":
             weight = convolution_of(operation)[0]
@@ -236,7 +236,7 @@ def weights_of(operation: Operation, norm: Norm | None) -> Tensor:
         assert matrix is not None, "asked before"
         whole = matrix.detach()
         if norm is not None:
-            whole = whole.double() * norm.scale[:, None]
+            whole = whole.double() * norm.scale[:, None].to(whole.device)
         return whole[None, :, :, None].cpu()
     weight, _, geometry = convolution_of(operation)
     if norm is not None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atlas.relevance.gates import features_of, find_gates
+from atlas.relevance.gates import Gates, features_of, find_gates
 from atlas.trace.following import Value, mapped
 from atlas.trace.kinds import KINDS
 from atlas.trace.record import Operation, Trace
@@ -253,7 +253,7 @@ def _summed(operation: Operation, inputs: Sequence[Origin]) -> list[Origin] | No
 
 
 def _scaled_by(
-    operation: Operation, inputs: Sequence[Origin], kind: str, gates: frozenset[Value]
+    operation: Operation, inputs: Sequence[Origin], kind: str, gates: Gates
 ) -> list[Origin] | None:
     """Follow a product with, or a quotient by, a constant or a gate."""
     if len(inputs) == 2:

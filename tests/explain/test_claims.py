@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 
 from atlas.explain.claims.making import ORDER, claims
 from atlas.explain.narrative.compose import compose
@@ -19,7 +19,10 @@ from tests.explain.drawn import evidences
 from tests.explain.truth import problems, quoted
 
 SEEN: Counter[str] = Counter()
-SEARCH = settings(max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
+SEARCH = settings(
+    max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],  # any that has the kind will do, and need not be small
+)  # fmt: skip
 
 
 def as_json(value):

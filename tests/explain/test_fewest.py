@@ -6,17 +6,19 @@ import pytest
 import torch
 
 from atlas.explain import fewest as search
-from atlas.explain.fewest import Goal, fewest
+from atlas.explain.fewest import ChangeGoal, fewest
 
 CONCEPTS = 7
 
 
-def goal(seed: int, level: float) -> Goal:
+def goal(seed: int, level: float) -> ChangeGoal:
     """Margins that know no rule: one drawn for each set of concepts."""
     table = torch.randn(2**CONCEPTS, generator=torch.Generator().manual_seed(seed)) - level
     weights = 2 ** torch.arange(CONCEPTS)
     candidates = tuple(n for n in range(CONCEPTS) if n != seed % CONCEPTS)
-    return Goal(by(lambda changed: table[(changed * weights).sum(dim=1)]), candidates, CONCEPTS)
+    return ChangeGoal(
+        by(lambda changed: table[(changed * weights).sum(dim=1)]), candidates, CONCEPTS
+    )
 
 
 def by(margins):
@@ -24,13 +26,13 @@ def by(margins):
     return lambda changed: (margins(changed) > 0, margins(changed))
 
 
-def margin(one: Goal, changed) -> float:
+def margin(one: ChangeGoal, changed) -> float:
     mask = torch.zeros(1, CONCEPTS, dtype=torch.bool)
     mask[0, list(changed)] = True
     return float(one.of(mask)[1])
 
 
-def smallest(goals: list[Goal]) -> int | None:
+def smallest(goals: list[ChangeGoal]) -> int | None:
     """How many changes are needed, by trying everything."""
     for size in range(1, CONCEPTS):
         for one in goals:
@@ -68,11 +70,13 @@ def test_each_change_is_the_best_at_its_place():
         assert max(margins, key=lambda other: margins[other]) == found.changed[n - 1]
 
 
-def adding(strengths: list[float], needed: float) -> Goal:
+def adding(strengths: list[float], needed: float) -> ChangeGoal:
     """Changes that add up."""
     values = torch.tensor(strengths)
     every = tuple(range(len(strengths)))
-    return Goal(by(lambda changed: (changed * values).sum(dim=1) - needed), every, len(strengths))
+    return ChangeGoal(
+        by(lambda changed: (changed * values).sum(dim=1) - needed), every, len(strengths)
+    )
 
 
 def test_many_changes_are_at_most_as_many():
@@ -85,7 +89,7 @@ def test_what_cannot_be_reached_is_not():
     found = fewest([adding([1.0] * 20, 100)])
     assert found is not None
     assert (len(found.changed), found.reached, found.fewest) == (search.LONGEST, False, False)
-    assert fewest([Goal(by(lambda changed: changed.sum(dim=1)), (), 3)]) is None
+    assert fewest([ChangeGoal(by(lambda changed: changed.sum(dim=1)), (), 3)]) is None
     assert fewest([]) is None
 
 
@@ -116,7 +120,7 @@ def test_steps_that_are_not_needed_are_left_out():
         does = [{1, 2} <= {*row} for row in rows]
         return torch.where(torch.tensor(does), 1.0, torch.tensor(others))
 
-    found = fewest([Goal(by(of), (0, 1, 2, 3), 4)])
+    found = fewest([ChangeGoal(by(of), (0, 1, 2, 3), 4)])
     assert found is not None
     assert {*found.changed} == {1, 2}
     assert found.fewest
@@ -129,7 +133,7 @@ def test_where_one_by_one_leads_astray_changes_are_left_out_of_all():
         count = changed[:, :5].sum(dim=1)
         return torch.where(count == 5, 1.0, -count.float()) - 0.5 * ~changed[:, 5]
 
-    found = fewest([Goal(by(lambda changed: of(changed) - 0.05 * changed[:, 6:].sum(dim=1)),
+    found = fewest([ChangeGoal(by(lambda changed: of(changed) - 0.05 * changed[:, 6:].sum(dim=1)),
                          tuple(range(20)), 20)])  # fmt: skip
     assert found is not None
     assert found.reached

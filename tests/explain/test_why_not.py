@@ -171,6 +171,17 @@ def test_what_does_not_fit_together_is_refused(asked, tmp_path, what):
         evidence.read(tmp_path / "one")
 
 
+def test_a_picture_that_is_not_there_is_refused(asked, tmp_path):
+    root = tmp_path / "tiny"
+    shutil.copytree(asked, root)
+    path = root / "explanations" / found(root)["disc"].id / evidence.FILE
+    values = json.loads(path.read_text())
+    values["counterfactual"]["source"]["image"] = 10_000
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError, match="picture 10000, which is not in the atlas"):
+        site.render(open_store(root))
+
+
 def test_one_concept_that_decides_is_not_said_twice(example):
     """That the answer is another one without it has a claim of its own."""
     known = example.concepts[2]  # without it the answer is another one

@@ -14,7 +14,7 @@ from torch import nn
 
 import atlas
 from atlas import pipeline, site
-from atlas.made import optimise
+from atlas.made import judging, optimise
 from atlas.made.judging import reach_and_rank
 from atlas.made.spectrum import (
     antisymmetric,
@@ -155,13 +155,33 @@ def test_reach_is_compared_with_the_data_and_the_layer():
     assert reach_and_rank(np.array([3.0, 5.0, 9.0, 2.0]), highest, 2)[0] is None
 
 
+def test_what_else_of_a_layer_is_active_is_compared():
+    maps = torch.zeros(4, 2, 3)
+    maps[:, 1, 2] = torch.tensor([6.0, 4.0, -5.0, 1.0])
+    maps[2, 0, 0] = 9.0
+    highest = np.array([2.0, 4.0, 1.0, 0.0])
+    found = judging.profile(maps, highest, 0)
+    assert found == pytest.approx(np.array([3, 1, 0, 0]) / 10**0.5)
+    assert judging.profile(maps, highest, 2) == pytest.approx(np.array([0, 0, 1, 0]))
+    own = np.array([0.0, 1.0, 0.0, 0.0])
+    profiles = {0: np.array([0.6, 0.8, 0, 0]), 1: np.array([0, 0, 1.0, 0]), 3: own}
+    # Without channel 0: its own references agree wholly, as those of 3 do, and those of 1 not.
+    assert judging.likeness_inside(found, profiles, 0) == 0.5
+    assert judging.likeness_inside(found, profiles, 2) is None
+    assert judging.likeness_inside(found, {0: own}, 0) is None
+    assert judging.compared_with(3, 1) == {0, 1, 2}
+    assert len(judging.compared_with(500, 7)) == judging.OTHERS + 1
+
+
 def test_only_a_picture_that_reaches_far_is_a_witness():
     row = made.MadePicture("a", 0, "maco", 0, 8, 1.0, 0.9, 1, 0.1, "0" * 64)
     assert row.disagrees
     assert "does not look like the references: those of 90% of" in made.said(row)
+    assert not replace(row, likeness_inside=0.9).disagrees  # both must be low
+    assert replace(row, likeness_inside=0.3).most_alike == 0.3
     assert "Photographs do it better." in made.said(row)
     assert not replace(row, reach=0.4).disagrees
-    assert not replace(row, likeness=0.6).disagrees
+    assert not replace(row, likeness=0.85).disagrees
     assert not replace(row, likeness=None).disagrees
     assert "Photographs" not in made.said(replace(row, reach=1.0))
 

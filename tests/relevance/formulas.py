@@ -143,6 +143,8 @@ class Read:
     scale: Tensor | None = None
     shift: Tensor | None = None
     then: "Origin | None" = None
+    whole: bool = False
+    """Whether it was a batch norm."""
 
 
 @dataclass
@@ -153,18 +155,28 @@ class Origin:
     readers: list[Read] = field(default_factory=list)
 
     def norm(self) -> tuple[Tensor, Tensor] | None:
-        """Return scale and shift (C,) of the norm that alone reads the output, if one does."""
-        if len(self.readers) != 1:
-            return None
-        (read,) = self.readers
-        if read.scale is None:
-            return None
-        if read.shift is not None:
-            return read.scale, read.shift
-        if read.then is None or len(read.then.readers) != 1:
-            return None
-        shift = read.then.readers[0].shift
-        return None if shift is None else (read.scale, shift)
+        """Return scale and shift (C,) of what scales and shifts the output and alone reads it.
+
+        A batch norm, or products and sums with constants up to the last that adds something or
+        turns some signs: one positive number for each channel changes no relevance.
+        """
+        found, origin = None, self
+        scale, shift = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        while origin is not None and len(origin.readers) == 1:
+            (read,) = origin.readers
+            if read.scale is None and read.shift is None:
+                break
+            by = torch.ones(1) if read.scale is None else read.scale
+            scale, shift = scale * by, shift * by
+            if read.shift is not None:
+                shift = shift + read.shift
+            known, added = found or (torch.ones(1), torch.zeros(1))
+            further = scale / known
+            turns = bool((further <= 0).any()) and bool((further != further[0]).any())
+            if read.whole or turns or bool(((shift - further * added).abs() > 1e-12).any()):
+                found = scale, shift
+            origin = read.then
+        return found
 
 
 @dataclass(frozen=True)
@@ -561,6 +573,8 @@ class Rules(TorchFunctionMode):
         result = f(value)
         # Only of a matrix (B, C) are the outputs the channels of a norm.
         origin = Origin(result.shape[1]) if result.ndim == 2 else None
+        if origin is None and name != "linear":
+            origin = Origin(0)  # of which any constant that is added is the bias
         flat = self.flat and facts_of(x).raw
 
         def back(relevance: Tensor) -> list[Tensor]:
@@ -632,15 +646,16 @@ class Rules(TorchFunctionMode):
             shift = -given["mean"] * scale
             if given.get("bias") is not None:
                 shift = shift + given["bias"]
-            reads = Read(scale, shift)
+            reads = Read(scale, shift, Origin(len(scale)), whole=True)
         value = plain(x)
+        then = None if reads is None else reads.then
         return self.make(
             "batch_norm",
             "passes",
             lambda: func(value, *args[1:], **kwargs),
             lambda relevance: [relevance],
             [x],
-            Facts(raw=facts_of(x).raw, gate=facts_of(x).gate),
+            Facts(raw=facts_of(x).raw, gate=facts_of(x).gate, origin=then),
             reads,
         )
 
@@ -678,7 +693,10 @@ class Rules(TorchFunctionMode):
         x, constant = (a, b) if depends(a) else (b, a)
         reads = None
         if signs == (1.0, 1.0) and (shift := per_channel(constant, x)) is not None:
-            reads = Read(shift=shift)
+            reads = Read(shift=shift, then=Origin(len(shift)))
+            facts = replace(facts, origin=reads.then)
+        elif signs == (1.0, 1.0) and (facts_of(x).origin or Origin(1)).channels == 0:
+            reads = Read(shift=torch.as_tensor(constant, dtype=torch.float64))
         value, other = plain(a), plain(b)
         return self.make(
             name, "passes", lambda: f(value, other), lambda r: [r.sum_to_size(x.shape)], [x],
@@ -738,7 +756,9 @@ class Rules(TorchFunctionMode):
         if not depends(a):
             one_over = Facts(low, high, gate=True, power=fb.power)
             return self.refused("div of a constant", lambda: x / y, [b], one_over)
-        inputs = [a, b] if depends(b) else [a]
+        inputs, reads = [a, b] if depends(b) else [a], None
+        if not depends(b) and (by := per_channel(b, a)) is not None:
+            reads = Read(1 / by, None, Origin(len(by)))
         return self.make(
             "div",
             "numerator" if depends(b) else "passes",
@@ -751,7 +771,9 @@ class Rules(TorchFunctionMode):
                 raw=fa.raw,
                 gate=(fa.gate and fb.gate) or (fa.power is not None and fa.power is fb.power),
                 zero=fa.zero / b if isinstance(b, float | int) else 0.0,
+                origin=None if reads is None else reads.then,
             ),
+            reads,
         )
 
     # -- the rest
@@ -884,7 +906,11 @@ def scaled_outputs(weight: Tensor, scale: Tensor, groups: int, transposed: bool)
 def per_channel(constant: Any, x: Tensor) -> Tensor | None:
     """Return the numbers of a constant that has one for each of x's channels (dimension 1)."""
     origin = facts_of(x).origin
-    if origin is None or not isinstance(constant, Tensor) or constant.ndim > x.ndim:
+    if origin is None or not origin.channels:
+        return None
+    if not isinstance(constant, Tensor) or not constant.ndim:
+        return torch.full((origin.channels,), float(constant), dtype=torch.float64)
+    if constant.ndim > x.ndim:
         return None
     shape = [1] * (x.ndim - constant.ndim) + list(constant.shape)
     if shape != [origin.channels if dim == 1 else 1 for dim in range(x.ndim)]:

@@ -285,8 +285,6 @@ BODIES = {
     "two norms read a layer": read_twice,
     "scaled before a norm": lambda net, x: net.n1(net.c1(x) * -3).relu(),
     "scaled in place before a norm": scaled_in_place_before_norm,
-    "cut before a norm": lambda net, x: net.n1(net.c1(x)[..., 2:-2, 2:-2]).relu(),
-    "turned channels before a norm": lambda net, x: net.n1(net.c1(x).flip(1)).relu(),
     "transposed before a norm": lambda net, x: net.n1(
         F.conv_transpose2d(x, net.w[:, :2], stride=2, groups=4)
     ).relu(),
@@ -315,7 +313,6 @@ HEADS = {
     "classes by position": lambda net, x: F.conv2d(x, net.fc.weight[..., None, None]).amax((2, 3)),
     "einsum": lambda net, x: torch.einsum("bchw,oc->bo", x, net.fc.weight) / 576,
     "largest": lambda net, x: net.fc(x.flatten(2).max(2)[0]),
-    "softcap": lambda net, x: 30 * torch.tanh(net.fc(pooled(x)) / 30),
 }
 
 
@@ -401,7 +398,15 @@ REFUSED = {
     "hardly any dropout": (lambda net, x: F.dropout(x, 1e-5), "left on"),
     "a counter": (
         lambda net, x: (setattr(net, "seen", getattr(net, "seen", 0) + 1), x * net.seen)[1],
-        "by chance",
+        "changes 'seen' of its own each time",
+    ),
+    "a count of calls": (
+        lambda net, x: x * (1 if net.counted() < 999 else 2),
+        "changes 'calls' of its own each time",
+    ),
+    "a count in an array": (
+        lambda net, x: x * float(1 + net.counted_in_array() * 0),
+        "changes 'kept' of its own each time",
     ),
     "a thread": (in_a_thread, "another thread"),
     "a kind of tensor of its own": (
@@ -438,8 +443,6 @@ FAILING = {
     "the batch's size": (lambda net, x: net.c1(x) / len(x), "alone"),
     "a norm by the batch": (lambda net, x: F.batch_norm(x, None, None, training=True), "alone"),
     "more than five beside it": (lambda net, x: x * net.seen_with(len(x) > 5), "alone"),
-    "a count of calls": (lambda net, x: x * (1 if net.counted() < 999 else 2), "repeated"),
-    "a count in an array": (lambda net, x: x * float(1 + net.counted_in_array() * 0), "repeated"),
 }
 
 

@@ -116,9 +116,9 @@ class Tricky(nn.Module):
         ("in_place_between", 1),
         ("norm_first", 0),
         ("addition_between", 1),
-        ("read_twice", 1),
+        ("read_twice", 0),  # the sum is a scale and a shift of the layer's channels too
         ("read_twice_through_a_view", 1),
-        ("barely_read_twice", 1),
+        ("barely_read_twice", 0),
         ("read_later_by_a_shape", 0),
         ("convolved_twice", 0),
         ("norm_twice", 0),
@@ -257,8 +257,8 @@ class Hoarding(nn.Module):
 
     def forward(self, x):
         convolved = self.convolution(x)
-        convolved += 1
-        convolved.mul_(2).clamp_(min=0)
+        convolved.abs_()
+        convolved.mul_(2).clamp_(max=1)
         return convolved.mean((2, 3))
 
 

@@ -173,6 +173,161 @@ NORMS = {
         lambda y: F.rms_norm(y.permute(0, 2, 3, 1), (C,), None, 1e-6).permute(0, 3, 1, 2),
     ),
 }  # fmt: skip
+# By number: functions that no list of names has.
+SPELLED = {
+    "product before quotient": (
+        lambda n, x: f(n, x) * g(n, x).exp() / (1 + g(n, x).exp()),
+        lambda n, x: f(n, x) * sigma(n, x),
+    ),
+    "exponential of an exponential": (
+        lambda n, x: f(n, x) * torch.exp(-torch.log1p(torch.exp(-g(n, x)))),
+        lambda n, x: f(n, x) * sigma(n, x),
+    ),
+    "two clipped": (
+        lambda n, x: f(n, x) * (F.relu(g(n, x) + 3) - F.relu(g(n, x) - 3)) / 6,
+        lambda n, x: f(n, x) * F.hardsigmoid(g(n, x)),
+    ),
+    "divided later": (
+        lambda n, x: f(n, x) * g(n, x) / (1 + g(n, x).abs()),
+        lambda n, x: f(n, x) * F.softsign(g(n, x)),
+    ),
+    "softmax of a convolution": (
+        lambda n, x: f(n, x) * (g(n, x).exp() / F.conv2d(g(n, x).exp(), torch.ones(C, C, 1, 1))),
+        lambda n, x: f(n, x) * g(n, x).softmax(1),
+    ),
+    "normalised": (
+        lambda n, x: f(n, x) * F.normalize(g(n, x).exp(), p=1, dim=1),
+        lambda n, x: f(n, x) * g(n, x).softmax(1),
+    ),
+    "selected kernels": (
+        lambda n, x: (g(n, x).exp() * f(n, x) + x) / (g(n, x).exp() + 1),
+        lambda n, x: sigma(n, x) * f(n, x) + (1 - sigma(n, x)) * x,
+    ),
+    "tanh and sigmoid": (
+        lambda n, x: (f(n, x) - 1).tanh() * (g(n, x).exp() / (1 + g(n, x).exp())),
+        lambda n, x: (f(n, x) - 1).tanh() * sigma(n, x),
+    ),
+    "lerp": (
+        lambda n, x: torch.lerp(x, f(n, x), g(n, x).exp() / (1 + g(n, x).exp())),
+        lambda n, x: torch.lerp(x, f(n, x), sigma(n, x)),
+    ),
+    "softplus is none": (
+        lambda n, x: f(n, x) * torch.log1p(g(n, x).exp()),
+        lambda n, x: f(n, x) * F.softplus(g(n, x)),
+    ),
+    "a clipped relu is none": (
+        lambda n, x: f(n, x) * (F.relu(g(n, x)) - F.relu(g(n, x) - 6)),
+        lambda n, x: f(n, x) * F.relu6(g(n, x)),
+    ),
+    "nor is elu": (
+        lambda n, x: f(n, x) * torch.where(g(n, x) > 0, g(n, x), g(n, x).exp() - 1),
+        lambda n, x: f(n, x) * F.elu(g(n, x)),
+    ),
+}
+AVERAGE = torch.full((1, C, 1, 1), 1 / C)
+CENTRED = torch.eye(C) - 1 / C
+
+
+def by_convolution(y):
+    centred = y - F.conv2d(y, AVERAGE)
+    return centred / torch.sqrt(F.conv2d(centred**2, AVERAGE) + 1e-5)
+
+
+def by_matrix(y):
+    flat = y.flatten(2)
+    all_places = torch.full((flat.shape[2], flat.shape[2]), 1 / flat.shape[2])
+    centred = flat - flat @ all_places
+    return (centred / (centred**2 @ all_places + 1e-5).sqrt()).view_as(y)
+
+
+def by_centring(y):
+    centred = torch.einsum("oi,bihw->bohw", CENTRED, y)
+    return centred * torch.rsqrt(centred.square().mean(1, keepdim=True) + 1e-5)
+
+
+def scaled(y):
+    mean, var = y.mean(1, keepdim=True), y.var(1, keepdim=True, correction=0)
+    return (3 * y - 3 * mean) / (9 * var + 9e-5).sqrt()
+
+
+NORMS |= {
+    "convolution": (by_convolution, layer_norm),
+    "matrix of ones": (by_matrix, F.instance_norm),
+    "centring matrix": (by_centring, layer_norm),
+    "scaled": (scaled, layer_norm),
+    "twice": (lambda y: layer_norm(y - y.mean(1, keepdim=True)), layer_norm),
+}
+
+
+def scale_and_shift(net):
+    scale = net.n1.weight / (net.n1.running_var + net.n1.eps).sqrt()
+    return scale.view(C, 1, 1), (net.n1.bias - net.n1.running_mean * scale).view(C, 1, 1)
+
+
+def by_scale(function):
+    """Return a norm by its scale and shift, some of whose scales are below 0."""
+    return lambda net, y: function(y, *scale_and_shift(net))
+
+
+def last(function):
+    return lambda y, w, b: function(
+        y.permute(0, 2, 3, 1), w.flatten(), b.flatten()
+    ).permute(0, 3, 1, 2)  # fmt: skip
+
+
+MERGED = {
+    "mean and scale": lambda net, y: (
+        (y - net.n1.running_mean.view(C, 1, 1))
+        / (net.n1.running_var.view(C, 1, 1) + net.n1.eps).sqrt()
+        * net.n1.weight.view(C, 1, 1) + net.n1.bias.view(C, 1, 1)
+    ),
+    "addcmul": by_scale(lambda y, w, b: torch.addcmul(b, y, w)),
+    "shift first": by_scale(lambda y, w, b: (y + b / w) * w),
+    "channels last": by_scale(last(lambda y, w, b: y * w + b)),
+    "diagonal": by_scale(last(lambda y, w, b: F.linear(y, w.diag(), b))),
+    "one by one": by_scale(lambda y, w, b: torch.stack(
+        [y[:, i] * w[i].item() + b[i].item() for i in range(C)], 1)),
+    "where": by_scale(lambda y, w, b: torch.where(w < 0, -y, y) * w.abs() + b),
+    "each channel by itself": by_scale(
+        lambda y, w, b: F.conv2d(y, w[..., None], groups=C) + b),
+    "two summands": by_scale(lambda y, w, b: y + y * (w - 1) + b),
+    "flattened": lambda net, y: net.n1(y.flatten(2)[..., None]).view_as(y),
+    "as floats": by_scale(lambda y, w, b: (y.double() * w + b).float()),
+    "in place": by_scale(lambda y, w, b: y.mul_(w).add_(b)),
+}  # fmt: skip
+SHIFTED = {
+    "flat": (
+        lambda net, x: (net.c1(x).flatten(2) * net.w1 + net.b[:, None]).relu().view_as(x),
+        lambda net, x: (net.c1(x) * net.w1[..., None] + net.b.view(C, 1, 1)).relu(),
+    ),
+    "cut": (
+        lambda net, x: net.n1(net.c1(x)[..., 2:-2, 2:-2]).relu(),
+        lambda net, x: net.n1(net.c1(x))[..., 2:-2, 2:-2].relu(),
+    ),
+    "flipped": (
+        lambda net, x: (net.c1(x).flip(1) + net.b.view(C, 1, 1)).relu(),
+        lambda net, x: (net.c1(x) + net.b.flip(0).view(C, 1, 1)).flip(1).relu(),
+    ),
+    "bias of a convolution": (
+        lambda net, x: (F.conv2d(x, net.w, padding=1) + net.b.view(C, 1, 1)).relu(),
+        lambda net, x: F.conv2d(x, net.w, net.b, padding=1).relu(),
+    ),
+    "bias of a matrix": (
+        lambda net, x: (
+            (net.w1.mT * net.w1 @ x.flatten(2)).view_as(x) + net.b.view(C, 1, 1)
+        ).relu(),
+        lambda net, x: F.linear(x.movedim(1, -1), net.w1.mT * net.w1, net.b).movedim(-1, 1).relu(),
+    ),
+    "other sign": (
+        lambda net, x: F.conv2d(x, -net.w, padding=1).neg().relu(),
+        lambda net, x: F.conv2d(x, net.w, padding=1).relu(),
+    ),
+    "sum by weights of one": (
+        lambda net, x: F.conv3d(
+            torch.stack([net.c1(x), g(net, x)], 1), torch.ones(1, 2, 1, 1, 1)).squeeze(1),
+        lambda net, x: net.c1(x) + g(net, x),
+    ),
+}  # fmt: skip
 HANDED_ON = {
     "dropout": lambda y: F.dropout(y, training=False),
     "contiguous": lambda y: y.contiguous(memory_format=torch.channels_last).clone(),
@@ -183,6 +338,33 @@ HANDED_ON = {
 def test_gates_and_sums(bodies):
     one, two = bodies
     are_the_same(made(body=one), made(body=two))
+
+
+@pytest.mark.parametrize("bodies", SPELLED.values(), ids=SPELLED)
+def test_gates_by_their_values(bodies):
+    one, two = bodies
+    are_the_same(made(body=one), made(body=two))
+
+
+@pytest.mark.parametrize("norm", MERGED.values(), ids=MERGED)
+def test_batch_norms_by_hand(norm):
+    def made_with(function):
+        network = made(body=lambda net, x: function(net, net.c1(x)).relu())
+        network.n1.weight[::2] *= -1
+        return network
+
+    are_the_same(made_with(norm), made_with(lambda net, y: net.n1(y)))
+
+
+@pytest.mark.parametrize("bodies", SHIFTED.values(), ids=SHIFTED)
+def test_scales_and_shifts_of_a_layer(bodies):
+    def made_with(body):
+        network = made(body=body)
+        network.w1 = torch.linspace(-1, 2, C)[:, None]
+        return network
+
+    one, two = bodies
+    are_the_same(made_with(one), made_with(two))
 
 
 @pytest.mark.parametrize("functions", NORMS.values(), ids=NORMS)
@@ -250,6 +432,14 @@ def test_what_is_no_logit_is_not_taken_for_one(way):
     assert says in found.says
 
 
+def test_a_layer_that_is_called_again_is_the_same_layer():
+    head = lambda net, x: net.fc(pooled(x)) * net.fc(pooled(x)).softmax(1)  # noqa: E731
+    found = answers.kind_of_output(
+        instrumented(made(head=head), (3, SIZE, SIZE)), pictures(2, SIZE)
+    )
+    assert "multiplies with a function of what it returns itself" in found.says
+
+
 def test_probabilities_of_maps_or_of_several_heads_are_no_logits():
     def several(net, x):
         return (net.fc(pooled(x)).softmax(1) + net.other(pooled(x)).softmax(1)) / 2
@@ -273,7 +463,7 @@ def cosine(net, x):
 
 
 def mixed(net, x):
-    weights = net.other(pooled(x))[:, :2].softmax(1)
+    weights = net.f1(pooled(x)[:, :C]).softmax(1)
     return weights[:, :1] * net.fc(pooled(x)) + weights[:, 1:] * net.other(pooled(x))
 
 

@@ -81,6 +81,24 @@ def last_picture(net, y):
     return y + old
 
 
+class Counter:
+    """What a hook may belong to."""
+
+    def __init__(self):
+        self.n = 0
+
+    def hook(self, module, inputs, output):
+        self.n += 1
+        return output * (1 if self.n < 99 else 2)
+
+
+def test_what_hooks_keep_is_looked_at():
+    network = Keeping(noted).eval()
+    network.stem.register_forward_hook(Counter().hook)
+    with pytest.raises(RefusedError, match=r"changes 'stem.hook \d+.n' of its own each time"):
+        record(network, PICTURE)
+
+
 KEPT = {
     "list": (counted_in_list, {"n": [0]}, r"changes 'n\[0\]' of its own each time"),
     "iterator": (counted_by_iterator, {"n": itertools.count()}, "changes 'n' of its own"),
