@@ -23,8 +23,9 @@ SOME_SETS = 500
 """So many sets are tried where there are more, of the concepts that bring it nearest alone: they
 prove nothing, and may be shorter."""
 
-BESIDE = 64
-"""So many concepts, those that bring the goal nearest alone, are tried beside others."""
+BESIDE = 128
+"""So many concepts, those that bring the goal nearest alone, are tried beside others. Of no more
+than these all are changed and left out again one by one."""
 
 LONGEST = 12
 """More changes than these are no explanation."""
@@ -132,7 +133,7 @@ class _Trials:
         """Change the best concept, then the best one beside it, and so on, at most `limit`."""
         found = self._forward(limit)
         every = self._goal.candidates
-        if not found.reached and limit == LONGEST and len(every) * len(every) / 2 <= SETS:
+        if not found.reached and limit == LONGEST and len(every) <= BESIDE:
             whole = self._best([every], self._outcomes([every]))
             if whole.reached and len(fewer := self._needed(whole).changed) <= LONGEST:
                 return self._best([fewer], self._outcomes([fewer]))
