@@ -19,6 +19,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import psutil
@@ -142,6 +143,9 @@ def report(store: Store, scratch: Path) -> None:
     packed = len(gzip.compress(data)) / 1000
     print(f"search data: {packed:.0f} kB compressed, {len(data) / 1000:.0f} kB")
     print(f"search: {keystrokes(site)}", flush=True)
+    for name in ("index.html", "channels/features.28/79.html", "classes/0.html", "map.html"):
+        if (site / name).is_file():
+            print(f"{name}: {loaded(site, name)}", flush=True)
     for count in (200, 400, 800):
         if count <= len(channels):
             cost, size = plain(root, count, scratch / "plain")
@@ -178,6 +182,33 @@ def forget_pages(root: Path) -> None:
         known = json.loads(ledger.read_text())
         kept = {key: value for key, value in known["pages"].items() if "." not in key}
         files.write_text(ledger, json.dumps({**known, "pages": kept}))
+
+
+def loaded(site: Path, name: str) -> str:
+    """Open a page in Chromium; return the bytes of its files, at first and scrolled to its end."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return "not measured, there is no Chromium"
+    from playwright.sync_api import sync_playwright
+
+    asked: set[Path] = set()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.on("request", lambda request: asked.add(Path(unquote(urlsplit(request.url).path))))
+        page.goto((site / name).as_uri())
+        page.wait_for_timeout(1000)
+        first = sum(path.stat().st_size for path in asked)
+        for top in range(0, page.evaluate("document.documentElement.scrollHeight"), 800):
+            page.evaluate(f"scrollTo(0, {top})")
+            page.wait_for_timeout(50)
+        page.wait_for_timeout(500)
+        browser.close()
+    every = {path.suffix: 0 for path in asked}
+    for path in asked:
+        every[path.suffix] += path.stat().st_size
+    kinds = ", ".join(f"{kind[1:]} {size / 1000:.0f}" for kind, size in sorted(every.items()))
+    return f"{first / 1000:.0f} kB at first, {sum(every.values()) / 1000:.0f} in all ({kinds})"
 
 
 def keystrokes(site: Path) -> str:

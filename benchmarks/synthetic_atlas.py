@@ -191,11 +191,12 @@ def add_factors(store: Store) -> None:
         key: dict(zip(layers, manifest[key].values(), strict=True))
         for key in ("maps", "receptive_fields")
     }
-    part.write_manifest({
+    whole = {
         **manifest, **of_layer, "layers": layers, "atlas": manifest["id"],
-        "id": "vgg16-synthetic-11111111", "conservation": {},
-        "directions": bases.checksums(part), "files": part.checksums(),
-    })  # fmt: skip
+        "id": "vgg16-synthetic-11111111", "conservation": {}, "files": part.checksums(),
+    }  # fmt: skip
+    part.write_manifest(whole)
+    part.write_manifest({**whole, "directions": bases.checksums(part)})
 
 
 def _layers(store: Store) -> list[str]:

@@ -10,7 +10,7 @@
 
   const FINE = 4095;
   const NEAR = 14; // pixels around the pointer in which a channel is found
-  const CELL = 50; // pixels in which one channel at most is drawn as its best patch
+  const CELL = 64; // pixels in which one channel at most is drawn as its best patch
   const form = document.querySelector(".map-controls");
   const up = form.dataset.root;
   const canvas = holder.querySelector("canvas");

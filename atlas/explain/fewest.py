@@ -16,14 +16,22 @@ EXHAUSTIVE = 3
 """Up to so many changes all sets are tried."""
 
 SETS = 2_500
-"""So many sets of one size are tried for a goal at most: of 25 concepts all sets of three. Of more
-concepts those are taken that bring it nearest alone."""
+"""So many sets of one size are tried for a goal where these are all: of 25 concepts those of three,
+of 71 those of two."""
+
+SOME_SETS = 500
+"""So many sets are tried where there are more, of the concepts that bring it nearest alone: they
+prove nothing, and may be shorter."""
+
+BESIDE = 128
+"""So many concepts, those that bring the goal nearest alone, are tried beside others. Of no more
+than these all are changed and left out again one by one."""
 
 LONGEST = 12
 """More changes than these are no explanation."""
 
-BATCH = 128
-"""Sets that are tried at once."""
+BATCH = 64
+"""Sets that are tried at once: more take memory that is not used again."""
 
 Outcomes = tuple[Tensor, Tensor]
 """Whether a goal is reached, bool (N,), and how near it is, (N,): the higher, the nearer."""
@@ -125,7 +133,7 @@ class _Trials:
         """Change the best concept, then the best one beside it, and so on, at most `limit`."""
         found = self._forward(limit)
         every = self._goal.candidates
-        if not found.reached and limit == LONGEST and len(every) * len(every) / 2 <= SETS:
+        if not found.reached and limit == LONGEST and len(every) <= BESIDE:
             whole = self._best([every], self._outcomes([every]))
             if whole.reached and len(fewer := self._needed(whole).changed) <= LONGEST:
                 return self._best([fewer], self._outcomes([fewer]))
@@ -154,8 +162,8 @@ class _Trials:
         return order
 
     def _forward(self, limit: int) -> _ChangeSet:
-        left = list(self._goal.candidates)
-        best = self._best([(one,) for one in left], self._alone)
+        best = self._best([(one,) for one in self._goal.candidates], self._alone)
+        left = self._nearest(BESIDE)
         while not best.reached and len(best.changed) < limit and len(left) > 1:
             left.remove(best.changed[-1])
             sets = [(*best.changed, one) for one in left]
@@ -182,13 +190,19 @@ class _Trials:
         return _ChangeSet(self.number, sets[at], bool(reached[at]), float(near[at]))
 
     def _pool(self, size: int) -> list[int]:
-        """Return the concepts of whose sets of a size there are at most `SETS`, in their order."""
-        every = self._goal.candidates
+        """Return the concepts of which all sets of a size are tried."""
+        every = list(self._goal.candidates)
+        if comb(len(every), size) <= SETS:
+            return every
         count = len(every)
-        while count > size and comb(count, size) > SETS:
+        while count > size and comb(count, size) > SOME_SETS:
             count -= 1
+        return self._nearest(count)
+
+    def _nearest(self, count: int) -> list[int]:
+        """Return the concepts that bring the goal nearest alone, in their order."""
         best = self._alone[1].argsort(descending=True, stable=True)[:count].tolist()
-        return sorted(every[at] for at in best)
+        return sorted(self._goal.candidates[at] for at in best)
 
     def _outcomes(self, sets: Sequence[tuple[int, ...]]) -> Outcomes:
         """Return what each set does, (sets,) twice."""

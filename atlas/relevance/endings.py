@@ -23,7 +23,7 @@ from atlas.trace.kinds import IDLE, KINDS, NORMS, TYPES, WEIGHTED
 from atlas.trace.record import Operation, Trace, constants_of
 
 WIDE = 10.0
-"""Numbers that are cut off on both sides, but above not before this, are as good as not: a
+"""Numbers that are cut off on both sides, but not below this, are as good as not cut off: a
 softmax or sigmoid does not tell them from larger ones."""
 
 PROBABILITIES = (*LEAVING, "hardsigmoid", "softmin")

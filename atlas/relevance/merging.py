@@ -118,7 +118,7 @@ def _channels(operation: Operation) -> int | None:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Continuation:
     """Operations from a layer's output to the one value that all else is made of."""
 
     layer: Value
@@ -131,7 +131,7 @@ class _Part:
     """Whether numbers are moved, as by a change of shape."""
 
 
-def _following(trace: Trace, layer: Value, logits: Value) -> Iterator[_Part]:
+def _following(trace: Trace, layer: Value, logits: Value) -> Iterator[_Continuation]:
     """Yield longer and longer parts of what may scale and shift a layer's output by channels."""
     inside, unread = {layer}, {layer: _readers(trace, layer)}
     todo = sorted(unread[layer])
@@ -161,7 +161,7 @@ def _following(trace: Trace, layer: Value, logits: Value) -> Iterator[_Part]:
         unread = {value: left for value, left in unread.items() if left or value == trace.output}
         if len(unread) == 1:
             (end,) = unread
-            yield _Part(layer, end, tuple(scaling), tuple(last), moved)
+            yield _Continuation(layer, end, tuple(scaling), tuple(last), moved)
             last.clear()
 
 
@@ -201,7 +201,7 @@ def _constants(operation: Operation) -> list[Tensor]:
     return [one for one in (*positional, *named.values()) if isinstance(one, Tensor)]
 
 
-def _extended(trace: Trace, before: Norm | None, part: _Part, channels: int) -> Norm | None:
+def _extended(trace: Trace, before: Norm | None, part: _Continuation, channels: int) -> Norm | None:
     """Return the norm that a part is; None if it is none, or not another than `before`."""
     literal = next((one for one in part.last if _statistics(one) is not None), None)
     alone = literal is not None and part.scaling == (literal.number,) and not part.moves
@@ -231,7 +231,7 @@ def _is_summand(trace: Trace, value: Value, scale: Tensor) -> bool:
     return bool(readers) and sums and alike(scale, scale[:1].expand_as(scale), 1e-6)
 
 
-def _by_numbers(trace: Trace, part: _Part, channels: int) -> tuple[Tensor, Tensor] | None:
+def _by_numbers(trace: Trace, part: _Continuation, channels: int) -> tuple[Tensor, Tensor] | None:
     """Return scale and shift by channels of a part, in float64; None if it does something else."""
     shape = shape_of(trace, part.layer)
     if shape_of(trace, part.end) != shape or not part.scaling:
@@ -249,7 +249,7 @@ def _by_numbers(trace: Trace, part: _Part, channels: int) -> tuple[Tensor, Tenso
     return scale[:, 0], shift[:, 0]
 
 
-def _turned(trace: Trace, part: _Part, channels: int) -> Norm | None:
+def _turned(trace: Trace, part: _Continuation, channels: int) -> Norm | None:
     """Return the norm that a part is, in another shape than that of its layer."""
     shape = shape_of(trace, part.layer)
     if not part.scaling or not part.moves:
@@ -273,7 +273,7 @@ def _turned(trace: Trace, part: _Part, channels: int) -> Norm | None:
     return Norm(part.layer.operation, (), scale, shift, part.layer)
 
 
-def _moved(trace: Trace, part: _Part) -> Tensor | None:
+def _moved(trace: Trace, part: _Continuation) -> Tensor | None:
     """Return where in the layer's output each number of a part's end comes from, as int64.
 
     None where a number is made of several, or several of one.
@@ -288,7 +288,7 @@ def _moved(trace: Trace, part: _Part) -> Tensor | None:
     return found if int(each.max()) == 1 else None
 
 
-def _added(trace: Trace, part: _Part) -> Tensor | None:
+def _added(trace: Trace, part: _Continuation) -> Tensor | None:
     """Return what a part adds, in parts of what it multiplies by; None if nothing."""
     shape = shape_of(trace, part.layer)
     if not part.scaling or (came := _moved(trace, part)) is None:
@@ -303,7 +303,7 @@ def _added(trace: Trace, part: _Part) -> Tensor | None:
     return added.reshape(shape)
 
 
-def _scaled_and_shifted(trace: Trace, part: _Part) -> tuple[Tensor, Tensor] | None:
+def _scaled_and_shifted(trace: Trace, part: _Continuation) -> tuple[Tensor, Tensor] | None:
     """Return by what a part multiplies, and what it adds, where its numbers come to in the end."""
     shape = shape_of(trace, part.layer)
     none, random = torch.zeros(shape, dtype=torch.float64), 10 * noise(shape)

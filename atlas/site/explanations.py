@@ -67,8 +67,14 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """What the network says, of which picture."""
-        return f"{text.clip(text.plain(self.found.target.name))}: {self.name}"
+        """What the network says, what it was asked for instead, and of which picture."""
+        return f"{text.clip(text.plain(self.found.target.name))}{self.rather}: {self.name}"
+
+    @property
+    def rather(self) -> str:
+        """Which class was asked for instead; nothing where none was."""
+        other = self.found.counterfactual
+        return f", not {text.clip(text.plain(other.name))}" if other else ""
 
     @property
     def name(self) -> str:

@@ -50,6 +50,8 @@ _RANGES = {
     aten.log_sigmoid_forward: Bounds(-math.inf, 0),
     aten.tanh: Bounds(-1, 1),
     aten.erf: Bounds(-1, 1),
+    aten.erfc: Bounds(0, 2),
+    aten.special_ndtr: Bounds(0, 1),
     aten.softplus: Bounds(0),
     aten.abs: Bounds(0),
     aten.sqrt: Bounds(0),

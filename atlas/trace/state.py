@@ -26,7 +26,7 @@ DEPTH = 4
 """So many containers inside each other are looked into."""
 
 MANY = 64
-"""Of longer containers the first so many are looked at, and the length."""
+"""So many things are looked at in each container, the first ones, and its length."""
 
 MOST = 10_000
 """So many things are looked at in all."""
@@ -41,7 +41,7 @@ _OWN = frozenset(vars(nn.Module())) - {"training"}
 
 
 @dataclass(frozen=True)
-class Kept:
+class Held:
     """A tensor, number or the like that is kept."""
 
     name: str
@@ -111,14 +111,14 @@ def _of_numbers(tensor: Tensor) -> tuple[float, ...]:
     return tuple(torch.nan_to_num(torch.stack([one.double() for one in of_all])).tolist())
 
 
-def kept(module: nn.Module) -> list[Kept]:
+def kept(module: nn.Module) -> list[Held]:
     """Return what a module keeps besides parameters and buffers."""
-    return _Walk(module).found
+    return _Contents(module).found
 
 
 def snapshot(module: nn.Module) -> Callable[[], None]:
     """Return a function that brings back what containers, classes and files hold now."""
-    walk = _Walk(module)
+    walk = _Contents(module)
     contents = [(one, copy.copy(one)) for one in walk.containers]
 
     def restore() -> None:
@@ -140,11 +140,11 @@ def _into(mapping: Any, key: Any) -> Callable[[Any], None]:
     return lambda value: mapping.__setitem__(key, value)
 
 
-class _Walk:
+class _Contents:
     """Looks into what a module holds, and at each thing but once."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.found: list[Kept] = []
+        self.found: list[Held] = []
         self.containers: list[Any] = []
         self.shared: list[tuple[Callable[[Any], None], Any]] = []
         """What classes and files hold: how to put it there, and what it is."""
@@ -180,7 +180,7 @@ class _Walk:
     ) -> None:
         """Note what a thing holds."""
         if _is_plain(one):
-            self.found.append(Kept(name, one, put))
+            self.found.append(Held(name, one, put))
             return
         if depth == 0 or id(one) in self._seen or len(self.found) >= MOST:
             return

@@ -96,6 +96,12 @@ def copied_from(tags) -> list[str]:
     return [one["src"] for one in images if ", which the network takes for" in one["alt"]]
 
 
+def test_the_list_tells_two_explanations_of_one_picture_apart(asked):
+    page = (asked / "pages/explanations/index.md").read_text("utf-8")
+    assert "stripe, not disc" in page
+    assert "stripe, not square" in page
+
+
 def test_pictures_that_are_not_published_are_not_shown(asked, tmp_path):
     root = tmp_path / "tiny"
     shutil.copytree(asked, root)

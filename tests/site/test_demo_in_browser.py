@@ -294,7 +294,7 @@ def test_a_lost_address_leads_to_the_search(page, site):
 def test_what_every_page_loads_is_little(page, site, planted, name):
     """Beside pictures: a home page may have 300 kB, that of a channel 450 kB with 400 of pictures.
 
-    `benchmarks/site.py` prints what pages of VGG16's size load.
+    `benchmarks/site.py` prints what pages of an atlas of VGG16's size load.
     """
     asked = []
     page.on("request", lambda request: asked.append(request.url))

@@ -65,6 +65,22 @@ def counted_in_array(net, y):
     return y * (1 if net.n[0] < 99 else 2)
 
 
+def numbers():
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
+def counted_by_generator(net, y):
+    return y * (1 if next(net.n) < 99 else 2)
+
+
+def counted_at_function(net, y):
+    counted_at_function.n = vars(counted_at_function).get("n", 0) + 1
+    return y * (1 if counted_at_function.n < 99 else 2)
+
+
 def toggled(net, y):
     net.n = not net.n
     return y
@@ -105,6 +121,8 @@ KEPT = {
     "class": (counted_by_class, {}, "changes 'Keeping.calls' of its own"),
     "file": (counted_in_file, {}, r"changes '[\w.]*test_state.SEEN' of its own"),
     "array": (counted_in_array, {"n": np.zeros(2)}, "changes 'n' of its own"),
+    "generator": (counted_by_generator, {"n": numbers()}, "changes 'n.number' of its own"),
+    "function": (counted_at_function, {}, "changes 'change.n' of its own"),
     "toggle": (toggled, {"n": False}, "changes 'n' of its own"),
     "running mean": (running_mean, {"mu": torch.zeros(1, 4, 1, 1)}, "keeps 'mu' from one picture"),
     "last picture": (last_picture, {"q": collections.deque(maxlen=1)}, r"keeps 'q\[0\]' from one"),

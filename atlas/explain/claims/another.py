@@ -141,7 +141,8 @@ def _fewest(evidence: Evidence, found: Counterfactual, changes: ConceptChanges) 
         return f"; so at most {{count}} of {{among}} {parts} are needed"
     if changes.count == 1:
         return ""
-    where = " with any of {pictures} pictures" if changes.id == "become" else ""
+    several = changes.id == "become" and found.pictures > 1
+    where = ", from this one or any other of {pictures}" if several else ""
     return f"; no fewer of {{among}} {parts} do{where}"
 
 
