@@ -23,16 +23,12 @@ from atlas.trace.record import Operation, Trace
 
 Numbers = npt.NDArray[np.float64]
 
-DEPTH = 2
-"""So many operations with weights behind each other are gone back over: what is changed right
-before a layer shows at the first, what is changed before that at the second."""
-
 MATRICES = ("linear", "matmul", "mm")
 """Operations whose first argument has its channels in the last dimension."""
 
 
-def read_below(trace: Trace, top: Value, depth: int = DEPTH) -> Mapping[Value, int]:
-    """Return the tensors that weights read on the way to a layer, but for the picture.
+def read_below(trace: Trace, top: Value) -> Mapping[Value, int]:
+    """Return the nearest tensors on the way to a layer that weights read, but for the picture.
 
     Parameters
     ----------
@@ -40,40 +36,37 @@ def read_below(trace: Trace, top: Value, depth: int = DEPTH) -> Mapping[Value, i
         The network.
     top : Value
         The layer's output.
-    depth : int
-        At most so many operations with weights lie between a tensor and the layer.
 
     Returns
     -------
     dict
-        Of each the dimension that has its channels.
+        For each of them the dimension that has its channels.
     """
     found: dict[Value, int] = {}
-    level: set[Value] = {top}
-    seen: set[Value] = set()
-    for _ in range(depth):
-        waiting, read = level - seen, set()
-        while waiting:
-            value = waiting.pop()
-            seen.add(value)
-            operation = trace.of(value)
-            dimension = _channels_of(operation)
-            inputs = set(operation.inputs) - {PICTURE}
-            if dimension is None:
-                waiting |= inputs - seen
-            else:
-                found |= dict.fromkeys(inputs, dimension)
-                read |= inputs
-        level = read
+    waiting, seen = {top}, {PICTURE}
+    while waiting:
+        value = waiting.pop()
+        seen.add(value)
+        operation = trace.of(value)
+        dimension = _channels_of(operation)
+        inputs = set(operation.inputs) - seen
+        if dimension is None:
+            waiting |= inputs
+        else:
+            found |= dict.fromkeys(inputs, dimension)
     return found
 
 
 def _channels_of(operation: Operation) -> int | None:
-    """Return the dimension of channels of what an operation weighs; None if it is no weighing."""
+    """Return the dimension of channels of what an operation weighs.
+
+    None if it weighs no channels against each other: a depthwise convolution reads one for each.
+    """
     if len(operation.inputs) != 1:
         return None
     if KINDS.get(operation.name) == "convolution":
-        return 1
+        weight = operation.argument(1, "weight")
+        return None if isinstance(weight, Tensor) and weight.shape[1] == 1 else 1
     first = operation.argument(0, "input")
     return -1 if operation.name in MATRICES and isinstance(first, Value) else None
 
@@ -140,17 +133,17 @@ def inputs_alike(
     -------
     float or None
         Cosine between the made picture's inputs and the sum of the references', in parts of the
-        smallest cosine between a reference's and the sum of the others', of the tensor where this
+        median cosine between a reference's and the sum of the others', of the tensor where this
         is smallest; 1 at most. None where nothing can be compared, as with one reference.
     """
     found = []
     for value in {value for one in references for value in one}:
         rows = np.array([one[value] for one in references if value in one])
         whole = rows.sum(axis=0)
-        least = min(_cosine(row, whole - row) for row in rows)
-        if least > 0:
+        usual = float(np.median([_cosine(row, whole - row) for row in rows]))
+        if usual > 0:
             mine = made.get(value, np.zeros_like(whole))
-            found.append(_cosine(mine, whole) / least)
+            found.append(_cosine(mine, whole) / usual)
     return min(1.0, *found) if found else None
 
 

@@ -63,9 +63,9 @@ class MadePicture:
     image: Annotated[int, Field(ge=0)] | None = None
     """Row in images.parquet of the reference that it began as; None where it began by chance."""
     inputs_alike: Annotated[float, Field(ge=0, le=1)] | None = None
-    """How far the same inputs drive the channel on it as on its references, as a cosine; None
-    where no layer is before it, it has no references or the picture began as one, and for
-    pictures that earlier versions made."""
+    """How far the same inputs drive the channel on it as on its references: a cosine, in parts of
+    that which references have with each other. None where no layer is before it, it has fewer than
+    two references or the picture began as one, and for pictures that earlier versions made."""
 
     @property
     def disagrees(self) -> bool:
@@ -186,8 +186,8 @@ def said(row: MadePicture) -> str:
         parts += ["Photographs do it better."] if row.photographs_do_better else []
     if row.disagrees:
         parts.append(
-            f"It and the references disagree: other inputs drive the {unit} on it (cosine "
-            f"{row.inputs_alike or 0:.2f}). Trust neither by itself."
+            f"It and the references disagree: other inputs drive the {unit} on it "
+            f"({row.inputs_alike or 0:.2f} of the cosine that references have). Trust neither by itself."
         )
     return " ".join(parts)
 
