@@ -1,10 +1,9 @@
 """Which inputs drive a channel where it is most active: on a made picture, and on references.
 
-A channel that was changed so that a made picture shows something else is driven there by other
-inputs than on its references, wherever the change was made. What an input adds is gradient times
-activation (Shrikumar et al., "Not just a black box", 2016), here of the channel's largest output
-by a tensor that weights read. For a convolution that is its weights times what they read, summed
-over the kernel.
+A channel that was changed so that a made picture shows something else is often driven there by
+other inputs than on its references. What an input adds is gradient times activation (Shrikumar et
+al., "Not just a black box", 2016), here of the channel's largest output by the nearest tensors that
+weights read. For a convolution that is its weights times what they read, summed over the kernel.
 """
 
 from collections.abc import Mapping, Sequence

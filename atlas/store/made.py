@@ -187,7 +187,8 @@ def said(row: MadePicture) -> str:
     if row.disagrees:
         parts.append(
             f"It and the references disagree: other inputs drive the {unit} on it "
-            f"({row.inputs_alike or 0:.2f} of the cosine that references have). Trust neither by itself."
+            f"({row.inputs_alike or 0:.2f} of the cosine that references have). "
+            "Trust neither by itself."
         )
     return " ".join(parts)
 
