@@ -47,6 +47,8 @@ class ChangeGoal:
     """Concepts whose change can have an effect."""
     concepts: int
     """How many there are in all."""
+    every: bool = True
+    """Whether the change of no other concept can have an effect."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def fewest(goals: Sequence[ChangeGoal]) -> Fewest | None:
         if any(one.reached for one in smaller):
             best = min(smaller, key=_order)
             break
-    known = len(best.changed) <= EXHAUSTIVE + 1 and complete
+    known = len(best.changed) == 1 or (
+        len(best.changed) <= EXHAUSTIVE + 1 and complete and all(goal.every for goal in goals)
+    )
     own = searches[[search.number for search in searches].index(best.goal)]
     changed = own.ordered(best.changed)
     tried = sum(search.tried for search in searches)

@@ -1,5 +1,6 @@
 """The fewest changes against all sets that there are."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -91,6 +92,13 @@ def test_what_cannot_be_reached_is_not():
     assert (len(found.changed), found.reached, found.fewest) == (search.LONGEST, False, False)
     assert fewest([ChangeGoal(by(lambda changed: changed.sum(dim=1)), (), 3)]) is None
     assert fewest([]) is None
+
+
+@pytest.mark.parametrize(("needed", "count", "fewest_known"), [(0.5, 1, True), (1.5, 2, False)])
+def test_without_all_concepts_only_one_change_is_the_fewest(needed, count, fewest_known):
+    found = fewest([replace(adding([1.0] * 9, needed), every=False)])
+    assert found is not None
+    assert (len(found.changed), found.reached, found.fewest) == (count, True, fewest_known)
 
 
 def test_of_two_goals_the_one_that_takes_less_is_reached():
