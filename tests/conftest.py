@@ -3,8 +3,7 @@
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
+
+from tests.forked import Launcher
 
 # Tests never reach for the network, and never by accident.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -110,14 +111,15 @@ def pictures(project) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Run `atlas` as a user does; `run("build", ...)`."""
+    launcher = Launcher()
 
     def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "atlas", *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+        return launcher([*map(str, arguments)], cwd)
 
-    return call
+    yield call
+    launcher.close()
 
 
 @pytest.fixture(scope="session")
