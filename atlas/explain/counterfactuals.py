@@ -27,8 +27,8 @@ from atlas.store.counterfactual import ConceptChanges, ConceptStep, Counterfactu
 from atlas.store.evidence import Concept
 
 PROMISING = 64
-"""Of more concepts than `BESIDE` so many are tried, those that promise most: a layer of a thousand
-channels and a network that runs a picture in 0.05 s would take ten minutes a line."""
+"""So many concepts are tried, those that promise most, where there are more than `BESIDE`: a layer
+of a thousand channels and a network that runs a picture in 0.05 s would take ten minutes a line."""
 
 
 class SameAnswerError(UserError):
