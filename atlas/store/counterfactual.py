@@ -9,7 +9,7 @@ delete concepts as *fault-lines*).
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 
-from atlas.store.fields import Count, Edge, Id, Number
+from atlas.store.fields import Count, Edge, Id, Probability
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class ConceptStep:
     name: str | None
     concept: str | None
     """Its id, if it is one of the concepts."""
-    probability: Number
+    probability: Probability
     """Probability of the class that is asked for, after this step."""
-    own: Number
+    own: Probability
     """Probability of the class of the answer as it was."""
     answer: Count
     answer_name: str
@@ -75,7 +75,7 @@ class Counterfactual:
     label: Count
     name: str
     """The class that is asked for."""
-    probability: Number
+    probability: Probability
     """Probability of this class in the picture as it is."""
     leave: ConceptChanges
     """Concepts that are taken away."""
@@ -125,7 +125,8 @@ def problem(found: Counterfactual, answer: int, concepts: Set[str], layers: Set[
     """
     if found.layer not in layers:
         return f"there is no layer {found.layer[:40]!r}"
-    if (found.become is None) != (found.source is None) or found.label == answer:
+    copied = {found.become is not None, found.source is not None, found.pictures > 0}
+    if len(copied) > 1 or found.label == answer:
         return "maps were copied from no picture, or for the answer itself"
     wrong = [
         *(_astray(found, changes, id_, answer)
@@ -141,6 +142,8 @@ def _astray(found: Counterfactual, changes: ConceptChanges, id_: str, answer: in
     done = last != answer if changes is found.leave else last == found.label
     if changes.id != id_:
         return f"changes are called {changes.id[:40]!r}"
+    if len({step.channel for step in changes.steps}) != len(changes.steps):
+        return f"{id_} has the same concept twice"
     if len(changes.steps) != changes.count or changes.count > changes.among:
         return f"{id_} has another number of steps"
     if changes.reached != done or (changes.fewest and not done):

@@ -14,6 +14,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 
+Probability = Annotated[float, Field(ge=0, le=1 + 1e-6)]
+"""Rounded sums of exponentials may pass 1 by their last digit."""
+
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 
 Side = Annotated[int, Field(ge=1, le=16_383)]

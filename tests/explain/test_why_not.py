@@ -150,7 +150,10 @@ def test_the_answer_itself_is_no_other_class(named, pictures, capsys):
     assert "the network takes it for 'stripe': ask for another class" in lines[0]
 
 
-@pytest.mark.parametrize("what", ["steps", "answer", "layer", "address", "concept", "source", "id"])
+@pytest.mark.parametrize(
+    "what",
+    ["steps", "answer", "layer", "address", "concept", "source", "id", "twice", "pictures"],
+)
 def test_what_does_not_fit_together_is_refused(asked, tmp_path, what):
     disc = found(asked)["disc"]
     shutil.copytree(asked / "explanations" / disc.id, tmp_path / "one")
@@ -170,10 +173,26 @@ def test_what_does_not_fit_together_is_refused(asked, tmp_path, what):
         step["concept"] = "c999"
     elif what == "source":
         other["source"] = None
+    elif what == "twice":
+        other["leave"]["steps"].append(step)
+        other["leave"]["count"] += 1
+    elif what == "pictures":
+        other["pictures"] = 0
     else:
         other["become"]["id"] = "leave"
     path.write_text(json.dumps(values))
     with pytest.raises(UserError, match="does not fit together"):
+        evidence.read(tmp_path / "one")
+
+
+def test_a_probability_is_at_most_one(asked, tmp_path):
+    disc = found(asked)["disc"]
+    shutil.copytree(asked / "explanations" / disc.id, tmp_path / "one")
+    path = tmp_path / "one" / evidence.FILE
+    values = json.loads(path.read_text())
+    values["counterfactual"]["leave"]["steps"][0]["probability"] = 1.7
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError):
         evidence.read(tmp_path / "one")
 
 
