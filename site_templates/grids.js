@@ -29,17 +29,12 @@
   };
 
   // By likeness of patches: what that says of each card comes with the data of the map.
-  const { likeness, root } = form.dataset;
-  let script;
+  let likenesses;
   const ask = () => {
-    if (script) return;
-    script = document.createElement("script");
-    script.src = `${root}assets/map-data.js`;
-    script.onload = () => {
-      for (const card of cards) card.like = window.conceptLikeness[+likeness + card.place];
+    likenesses ??= load("map-data.js").then(() => {
+      for (const card of cards) card.like = window.conceptLikeness[+form.dataset.likeness + card.place];
       show();
-    };
-    document.head.append(script);
+    });
   };
 
   const by = {

@@ -12,8 +12,7 @@ from typing import Protocol
 from torch import Tensor
 
 from atlas.explain.conditional import Conditioned, Measured
-from atlas.explain.interventions import Answers
-from atlas.relevance import changed
+from atlas.explain.interventions import Answers, with_changes
 from atlas.relevance.tape import Instrumented
 
 
@@ -117,14 +116,8 @@ def with_factors(model: Instrumented, image: Tensor, factors: FactorSet, more: T
     more : Tensor
         (factors, channels, h, w), what is added to the layer's output for each.
     """
-    under = changed.under_versions(model, image, factors.layer)
 
-    def answers(taken: Tensor) -> Tensor:
-        mask = taken.to(image.device)
+    def change(output: Tensor, mask: Tensor) -> Tensor:
+        return factors.changed(output[:1], more, mask)
 
-        def change(output: Tensor) -> Tensor:
-            return factors.changed(output[:1], more, mask)
-
-        return changed.logits(model, under(len(mask)), factors.layer, change)
-
-    return answers
+    return with_changes(model, factors.layer, image, change)

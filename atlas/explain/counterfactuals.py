@@ -20,14 +20,17 @@ from atlas.explain import bases, interventions
 from atlas.explain.background import Background
 from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate
-from atlas.explain.fewest import BESIDE, ChangeGoal, Outcomes, fewest
+from atlas.explain.fewest import ChangeGoal, Outcomes, fewest
 from atlas.explain.interventions import Answers
 from atlas.relevance.tape import Instrumented
 from atlas.store.counterfactual import ConceptChanges, ConceptStep, Counterfactual, SourcePicture
 from atlas.store.evidence import Concept
 
+MANY = 128
+"""All concepts are tried where there are no more than these."""
+
 PROMISING = 64
-"""So many concepts are tried, those that promise most, where there are more than `BESIDE`: a layer
+"""So many concepts are tried, those that promise most, where there are more than `MANY`: a layer
 of a thousand channels and a network that runs a picture in 0.05 s would take ten minutes a line."""
 
 
@@ -205,7 +208,7 @@ class _Way:
         """Return what is to be reached by the concepts that differ, the most promising of many."""
         every = _differing(self.difference)
         some = every
-        if len(every) > BESIDE:
+        if len(every) > MANY:
             best = self.promise[[*every]].argsort(descending=True, stable=True)[:PROMISING]
             some = tuple(sorted(every[at] for at in best.tolist()))
         return ChangeGoal(

@@ -23,10 +23,6 @@ SOME_SETS = 500
 """So many sets are tried where there are more, of the concepts that bring it nearest alone: they
 prove nothing, and may be shorter."""
 
-BESIDE = 128
-"""So many concepts, those that bring the goal nearest alone, are tried beside others. Of no more
-than these all are changed and left out again one by one."""
-
 LONGEST = 12
 """More changes than these are no explanation."""
 
@@ -137,7 +133,7 @@ class _Trials:
         """Change the best concept, then the best one beside it, and so on, at most `limit`."""
         found = self._forward(limit)
         every = self._goal.candidates
-        if not found.reached and limit == LONGEST and len(every) <= BESIDE:
+        if not found.reached and limit == LONGEST:
             whole = self._best([every], self._outcomes([every]))
             if whole.reached and len(fewer := self._needed(whole).changed) <= LONGEST:
                 return self._best([fewer], self._outcomes([fewer]))
@@ -167,7 +163,7 @@ class _Trials:
 
     def _forward(self, limit: int) -> _ChangeSet:
         best = self._best([(one,) for one in self._goal.candidates], self._alone)
-        left = self._nearest(BESIDE)
+        left = sorted(self._goal.candidates)
         while not best.reached and len(best.changed) < limit and len(left) > 1:
             left.remove(best.changed[-1])
             sets = [(*best.changed, one) for one in left]

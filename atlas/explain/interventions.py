@@ -55,17 +55,32 @@ def with_channels(model: Instrumented, layer: str, image: Tensor, others: Tensor
     others : Tensor
         (channels, h, w) or (channels, 1, 1): what takes the place of the layer's output.
     """
+
+    def change(output: Tensor, mask: Tensor) -> Tensor:
+        shape = (1,) * (output.ndim - 2)
+        other = others if shape else others[:, 0, 0]
+        return torch.where(mask.view(*mask.shape, *shape), other.to(output)[None], output)
+
+    return with_changes(model, layer, image, change)
+
+
+def with_changes(
+    model: Instrumented, layer: str, image: Tensor, change: Callable[[Tensor, Tensor], Tensor]
+) -> Answers:
+    """Return a function that gives the logits with a layer's output changed in several ways.
+
+    Parameters
+    ----------
+    model, layer, image
+        As `without_channels` takes them.
+    change : callable
+        From the layer's output and a mask, bool (N, concepts), to N outputs.
+    """
     under = changed.under_versions(model, image, layer)
 
     def answers(taken: Tensor) -> Tensor:
         mask = taken.to(image.device)
-
-        def change(output: Tensor) -> Tensor:
-            shape = (1,) * (output.ndim - 2)
-            other = others if shape else others[:, 0, 0]
-            return torch.where(mask.view(*mask.shape, *shape), other.to(output)[None], output)
-
-        return changed.logits(model, under(len(mask)), layer, change)
+        return changed.logits(model, under(len(mask)), layer, lambda output: change(output, mask))
 
     return answers
 

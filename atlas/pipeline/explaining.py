@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from atlas import vlm
 from atlas.data.labels import match_labels
 from atlas.errors import UserError
@@ -121,7 +123,7 @@ def asking(store: Store, network: Network, basis: ConceptLayer, label: int) -> A
     They are pictures that the network takes for the class, those first that are of it.
     """
     table = joined(store).table("images", ["image", "key", "label", "predicted", "path"])
-    rows = [row for row in table.to_pylist() if row["predicted"] == label]
+    rows = table.filter(pc.equal(table["predicted"], label)).to_pylist()
     rows.sort(key=lambda row: (row["label"] != label, row["image"]))
     pictures: list[RealPicture] = []
     for row in rows[:COPIED]:

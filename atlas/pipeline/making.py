@@ -157,10 +157,11 @@ class Maker:
         """Return how far the same inputs drive it on a made picture as on its references."""
         paths, network = self._part.pictures(), self.network
         best = [one for one in self._of_layer(layer).best[channel].tolist() if one != NO_REFERENCE]
+        module, direction = self._module(layer), self._direction(layer, channel)
         mine, *references = (
             driving(
                 self._model, network.preprocessing.tensor([one]).to(network.device),
-                self._module(layer), self._direction(layer, channel),
+                module, direction,
             )
             for one in (picture, *(read_picture(paths[image]) for image in best))
         )  # fmt: skip
@@ -203,7 +204,9 @@ class Maker:
         for basis in self._inputs.bases:
             if basis.name == layer:
                 return torch.from_numpy(basis.directions[channel])
-        return torch.eye(len(self._norms[layer].highest))[channel]
+        one = torch.zeros(len(self._norms[layer].highest))
+        one[channel] = 1
+        return one
 
     def _values(self, image: int) -> Tensor:
         """Return a stored picture (colours, height, width), values in [0, 1]."""

@@ -11,7 +11,6 @@ relevance starts before them (`atlas.trace.head`).
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from torch import Tensor
 
@@ -20,7 +19,8 @@ from atlas.trace.bounds import Bounds
 from atlas.trace.following import Value
 from atlas.trace.head import LEAVING, Head
 from atlas.trace.kinds import IDLE, KINDS, NORMS, TYPES, WEIGHTED
-from atlas.trace.record import Operation, Trace, constants_of
+from atlas.trace.record import Operation, Trace
+from atlas.trace.replaying import repeats
 
 WIDE = 10.0
 """Numbers that are cut off on both sides, but not below this, are as good as not cut off: a
@@ -58,7 +58,7 @@ def not_logits(trace: Trace, head: Head) -> str:
     """
     gates = find_gates(trace)
     behind = behind_last_weights(trace, head)
-    same = _once(trace)
+    same = repeats(trace)
     todo, seen = [head.logits], set[Value]()
     while todo:
         value = todo.pop()
@@ -74,8 +74,8 @@ def not_logits(trace: Trace, head: Head) -> str:
             for one, known in zip(operation.inputs, operation.placed, strict=True)
             if one in signal
         )
-        own = {same[number] for number in _last_weights(trace, signal)}
-        if not placed and own & {same[number] for number in _above(trace, factors)}:
+        own = {same[Value(number)] for number in _to_weights(trace, signal)[1]}
+        if not placed and own & {same[Value(number)] for number in _above(trace, factors)}:
             verb = "divides by" if KINDS.get(operation.name) == "quotient" else "multiplies with"
             return f"{verb} a function of what it returns itself ({operation})"
         if len(signal) > 1 and KINDS.get(operation.name) == "product":
@@ -86,35 +86,10 @@ def not_logits(trace: Trace, head: Head) -> str:
 
 def behind_last_weights(trace: Trace, head: Head) -> frozenset[int]:
     """Return the operations between a network's last weights and its logits."""
-    above: set[int] = set()
-    last: set[int] = set()
-    todo = [head.logits]
-    while todo:
-        value = todo.pop()
-        if value.operation < 0 or value.operation in above | last:
-            continue
-        operation = trace.of(value)
-        if _weighs(operation):
-            last.add(value.operation)
-        else:
-            above.add(value.operation)
-            todo += operation.inputs
+    above, last = _to_weights(trace, [head.logits])
     # What other weights stand behind is no end, though it may have a part in one, as a length.
     before = {one for number in last for one in _above(trace, [Value(number)]) if one != number}
     return frozenset(above - before)
-
-
-def _once(trace: Trace) -> list[int]:
-    """Return for each operation the first that does the same, as where a layer is called again."""
-    known: dict[Any, int] = {}
-    first: list[int] = []
-    for operation in trace.operations:
-        inputs = tuple(Value(first[v.operation], v.output) if v.operation >= 0 else v
-                       for v in operation.inputs)  # fmt: skip
-        constants = tuple(id(one) if isinstance(one, Tensor) else one
-                          for one in constants_of(operation.arguments))  # fmt: skip
-        first.append(known.setdefault((operation.name, inputs, constants), operation.number))
-    return first
 
 
 def _weighs(operation: Operation) -> bool:
@@ -133,20 +108,20 @@ def _above(trace: Trace, values: Iterable[Value]) -> set[int]:
     return found
 
 
-def _last_weights(trace: Trace, values: Iterable[Value]) -> set[int]:
-    """Return the operations with weights that values come from, through no others."""
-    todo, seen, found = list(values), set[int](), set[int]()
+def _to_weights(trace: Trace, values: Iterable[Value]) -> tuple[set[int], set[int]]:
+    """Return the operations that values are made by, up to weights, and those with the weights."""
+    todo, above, last = list(values), set[int](), set[int]()
     while todo:
         value = todo.pop()
-        if value.operation < 0 or value.operation in seen:
+        if value.operation < 0 or value.operation in above | last:
             continue
-        seen.add(value.operation)
         operation = trace.of(value)
         if _weighs(operation):
-            found.add(value.operation)
+            last.add(value.operation)
         else:
+            above.add(value.operation)
             todo += operation.inputs
-    return found
+    return above, last
 
 
 def _parts(operation: Operation, gates: Gates) -> tuple[list[Value], list[Value]]:

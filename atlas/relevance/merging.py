@@ -20,16 +20,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atlas.relevance.replaying import alike, noise, numbers_of, replayed, shape_of
 from atlas.relevance.weighted import Geometry
 from atlas.trace.following import OF_TYPE, Value
 from atlas.trace.head import find_head
-from atlas.trace.kinds import IDLE, KINDS, NORMS, WEIGHTED
+from atlas.trace.kinds import IDLE, KINDS, NORMS, TYPES, WEIGHTED
 from atlas.trace.record import Operation, Trace
+from atlas.trace.replaying import alike, noise, numbers_of, replayed, shape_of
 
 _RUNNING_FIRST = ("running_mean", "running_var", "weight", "bias")
 _WEIGHT_FIRST = ("weight", "bias", "running_mean", "running_var")
-_CASTS = (*OF_TYPE, "type", "float", "double", "half", "bfloat16", "cpu", "cuda")
+_CASTS = (*OF_TYPE, *TYPES, "cpu", "cuda")
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from atlas.relevance.replaying import alike, made_by, noise, replayed, shape_of
 from atlas.trace.following import OF_TYPE, Value
-from atlas.trace.kinds import IDLE, KINDS, WEIGHTED
+from atlas.trace.kinds import IDLE, KINDS, TYPES, WEIGHTED
 from atlas.trace.record import Operation, Trace
+from atlas.trace.replaying import alike, made_by, noise, replayed, shape_of
 
 _STATISTICS = (
-    "pow", "square", "sqrt", "exp", "neg", "log1p", "abs", *OF_TYPE, *IDLE, "float", "double",
-    "half", "bfloat16", "type", "normalize",
+    "pow", "square", "sqrt", "exp", "neg", "log1p", "abs", "normalize", *OF_TYPE, *TYPES, *IDLE,
 )  # fmt: skip
 """Functions of one number each that a norm may be made of; activation functions are none."""
 

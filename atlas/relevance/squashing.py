@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from atlas.relevance.replaying import LONGEST, noise, repeats, replayed, shape_of
 from atlas.trace.following import OF_TYPE, Value
-from atlas.trace.kinds import IDLE, KINDS
+from atlas.trace.kinds import IDLE, KINDS, TYPES
 from atlas.trace.record import Operation, Trace
+from atlas.trace.replaying import LONGEST, noise, repeats, replayed, shape_of
 
 _NAMES = """
     add sub rsub mul div rdiv neg pow rpow float_power square sqrt rsqrt reciprocal exp exp2 expm1
@@ -25,9 +25,9 @@ _NAMES = """
     bitwise_and bitwise_or bitwise_not and or invert erf erfc atan atan2 sin cos sinh cosh asinh
     hypot heaviside xlogy logit ndtr view reshape flatten unflatten permute transpose t T mT
     movedim squeeze unsqueeze expand expand_as broadcast_to view_as reshape_as unsafe_view
-    contiguous stack select getitem unbind float double half bfloat16 type
+    contiguous stack select getitem unbind
 """
-_ONE_BY_ONE = frozenset((*_NAMES.split(), *IDLE, *OF_TYPE))
+_ONE_BY_ONE = frozenset((*_NAMES.split(), *IDLE, *OF_TYPE, *TYPES))
 """Operations whose every number is made of one number of each thing they read."""
 
 _LARGE, _LARGER, _MOST = 20.0, 60.0, 3.0

@@ -8,15 +8,16 @@ scaled and shifted (per cent).
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atlas.trace.following import RefusedError, Value, tensors
+from atlas.trace.following import RefusedError, Value
 from atlas.trace.kinds import KINDS, WEIGHTED
-from atlas.trace.record import Operation, Trace
+from atlas.trace.record import Trace
+from atlas.trace.replaying import LONGEST, replayed
 
 LEAVING = ("softmax", "log_softmax", "sigmoid", "logsigmoid")
 """Functions that turn logits into something else at a network's end."""
@@ -27,9 +28,6 @@ TRIED = 8
 CLOSE = 1e-3
 """Two functions are the same if they differ by at most this part of what they range over: nothing
 is seen of a number that is added so that a logarithm stays finite."""
-
-LONGEST = 64
-"""Ends have at most so many operations."""
 
 Kind = Literal["logits", "softmax", "sigmoid"]
 
@@ -94,8 +92,8 @@ def _before(trace: Trace, value: Value) -> tuple[Value, Kind] | None:
     found = None
     if not _leaves(trace, value):
         return None
-    for start, operations in _cuts(trace, value):
-        kind = _kind(trace, start, value, operations)
+    for start, _ in _cuts(trace, value):
+        kind = _kind(trace, start, value)
         if kind is not None:
             found = start, kind
     return found
@@ -137,19 +135,19 @@ def _cuts(trace: Trace, value: Value) -> Iterator[tuple[Value, frozenset[int]]]:
             yield next(iter(open_)), frozenset(passed)
 
 
-def _kind(trace: Trace, start: Value, stop: Value, operations: frozenset[int]) -> Kind | None:
+def _kind(trace: Trace, start: Value, stop: Value) -> Kind | None:
     """Return which end of a network the operations from one value to another are, if any."""
     given, made = _shape(trace, start), _shape(trace, stop)
     if len(given) != 2 or len(made) != 2 or given[0] != 1:
         return None
     chance = torch.Generator().manual_seed(0)
     rows = torch.randn(TRIED, given[1], generator=chance) * torch.linspace(0.5, 2, TRIED)[:, None]
-    steps = [trace.operations[number] for number in sorted(operations)]
-    try:
-        found = torch.cat([_carried_out(steps, start, stop, row[None]) for row in rows]).double()
-    except Exception:  # whatever functions raise that do not take such numbers
+    rows = rows.double()
+    made_of = [replayed(trace, stop, {start: row[None]}) for row in rows]
+    results = [one for one in made_of if one is not None]
+    if len(results) < TRIED:
         return None
-    found, rows = found.cpu(), rows.double()
+    found = torch.cat(results)
     if found.shape == rows.shape and torch.allclose(found, rows, rtol=0, atol=CLOSE):
         return "logits"  # taken back, as the logit of a sigmoid
     for kind, functions in _FUNCTIONS.items():
@@ -179,22 +177,3 @@ def _is_scaled(found: Tensor, function: Tensor) -> bool:
     factor = float((x * y).sum()) / spread if spread > 0 else 0.0
     allowed = CLOSE * factor * float(x.max() - x.min())
     return factor > 0 and bool(((factor * x - y).abs() <= allowed).all())
-
-
-def _carried_out(steps: list[Operation], start: Value, stop: Value, row: Tensor) -> Tensor:
-    """Return what operations make of other numbers."""
-    constant = next((x for one in steps for x in tensors(one.arguments)), row)
-    known: dict[Value, Tensor] = {start: row.to(constant.device)}
-
-    def fill(structure: Any) -> Any:
-        if isinstance(structure, Value):
-            return known[structure]
-        if isinstance(structure, (tuple, list)) and type(structure) in (tuple, list):
-            return type(structure)(fill(part) for part in structure)
-        return structure
-
-    for step in steps:
-        positional, named = step.arguments
-        result = step.function(*fill(positional), **{k: fill(x) for k, x in named.items()})
-        known |= {Value(step.number, i): one for i, one in enumerate(tensors(result))}
-    return known[stop]

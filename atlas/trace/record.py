@@ -204,7 +204,7 @@ def _compare(trace: Trace, other: Trace) -> None:
                 f"instead of {one or 'nothing more'}; a network whose course depends on the "
                 "picture or on chance cannot be measured"
             )
-        if not all(map(_same, constants_of(one.arguments), constants_of(two.arguments))):
+        if not all(map(_same, _constants(one.arguments), _constants(two.arguments))):
             raise RefusedError(
                 f"{one} reads numbers that change with the picture, or by chance, but are not "
                 "made from it by functions of torch that can be followed (another thread, a kind "
@@ -217,12 +217,12 @@ def _compare(trace: Trace, other: Trace) -> None:
         )
 
 
-def constants_of(structure: Any) -> list[Any]:
+def _constants(structure: Any) -> list[Any]:
     """Return the tensors and numbers in arguments, in order."""
     if isinstance(structure, Mapping):
         structure = tuple(structure.values())
     if isinstance(structure, (tuple, list)) and not isinstance(structure, Value):
-        return [one for part in structure for one in constants_of(part)]
+        return [one for part in structure for one in _constants(part)]
     return [structure] if isinstance(structure, (Tensor, int, float)) else []
 
 
