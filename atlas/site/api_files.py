@@ -244,7 +244,9 @@ def _csv(table: pa.Table) -> bytes:
             texts = [None if value is None else json.dumps(value) for value in column.to_pylist()]
             column = pa.array(texts, pa.string())
         elif pa.types.is_string(column.type):
-            column = pa.array([cell(value) for value in column.to_pylist()], pa.string())
+            once = column.combine_chunks().dictionary_encode()  # most stand in many rows
+            texts = pa.array([cell(value) for value in once.dictionary.to_pylist()], pa.string())
+            column = texts.take(once.indices)
         columns[name] = column
     sink = pa.BufferOutputStream()
     pyarrow.csv.write_csv(pa.table(columns), sink)

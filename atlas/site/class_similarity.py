@@ -83,7 +83,7 @@ class ClassSimilarity:
         are relevant: by the cosine of the two rows of mean relevance shares, each less the mean
         over all classes.
         """
-        taken = {other: n for (one, other), n in self._confused.items() if one == label.label and n}
+        taken = self._confused.get(label.label, Counter())
         similarities = self._similarities(label)
         seen = {other.label: other for other in self._catalogue.seen if other != label}
         order = sorted(seen, key=lambda o: (-taken.get(o, 0), -similarities.get(o, -1.0), o))
@@ -97,7 +97,7 @@ class ClassSimilarity:
 
     def recognised(self, label: ClassEntry) -> Recognised:
         """Return what the network takes the stored pictures of a class for."""
-        taken = {other: n for (one, other), n in self._confused.items() if one == label.label}
+        taken = self._confused.get(label.label, Counter())
         others = sorted(taken, key=lambda other: (-taken[other], other))
         pictures = self._pictures[label.label]
         return Recognised(
@@ -199,10 +199,14 @@ class ClassSimilarity:
         return [self._catalogue.channels[row] for row in best.tolist() if both[row] > 0]
 
     @cached_property
-    def _confused(self) -> Counter[tuple[int, int]]:
+    def _confused(self) -> dict[int, Counter[int]]:
+        """For each class what else its stored pictures were taken for, and how many of them."""
         images = self._catalogue.images
-        pairs = zip(images["label"], images["predicted"], strict=True)
-        return Counter((a, b) for a, b in pairs if a is not None and b is not None and a != b)
+        found: dict[int, Counter[int]] = {}
+        for label, predicted in zip(images["label"], images["predicted"], strict=True):
+            if label is not None and predicted is not None and label != predicted:
+                found.setdefault(label, Counter())[predicted] += 1
+        return found
 
     @cached_property
     def _pictures(self) -> Counter[int]:

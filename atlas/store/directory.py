@@ -407,23 +407,20 @@ class Store:
 
     def write_table(self, name: str, columns: dict[str, Any]) -> None:
         """Write a table whole; `columns` are some or all of `COLUMNS[name]`, in any order."""
-        types = COLUMNS[name]
-        unknown = columns.keys() - types.keys()
-        assert not unknown, f"{name}.parquet has no columns {unknown}"
-        chosen = {key: kind for key, kind in types.items() if key in columns}
-        table = pa.table(
-            {key: pa.array(columns[key], kind) for key, kind in chosen.items()},
-            schema=pa.schema(list(chosen.items())),
-        )
+        self._put_table(name, _table(name, columns))
+
+    def _put_table(self, name: str, table: pa.Table) -> None:
         with files.atomic_path(self.table_path(name)) as path:
             pq.write_table(table, path, compression="zstd")
 
     def extend_table(self, name: str, columns: dict[str, Any]) -> None:
-        """Add columns to a table, or replace them."""
+        """Add columns to a table, or replace them; the file stays where it has all of them."""
         table = self.table(name)
         kept = {key: table[key] for key in table.column_names if key in COLUMNS[name]}
         merged = {key: value.combine_chunks() for key, value in kept.items()}
-        self.write_table(name, {**merged, **columns})
+        extended = _table(name, {**merged, **columns})
+        if not table.equals(extended):
+            self._put_table(name, extended)
 
     def write_array(self, name: str, array: npt.NDArray[Any]) -> None:
         """Write an array as .npy, whole or not at all."""
@@ -485,3 +482,15 @@ def open_store(path: str | Path) -> Store:
     if not store.manifest():
         raise UserError(f"{path} has no manifest.json: it is not an atlas; run `atlas build` first")
     return store
+
+
+def _table(name: str, columns: dict[str, Any]) -> pa.Table:
+    """Return columns of one kind of table as it has them, in its order and with its types."""
+    types = COLUMNS[name]
+    unknown = columns.keys() - types.keys()
+    assert not unknown, f"{name}.parquet has no columns {unknown}"
+    chosen = {key: kind for key, kind in types.items() if key in columns}
+    return pa.table(
+        {key: pa.array(columns[key], kind) for key, kind in chosen.items()},
+        schema=pa.schema(list(chosen.items())),
+    )
