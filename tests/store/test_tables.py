@@ -5,7 +5,8 @@ from atlas.store import Store
 
 def test_a_table_that_has_the_columns_already_is_left_as_it_is(tmp_path):
     store = Store(tmp_path)
-    store.write_table("classes", {"label": [0, 1], "name": ["cat", "dog"], "count": [3, 4]})
+    columns = {"label": [0, 1], "name": ["cat", "dog"], "count": [3, 4], "shares": [[0.5], [0.25]]}
+    store.write_table("classes", columns)
     path = store.table_path("classes")
     before = path.stat().st_ino, path.read_bytes()
 
@@ -16,5 +17,5 @@ def test_a_table_that_has_the_columns_already_is_left_as_it_is(tmp_path):
     assert store.table("classes")["count"].to_pylist() == [3, 5]
     assert store.table("classes")["name"].to_pylist() == ["cat", "dog"]
 
-    store.extend_table("classes", {"shares": [[0.5], [0.25]]})
-    assert store.table("classes").column_names == ["label", "name", "count", "shares"]
+    store.extend_table("classes", {"fired": [[0.5], [0.25]]})
+    assert store.table("classes").column_names == [*columns, "fired"]
