@@ -68,6 +68,7 @@ class ReferenceSelector:
     ) -> None:
         self.references = references
         self._settings = settings
+        self._mode: Mode = settings.mode or ("activation" if store.home else "relevance")
         self._responses = responses
         self._index = vectors.load_of(store)
         labels = store.table("references", ["label"])["label"]
@@ -110,7 +111,7 @@ class ReferenceSelector:
 
         Relevance reaches no channel that the answer does not rest on.
         """
-        asked = self.references.of(*address, self._settings.mode)
+        asked = self.references.of(*address, self._mode)
         return asked or self.references.of(*address, "activation")
 
     def _selection(

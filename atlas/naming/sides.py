@@ -1,8 +1,8 @@
 """Both sides of a channel: whether its name fits the references that it was not made from.
 
-Names come from references by relevance, unless the recipe says otherwise: what the network uses a
-channel for. What sets a channel off can be something else. So a name is tested on as many of the
-best references of either mode as are shown when it is asked for.
+Names of channels come from references by relevance, unless the recipe says otherwise: what the
+network uses a channel for. What sets a channel off can be something else. So a name is tested on as
+many of the best references of either mode as are shown when it is asked for.
 """
 
 import hashlib

@@ -57,8 +57,10 @@ class Naming:
     prompt: str = "patches"
     """`patches`, `brief` (for the demo's model), or a TOML file like those."""
 
-    mode: Literal["relevance", "activation"] = "relevance"
-    """Which references are shown."""
+    mode: Literal["", "relevance", "activation"] = ""
+    """Which references are shown. Empty: of channels those by relevance, of factors those by
+    activation; a factor's highest share of the relevance is in pictures in which little else speaks
+    for the class, and a name would take up what these have in common."""
 
     references: Annotated[int, Field(ge=2, le=25)] = 9
     """How many of them, from the best down. The name is then tested on as many of each mode."""
