@@ -1,6 +1,7 @@
 """`atlas build`, `atlas index` and `atlas verify`: making an atlas and checking it."""
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,15 +77,17 @@ def _default_out(name: str) -> Path:
 @main.command()
 @atlas_argument
 def verify(atlas_dir: Path) -> None:
-    """Check every hash, row count and link of ATLAS.
+    """Check every hash, row count and link of ATLAS, and every sentence.
 
-    Ends with exit status 1 when a check fails.
+    Sentences of explanations are made again from their numbers. Ends with exit status 1 when a
+    check fails.
     """
+    from atlas.explain.proving import check_texts  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
     from atlas.store.verify import check  # noqa: PLC0415
 
-    failures = 0
-    for result in check(open_store(atlas_dir)):
+    failures, store = 0, open_store(atlas_dir)
+    for result in chain(check(store), check_texts(store)):
         click.echo(f"{'ok  ' if result.passed else 'FAIL'} {result.text}")
         failures += not result.passed
     if failures:

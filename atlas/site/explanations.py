@@ -1,6 +1,7 @@
 """Pages of explanations: what evidence.json, claims.json and narrative.json say, and no more."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,9 +30,10 @@ INDEX = f"{EXPLANATIONS}/index.html"
 
 ASSETS = ("explanation.css", "explanation.js")
 
+_log = logging.getLogger(__name__)
+
 VIEW, HEAT = "picture.webp", "heat.webp"
 
-_ID = re.compile(r"[a-z0-9-]+")
 
 _BEGINS = {
     **dict.fromkeys(("silent", "carries", "changes", "falls", "rises", "keeps", "spread"), 1),
@@ -49,7 +51,7 @@ class Explanation:
     folder: Path
     found: Evidence
     claims: Mapping[str, Claim]
-    """By id; none in an explanation from before there were claims."""
+    """By id."""
     narratives: tuple[Narrative, ...]
     channels: Mapping[tuple[str, int], ChannelEntry]
     others: tuple[TestedMap, ...] = ()
@@ -84,13 +86,13 @@ class Explanation:
     @property
     def rows(self) -> list[int]:
         """The channels that the page speaks of."""
-        return [self.channels[address].row for address in _addresses(self.found)]
+        return [self.channels[address].row for address in self.found.addresses]
 
     @property
     def texts(self) -> list[str]:
         """Its files that are published as they are."""
         beside = [othermaps.FILE] if self.others else []
-        return [evidence.FILE, *([claims.FILE] if self.claims else []), narrative.FILE, *beside]
+        return [evidence.FILE, claims.FILE, narrative.FILE, *beside]
 
     def source(self, before: "Explanation | None", after: "Explanation | None") -> str:
         """Return a digest of what the page is made from, beside the atlas."""
@@ -306,10 +308,10 @@ def write(
 def _all(
     store: Store, channels: Mapping[tuple[str, int], ChannelEntry], atlas: str
 ) -> Iterator[Explanation]:
-    """Yield the explanations by this atlas; those of an earlier state of it are passed over."""
-    for one in _folders(store.root / EXPLANATIONS):
+    """Yield the explanations by this atlas as it is now."""
+    for one in evidence.folders(store.root):
         found = evidence.read(one)
-        known = channels.keys() >= {*_addresses(found)}
+        known = channels.keys() >= {*found.addresses}
         if found.atlas == atlas and found.id == one.name and known:
             source = found.counterfactual and found.counterfactual.source
             if source and source.image >= store.rows("images"):
@@ -323,33 +325,23 @@ def _all(
                 if not store.inside(f"{EXPLANATIONS}/{one.name}/{name}").is_file():
                     raise UserError(f"{one / name} is missing: explain the picture again")
             yield replace(_one(one, found, channels), others=others)
+        else:
+            _log.warning(
+                "%s is of another state of the atlas and gets no page: explain the picture again, "
+                "or delete it", one
+            )  # fmt: skip
 
 
 def _one(
     folder: Path, found: Evidence, channels: Mapping[tuple[str, int], ChannelEntry]
 ) -> Explanation:
-    """Read the words of an explanation; one of version 1 has sentences and no claims."""
+    """Read the words of an explanation."""
     narratives = narrative.read(folder)
-    known: dict[str, Claim] = {}
-    if found.version > 1:
-        known = {claim.id: claim for claim in claims.read(folder)}
-        said = {id_ for text_ in narratives for one in text_.sentences for id_ in one.claims}
-        if unknown := said - known.keys():
-            raise UserError(
-                f"{folder / narrative.FILE} makes a claim {min(unknown)[:40]!r} that is not in "
-                f"{claims.FILE}: explain the picture again"
-            )
+    known = {claim.id: claim for claim in claims.read(folder)}
+    said = {id_ for text_ in narratives for one in text_.sentences for id_ in one.claims}
+    if unknown := said - known.keys():
+        raise UserError(
+            f"{folder / narrative.FILE} makes a claim {min(unknown)[:40]!r} that is not in "
+            f"{claims.FILE}: explain the picture again"
+        )
     return Explanation(folder, found, known, narratives, channels)
-
-
-def _addresses(found: Evidence) -> list[tuple[str, int]]:
-    addresses = [(concept.layer, concept.channel) for concept in found.concepts]
-    addresses += [(feed.layer, feed.channel) for flow in found.flow for feed in flow.feeds]
-    steps = found.counterfactual.steps if found.counterfactual else ()
-    return addresses + [(step.layer, step.channel) for step in steps]
-
-
-def _folders(folder: Path) -> Sequence[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(one for one in folder.iterdir() if one.is_dir() and _ID.fullmatch(one.name))

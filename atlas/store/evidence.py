@@ -9,6 +9,7 @@ which a sentence says what it rests on: `prediction`, `target`, `layer:NAME`, `c
 
 import json
 import math
+import re
 from collections.abc import Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from atlas.store.counterfactual import Counterfactual, problem
 from atlas.store.fields import Count, Edge, Id, Number, Sha256, Side, Slug
 
 VERSION = 2
-"""1 had doubts, which are claims now, but no `contrast` and `together`; it can be read still."""
+"""Others are refused: what they say could not be checked."""
 
 T = TypeVar("T")
 
@@ -384,6 +385,15 @@ class Evidence:
         return frozenset(named | contrast | truth | asked | {"prediction", "target"})
 
     @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Layers and channels that it speaks of."""
+        steps = self.counterfactual.steps if self.counterfactual else ()
+        feeds = (feed for flow in self.flow for feed in flow.feeds)
+        differences = self.contrast.differences if self.contrast else ()
+        parts = (*self.concepts, *feeds, *steps, *differences)
+        return [(one.layer, one.channel) for one in parts]
+
+    @property
     def last(self) -> LayerEvidence | None:
         """The layer nearest to the answer."""
         return self.layers[-1] if self.layers else None
@@ -410,6 +420,13 @@ def dumps(value: Any) -> str:
     return json.dumps(json_ready(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def folders(root: Path) -> list[Path]:
+    """Return the folders of the explanations of an atlas, in order."""
+    place = root / EXPLANATIONS
+    found = place.iterdir() if place.is_dir() else ()
+    return sorted(one for one in found if one.is_dir() and re.fullmatch(r"[a-z0-9-]+", one.name))
+
+
 def read(folder: Path) -> Evidence:
     """Read evidence.json.
 
@@ -420,6 +437,10 @@ def read(folder: Path) -> Evidence:
     """
     path = folder / FILE
     evidence = parsed(_ADAPTER, path)
+    if evidence.version != VERSION:
+        raise UserError(
+            f"{path} is of version {evidence.version}, not {VERSION}: explain the picture again"
+        )
     if wrong := _wrong(evidence):
         raise UserError(f"{path} does not fit together ({wrong}): explain the picture again")
     return evidence

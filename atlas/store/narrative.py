@@ -11,7 +11,7 @@ from atlas.store.evidence import dumps, parsed
 from atlas.store.table import Row
 
 VERSION = 2
-"""1 had sentences without claims; they can be read still."""
+"""1 had sentences without claims."""
 
 FILE = "narrative.json"
 RULES = "rules"
@@ -23,8 +23,8 @@ class Sentence:
 
     text: str
     evidence: tuple[str, ...]
-    claims: tuple[str, ...] = ()
-    """Ids in the order in which they are made; none in a narrative of version 1."""
+    claims: tuple[str, ...]
+    """Ids in the order in which they are made."""
     rephrased: bool = False
     """Whether a model's words stand for the canonical ones."""
 
@@ -47,8 +47,8 @@ class Narratives:
 
     version: int
     narratives: tuple[Narrative, ...]
-    table: tuple[Row, ...] = ()
-    """What the text for experts ends with; none in earlier files."""
+    table: tuple[Row, ...]
+    """What the text for experts ends with."""
 
 
 _ADAPTER = TypeAdapter(Narratives)
@@ -60,11 +60,16 @@ def write(narratives: tuple[Narrative, ...], folder: Path, table: tuple[Row, ...
 
 
 def read(folder: Path) -> tuple[Narrative, ...]:
-    """Read narrative.json, also that of version 1.
+    """Return the texts of narrative.json; see `whole` for errors."""
+    return whole(folder).narratives
+
+
+def whole(folder: Path) -> Narratives:
+    """Read narrative.json.
 
     Raises
     ------
     UserError
         It is missing or is not what `write` writes.
     """
-    return parsed(_ADAPTER, folder / FILE).narratives
+    return parsed(_ADAPTER, folder / FILE)

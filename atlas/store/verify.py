@@ -67,8 +67,8 @@ def check(store: Store) -> Iterator[Result]:
 def _checks(store: Store) -> Iterator[Result]:
     manifest = store.manifest()
     undone = [stage for stage in STAGES if stage not in manifest.get("stages", {})]
-    yield _result("every stage is done", [f"{stage} is not" for stage in undone])
-    yield _result("tables, arrays and index are what the manifest says", _hashes(store, manifest))
+    yield result("every stage is done", [f"{stage} is not" for stage in undone])
+    yield result("tables, arrays and index are what the manifest says", _hashes(store, manifest))
     checks: list[tuple[str, Callable[[Store, dict[str, Any]], list[str]]]] = [
         ("tables have their columns", _columns),
         ("channels are those of the layers", _channels),
@@ -88,13 +88,13 @@ def _checks(store: Store) -> Iterator[Result]:
     ]
     for text, run in checks:
         try:
-            yield _result(text, run(store, manifest))
+            yield result(text, run(store, manifest))
         except (UserError, pa.ArrowException, LookupError, RuntimeError, ValueError) as error:
-            yield _result(text, [str(error) or type(error).__name__])
+            yield result(text, [str(error) or type(error).__name__])
 
 
-def _result(text: str, problems: list[str]) -> Result:
-    """Return the outcome; what a foreign atlas says stays on one line and short."""
+def result(text: str, problems: list[str]) -> Result:
+    """Return the outcome of one check; what a foreign atlas says stays on one line and short."""
     if not problems:
         return Result(True, text)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -172,30 +172,13 @@ def test_each_card_has_its_own_heat_map_and_says_what_changes(built_pages):
     assert len([1 for _, values in tags if values.get("class") == "change"]) == len(maps) - 1
 
 
-def old(built_pages: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """A copy of the atlas with one explanation as the version before claims wrote it."""
+def test_an_explanation_of_another_version_is_refused(built_pages, tmp_path):
     root = tmp_path / "tiny"
     shutil.copytree(built_pages, root)
-    folder = folders(root)[0]
-    found = json.loads((folder / "evidence.json").read_text())
-    del found["contrast"], found["together"]
-    found |= {"version": 1, "doubts": [{"id": "doubt:unnamed", "text": "No name is known."}]}
-    (folder / "evidence.json").write_text(json.dumps(found))
-    sentence = {"text": "The network says so.", "evidence": ["prediction"]}
-    text = {"writer": "deterministic", "sentences": [sentence], "claims": 3, "refused": []}
-    narratives = [{"audience": one, **text} for one in ("everyone", "expert")]
-    (folder / "narrative.json").write_text(json.dumps({"version": 1, "narratives": narratives}))
-    (folder / "claims.json").unlink()
-    return root, folder
-
-
-def test_an_explanation_from_before_there_were_claims_is_shown_as_it_was(built_pages, tmp_path):
-    root, folder = old(built_pages, tmp_path)
-    site.render(open_store(root))
-    page = (root / f"pages/explanations/{folder.name}.md").read_text()
-    assert "The network says so." in page
-    assert "Written by an earlier version" in page
-    assert "claims.json" not in page
+    path = folders(root)[0] / "evidence.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 1}))
+    with pytest.raises(UserError, match="explain the picture again"):
+        site.render(open_store(root))
 
 
 @pytest.mark.parametrize("what", ["gone", "damaged", "of another"])

@@ -1,0 +1,119 @@
+"""Whether the texts of explanations follow from their numbers, and these speak of the atlas."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from atlas.errors import UserError
+from atlas.explain.claims.making import claims
+from atlas.explain.narrative.choosing import obligatory
+from atlas.explain.narrative.joining import sentence
+from atlas.plain import plain
+from atlas.store import Store, evidence, narrative, table
+from atlas.store import claims as stored_claims
+from atlas.store.claims import Claim
+from atlas.store.evidence import EXPLANATIONS, Evidence
+from atlas.store.joined import joined
+from atlas.store.narrative import Narrative
+from atlas.store.table import Row
+from atlas.store.verify import Result, result
+
+
+def check_texts(store: Store) -> Iterator[Result]:
+    """Check the explanations of an atlas, if it has any.
+
+    Claims are made again from the evidence, and sentences from the claims that they name. What a
+    model wrote in other words is no such sentence: it is marked as rephrased, and passed over.
+    Explanations by an earlier state of the atlas are passed over too; they have no page.
+
+    Parameters
+    ----------
+    store : Store
+        The atlas.
+
+    Yields
+    ------
+    Result
+        Of the one check that there is.
+    """
+    if not store.home and evidence.folders(store.root):
+        wrong = [*_problems(store, strangers=True)]
+        yield result("sentences of explanations follow from their numbers", wrong)
+
+
+def require(store: Store) -> None:
+    """Refuse an atlas of which `check_texts` fails; what has no page is passed over.
+
+    That are also explanations by channels or factors that the atlas does not have any more.
+
+    Raises
+    ------
+    UserError
+        What an explanation says does not follow from its numbers.
+    """
+    wrong = next(_problems(store, strangers=False), None)
+    if wrong:
+        raise UserError(f"{store.root / EXPLANATIONS}: {wrong}, or delete it")
+
+
+def _problems(store: Store, strangers: bool) -> Iterator[str]:
+    store = joined(store)
+    table_ = store.table("channels").select(["layer", "channel"]).to_pydict()
+    known = set(zip(table_["layer"], table_["channel"], strict=True))
+    atlas = store.manifest()["id"]
+    for folder in evidence.folders(store.root):
+        try:
+            found = evidence.read(folder)
+            if found.atlas == atlas and (strangers or known.issuperset(found.addresses)):
+                wrong = _astray(store, found, folder, known) or _unproved(found, folder)
+                if wrong:
+                    yield f"{folder.name}: {plain(wrong)}: explain the picture again"
+        except UserError as error:
+            yield str(error)
+
+
+def _astray(store: Store, found: Evidence, folder: Path, known: set[tuple[str, int]]) -> str | None:
+    """Return what of the atlas the evidence speaks of that is not there."""
+    if found.id != folder.name:
+        return f"{evidence.FILE} is of {found.id[:40]!r}"
+    if strange := [one for one in found.addresses if one not in known]:
+        return f"there is no {strange[0][0][:40]}:{strange[0][1]}"
+    source = found.counterfactual and found.counterfactual.source
+    if source:
+        images = store.table("images", ["key"])["key"]
+        if source.image >= len(images) or images[source.image].as_py() != source.key:
+            return f"picture {source.image} of the atlas is not {source.key[:40]!r}"
+    return None
+
+
+def _unproved(found: Evidence, folder: Path) -> str | None:
+    """Return what the files say that the evidence does not."""
+    written = narrative.whole(folder)
+    made = claims(found)
+    if _plain(made) != _plain(stored_claims.read(folder)):
+        return f"{stored_claims.FILE} is not what {evidence.FILE} says"
+    if _plain(written.table) != _plain(table.rows(found)):
+        return f"the table of {narrative.FILE} is not what {evidence.FILE} says"
+    for one in written.narratives:
+        if wrong := _unsaid({claim.id: claim for claim in made}, one):
+            return f"{narrative.FILE}: {wrong}"
+    return None
+
+
+def _unsaid(made: dict[str, Claim], text: Narrative) -> str | None:
+    """Return a sentence that is not what its claims say, or a claim that is missing."""
+    said: set[str] = set()
+    for one in text.sentences:
+        group = tuple(made[id_] for id_ in one.claims if id_ in made)
+        if len(group) != len(one.claims) or not all(text.audience in c.wordings for c in group):
+            return f"{one.text[:60]!r} makes a claim that there is not"
+        if not group or (not one.rephrased and sentence(group, text.audience, {}) != one):
+            return f"{one.text[:60]!r} is not what its claims say"
+        said.update(one.claims)
+    own = [claim for claim in made.values() if text.audience in claim.wordings]
+    missing = [one.id for one in obligatory(own, text.audience) if one.id not in said]
+    return f"{missing[0]} is not said" if missing else None
+
+
+def _plain(found: Sequence[Claim | Row]) -> str:
+    return evidence.dumps([asdict(one) for one in found])
