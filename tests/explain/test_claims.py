@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 
+from atlas.errors import UserError
 from atlas.explain.claims.making import ORDER, claims
 from atlas.explain.narrative.compose import compose
 from atlas.explain.narrative.joining import together
@@ -314,3 +315,16 @@ def test_what_changes_the_answer_is_not_shortened_by_what_does_not(example):
     made = tuple(one for one in claims(written(risen)) if one.id in own)
     assert len(made) == 2
     assert all(len(group) == 1 for group in together(made, "everyone"))
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\uDFFF", "\\udc00\\ud800"])
+def test_half_of_a_character_is_refused_where_it_is_read(example, tmp_path, half):
+    """With it no page could be written; a whole pair is a character."""
+    stored.write(claims(example), tmp_path)
+    file = tmp_path / stored.FILE
+    text = file.read_text("utf-8")
+    file.write_text(text.replace("tabby cat", "\\ud83d\\ude00"), "utf-8")
+    assert "\N{GRINNING FACE}" in stored.read(tmp_path)[0].wordings["everyone"].sentence
+    file.write_text(text.replace("tabby cat", half), "utf-8")
+    with pytest.raises(UserError, match=r"cannot be read \(.*half of a character"):
+        stored.read(tmp_path)

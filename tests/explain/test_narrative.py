@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from atlas import vlm
 from atlas.errors import UserError
 from atlas.explain import context
 from atlas.explain.claims import wording as w
@@ -259,10 +260,25 @@ def test_tiny_random_language_models(example, tmp_path, seed):
     assert all(0 <= one <= 1 for one in model.yes([context.Request((), "Is it?")]))
 
 
-def test_models_that_are_not_there(tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "sort"),
+    [("explain.writer", "language model"), ("explain.judge", "language model"),
+     ("explain.vlm", "image-text-to-text model"), ("naming.vlm", "image-text-to-text model")],
+)  # fmt: skip
+def test_models_that_are_not_there(tmp_path, setting, sort):
+    """The line names the setting at fault, and has no half of an address."""
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(UserError, match=r"the language model .* cannot be loaded"):
-        language.load(Loading(str(tmp_path)))
+    load = language.load if sort == "language model" else vlm.load
+    with pytest.raises(UserError) as caught:
+        load(Loading(str(tmp_path), setting=setting))
+    assert str(caught.value).startswith(f"the {sort} '{tmp_path}' cannot be loaded (")
+    assert str(caught.value).endswith(f"with --set {setting}=NAME")
+    long = f"It is not there. {'Look at it again ' * 9}and at 'https://a.b/{'c' * 99}'. So it is."
+    told = str(Loading("x/y", setting=setting).missing(OSError(long)))
+    assert f"the {sort} 'x/y' cannot be loaded (It is not there.): give" in told
+
+
+def test_a_judge_needs_a_writer():
     with pytest.raises(UserError, match="name a writer too"):
         _check_models(Explain(judge="x"), None)
 
