@@ -110,7 +110,8 @@ def _covered(layer: LayerEvidence, last: Sequence[Concept]) -> Iterator[Claim]:
             say(f"Most of the relevance of {{layer}} is in {layer.parts} that are not listed: its "
                 "concepts hold {coverage}.", w.layer("layer", layer.layer),
                 w.share("coverage", layer.coverage, f"{layer.id} coverage"),
-                joined=None if layer.of else "so is that of {layer} ({coverage})")
+                joined=None if layer.of
+                else "so is most of that of {layer}, whose concepts hold {coverage}")
             if not ends else None,
             ("everyone",) if ends else (), caveat=True,
         )  # fmt: skip
