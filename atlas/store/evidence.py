@@ -492,7 +492,7 @@ def _wrong(evidence: Evidence) -> str | None:
     if unknown := [layer for layer in at if layer not in layers]:
         return f"there is no layer {unknown[0][:40]!r}"
     other = evidence.counterfactual
-    if other is not None and not evidence.prediction:
+    if not evidence.prediction or (other is not None and evidence.undecided):
         return "there is no answer"
     astray = problem(other, evidence.prediction[0].label, concepts, layers) if other else None
     return astray or _wrong_addresses(evidence) or _wrong_tests(evidence, concepts)

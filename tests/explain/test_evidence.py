@@ -106,8 +106,9 @@ def test_the_command_prints_what_it_says(named, capsys, pictures_to_explain):
             assert (row["share"], row["after"], row["logit"]) == (
                 one.share, zero.probability, zero.logit)  # fmt: skip
             assert row["before"] == found.target.probability
-            changes = zero.answer != found.prediction[0].label
+            changes = found.changed(zero) and zero.tied == 1
             assert row["answer"] == (zero.answer_name if changes else None)
+            assert row["tied"] == zero.tied
             line = [line for line in lines if one.address in line and " → " in line]
             assert len(line) == (audience == "expert")
             assert not line or line[0].split("  ")[-1].strip() == row["state"]
@@ -232,7 +233,7 @@ def test_flow_shares_add_up_to_at_most_one(explained):
 def test_evidence_reads_back_as_it_was_written(explained, tmp_path):
     evidence.write(explained[0], tmp_path)
     assert evidence.read(tmp_path) == explained[0]
-    assert json.loads((tmp_path / "evidence.json").read_text())["version"] == 2
+    assert json.loads((tmp_path / "evidence.json").read_text())["version"] == 3
 
 
 def test_a_region_holds_half_of_the_mass_and_has_a_place():

@@ -335,6 +335,7 @@ def _outcome(evidence: Evidence, own: Sequence[Concept], target: str, also: str)
     costs = [evidence.effect(one.id, "zero").probability < limit for one in own]
     if all(costs):
         return f"{target} {also}falls by more than a fifth"
-    if any(costs):
-        return f"the answer {also}changes or {target} falls by more than a fifth"
-    return f"the answer {also}changes"
+    changes = f"which classes tie {also}changes" if evidence.undecided else (
+        f"the answer {also}changes"
+    )  # fmt: skip
+    return f"{changes} or {target} falls by more than a fifth" if any(costs) else changes
