@@ -318,7 +318,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(alone, "there is no best")
     elif kind == "asked":
         yield from must(target["label"] != first["label"] or not alone, "it is the answer")
-        one_of = not alone and target["logit"] == first["logit"]
+        one_of = not alone and target["rank"] == 1
         yield from must(("is one of those" in text) == one_of, "whether it ties")
         yield from must("{best}" not in text or alone, "there is no best")
     elif kind == "sign":
