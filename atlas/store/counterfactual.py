@@ -156,7 +156,9 @@ def _astray(found: Counterfactual, changes: ConceptChanges, id_: str, answer: in
 
 def _lost(found: Counterfactual, step: ConceptStep, concepts: Set[str]) -> str | None:
     """Return what a step is about that is not there."""
-    if step.layer != found.layer or step.address != f"{step.layer}:{step.channel}":
+    if step.layer != found.layer:
+        return f"{step.address[:40]!r} is not in {found.layer[:40]}"
+    if step.address != f"{step.layer}:{step.channel}":
         return f"{step.address[:40]!r} is not the address of {step.layer[:40]}:{step.channel}"
     if step.concept is not None and step.concept not in concepts:
         return f"there is no concept {step.concept[:40]!r}"

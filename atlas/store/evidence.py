@@ -412,6 +412,16 @@ class Evidence:
         return [(one.layer, one.channel) for one in parts]
 
     @property
+    def classes(self) -> set[tuple[int, str]]:
+        """Numbers and names of the classes that it speaks of."""
+        parts = (*self.prediction, self.target, self.truth, self.contrast, self.counterfactual)
+        found = {(one.label, one.name) for one in parts if one is not None}
+        effects = (one for own in self.effects for one in own.effects)
+        steps = self.counterfactual.steps if self.counterfactual else ()
+        changed = (*effects, *self.together, *steps)
+        return found | {(one.answer, one.answer_name) for one in changed}
+
+    @property
     def last(self) -> LayerEvidence | None:
         """The layer nearest to the answer."""
         return self.layers[-1] if self.layers else None
