@@ -88,6 +88,8 @@ class RealPicture:
     """How much each concept speaks for its class: relevance, (concepts,)."""
     centre: tuple[float, float] | None
     """Where what speaks for its class lies: row and column; None where nothing does."""
+    tied: int
+    """How many classes tie for its answer; 1 where its class is alone."""
 
     def moved(self, down: int, right: int) -> "RealPicture":
         """Return the same with all maps moved by so many units."""
@@ -144,7 +146,8 @@ def real_picture(
     relevance = measured.relevance[basis.name]
     maps = measured.activation[basis.name]
     speaks = relevance.sum(dim=(1, 2))
-    return RealPicture(image, key, basis.output(measured), maps, speaks, centre(relevance))
+    _, tied = ties.tops(measured.logits[None], label)[0]
+    return RealPicture(image, key, basis.output(measured), maps, speaks, centre(relevance), tied)
 
 
 def counterfactual(

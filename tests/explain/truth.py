@@ -309,6 +309,9 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind == "second":
         yield from must(value("prediction.2 rank", evidence) == 2, "it is not second")
         yield from must(alone, "there is no first")
+        yield from must(
+            ("{class}" in text) == (value("prediction.2 tied", evidence) == 1), "whether it ties"
+        )
     elif kind == "wrong":
         yield from must(evidence["truth"]["label"] != first["label"], "it is right")
         yield from must(alone or evidence["truth"]["rank"] > 1, "it ties")
