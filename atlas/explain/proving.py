@@ -7,7 +7,7 @@ from pathlib import Path
 from atlas.errors import UserError
 from atlas.explain.claims.making import claims
 from atlas.explain.narrative.choosing import obligatory
-from atlas.explain.narrative.joining import sentence
+from atlas.explain.narrative.joining import joins, sentence
 from atlas.plain import plain
 from atlas.store import Store, evidence, narrative, table
 from atlas.store import claims as stored_claims
@@ -114,7 +114,9 @@ def _unsaid(made: dict[str, Claim], text: Narrative) -> str | None:
         group = tuple(made[id_] for id_ in one.claims if id_ in made)
         if len(group) != len(one.claims) or not all(text.audience in c.wordings for c in group):
             return f"{one.text[:60]!r} makes a claim that there is not"
-        if not group or (not one.rephrased and sentence(group, text.audience, {}) != one):
+        if not group or not joins(group, text.audience):
+            return f"{one.text[:60]!r} makes no claim, or claims of several kinds"
+        if not one.rephrased and sentence(group, text.audience, {}) != one:
             return f"{one.text[:60]!r} is not what its claims say"
         said.update(one.claims)
     own = [claim for claim in made.values() if text.audience in claim.wordings]

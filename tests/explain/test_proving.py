@@ -50,6 +50,14 @@ def other_claim(value):
     first["claims"] = second["claims"]
 
 
+def several_kinds(value):
+    first, second, *_ = sentences(value)
+    first["text"] = f"{first['text'][:-1]}; ."
+    first["claims"] += second["claims"]
+    first["evidence"] = list(dict.fromkeys(first["evidence"] + second["evidence"]))
+    del sentences(value)[1]
+
+
 def other_row(value):
     value["table"][0]["share"] += 0.01
 
@@ -74,7 +82,7 @@ def no_channel(value):
 
 EDITS = [
     *[("narrative.json", one) for one in
-      (falsified, other_number, unsaid, without_claims, other_claim, other_row)],
+      (falsified, other_number, unsaid, without_claims, other_claim, several_kinds, other_row)],
     ("claims.json", other_slot), ("claims.json", no_claim),
     ("evidence.json", other_probability), ("evidence.json", no_channel),
 ]  # fmt: skip

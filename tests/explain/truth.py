@@ -407,6 +407,9 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             if kind in ("earlier", "fewer", "beside"):
                 mine = [c for c in others if before(c) == (kind != "beside")]
                 yield from must({c["id"] for c in cited} == {c["id"] for c in mine}, "not all")
+    elif kind == "listed":
+        part = [one for one in evidence["layers"] if one["chosen"] < one["channels"]]
+        yield from must(part and any(decides(c, evidence) for c in concepts.values()), "all are")
     elif kind == "spread":
         limit = target["probability"] * 0.8
         yield from must(all(one["probability"] >= limit and not changed(one, evidence)
@@ -471,10 +474,15 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             relevance = next(one for one in curve["courses"] if one["order"] == "relevance")
             moved = "fell more" if area["relevance"] < relevance["logit"][0] else "rose less"
             words = f"{moved} than in random order"
-            yield from must(audience == "expert" or words in text, "words")
+            others = [one for one in evidence["curves"] if one is not curve and failed(one)]
+            words += ", but not everywhere." if others else "."
+            yield from must(audience == "expert" or text.endswith(words), "words")
+            told = about != evidence["layers"][-1]["layer"] or {one["id"] for one in others} <= {
+                *claim["evidence"]
+            }
+            yield from must(told, "the others that failed are not cited")
         else:
-            same = rounded(area["relevance"], 3) == rounded(area["random"], 3)
-            yield from must(not lower or same, "it is lower")
+            yield from must(failed(curve), "it is lower")
             words = "no lower than" if audience == "expert" else "fell no more than"
             yield from must(f"{words} in random order" in text, "words")
         if audience == "expert":
@@ -491,10 +499,12 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(audience == "everyone" or f"in {unit} that" in text, "channels or factors")
     elif kind in ("residual", "complete"):
         layer = by_id(evidence["layers"], f"layer:{about}")
-        yield from must(about in factors and audience == "expert", "no factors")
+        yield from must(about in factors, "no factors")
         if kind == "residual":
             yield from must(0 < layer["residual"] <= 1, "nothing is left")
             yield from must(claim["caveat"] == (layer["residual"] > 0.5), "how much is left")
+            much = layer["residual"] > 0.5 and about == last_layer
+            yield from must(audience == "expert" or much, "not for everyone")
         else:
             yield from must(layer["same_answer"] is not None and layer["tested"], "not tested")
     elif kind == "conservation":
@@ -515,6 +525,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             spoken = [one for one in cited if one["layer"] == last_layer or decides(one, evidence)]
             names = {one["name"] or one["address"] for one in spoken}
             yield from must(len(names) > 3, "few are not counted")
+            yield from named(kind, claim["wordings"][audience], text, evidence, must)
         elif audience == "everyone":  # whose name it is, and whether others share it
             for slot in claim["wordings"][audience]["slots"]:
                 mine = concepts[slot["source"].removesuffix(" name")]
@@ -532,6 +543,9 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         reasons = ("unnamed", "untested", "doubtful", "sided")
         wanted = {s for c in cited if (s := state(c)) in reasons}
         keys = {slot["key"] for slot in claim["wordings"][audience]["slots"]}
+        keys = {key for key in keys if "name" not in key.replace("unnamed", "")}
+        for reason in wanted:
+            yield from named(reason, claim["wordings"][audience], text, evidence, must)
         yield from must(wanted == keys - {"all"} and len(wanted) > 1, "other reasons")
         for reason, verb in (("untested", "tested"), ("doubtful", "poorly"), ("sided", "in part"),
                              ("unnamed", "no name")):  # fmt: skip
@@ -578,6 +592,31 @@ def named_answers(claim, audience, text, evidence, must):
             yield from must(("{tied} other classes" in text) == others, "others, or itself too")
         if "among them" in text or "{class} too" in text:
             yield from must(own and first["tied"] == 1, "the answer is not among them")
+
+
+def named(reason, wording, text, evidence, must):
+    """Yield what does not hold of the names in brackets behind a count."""
+    last = evidence["concepts"][-1]["layer"]
+    doubted = [one for one in evidence["concepts"] if state(one) == reason]
+    own = [one["id"] for one in doubted
+           if one["name"] and one["layer"] == last and decides(one, evidence)]  # fmt: skip
+    slots = [one for one in wording["slots"] if one["key"].startswith(f"{reason}name")]
+    if slots:
+        said = [one["source"].removesuffix(" name") for one in slots]
+        yield from must(said == own, "others than those that decide")
+        bracket = text.partition(f"{{{slots[-1]['key']}}}")[2].partition(")")[0]
+        yield from must(bracket == (" among them" if len(own) < len(doubted) else ""), "all")
+    else:
+        known = {one["id"]: one for one in evidence["concepts"]}
+        long = sum(len(called(known[id_], True, evidence).split()) for id_ in own)
+        yield from must(not own or long > 4, "who decides is not named")
+
+
+def failed(curve):
+    """Return whether the order by relevance did no better than chance, as far as is written."""
+    area = {one["order"]: one["area_logit"] for one in curve["courses"]}
+    same = rounded(area["relevance"], 3) == rounded(area["random"], 3)
+    return curve["kind"] == "zero" and (area["relevance"] >= area["random"] or same)
 
 
 def contrast(kind, audience, claim, text, evidence, must):
