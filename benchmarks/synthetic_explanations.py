@@ -40,7 +40,7 @@ def write(store: Store, count: int, picture: Path) -> None:
 def _evidence(
     atlas: str, name: str, names: list[str], rows: dict, random: np.random.Generator
 ) -> e.Evidence:
-    guesses = tuple(e.Guess(n, names[n], n + 1, 0.9 / (n + 1), 12.0 - n) for n in range(5))
+    guesses = tuple(e.Guess(n, names[n], n + 1, 0.9 / (n + 1), 12.0 - n, 1) for n in range(5))
     concepts, flow, effects, curves = [], [], [], []
     for layer, channels in rows.items():
         chosen = [channels[n] for n in random.choice(len(channels), CONCEPTS, replace=False)]
@@ -52,7 +52,7 @@ def _evidence(
     return e.Evidence(
         version=e.VERSION, id=name, atlas=atlas, named=True,
         picture=e.Picture(f"{name}.jpg", "0" * 64, 640, 480, 224), prediction=guesses,
-        target=e.Target(0, names[0], 1, 0.9, 12.0, "predicted"),
+        target=e.Target(0, names[0], 1, 0.9, 12.0, 1, "predicted"),
         layers=tuple(
             e.LayerEvidence(f"layer:{layer}", layer, len(channels), 20.0, 11.0, 0.9, CONCEPTS, 0.6)
             for layer, channels in rows.items()
@@ -84,7 +84,7 @@ def _flow(concept: e.Concept, feeders: list[dict]) -> e.Flow:
 
 
 def _effects(concept: str, answer: str) -> e.Effects:
-    effects = tuple(e.Effect(kind, 0.5, 9.0, 0, answer) for kind in e.KINDS)
+    effects = tuple(e.Effect(kind, 0.5, 9.0, 0, answer, 1) for kind in e.KINDS)
     return e.Effects(f"effect:{concept}", concept, effects)
 
 

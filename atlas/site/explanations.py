@@ -77,8 +77,10 @@ class Explanation:
 
     @property
     def rather(self) -> str:
-        """Which class was asked for instead; nothing where none was."""
-        other = self.found.counterfactual
+        """Which class was asked for instead, or how many classes tie; else nothing."""
+        other, target = self.found.counterfactual, self.found.target
+        if self.found.undecided and target.rank == 1:
+            return f", one of {target.tied} that tie"
         return f", not {text.clip(text.plain(other.name))}" if other else ""
 
     @property

@@ -43,10 +43,12 @@ def with_claims(evidence: e.Evidence, made) -> dict:
 def deciding(found: dict) -> list[dict]:
     """Concepts whose removal changes the answer or takes more than a fifth of the probability."""
     zero = {one["concept"]: one["effects"][0] for one in found["effects"]}
-    limit, best = 0.8 * found["target"]["probability"], found["prediction"][0]["label"]
+    limit, first = 0.8 * found["target"]["probability"], found["prediction"][0]
+    best = (first["label"], first["tied"])
     return [
         one for one in found["concepts"]
-        if zero[one["id"]]["answer"] != best or zero[one["id"]]["probability"] < limit
+        if (zero[one["id"]]["answer"], zero[one["id"]]["tied"]) != best
+        or zero[one["id"]]["probability"] < limit
     ]  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def test_the_example_in_full(example):
         "Second comes “tiger” with 4.1 %.",
         "Concepts are what the network’s parts respond to; “without” one, that part is off.",
         "Of the weight for and against this answer, “pointed ears” carries 31 %, “fur” 15 % and "
-        "“whiskers” 7.4 %; the remaining 46 % is spread over other parts.",
+        "“whiskers” 7.4 %; the remaining 46 % lies elsewhere.",
         "Without “pointed ears”, the network would say “tiger” (this answer falls from 93 % to "
         "41 %).",
     ]

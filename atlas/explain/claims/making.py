@@ -16,7 +16,7 @@ from atlas.store.evidence import Evidence
 
 ORDER = (
     "answer", "wrong", "unsure", "second", "asked", "words", "silent", "carries", "coverage",
-    "changes", "falls", "rises", "keeps", "more", "beside", "earlier", "fewer", "decide",
+    "changes", "ties", "falls", "rises", "keeps", "more", "beside", "earlier", "fewer", "decide",
     "listed", "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd",
     "typical", "seen", "place", "leaves", "lasts", "becomes", "misses", "kept", "flow", "method",
     "failed", "sign", "conservation", "residual", "complete", "unseen", "unnamed", "untested",
