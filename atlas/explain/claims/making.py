@@ -54,8 +54,11 @@ def _below(evidence: Evidence, found: Sequence[Claim]) -> Iterator[Claim]:
     cares = sum(one.caveat and one.kind != SUMMED for one in found)
     said = []
     if deciding:
-        verb = "concepts decide" if deciding > 1 else "concept decides"
-        said.append(f"{{deciding}} {verb} alone")
+        said.append(
+            "each of {deciding} concepts changes the answer or takes more than a fifth of its probability"
+            if deciding > 1
+            else "{deciding} concept changes the answer or takes more than a fifth of its probability"
+        )
     if cares:
         said.append(f"{{cares}} {'reasons call' if cares > 1 else 'reason calls'} for care")
     if said:
