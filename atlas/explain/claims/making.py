@@ -54,11 +54,9 @@ def _below(evidence: Evidence, found: Sequence[Claim]) -> Iterator[Claim]:
     cares = sum(one.caveat and one.kind != SUMMED for one in found)
     said = []
     if deciding:
-        said.append(
-            "each of {deciding} concepts changes the answer or takes more than a fifth of its probability"
-            if deciding > 1
-            else "{deciding} concept changes the answer or takes more than a fifth of its probability"
-        )
+        loss = "changes the answer or takes more than a fifth of its probability"
+        which = "each of {deciding} concepts" if deciding > 1 else "{deciding} concept"
+        said.append(f"{which} {loss}")
     if cares:
         said.append(f"{{cares}} {'reasons call' if cares > 1 else 'reason calls'} for care")
     if said:
