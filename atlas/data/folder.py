@@ -4,9 +4,9 @@
     DIR/a.jpg                                 flat: no label
 
 Both may be mixed: files that lie in DIR itself have no label, files in its folders have
-their folder's. A folder without pictures is no class, and a remark says so. The order is by path, part by part,
-by code point, whatever the file system lists first; class folders come in the order that
-torchvision's `ImageFolder` gives them.
+their folder's. A folder without pictures is no class, and a remark says so. The order is by
+path, part by part, by code point, whatever the file system lists first; class folders come in
+the order that torchvision's `ImageFolder` gives them.
 
 Where DIR holds one folder and nothing else, as archives often unpack, and that has folders of
 pictures only, it is taken for DIR; a remark says so.
@@ -77,7 +77,7 @@ class Folder:
     left_out: LeftOut
     """What was found beside the pictures."""
     remarks: tuple[str, ...]
-    """Whether another folder than that of the recipe was taken, and which folders are no classes."""
+    """Whether another folder than the recipe's was taken, and which folders are no classes."""
 
     @property
     def name(self) -> str:

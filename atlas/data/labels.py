@@ -52,7 +52,9 @@ def match_labels(labels: Sequence[str], outputs: Sequence[str]) -> tuple[int | N
         found |= {a: b for a, b in claims.items() if a not in found and b not in taken}
     if len(labels) == len(outputs) and all(a == b for a, b in found.items()):
         pairs = enumerate(zip(ours, theirs, strict=True))
-        often = [Counter(name for text in texts for name in _whole(text)) for texts in (ours, theirs)]
+        often = [
+            Counter(name for text in texts for name in _whole(text)) for texts in (ours, theirs)
+        ]
         found |= {
             place: place
             for place, (one, other) in pairs

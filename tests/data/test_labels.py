@@ -116,9 +116,9 @@ def test_a_name_that_both_have_twice_is_matched_at_the_same_place():
 def test_a_name_that_only_the_network_has_twice_is_not_matched_even_at_its_place():
     outputs = ["crane", "dog", "crane", "y"]
     assert match_labels(["crane", "dog", "x", "y"], outputs) == (None, 1, None, 3)
-    assert match_labels(["crane", "dog", "crane", "y"], ["crane", "dog", "x", "y"])[::2] == (None,) * 2
+    assert match_labels(outputs, ["crane", "dog", "x", "y"]) == (None, 1, None, 3)
     assert ambiguous(["crane", "dog", "x"], outputs) == ["crane"]
-    assert ambiguous(["Cat", "tabby", "rooster"], ["cat, tabby", "CAT", "cock, rooster"]) == ["Cat"]
+    assert ambiguous(["Cat", "tabby", "eel"], ["cat, tabby", "CAT", "eel, eels"]) == ["Cat"]
     assert ambiguous(["maillot", "tench", "crane_bird"], IMAGENET) == ["maillot"]
 
 
