@@ -27,6 +27,16 @@ BESIDE = "has other maps of a picture when others are beside it"
 """The problem of a layer that mixes pictures."""
 
 
+def unlike(pictures: Tensor) -> Tensor:
+    """Return other pictures: turned round, darker and with less contrast.
+
+    Their numbers lie between those of `pictures` (..., colours, height, width), as networks may
+    insist on what pictures can have.
+    """
+    darkest = pictures.amin(dim=(-2, -1), keepdim=True)
+    return darkest + (pictures.flip(-1) - darkest) / 4
+
+
 def several(count: int) -> str:
     """Return the problem of a layer whose output for one picture is `count` long."""
     return (

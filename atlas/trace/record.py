@@ -19,7 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from atlas.errors import UserError, one_line
 from atlas.trace.axes import Axis
-from atlas.trace.batches import not_alone, several
+from atlas.trace.batches import not_alone, several, unlike
 from atlas.trace.bounds import Bounds, BoundsMode
 from atlas.trace.following import (
     PICTURE,
@@ -131,7 +131,7 @@ def record(module: nn.Module, picture: Tensor) -> Trace:
     UserError
         It fails, with the layer in which it does.
     """
-    other = picture.flip(-1) / -2
+    other = unlike(picture)
     _keeps_nothing(module, picture, other)
     compiler = compiler_is_there()
     trace = _recorded(module, picture)
