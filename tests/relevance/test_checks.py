@@ -338,9 +338,11 @@ def test_rounding_is_not_taken_for_a_dependence_on_other_pictures(monkeypatch):
 
 def test_rounding_is_looked_for_in_every_picture():
     class Far(nn.Module):
+        """What it gives is what it takes, by the difference of numbers far from it."""
+
         def forward(self, x):
             far = 1e5 * F.relu(x.amax((1, 2, 3), keepdim=True) - 5)
-            return (x + far) - far
+            return x * (far + 1) - x * far
 
     torch.manual_seed(0)
     module = nn.Sequential(
