@@ -89,11 +89,11 @@ def same_in_batch(model: Instrumented, images: Tensor, together: int) -> Check:
     neither must maps: what layers have at a picture's place must be its own.
     """
     batch = torch.cat([images, images.flip(-1), unlike(images)])[:TOGETHER]
-    gap, rounding = _company(model, batch, together), ""
+    gap, rounding = _gap_among_others(model, batch, together), ""
     if gap > SAME and model.dtype == torch.float32:
         with contextlib.suppress(Exception):  # of a network that computes in float32 only
             exact = in_float64(model)
-            if _company(exact, batch.double(), together) <= EXACT:
+            if _gap_among_others(exact, batch.double(), together) <= EXACT:
                 model, batch, rounding = exact, batch.double(), f" ({gap:.1e} in float32: rounding)"
     if gap <= SAME or rounding:
         if others := _mixed(model, batch):
@@ -112,7 +112,7 @@ def same_in_batch(model: Instrumented, images: Tensor, together: int) -> Check:
     )  # fmt: skip
 
 
-def _company(model: Instrumented, batch: Tensor, together: int) -> float:
+def _gap_among_others(model: Instrumented, batch: Tensor, together: int) -> float:
     """Return how far answers alone are from those among others, in parts of the largest."""
     module = model.module
     alone = torch.cat([module(batch[i : i + 1].clone()) for i in range(len(batch))])
@@ -238,8 +238,8 @@ def _taken_away(outputs: Tensor) -> str:
     level = float(best.mean())
     if abs(level) > SAME * float(outputs.abs().max()):
         return (
-            f"is at most {level:.3g} for every picture, also for noise, so that relevance has "
-            "nothing to start from: is it trained, and does it return its logits?"
+            f"is at most {level:.3g} for every picture, also for noise, so that it says nothing of "
+            "the picture: is the network trained, and are these its logits?"
         )
     return (
         f"is at most {level:.3g} for every picture, as after the largest was taken away, and "

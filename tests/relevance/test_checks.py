@@ -329,11 +329,11 @@ def test_rounding_is_not_taken_for_a_dependence_on_other_pictures(monkeypatch):
     exact = answers.in_float64(model)
     images = pictures(4, 32)
     monkeypatch.setattr(answers, "SAME", 0.0)  # all rounding is too much
-    assert answers._company(model, images, 8) > 0
+    assert answers._gap_among_others(model, images, 8) > 0
     found = answers.same_in_batch(model, images, 8)
     assert found.passed
     assert "in float32: rounding" in found.says
-    assert answers._company(exact, images.double(), 8) < answers.EXACT
+    assert answers._gap_among_others(exact, images.double(), 8) < answers.EXACT
 
 
 def test_rounding_is_looked_for_in_every_picture():
