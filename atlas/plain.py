@@ -11,8 +11,20 @@ from urllib.parse import unquote
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
-_TURNING = dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
-"""Marks that turn the direction of a text, also of what stands behind them."""
+_SIGNS = frozenset("\u06dd\u070f\u08e2\u0890\u0891\U000110bd\U000110cd") | {
+    chr(code) for code in (*range(0x0600, 0x0606), *range(0x13430, 0x13456))
+}
+"""Formatting characters that are seen."""
+_JOINABLE = re.compile(
+    "[\u0600-\u109f\u1780-\u18af\u1a20-\u1cff\u2190-\u2bff\ua840-\ua9df\uaa00-\uaadf\ufe0f"
+    "\U00010a00-\U00011fff\U0001f000-\U0001faff]"
+)
+"""Letters of scripts in which joiners decide what a letter looks like, and parts of emoji."""
+_FLAG = "\U0001f3f4"
+_TAG = re.compile(f"{_FLAG}[\U000e0020-\U000e007f]{{1,8}}")
+"""A flag by the letters of its country, of which each is a character of no width."""
+_VIRAMA = 9
+"""Unicode's class of the signs that take a letter's vowel away; a joiner behind one is seen."""
 _SAFE = re.compile(r"[A-Za-z0-9_.-]")
 _SAFE_LOWER = re.compile(r"[a-z0-9_.-]")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE | re.DOTALL)
@@ -24,12 +36,40 @@ _ESCAPED = re.compile(
 
 
 def plain(value: object) -> str:
-    """Return `value` as one line without control characters or marks that turn its direction."""
+    """Return `value` as one line without characters that are not seen.
+
+    Those are control characters, marks that turn the direction of a text, also of what stands
+    behind it, and what has no width. Joiners stay where letters or emoji need them.
+    """
     text = str(value)
     if not text.isprintable():
-        text = text.translate(_TURNING)
-        text = "".join(" " if unicodedata.category(c) in _UNSEEN else c for c in text)
+        text = "".join(_shown(text, at) for at in range(len(text)))
     return " ".join(text.split())
+
+
+def unseen(text: str) -> str:
+    """Return the first character of a text that `plain` takes away or makes a space; else none."""
+    if text.isprintable():
+        return ""
+    return next((one for at, one in enumerate(text) if _shown(text, at) != one), "")
+
+
+def _shown(text: str, at: int) -> str:
+    """Return what stands for a character of a text: itself, a space, or nothing."""
+    one = text[at]
+    kind = unicodedata.category(one)
+    if kind in _UNSEEN:
+        return " "
+    if kind != "Cf" or one in _SIGNS:
+        return one
+    before, behind = text[at - 1 : at], text[at + 1 : at + 2]
+    if one in "\u200c\u200d":
+        needed = _JOINABLE.match(before) and (
+            _JOINABLE.match(behind) or unicodedata.combining(before) == _VIRAMA
+        )
+    else:  # the letters of a flag that has no code of its own
+        needed = _TAG.fullmatch(text, max(text.rfind(_FLAG, 0, at), 0), at + 1)
+    return one if needed else ""
 
 
 def shortened(name: str, most: int = 6) -> str:

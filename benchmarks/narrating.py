@@ -94,11 +94,11 @@ def said(root: Path) -> None:
         if not (folder / evidence.FILE).is_file():
             continue
         found = evidence.read(folder)
-        limit, best = 0.8 * found.target.probability, found.prediction[0].label
+        limit = 0.8 * found.target.probability
         zero = {one.id: found.effect(one.id, "zero") for one in found.concepts}
         deciding = [
             one for one in found.concepts
-            if zero[one.id].answer != best or zero[one.id].probability < limit
+            if found.changed(zero[one.id]) or zero[one.id].probability < limit
         ]  # fmt: skip
         everyone, expert = (
             " ".join(sentence.text for sentence in text.sentences)

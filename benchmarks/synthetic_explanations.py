@@ -22,11 +22,12 @@ def write(store: Store, count: int, picture: Path) -> None:
     manifest = store.manifest()
     table = store.table("channels").select(["layer", "channel", "name"]).to_pylist()
     layers = manifest["layers"][-LAYERS:]
+    names = store.table("classes", ["name"])["name"].to_pylist()
     rows = {layer: [row for row in table if row["layer"] == layer] for layer in layers}
     for number in range(count):
         folder = store.root / e.EXPLANATIONS / f"picture-{number:08x}"
         folder.mkdir(parents=True, exist_ok=True)
-        found = _evidence(manifest["id"], folder.name, rows, random)
+        found = _evidence(manifest["id"], folder.name, names, rows, random)
         for name in ("picture.webp", "heat.webp", *(concept.map for concept in found.concepts)):
             shutil.copyfile(picture, folder / name)
         e.write(found, folder)
@@ -36,20 +37,22 @@ def write(store: Store, count: int, picture: Path) -> None:
         narrative.write(compose(claimed), folder, table_rows(written))
 
 
-def _evidence(atlas: str, name: str, rows: dict, random: np.random.Generator) -> e.Evidence:
-    guesses = tuple(e.Guess(n, f"class {n}", n + 1, 0.9 / (n + 1), 12.0 - n) for n in range(5))
+def _evidence(
+    atlas: str, name: str, names: list[str], rows: dict, random: np.random.Generator
+) -> e.Evidence:
+    guesses = tuple(e.Guess(n, names[n], n + 1, 0.9 / (n + 1), 12.0 - n, 1) for n in range(5))
     concepts, flow, effects, curves = [], [], [], []
     for layer, channels in rows.items():
         chosen = [channels[n] for n in random.choice(len(channels), CONCEPTS, replace=False)]
         for rank, row in enumerate(chosen, 1):
             concepts.append(_concept(f"c{len(concepts) + 1}", row, rank))
             flow.append(_flow(concepts[-1], chosen[:3]))
-            effects.append(_effects(concepts[-1].id))
+            effects.append(_effects(concepts[-1].id, names[0]))
         curves += [_curve(layer, kind) for kind in e.KINDS]
     return e.Evidence(
         version=e.VERSION, id=name, atlas=atlas, named=True,
         picture=e.Picture(f"{name}.jpg", "0" * 64, 640, 480, 224), prediction=guesses,
-        target=e.Target(0, "class 0", 1, 0.9, 12.0, "predicted"),
+        target=e.Target(0, names[0], 1, 0.9, 12.0, 1, "predicted"),
         layers=tuple(
             e.LayerEvidence(f"layer:{layer}", layer, len(channels), 20.0, 11.0, 0.9, CONCEPTS, 0.6)
             for layer, channels in rows.items()
@@ -80,8 +83,8 @@ def _flow(concept: e.Concept, feeders: list[dict]) -> e.Flow:
     return e.Flow(f"flow:{concept.id}", concept.id, concept.layer, feeds)
 
 
-def _effects(concept: str) -> e.Effects:
-    effects = tuple(e.Effect(kind, 0.5, 9.0, 0, "class 0") for kind in e.KINDS)
+def _effects(concept: str, answer: str) -> e.Effects:
+    effects = tuple(e.Effect(kind, 0.5, 9.0, 0, answer, 1) for kind in e.KINDS)
     return e.Effects(f"effect:{concept}", concept, effects)
 
 

@@ -107,7 +107,10 @@ window.ConceptFinder = (() => {
       const joined = [];
       for (const word of plain) {
         const both = joined.at(-1) + word;
-        if (joined.length && this.known(both)) joined[joined.length - 1] = both;
+        const apart = this.known(joined.at(-1) ?? "") && this.known(word);
+        // Two words of the texts are no form of a third: star red is not starred.
+        const one = this.textsOf.has(both) || (this.known(both) && !apart);
+        if (joined.length && one) joined[joined.length - 1] = both;
         else joined.push(word);
       }
       const several = joined.length < plain.length ? [joined, plain] : [plain];

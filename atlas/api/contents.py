@@ -111,7 +111,8 @@ class Channel:
     statistics: Mapping[str, float | None]
     """`act_mean`, `act_max`, `act_density`, `rel_mean`, `rel_abs_mean`, as in channels.parquet."""
     top_classes: tuple[tuple[str, float], ...]
-    """Classes with the largest mean relevance share of this channel, and the share."""
+    """Classes with the largest mean relevance share of this channel, and the share, if it is
+    positive."""
     by_weights: str | None
     """Words that the names of its strongest inputs share: what the weights say that it is."""
     weights_agree: bool | None
@@ -441,7 +442,9 @@ class Contents:
             other_names=tuple((other["method"], other["name"]) for other in others),
             scores={name: values[name] for name in SCORE_COLUMNS if name in values},
             statistics={name: values[name] for name in STATISTIC_COLUMNS},
-            top_classes=tuple((self.class_names[label], share) for label, share in classes),
+            top_classes=tuple(
+                (self.class_names[label], share) for label, share in classes if share > 0
+            ),
             by_weights=values.get("name_by_weights"),
             weights_agree=values.get("weights_agree"),
             influence=values.get("influence") or {},

@@ -157,12 +157,19 @@ def explanation(shown: "Explained") -> str:
     head = ("where", "concept", "layer", "share", "probability without it")
     return _box(
         f"<div style='{_TITLE}'><b>{_text(target.name)}</b>, probability "
-        f"{target.probability:.3f}, {'asked for' if target.chosen == 'asked' else 'predicted'}"
+        f"{target.probability:.3f}, {_chosen_as(shown)}"
         f"</div>{image}<div style='{_QUIET}'>{_text(shown.picture.name)}; shares are of the sum of "
         "|relevance| over all channels of the layer</div>"
         + _table(head, rows)
         + _left_out(len(shown.concepts) - len(rows), "concepts")
     )
+
+
+def _chosen_as(shown: "Explained") -> str:
+    """Return why the explained class is explained."""
+    if shown.target.chosen == "asked":
+        return "asked for"
+    return f"one of {shown.target.tied} that tie" if shown.undecided else "predicted"
 
 
 def _chosen(shown: "Explained") -> "list[Concept]":

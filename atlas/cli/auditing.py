@@ -27,7 +27,6 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 @click.option(
     "--maps",
     metavar="NAME,...",
-    default="",
     help="Only these maps: lrp, factors, sobol, grad-cam, grad-cam++, smooth-grad-cam++, "
     "integrated-gradients, occlusion, and the controls random, centre and edges.",
 )
@@ -37,7 +36,7 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 def audit(
     atlas_dir: Path,
     pictures: int,
-    maps: str,
+    maps: str | None,
     overrides: tuple[str, ...],
     *,
     as_json: bool,
@@ -58,7 +57,7 @@ def audit(
 
     store = open_store(atlas_dir)
     border = pipeline.border(store, overrides, trust_code=trust_code)
-    chosen = [name.strip() for name in maps.split(",") if name.strip()]
+    chosen = [] if maps is None else [name.strip() for name in maps.split(",")]
     found = pipeline.audit_maps(
         store, recorded(store.manifest(), overrides), pictures, chosen, border
     )
@@ -66,6 +65,9 @@ def audit(
         click.echo(json.dumps(ready(found), indent=2, ensure_ascii=False))
     else:
         _print(found)
+    if len(found.pictures) < pictures:
+        kept = f"{atlas_dir} keeps {len(found.pictures)} pictures: all were measured"
+        click.echo(f"{kept}, not {pictures}.", err=True)
 
 
 def _print(found: "Audit") -> None:

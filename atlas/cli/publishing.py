@@ -25,7 +25,7 @@ def site(atlas_dir: Path, images_from: Path | None, overrides: tuple[str, ...]) 
     """
     from atlas import site as pages  # noqa: PLC0415 (not the pipeline: torch takes seconds)
     from atlas.errors import UserError  # noqa: PLC0415
-    from atlas.explain.proving import require  # noqa: PLC0415
+    from atlas.explain.proving import prover  # noqa: PLC0415
     from atlas.recipe import recorded  # noqa: PLC0415
     from atlas.store import open_store  # noqa: PLC0415
     from atlas.store.lock import alone  # noqa: PLC0415
@@ -48,8 +48,7 @@ def site(atlas_dir: Path, images_from: Path | None, overrides: tuple[str, ...]) 
             from atlas.indexing.filling import fill  # noqa: PLC0415
 
             fill(store, images_from)
-        require(store)
-        pages.render(store, settings)
+        pages.render(store, settings, prover(store))
         pages.build(store)
     page = (store.root / "site" / "index.html").resolve()
     click.echo(f"Open {page.as_uri()} in a browser.")

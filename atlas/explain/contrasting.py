@@ -1,12 +1,12 @@
 """What only the last layer is asked: why this class and not that one, and pairs of concepts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from atlas.explain import interventions, regions
+from atlas.explain import interventions, regions, ties
 from atlas.explain.background import Background
 from atlas.explain.conditional import Measured
 from atlas.store.evidence import Concept, Contrast, Difference, Guess, Together
@@ -29,8 +29,6 @@ class End:
     without: interventions.Answers
     """What gives the logits with channels of the layer set to zero."""
     measured: Measured
-    concepts: Sequence[Concept]
-    """The concepts of all layers."""
 
 
 def contrast(
@@ -62,36 +60,56 @@ def contrast(
     channels = (here - there).abs().argsort(descending=True, stable=True)[:DIFFERENCES]
     single = torch.eye(len(here), dtype=torch.bool, device=here.device)
     logits = interventions.answered(end.without, single[channels])
-    margins = (logits[:, measured.target] - logits[:, other.label]).tolist()
-    known = {one.address: one.id for one in end.concepts}
+    margins = ties.lead(logits, measured.target, [other.label]).tolist()
     differences = tuple(
         Difference(
-            address := f"{layer}:{channel}", layer, channel,
-            background.name(layer, channel).name, known.get(address),
+            f"{layer}:{channel}", layer, channel, background.name(layer, channel).name, None,
             float(here[channel]), float(there[channel]), margin,
         )
         for channel, margin in zip(channels.tolist(), margins, strict=True)
         if here[channel] != there[channel]
     )  # fmt: skip
-    margin = float(measured.logits[measured.target] - measured.logits[other.label])
+    margin = float(ties.lead(measured.logits[None].float(), measured.target, [other.label]))
     return Contrast(
         "contrast", other.label, other.name, other.probability, other.logit, margin, differences
     )
 
 
-def together(end: End, heat: Tensor, names: Sequence[str]) -> tuple[Together, ...]:
+def turning(found: Contrast | None) -> list[int]:
+    """Return the channels that decide between the two classes: without one, neither or the other.
+
+    Where the two tie as the picture is, there is nothing to turn.
+    """
+    if found is None or not found.margin:
+        return []
+    return [one.channel for one in found.differences if one.margin * found.margin <= 0]
+
+
+def linked(found: Contrast | None, concepts: Sequence[Concept]) -> Contrast | None:
+    """Return a contrast that knows which of its channels are concepts."""
+    known = {one.address: one.id for one in concepts}
+    return found and replace(found, differences=tuple(
+        replace(one, concept=known.get(one.address)) for one in found.differences
+    ))  # fmt: skip
+
+
+def together(
+    end: End, concepts: Sequence[Concept], heat: Tensor, names: Sequence[str]
+) -> tuple[Together, ...]:
     """Take away two concepts of the layer at once where their heat maps overlap.
 
     Parameters
     ----------
     end : End
         The last layer.
+    concepts : sequence of Concept
+        The concepts of all layers.
     heat : Tensor
         (concepts, height, width), of all concepts.
     names : sequence of str
         Of all outputs.
     """
-    rows = [row for row, one in enumerate(end.concepts) if one.layer == end.layer]
+    rows = [row for row, one in enumerate(concepts) if one.layer == end.layer]
     common = regions.overlaps(regions.mass(heat[rows])).tolist() if rows else []
     pairs = sorted(
         (-common[i][j], rows[i], rows[j])
@@ -101,7 +119,7 @@ def together(end: End, heat: Tensor, names: Sequence[str]) -> tuple[Together, ..
     )[:PAIRS]
     if not pairs:
         return ()
-    both = [(end.concepts[i], end.concepts[j]) for _, i, j in pairs]
+    both = [(concepts[i], concepts[j]) for _, i, j in pairs]
     count = len(end.measured.relevance[end.layer])
     taken = torch.zeros(len(both), count, dtype=torch.bool, device=heat.device)
     for row, (one, two) in enumerate(both):
@@ -111,6 +129,7 @@ def together(end: End, heat: Tensor, names: Sequence[str]) -> tuple[Together, ..
         Together(
             f"together:{one.id}:{two.id}", one.id, two.id,
             effect.probability, effect.logit, effect.answer, effect.answer_name,
+            effect.tied,
         )
         for (one, two), (effect,) in zip(both, found, strict=True)
     )  # fmt: skip

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from atlas.errors import UserError
-from atlas.explain import bases, interventions
+from atlas.explain import bases, interventions, ties
 from atlas.explain.background import Background
 from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate
@@ -88,6 +88,8 @@ class RealPicture:
     """How much each concept speaks for its class: relevance, (concepts,)."""
     centre: tuple[float, float] | None
     """Where what speaks for its class lies: row and column; None where nothing does."""
+    tied: int
+    """How many classes tie for its answer; 1 where its class is alone."""
 
     def moved(self, down: int, right: int) -> "RealPicture":
         """Return the same with all maps moved by so many units."""
@@ -103,14 +105,21 @@ class Asked:
     basis: ConceptLayer
     pictures: tuple[RealPicture, ...]
 
-    def check(self, answer: int, names: Sequence[str]) -> None:
-        """Refuse to ask for the answer itself.
+    def check(self, logits: Tensor, names: Sequence[str]) -> None:
+        """Refuse to ask for the answer itself, or where there is none.
 
         Raises
         ------
         SameAnswerError
-            It is.
+            It is, or several classes tie.
         """
+        answer = int(logits.argmax())
+        _, tied = ties.tops(logits[None], answer)[0]
+        if tied > 1:
+            raise SameAnswerError(
+                f"the network cannot decide between {tied} classes for it: there is no answer that "
+                "could change, so leave --to out"
+            )
         if answer == self.label:
             raise SameAnswerError(
                 f"the network takes it for {names[answer]!r}: ask for another class with --to"
@@ -137,7 +146,8 @@ def real_picture(
     relevance = measured.relevance[basis.name]
     maps = measured.activation[basis.name]
     speaks = relevance.sum(dim=(1, 2))
-    return RealPicture(image, key, basis.output(measured), maps, speaks, centre(relevance))
+    _, tied = ties.tops(measured.logits[None], label)[0]
+    return RealPicture(image, key, basis.output(measured), maps, speaks, centre(relevance), tied)
 
 
 def counterfactual(
@@ -171,7 +181,7 @@ def counterfactual(
     speaks = relevance.sum(dim=(1, 2))
     against = measured.relevance_for(asked.label, layer).sum(dim=(1, 2))
     without = _Way(maps, speaks - against, asked.basis.without(image, measured))
-    leave = asked_for.changes("leave", [without], _left(own), own.__ne__)
+    leave = asked_for.changes("leave", [without], _left(own), lambda last: last != (own, 1))
     assert leave is not None, "there is one way to take concepts away"
     shifts = [_shift(one.centre, centre(relevance)) for one in asked.pictures]
     others = [one.moved(*by) for one, by in zip(asked.pictures, shifts, strict=True)]
@@ -180,7 +190,7 @@ def counterfactual(
         for one in others
     ]
     become, source = (
-        asked_for.changes("become", ways, _reached(asked.label), asked.label.__eq__),
+        asked_for.changes("become", ways, _reached(asked.label), (asked.label, 1).__eq__),
         None,
     )
     if become is not None:
@@ -232,11 +242,11 @@ class _AskedFor:
         id_: str,
         ways: Sequence[_Way],
         outcomes: Callable[[Tensor], Outcomes],
-        done: Callable[[int], bool],
+        done: Callable[[tuple[int, int]], bool],
     ) -> tuple[ConceptChanges, int] | None:
         """Return the fewest changes by some ways, and by which; None without a way.
 
-        `done` says of an answer whether it is what is wanted.
+        `done` says of an answer, and of how many tie for it, whether it is what is wanted.
         """
         if not ways:
             return None
@@ -244,7 +254,7 @@ class _AskedFor:
         if found is None:
             return ConceptChanges(id_, (), 0, reached=False, fewest=False, among=0, tried=0), 0
         steps = tuple(self._steps(found.changed, ways[found.goal].answers))
-        reached = done(steps[-1].answer)
+        reached = done((steps[-1].answer, steps[-1].tied))
         among = len(_differing(ways[found.goal].difference))
         changes = ConceptChanges(
             id_, steps, len(steps), reached, reached and found.fewest, among, found.tried
@@ -256,14 +266,14 @@ class _AskedFor:
         logits = interventions.answered(answers, one.cumsum(dim=0) > 0)
         chances = self.measured.head.probabilities(logits)
         known = {concept.address: concept.id for concept in self.concepts}
-        for channel, chance, answer in zip(
-            changed, chances.tolist(), logits.argmax(dim=1).tolist(), strict=True
+        for channel, chance, (answer, tied) in zip(
+            changed, chances.tolist(), ties.tops(logits, self.own), strict=True
         ):
             address = f"{self.layer}:{channel}"
             yield ConceptStep(
                 address, self.layer, channel, self.background.name(self.layer, channel).name,
                 known.get(address), chance[self.label], chance[self.own], answer,
-                self.background.classes[answer],
+                self.background.classes[answer], tied,
             )  # fmt: skip
 
 
@@ -272,19 +282,13 @@ def _tried(answers: Answers, outcomes: Callable[[Tensor], Outcomes], changed: Te
 
 
 def _left(own: int) -> Callable[[Tensor], Outcomes]:
-    """Return what says of logits whether another class is ahead of the answer's."""
-    return lambda logits: (_ahead(logits, own) < 0, -logits.log_softmax(dim=1)[:, own])
+    """Return what says of logits whether the answer's class is no longer alone at the top."""
+    return lambda logits: (ties.lead(logits, own) <= 0, -logits.log_softmax(dim=1)[:, own])
 
 
 def _reached(label: int) -> Callable[[Tensor], Outcomes]:
     """Return what says of logits whether a class is ahead of all others."""
-    return lambda logits: (_ahead(logits, label) > 0, logits.log_softmax(dim=1)[:, label])
-
-
-def _ahead(logits: Tensor, label: int) -> Tensor:
-    others = logits.clone()
-    others[:, label] = -torch.inf
-    return logits[:, label] - others.amax(dim=1)
+    return lambda logits: (ties.lead(logits, label) > 0, logits.log_softmax(dim=1)[:, label])
 
 
 def _differing(maps: Tensor) -> tuple[int, ...]:

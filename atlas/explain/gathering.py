@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from atlas.explain import bases, contrasting, flow, interventions, regions
+from atlas.explain import bases, contrasting, flow, interventions, regions, ties
 from atlas.explain.background import Background, typical
 from atlas.explain.bases import FactorSet
 from atlas.explain.conditional import Measured, propagate, shares
@@ -112,20 +112,25 @@ def gather(
     Raises
     ------
     SameAnswerError
-        The class that is asked for is the answer.
+        The class that is asked for is the answer, or several classes tie for it.
     """
     background, settings = subject.background, subject.settings
     measured = bases.seen(propagate(subject.model, image, target), subject.bases)
     if asked is not None:
-        asked.check(int(measured.logits.argmax()), background.classes)
-    layers = [_layer(name, measured, subject) for name in subject.layers]
+        asked.check(measured.logits, background.classes)
+    guesses, last = _guesses(measured, background), subject.layers[-1]
+    end = contrasting.End(last, subject.without(last, image, measured), measured)
+    other = contrasting.contrast(end, guesses, background, asked.label if asked else None)
+    turning = {last: contrasting.turning(other)}
+    chosen = {
+        name: _chosen(name, measured, subject, turning.get(name, [])) for name in subject.layers
+    }
+    layers = [_layer(name, measured, subject, chosen[name]) for name in subject.layers]
     concepts: list[Concept] = []
     flows: list[Flow] = []
     maps = [measured.heat.new_zeros(0, *measured.heat.shape)]
     for position, layer in enumerate(layers):
-        share = shares(measured.relevance[layer.layer])
-        channels = share.abs().argsort(descending=True, stable=True)[: layer.chosen].tolist()
-        if not channels:
+        if not (channels := [*chosen[layer.layer]]):
             continue
         lower = [n for n in subject.layers[:position] if n not in subject.bases]
         below = lower[-1:]
@@ -133,8 +138,8 @@ def gather(
         maps.append(conditioned.heat)
         inside = regions.holding(regions.mass(conditioned.heat)).cpu()
         new = [
-            _concept(f"c{len(concepts) + row + 1}", row, channel, layer, measured, inside[row],
-                     background, (image.shape[-2], image.shape[-1]))
+            _concept(f"c{len(concepts) + row + 1}", chosen[layer.layer][channel], channel, layer,
+                     measured, inside[row], background, (image.shape[-2], image.shape[-1]))
             for row, channel in enumerate(channels)
         ]  # fmt: skip
         flows += [
@@ -145,9 +150,6 @@ def gather(
         concepts += new
     heat = torch.cat(maps)
     effects, curves = _interventions(subject, image, measured, concepts, heat)
-    guesses = _guesses(measured, background)
-    without = subject.without(subject.layers[-1], image, measured)
-    at_end = contrasting.End(subject.layers[-1], without, measured, concepts)
     evidence = Evidence(
         version=VERSION,
         id=id_,
@@ -163,8 +165,8 @@ def gather(
         effects=tuple(effects),
         curves=tuple(curves),
         context=(),
-        contrast=contrasting.contrast(at_end, guesses, background, asked.label if asked else None),
-        together=contrasting.together(at_end, heat, background.classes),
+        contrast=contrasting.linked(other, concepts),
+        together=contrasting.together(end, concepts, heat, background.classes),
         truth=next((guess for guess in guesses if guess.label == label), None),
         counterfactual=counterfactual(asked, image, measured, concepts, background)
         if asked
@@ -173,17 +175,36 @@ def gather(
     return Gathered(evidence, measured.heat, heat)
 
 
-def _layer(name: str, measured: Measured, subject: Subject) -> LayerEvidence:
-    """Choose how many channels of a layer, or factors, are concepts, and sum up the layer."""
-    settings, factors = subject.settings, subject.bases.get(name)
+def _chosen(
+    name: str, measured: Measured, subject: Subject, turning: Sequence[int]
+) -> dict[int, int]:
+    """Return which channels of a layer, or factors, are concepts, with their ranks.
+
+    Those that hold most of the relevance; and those that decide between two classes, however little
+    of it they hold.
+    """
+    settings = subject.settings
     last = subject.host(name) == subject.host(subject.layers[-1])
     coverage = max(settings.coverage, LAST_COVERAGE) if last else settings.coverage
+    size = shares(measured.relevance[name].double()).abs()
+    order = size.argsort(descending=True, stable=True)
+    enough = int((size[order].cumsum(dim=0) < coverage).sum()) + 1
+    count = min(enough, settings.concepts, int((size > 0).sum()))
+    return {
+        channel: rank
+        for rank, channel in enumerate(order.tolist(), 1)
+        if rank <= count or (channel in turning and size[channel] > 0)
+    }
+
+
+def _layer(
+    name: str, measured: Measured, subject: Subject, chosen: Mapping[int, int]
+) -> LayerEvidence:
+    """Sum up a layer, or a set of factors, with the channels that are concepts."""
+    factors = subject.bases.get(name)
     relevance = measured.relevance[name].sum(dim=(1, 2)).double()
     absolute = float(relevance.abs().sum())
-    size = relevance.abs().sort(descending=True).values / max(absolute, 1e-30)
-    held = size.cumsum(dim=0)
-    enough = int((held < coverage).sum()) + 1
-    chosen = min(enough, settings.concepts, int((size > 0).sum()))
+    held = float(relevance[[*chosen]].abs().sum())
     total, logit = float(relevance.sum()), float(measured.logits[measured.target])
     return LayerEvidence(
         id=f"layer:{name}",
@@ -192,8 +213,8 @@ def _layer(name: str, measured: Measured, subject: Subject) -> LayerEvidence:
         absolute=absolute,
         relevance=total,
         conserved=total / logit if logit else 0.0,
-        chosen=chosen,
-        coverage=float(held[chosen - 1]) if chosen else 0.0,
+        chosen=len(chosen),
+        coverage=held / max(absolute, 1e-30),
         of=factors.layer if factors else None,
         residual=bases.residual(measured, name, factors) if factors else None,
         same_answer=factors.same_answer if factors else None,
@@ -203,7 +224,7 @@ def _layer(name: str, measured: Measured, subject: Subject) -> LayerEvidence:
 
 def _concept(
     id_: str,
-    row: int,
+    rank: int,
     channel: int,
     layer: LayerEvidence,
     measured: Measured,
@@ -227,7 +248,7 @@ def _concept(
         address=f"{name}:{channel}",
         layer=name,
         channel=channel,
-        rank=row + 1,
+        rank=rank,
         name=called.name,
         description=called.description,
         score=called.score,
@@ -312,15 +333,17 @@ def _guesses(measured: Measured, background: Background) -> list[Guess]:
     probability = measured.head.probabilities(logits.float()).tolist()
     order = logits.argsort(descending=True, stable=True).tolist()
     values = logits.tolist()
+    place = ties.places(logits.float())
     return [
-        Guess(label, background.classes[label], rank, probability[label], values[label])
-        for rank, label in enumerate(order, 1)
+        Guess(label, background.classes[label], rank, probability[label], values[label], tied)
+        for label in order
+        for rank, tied in [place[label]]
     ]
 
 
 def _target(measured: Measured, guesses: Sequence[Guess], asked: int) -> Target:
     guess = next(guess for guess in guesses if guess.label == measured.target)
     return Target(
-        guess.label, guess.name, guess.rank, guess.probability, guess.logit,
+        guess.label, guess.name, guess.rank, guess.probability, guess.logit, guess.tied,
         "predicted" if asked == PREDICTED else "asked",
     )  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from atlas.explain import ties
 from atlas.explain.conditional import Measured, shares
 from atlas.relevance import changed
 from atlas.relevance.tape import Instrumented
@@ -195,16 +196,19 @@ def alone(
         For each concept its effects in the order of `answers`.
     """
     head, target = measured.head, measured.target
+    own = int(measured.logits.argmax())
     columns = []
     for kind, answer in answers.items():
         logits = answered(answer, taken[kind])
         rows = zip(
             head.probabilities(logits)[:, target].tolist(),
             logits[:, target].tolist(),
-            logits.argmax(dim=1).tolist(),
+            ties.tops(logits, own),
             strict=True,
         )
-        columns.append([Effect(kind, p, logit, best, names[best]) for p, logit, best in rows])
+        columns.append(
+            [Effect(kind, p, logit, best, names[best], tied) for p, logit, (best, tied) in rows]
+        )
     return list(zip(*columns, strict=True))
 
 
@@ -215,7 +219,8 @@ def alike(effects: Sequence[Effect]) -> bool:
     """
     zero, mean = (next(one for one in effects if one.kind == kind) for kind in ("zero", "mean"))
     near = max(abs(zero.logit), 1.0) * ALIKE
-    return zero.answer == mean.answer and abs(zero.logit - mean.logit) <= near
+    same = (zero.answer, zero.tied) == (mean.answer, mean.tied)
+    return same and abs(zero.logit - mean.logit) <= near
 
 
 def answered(answers: Answers, taken: Tensor) -> Tensor:

@@ -1,18 +1,18 @@
 """Whether the texts of explanations follow from their numbers, and these speak of the atlas."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from atlas.errors import UserError
 from atlas.explain.claims.making import claims
 from atlas.explain.narrative.choosing import obligatory
-from atlas.explain.narrative.joining import sentence
+from atlas.explain.narrative.joining import joins, sentence
 from atlas.plain import plain
 from atlas.store import Store, evidence, narrative, table
 from atlas.store import claims as stored_claims
 from atlas.store.claims import Claim
-from atlas.store.evidence import EXPLANATIONS, Evidence
+from atlas.store.evidence import Evidence
 from atlas.store.joined import joined
 from atlas.store.narrative import Narrative
 from atlas.store.table import Row
@@ -37,52 +37,59 @@ def check_texts(store: Store) -> Iterator[Result]:
         Of the one check that there is.
     """
     if not store.home and evidence.folders(store.root):
-        wrong = [*_problems(store, strangers=True)]
+        wrong = [*_problems(store)]
         yield result("sentences of explanations follow from their numbers", wrong)
 
 
-def require(store: Store) -> None:
-    """Refuse an atlas of which `check_texts` fails; what has no page is passed over.
+def prover(store: Store) -> Callable[[Evidence, Path], None]:
+    """Return what raises where an explanation, read from its folder, does not follow.
 
-    That are also explanations by channels or factors that the atlas does not have any more.
-
-    Raises
-    ------
-    UserError
-        What an explanation says does not follow from its numbers.
+    Parameters
+    ----------
+    store : Store
+        The atlas that the explanations speak of.
     """
-    wrong = next(_problems(store, strangers=False), None)
-    if wrong:
-        raise UserError(f"{store.root / EXPLANATIONS}: {wrong}, or delete it")
-
-
-def _problems(store: Store, strangers: bool) -> Iterator[str]:
     store = joined(store)
-    table_ = store.table("channels").select(["layer", "channel"]).to_pydict()
-    known = set(zip(table_["layer"], table_["channel"], strict=True))
-    atlas = store.manifest()["id"]
+
+    def prove(found: Evidence, folder: Path) -> None:
+        if wrong := _astray(store, found, folder) or _unproved(found, folder):
+            reason = f"{folder.name}: {plain(wrong)}: explain the picture again"
+            raise UserError(f"{folder.parent}: {reason}, or delete it")
+
+    return prove
+
+
+def _problems(store: Store) -> Iterator[str]:
+    atlas, prove = store.manifest()["id"], prover(store)
     for folder in evidence.folders(store.root):
         try:
             found = evidence.read(folder)
-            if found.atlas == atlas and (strangers or known.issuperset(found.addresses)):
-                wrong = _astray(store, found, folder, known) or _unproved(found, folder)
-                if wrong:
-                    yield f"{folder.name}: {plain(wrong)}: explain the picture again"
+            if found.atlas == atlas:
+                prove(found, folder)
         except UserError as error:
             yield str(error)
 
 
-def _astray(store: Store, found: Evidence, folder: Path, known: set[tuple[str, int]]) -> str | None:
+def _astray(store: Store, found: Evidence, folder: Path) -> str | None:
     """Return what of the atlas the evidence speaks of that is not there."""
+    channels = store.table("channels").select(["layer", "channel"]).to_pydict()
+    known = set(zip(channels["layer"], channels["channel"], strict=True))
     if found.id != folder.name:
         return f"{evidence.FILE} is of {found.id[:40]!r}"
     if strange := [one for one in found.addresses if one not in known]:
         return f"there is no {strange[0][0][:40]}:{strange[0][1]}"
-    source = found.counterfactual and found.counterfactual.source
-    if source:
-        images = store.table("images", ["key"])["key"]
-        if source.image >= len(images) or images[source.image].as_py() != source.key:
-            return f"picture {source.image} of the atlas is not {source.key[:40]!r}"
+    classes = store.table("classes", ["label", "name"]).to_pydict()
+    names = dict(zip(classes["label"], classes["name"], strict=True))
+    for label, name in found.classes:
+        if names.get(label, name) != name:
+            return f"class {label} is not {name[:40]!r}"
+    other = found.counterfactual
+    if other and other.source:
+        image, key = other.source.image, other.source.key
+        images = store.table("images", ["key", "predicted"])
+        row = images.slice(image, 1).to_pylist() if image < len(images) else []
+        if row != [{"key": key, "predicted": other.label}]:
+            return f"picture {image} of the atlas is not {key[:40]!r}, taken for {other.label}"
     return None
 
 
@@ -107,7 +114,9 @@ def _unsaid(made: dict[str, Claim], text: Narrative) -> str | None:
         group = tuple(made[id_] for id_ in one.claims if id_ in made)
         if len(group) != len(one.claims) or not all(text.audience in c.wordings for c in group):
             return f"{one.text[:60]!r} makes a claim that there is not"
-        if not group or (not one.rephrased and sentence(group, text.audience, {}) != one):
+        if not group or not joins(group, text.audience):
+            return f"{one.text[:60]!r} makes no claim, or claims of several kinds"
+        if not one.rephrased and sentence(group, text.audience, {}) != one:
             return f"{one.text[:60]!r} is not what its claims say"
         said.update(one.claims)
     own = [claim for claim in made.values() if text.audience in claim.wordings]

@@ -43,7 +43,9 @@ class Conditions:
         if self.label is not None:
             label = classes.find(self.label, contents.class_names)
             lists = table["top_classes"].combine_chunks()
+            shares = _numbers(pc.list_flatten(table["top_class_shares"].combine_chunks()))
             found = _numbers(pc.is_in(pc.list_flatten(lists), pa.array([label], pa.int32())))
+            found &= shares > 0
             has = np.zeros(len(table), bool)
             has[_numbers(pc.list_parent_indices(lists))[found]] = True
             allowed &= has

@@ -68,10 +68,15 @@ class TextIndex:
         return [reading for reading in readings if not reading.nearest] or readings[:1]
 
     def _joined(self, several: Sequence[str]) -> list[str]:
-        """Return the words; two that are one in a text, as `zig zag` may be, are one."""
+        """Return the words; two that are one in a text, as `zig zag` may be, are one.
+
+        Two words of the texts are not: `star red` is no form of `star`, as `starred` would be.
+        """
         joined: list[str] = []
         for word in several:
-            if joined and self.known(joined[-1] + word):
+            both = joined[-1] + word if joined else ""
+            apart = bool(joined) and self.known(joined[-1]) and self.known(word)
+            if both in self._texts or (joined and self.known(both) and not apart):
                 joined[-1] += word
             else:
                 joined.append(word)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from atlas.errors import UserError
+from atlas.plain import plain
 from atlas.probe.probe import Responses
 from atlas.store import Store, names
 from atlas.store.names import NameRecord
@@ -81,7 +82,7 @@ def read_phrases(path: str) -> Phrases:
         raise UserError(
             f"naming.words = {path!r} cannot be read as a text file in UTF-8"
         ) from error
-    texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    texts = tuple(dict.fromkeys(text for line in lines if (text := plain(line))))
     if len(texts) < 2:
         raise UserError(f"naming.words = {path!r}: write at least two phrases, one a line")
     return Phrases(texts, hashlib.sha256("\n".join(texts).encode()).hexdigest())

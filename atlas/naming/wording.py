@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from atlas.plain import plain as one_line
+
 Role = Literal["name", "description", "confidence"]
 
 _WORDS: Mapping[Role, str] = {
@@ -139,12 +141,11 @@ def role(key: str) -> Role | None:
 
 
 def plain(value: Any) -> str:
-    """Return a text on one line without control and formatting characters; else nothing."""
+    """Return a text on one line without characters that are not seen; else nothing."""
     if not isinstance(value, str):
         return ""
-    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in value)
-    visible = (c for c in kept if unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn"))
-    line = " ".join("".join(visible).split()).rstrip(".")
+    known = (c for c in value if unicodedata.category(c) not in ("Cs", "Co", "Cn"))
+    line = one_line("".join(known)).rstrip(".")
     for mark, end in _MARKS:
         inner = line[len(mark) : -len(end)].strip()
         if line.startswith(mark) and line.endswith(end) and inner and end not in inner:

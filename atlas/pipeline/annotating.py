@@ -14,6 +14,7 @@ from atlas.pipeline.inputs import Inputs, opened
 from atlas.pipeline.models import asked, help_out, reaching, sharing_with
 from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import NETWORK, OWN, Border
+from atlas.plain import plain, unseen
 from atlas.prepass.processes import ALONE, Team
 from atlas.probe import formulas
 from atlas.probe.probe import Probe, measure_responses
@@ -23,6 +24,9 @@ from atlas.scoring.testing import Shown
 from atlas.store import Store, byweights, names, standing
 from atlas.store.names import NameRecord
 from atlas.vlm.files import Exchange
+
+LONGEST_NAME = 100
+"""Characters of a name that a person gives, and of who that is."""
 
 
 def name(
@@ -156,11 +160,22 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
     Raises
     ------
     UserError
-        There is no such channel, or the name is empty.
+        There is no such channel, or the name is empty, too long, or has characters that nobody
+        sees.
     """
-    text = " ".join(new.split())
-    if not text or not by.strip():
+    text, who = plain(new), plain(by)
+    if not text or not who:
         raise UserError('write a name and who gives it: atlas rename ATLAS L:C "name" --by "who"')
+    for given, shown in ((new, text), (by, who)):
+        if found := unseen(given):
+            raise UserError(
+                f"{shown!r} has the character U+{ord(found):04X} in it, which nobody sees: leave "
+                "it out"
+            )
+        if len(shown) > LONGEST_NAME:
+            raise UserError(
+                f"{shown[:20] + '…'!r} has {len(shown)} characters: write at most {LONGEST_NAME}"
+            )
     layer, _, number = address.rpartition(":")
     with alone(store):
         check_finished(store)
@@ -168,7 +183,7 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
         known = [f"{at}:{one}" for at, one in zip(table["layer"], table["channel"], strict=True)]
         if address not in known:
             raise addresses.unknown(address, known, store.manifest()["id"])
-        record = NameRecord(layer, int(number), "person", by.strip(), "named", text)
+        record = NameRecord(layer, int(number), "person", who, "named", text)
         names.append(store, [record], len(names.read(store)))
         _written(store, recipe)
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from atlas import site
 from atlas.demo.world import CLASSES, draw
 from atlas.errors import UserError
-from atlas.explain.proving import require
+from atlas.explain.proving import prover
 from atlas.pipeline.annotating import name, score
 from atlas.pipeline.explaining import explain
 from atlas.pipeline.factoring import factorise
@@ -129,6 +129,5 @@ def _drawn(recipe: Recipe, folder: Path) -> list[Path]:
 def make_site(store: Store) -> None:
     """Render the pages of a finished atlas and build the static site."""
     with alone(store):
-        require(store)
-        site.render(store)
+        site.render(store, prove=prover(store))
         site.build(store)

@@ -120,19 +120,22 @@ def explain(
 def asking(store: Store, network: Network, basis: ConceptLayer, label: int) -> Asked:
     """Return a class that is asked for, with pictures of the atlas to copy maps from.
 
-    They are pictures that the network takes for the class, those first that are of it.
+    They are pictures that the network takes for the class and no other, those first that are of it.
     """
     table = joined(store).table("images", ["image", "key", "label", "predicted", "path"])
     rows = table.filter(pc.equal(table["predicted"], label)).to_pylist()
     rows.sort(key=lambda row: (row["label"] != label, row["image"]))
     pictures: list[RealPicture] = []
-    for row in rows[:COPIED]:
+    for row in rows:
         path = store.inside(row["path"])
         view = read_picture(path)
         if (view.height, view.width) != network.preprocessing.size:
             raise bounds.damaged(path, f"{view.width} x {view.height} pixels are no input")
         seen = network.preprocessing.tensor([view]).to(network.device)
-        pictures.append(real_picture(basis, row["image"], row["key"], seen, label))
+        one = real_picture(basis, row["image"], row["key"], seen, label)
+        pictures += [one] if one.tied == 1 else []
+        if len(pictures) == COPIED:
+            break
     return Asked(label, basis, tuple(pictures))
 
 

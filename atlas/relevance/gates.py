@@ -13,6 +13,7 @@ it is made, not from who calls which function, and does not change when it is sc
   neither an exponential nor a gate.
 """
 
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,9 +113,10 @@ def features_of(operation: Operation, gates: Gates) -> int | None:
     are_gates = [value in gates for value in operation.inputs]
     weigh = [value in gates or value in gates.exponentials for value in operation.inputs]
     of_one_sign = [all(are_gates) and not b.signed for b in operation.bounds]
+    fewer = [math.prod(one[1:]) < math.prod(other[1:]), math.prod(other[1:]) < math.prod(one[1:])]
     repeated = [
-        is_repeated(one, other) or (placed[1] and not placed[0]),
-        is_repeated(other, one) or (placed[0] and not placed[1]),
+        is_repeated(one, other) or (fewer[0] and placed[1] and not placed[0]),
+        is_repeated(other, one) or (fewer[1] and placed[0] and not placed[1]),
     ]
     for less in (are_gates, weigh, of_one_sign, repeated):
         if less[0] != less[1]:

@@ -11,6 +11,7 @@ from atlas.resources import shipped
 from atlas.site import builder, text
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
+from atlas.site.explanations import Prove
 from atlas.site.output import BuildCache, Tree, begin
 from atlas.site.pages import Pages
 from atlas.site.reference_images import ReferenceImages
@@ -21,7 +22,7 @@ from atlas.store.joined import joined
 CACHE = ".pages.json"
 
 
-def render(store: Store, settings: Site | None = None) -> None:
+def render(store: Store, settings: Site | None = None, prove: Prove | None = None) -> None:
     """Write the pages, their pictures and mkdocs.yml into the atlas directory.
 
     Files whose content stays the same are not touched; those of an earlier rendering that
@@ -33,6 +34,9 @@ def render(store: Store, settings: Site | None = None) -> None:
         A finished atlas.
     settings : Site, optional
         The table `[site]`; that of the atlas's own recipe unless given.
+    prove : callable, optional
+        Raises UserError for an explanation whose texts do not follow from its numbers. It is asked
+        about each whose page is made anew.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def render(store: Store, settings: Site | None = None) -> None:
         catalogue, tree, cache, Terminology(catalogue), settings.images
     )
     reference_images.make()
-    Pages(catalogue, tree, cache, reference_images, citing, title, description).write()
+    Pages(catalogue, tree, cache, reference_images, citing, title, description).write(prove)
     tree.close()
     cache.close()
     builder.configure(store.root, title, description, str(manifest.get("id", "")))

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,9 @@ from atlas.store.othermaps import TestedMap
 INDEX = f"{EXPLANATIONS}/index.html"
 
 ASSETS = ("explanation.css", "explanation.js")
+
+Prove = Callable[[Evidence, Path], None]
+"""Raises UserError for an explanation, read from a folder, that its numbers do not hold."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,8 +77,10 @@ class Explanation:
 
     @property
     def rather(self) -> str:
-        """Which class was asked for instead; nothing where none was."""
-        other = self.found.counterfactual
+        """Which class was asked for instead, or how many classes tie; else nothing."""
+        other, target = self.found.counterfactual, self.found.target
+        if self.found.undecided and target.rank == 1:
+            return f", one of {target.tied} that tie"
         return f", not {text.clip(text.plain(other.name))}" if other else ""
 
     @property
@@ -253,6 +258,7 @@ def write(
     writer: PageWriter,
     reference_images: ReferenceImages,
     citing: Citing,
+    prove: Prove | None,
 ) -> None:
     """Write the pages of all explanations and one that lists them, if there are any.
 
@@ -262,6 +268,8 @@ def write(
         What `read` returned.
     catalogue, tree, cache, writer, reference_images, citing
         As the other pages have them.
+    prove : callable, optional
+        Raises UserError for an explanation whose texts do not follow from its numbers.
     """
     if not found:
         return
@@ -279,6 +287,8 @@ def write(
         known = cache.files(source)
         if known is not None and tree.keep(known):
             continue
+        if prove is not None:
+            prove(one.found, one.folder)
         what = f"Explanation of {one.name}"
         page = writer.page(
             one.link,

@@ -27,7 +27,7 @@ from atlas.site.api_files import ApiFiles
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing, heading
 from atlas.site.entries import ChannelEntry, ClassEntry, LayerEntry, by_relevance
-from atlas.site.explanations import Explanation
+from atlas.site.explanations import Explanation, Prove
 from atlas.site.output import BuildCache, Tree
 from atlas.site.ranges import Ranges
 from atlas.site.reference_images import ReferenceImages
@@ -126,8 +126,8 @@ class Pages:
         """Read by those that write pages of channels alone."""
         return Ranges(self._catalogue.store)
 
-    def write(self) -> None:
-        """Write every page and every file of the JSON API."""
+    def write(self, prove: Prove | None = None) -> None:
+        """Write every page and every file of the JSON API; see `atlas.site.render`."""
         templates = shipped("site_templates")
         # GitHub Pages leaves out what begins with "_", as layers may, unless this file says no.
         self._tree.write(".nojekyll", "")
@@ -163,6 +163,7 @@ class Pages:
             self._writer,
             self._reference_images,
             self._citing,
+            prove,
         )
         self._api.write_index(self._title, self._description)
 

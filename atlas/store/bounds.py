@@ -7,6 +7,7 @@ what one says of its sizes before memory is taken for it.
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ WATCHED = (
     "theme",
 )  # fmt: skip
 """Directories of an atlas whose own entries are looked at too."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Where a JSON text may have half of a pair of surrogates."""
 
 _FORBIDDEN = frozenset('\\:\0<>"|?*')
 """What no file of ours has in its name: other separators, streams, what systems read as more."""
@@ -107,6 +111,8 @@ def _outside(root: Path, name: str) -> UserError:
 def read_json(path: Path, most: int = JSON_BYTES) -> Any:
     """Return the value in a JSON file; NaN and infinities, which JSON lacks, are errors.
 
+    So is half of a pair of surrogates: it is no character, and no page could be written with it.
+
     Raises
     ------
     OSError
@@ -114,7 +120,14 @@ def read_json(path: Path, most: int = JSON_BYTES) -> Any:
     ValueError
         It is too large or no JSON.
     """
-    return parse_json(read_bytes(path, most))
+    text = read_bytes(path, most).decode("utf-8-sig")
+    value = parse_json(text)
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("a text in it has half of a character") from error
+    return value
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -9,7 +9,7 @@ delete concepts as *fault-lines*).
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 
-from atlas.store.fields import Count, Edge, Id, Probability
+from atlas.store.fields import Count, Edge, Id, Probability, Tied
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class ConceptStep:
     answer: Count
     answer_name: str
     """The class that the network then gives the highest logit."""
+    tied: Tied
+    """How many classes then tie for the highest logit; see `atlas.store.evidence.Effect`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class ConceptChanges:
     count: Count
     """How many those are."""
     reached: bool
-    """Whether the answer then is another, or the one that is asked for."""
+    """Whether the class of the answer is then no longer alone at the top, or the one that is asked
+    for is."""
     fewest: bool
     """Whether all smaller sets of concepts were tried and none did it."""
     among: Count
@@ -138,8 +141,8 @@ def problem(found: Counterfactual, answer: int, concepts: Set[str], layers: Set[
 
 def _astray(found: Counterfactual, changes: ConceptChanges, id_: str, answer: int) -> str | None:
     """Return what changes say of themselves that is not so."""
-    last = changes.steps[-1].answer if changes.steps else answer
-    done = last != answer if changes is found.leave else last == found.label
+    last = (changes.steps[-1].answer, changes.steps[-1].tied) if changes.steps else (answer, 1)
+    done = last != (answer, 1) if changes is found.leave else last == (found.label, 1)
     if changes.id != id_:
         return f"changes are called {changes.id[:40]!r}"
     if len({step.channel for step in changes.steps}) != len(changes.steps):
@@ -153,7 +156,9 @@ def _astray(found: Counterfactual, changes: ConceptChanges, id_: str, answer: in
 
 def _lost(found: Counterfactual, step: ConceptStep, concepts: Set[str]) -> str | None:
     """Return what a step is about that is not there."""
-    if step.layer != found.layer or step.address != f"{step.layer}:{step.channel}":
+    if step.layer != found.layer:
+        return f"{step.address[:40]!r} is not in {found.layer[:40]}"
+    if step.address != f"{step.layer}:{step.channel}":
         return f"{step.address[:40]!r} is not the address of {step.layer[:40]}:{step.channel}"
     if step.concept is not None and step.concept not in concepts:
         return f"there is no concept {step.concept[:40]!r}"

@@ -20,10 +20,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from atlas.errors import UserError, one_line
 from atlas.store import bounds, files
 from atlas.store.checks import NameState
-from atlas.store.counterfactual import Counterfactual, problem
-from atlas.store.fields import Count, Edge, Id, Number, Sha256, Side, Slug
+from atlas.store.counterfactual import ConceptStep, Counterfactual, problem
+from atlas.store.fields import Count, Edge, Id, Number, Sha256, Side, Slug, Tied
 
-VERSION = 2
+VERSION = 3
 """Others are refused: what they say could not be checked."""
 
 T = TypeVar("T")
@@ -73,10 +73,13 @@ class Guess:
     label: Count
     name: str
     rank: Count
-    """Place among the outputs, from 1, the highest logit first."""
+    """Place among the outputs, from 1, the highest logit first; classes that tie share one."""
     probability: Number
     """Softmax over all outputs."""
     logit: Number
+    tied: Tied
+    """How many classes have this logit, up to rounding. Where that is several for the first place,
+    the network cannot decide between them, and which stands first means nothing."""
 
 
 @dataclass(frozen=True)
@@ -235,9 +238,13 @@ class Effect:
     probability: Number
     logit: Number
     answer: Count
-    """The class that the network then gives the highest logit."""
+    """The class that the network then gives the highest logit; of several that tie for it the one
+    that stands first without the change, or else the one with the lowest number."""
     answer_name: str
     """Name of the class `answer`."""
+    tied: Tied
+    """How many classes then have the highest logit, up to rounding. Where they are several, none
+    is the answer: the network cannot decide between them."""
 
 
 @dataclass(frozen=True)
@@ -261,6 +268,7 @@ class Together:
     logit: Number
     answer: Count
     answer_name: str
+    tied: Tied
     """As in `Effect`; both channels are set to zero."""
 
 
@@ -279,7 +287,7 @@ class Difference:
     other_relevance: Number
     """For the other class, likewise."""
     margin: Number
-    """Target's logit minus the other's, with the channel set to zero."""
+    """Target's logit minus the other's, with the channel set to zero; 0 where they tie."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +301,7 @@ class Contrast:
     logit: Number
     """Logit of the other class."""
     margin: Number
-    """Target's logit minus the other's."""
+    """Target's logit minus the other's; 0 where they tie."""
     differences: tuple[Difference, ...]
     """By falling |relevance for the target minus relevance for the other|."""
 
@@ -374,6 +382,16 @@ class Evidence:
         return next(effect for effect in found.effects if effect.kind == kind)
 
     @property
+    def undecided(self) -> bool:
+        """Whether several classes tie for the answer, so that there is none."""
+        return self.prediction[0].tied > 1
+
+    def changed(self, then: "Effect | Together | ConceptStep") -> bool:
+        """Return whether the answer is another one then, or there is none where there was one."""
+        first = self.prediction[0]
+        return (then.answer, then.tied) != (first.label, first.tied)
+
+    @property
     def ids(self) -> frozenset[str]:
         """Everything that a sentence can rest on."""
         parts = (self.layers, self.concepts, self.overlaps, self.flow, self.effects, self.curves)
@@ -392,6 +410,16 @@ class Evidence:
         differences = self.contrast.differences if self.contrast else ()
         parts = (*self.concepts, *feeds, *steps, *differences)
         return [(one.layer, one.channel) for one in parts]
+
+    @property
+    def classes(self) -> set[tuple[int, str]]:
+        """Numbers and names of the classes that it speaks of."""
+        parts = (*self.prediction, self.target, self.truth, self.contrast, self.counterfactual)
+        found = {(one.label, one.name) for one in parts if one is not None}
+        effects = (one for own in self.effects for one in own.effects)
+        steps = self.counterfactual.steps if self.counterfactual else ()
+        changed = (*effects, *self.together, *steps)
+        return found | {(one.answer, one.answer_name) for one in changed}
 
     @property
     def last(self) -> LayerEvidence | None:
@@ -474,7 +502,7 @@ def _wrong(evidence: Evidence) -> str | None:
     if unknown := [layer for layer in at if layer not in layers]:
         return f"there is no layer {unknown[0][:40]!r}"
     other = evidence.counterfactual
-    if other is not None and not evidence.prediction:
+    if not evidence.prediction or (other is not None and evidence.undecided):
         return "there is no answer"
     astray = problem(other, evidence.prediction[0].label, concepts, layers) if other else None
     return astray or _wrong_addresses(evidence) or _wrong_tests(evidence, concepts)

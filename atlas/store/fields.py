@@ -19,6 +19,9 @@ Probability = Annotated[float, Field(ge=0, le=1 + 1e-6)]
 
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 
+Tied = Annotated[int, Field(ge=1, lt=1 << 31)]
+"""How many classes have a logit alike, up to rounding: 1 where a class is alone."""
+
 Side = Annotated[int, Field(ge=1, le=16_383)]
 Edge = Annotated[int, Field(ge=-(1 << 20), le=1 << 20)]
 """Pixels, or units of a layer."""

@@ -26,7 +26,9 @@ class Row:
     logit: float
     """Logit of the target with the channel set to zero."""
     answer: str | None
-    """What the network says then; None where it says the same."""
+    """What the network says then; None where it says the same, or cannot decide."""
+    tied: int
+    """Between how many classes it then cannot decide; 1 where it can."""
     state: str
     """How far the name can be trusted."""
 
@@ -37,10 +39,11 @@ def rows(evidence: Evidence) -> tuple[Row, ...]:
     found = []
     for one in sorted(evidence.concepts, key=lambda one: (order[one.layer], one.rank)):
         zero = evidence.effect(one.id, "zero")
-        new = zero.answer_name if zero.answer != evidence.prediction[0].label else None
+        new = zero.answer_name if evidence.changed(zero) and zero.tied == 1 else None
         found.append(Row(
             one.id, one.address, one.layer, one.name, one.share, evidence.target.probability,
-            zero.probability, zero.logit, new, state(one),
+            zero.probability, zero.logit, new, zero.tied,
+            state(one),
         ))  # fmt: skip
     return tuple(found)
 
@@ -68,5 +71,5 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.layer, name, f"{100 * row.share:.3g} %",
         f"{100 * row.before:.3g} → {100 * row.after:.3g} %", f"{row.logit:.3g}",
-        plain(row.answer or ""), row.state,
+        f"{row.tied} classes tie" if row.tied > 1 else plain(row.answer or ""), row.state,
     )  # fmt: skip

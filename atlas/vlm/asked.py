@@ -1,11 +1,16 @@
 """What is asked of a vision-language model, and what an answer can be, wherever the model runs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, Protocol
 
 from PIL import Image
+
+from atlas.errors import UserError, one_line
 
 DEMO = "demo/vlm"
 """Stands for the small model that ships with the package."""
@@ -102,6 +107,27 @@ class Loading:
     constrained: bool = False
     setting: str = "naming.vlm"
     """Where a recipe names the model: what is to be mended where it is not there."""
+
+    @property
+    def sort(self) -> str:
+        """What kind of model is wanted: texts are written and judged without eyes too."""
+        blind = self.setting in ("explain.writer", "explain.judge")
+        return "language model" if blind else "image-text-to-text model"
+
+    def missing(self, error: Exception) -> UserError:
+        """Return the error about a model that cannot be loaded."""
+        return UserError(
+            f"the {self.sort} {self.name!r} cannot be loaded ({_without_addresses(error)}): give a "
+            f"local folder, or the name of one on the Hub that can be reached, with --set "
+            f"{self.setting}=NAME"
+        )
+
+
+def _without_addresses(error: Exception) -> str:
+    """Return what an error says before it gives general advice, with addresses of pages."""
+    sentences = re.split(r"(?<=[.!?]) ", one_line(error))
+    said = " ".join(takewhile(lambda sentence: "://" not in sentence, sentences))
+    return shorten(said or type(error).__name__, 200, placeholder=" …")
 
 
 def decoding(loading: Loading) -> dict[str, Any]:

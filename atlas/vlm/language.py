@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atlas import vlm
-from atlas.errors import UserError, one_line
 from atlas.vlm import DEMO, SERVER, Loading, TransformersVlm, Vlm, called
 
 
@@ -61,10 +60,7 @@ def load(loading: Loading) -> Vlm:
             loading.name, dtype=loading.dtype, use_safetensors=True, **options
         )
     except Exception as error:  # it raises anything on what it does not understand
-        raise UserError(
-            f"the language model {loading.name!r} cannot be loaded ({one_line(error)[:200]}): give "
-            "a local folder, or the name of a model on the Hub that can be reached"
-        ) from error
+        raise loading.missing(error) from error
     model.eval()
     return TransformersVlm(model, TextProcessor(tokenizer), called(loading.name), loading)
 

@@ -172,15 +172,11 @@ def load(loading: Loading) -> TransformersVlm:
         )
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"{loading.name} does not fit into the GPU's memory: take a smaller model, or "
-            '--set naming.quantization="4bit"'
+            f"{loading.name} does not fit into the GPU's memory: take a smaller model"
+            + (', or --set naming.quantization="4bit"' if loading.setting == "naming.vlm" else "")
         ) from error
     except Exception as error:  # it raises anything on what it does not understand
-        raise UserError(
-            f"the vision-language model {loading.name!r} cannot be loaded "
-            f"({one_line(error)[:200]}): give a local folder, or the name of an "
-            "image-text-to-text model on the Hub that can be reached, with --set naming.vlm=NAME"
-        ) from error
+        raise loading.missing(error) from error
     if getattr(processor, "chat_template", None) is None:
         raise UserError(
             f"{loading.name} has no chat template: take an instruction-tuned model "

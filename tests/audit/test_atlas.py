@@ -117,6 +117,9 @@ def test_what_cannot_be_had_is_said(indexed, run, tmp_path):
     result = run("audit", out, "--maps", "lrp,gradcam", "--trust-code")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("atlas: no map is called 'gradcam': there are lrp, factors")
+    result = run("audit", out, "--maps", "", "--trust-code")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("atlas: no map is called ''")
     store = Store(out)
     recipe = recorded(store.manifest())
     with pytest.raises(UserError, match=r"the atlas has none .*: leave factors out of --maps"):

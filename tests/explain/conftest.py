@@ -9,6 +9,7 @@ from atlas import pipeline, site
 from atlas.recipe import recorded
 from atlas.store import Store, open_store
 from atlas.store.evidence import (
+    VERSION,
     Concept,
     Context,
     Contrast,
@@ -32,9 +33,9 @@ from atlas.store.evidence import (
 
 PICTURE = Picture("cat.jpg", "0" * 64, 640, 480, 224)
 GUESSES = (
-    Guess(0, "tabby cat", 1, 0.931, 12.34),
-    Guess(1, "tiger", 2, 0.0412, 9.22),
-    Guess(2, "sofa", 3, 0.0101, 7.8),
+    Guess(0, "tabby cat", 1, 0.931, 12.34, 1),
+    Guess(1, "tiger", 2, 0.0412, 9.22, 1),
+    Guess(2, "sofa", 3, 0.0101, 7.8, 1),
 )
 
 
@@ -58,7 +59,7 @@ def effects(id_, zero, mean, blur):
     return Effects(
         f"effect:{id_}", id_,
         tuple(
-            Effect(kind, p, logit, label, GUESSES[label].name)
+            Effect(kind, p, logit, label, GUESSES[label].name, 1)
             for kind, (p, logit, label) in rows
         ),
     )  # fmt: skip
@@ -69,13 +70,13 @@ def course(order, draws, taken, probability, logit, area_probability, area_logit
 
 
 EVIDENCE = Evidence(
-    version=2,
+    version=VERSION,
     id="cat-00000000",
     atlas="net-data-00000000",
     named=True,
     picture=PICTURE,
     prediction=GUESSES,
-    target=Target(0, "tabby cat", 1, 0.931, 12.34, "predicted"),
+    target=Target(0, "tabby cat", 1, 0.931, 12.34, 1, "predicted"),
     layers=(
         LayerEvidence("layer:features.10", "features.10", 256, 20.0, 11.0, 0.891, 2, 0.312),
         LayerEvidence("layer:features.28", "features.28", 512, 20.0, 12.0, 0.972, 4, 0.634),
@@ -116,7 +117,7 @@ EVIDENCE = Evidence(
         )),
     ),
     context=(Context("context:c3", "c3", True, "two ears against the sofa", "some-vlm"),),
-    together=(Together("together:c3:c6", "c3", "c6", 0.35, 9.0, 1, "tiger"),),
+    together=(Together("together:c3:c6", "c3", "c6", 0.35, 9.0, 1, "tiger", 1),),
     contrast=Contrast("contrast", 1, "tiger", 0.0412, 9.22, 3.12, (
         Difference("features.28:79", "features.28", 79, "pointed ears", "c3", 6.24, 1.1, -0.4),
         Difference("features.28:301", "features.28", 301, "cushion", "c5", -1.9, -0.2, 4.1),

@@ -12,6 +12,7 @@ from atlas.store.counterfactual import (
 from atlas.store.evidence import (
     KINDS,
     ORDERS,
+    VERSION,
     Concept,
     Context,
     Contrast,
@@ -46,6 +47,8 @@ UNIT = st.one_of(
 )
 NUMBER = st.one_of(st.floats(-50, 50), st.sampled_from([0.0, 1e-12, -1e-7, 12.34]))
 SHARE = st.one_of(st.floats(-1, 1), st.sampled_from([0.3, -0.3, 1.0, -1e-6]))
+TIED = st.sampled_from([1, 1, 1, 2, 3, 240])
+"""How many classes have a logit alike."""
 OWN = SHARE.filter(lambda share: abs(share) > 1e-9)
 """Of a concept: what has no relevance is none."""
 
@@ -74,10 +77,10 @@ def evidences(draw) -> Evidence:
     overlaps = [Overlap(f"overlap:{a}:{b}", a, b, draw(UNIT)) for a, b in pairs]
     both = draw(st.lists(st.sampled_from(pairs), max_size=2, unique=True)) if pairs else []
     return Evidence(
-        version=2, id="cat-00000000", atlas="net-data-00000000", named=draw(st.booleans()),
+        version=VERSION, id="cat-00000000", atlas="net-data-00000000", named=draw(st.booleans()),
         picture=Picture("cat.jpg", "0" * 64, 640, 480, 224), prediction=tuple(guesses),
         target=Target(target.label, target.name, target.rank, target.probability, target.logit,
-                      draw(st.sampled_from(["predicted", "asked"]))),
+                      target.tied, draw(st.sampled_from(["predicted", "asked"]))),
         layers=tuple(layers), concepts=tuple(concepts), overlaps=tuple(overlaps),
         flow=tuple(_flow(draw, one, layers) for one in concepts if draw(st.booleans())),
         effects=tuple(_effects(draw, one, calm) for one in concepts),
@@ -95,7 +98,7 @@ def evidences(draw) -> Evidence:
         truth=draw(st.sampled_from([None, *guesses])),
         counterfactual=draw(st.one_of(
             st.none(), counterfactuals(layers[-1].layer, concepts, guesses[0].label)
-        )),
+        )) if guesses[0].tied == 1 else None,
     )  # fmt: skip
 
 
@@ -103,8 +106,8 @@ def evidences(draw) -> Evidence:
 def counterfactuals(draw, layer: str, concepts: list[Concept], answer: int) -> Counterfactual:
     """Draw what it would take for another answer: found or not, and by many steps too."""
     label = draw(st.sampled_from([n for n in range(len(CLASSES)) if n != answer]))
-    leave = _changes(draw, "leave", layer, concepts, lambda last: last != answer, answer)
-    become = _changes(draw, "become", layer, concepts, lambda last: last == label, answer)
+    leave = _changes(draw, "leave", layer, concepts, lambda last: last != (answer, 1), answer)
+    become = _changes(draw, "become", layer, concepts, lambda last: last == (label, 1), answer)
     source = SourcePicture(draw(st.integers(0, 4000)), "a/b.png", 1, -2)
     copied = (become, source) if draw(st.booleans()) else (None, None)
     return Counterfactual(
@@ -117,15 +120,16 @@ def _changes(draw, id_: str, layer: str, concepts, done, answer: int) -> Concept
     channels = draw(st.lists(st.integers(10, 59), min_size=1, max_size=12, unique=True))
     own = [one.channel for one in concepts if one.layer == layer]
     channels = list(dict.fromkeys([*(own[:1] if draw(st.booleans()) else []), *channels]))[:12]
-    last = draw(st.sampled_from([n for n in range(len(CLASSES)) if done(n)] + [answer]))
+    ends = [(n, 1) for n in range(len(CLASSES)) if done((n, 1))]
+    last = draw(st.sampled_from([*ends, (answer, 1), (answer, 3), ((answer + 1) % 6, 8)]))
     steps = []
     for n, channel in enumerate(channels, 1):
         address = f"{layer}:{channel}"
         one = known.get(address)
-        label = last if n == len(channels) else answer
+        label, tied = last if n == len(channels) else (answer, 1)
         steps.append(ConceptStep(
             address, layer, channel, one.name if one else draw(NAMES), one and one.id,
-            draw(UNIT), draw(UNIT), label, CLASSES[label],
+            draw(UNIT), draw(UNIT), label, CLASSES[label], tied,
         ))  # fmt: skip
     reached = done(last)
     fewest = reached and draw(st.booleans())
@@ -138,13 +142,19 @@ def _guesses(draw) -> list[Guess]:
     chances = sorted((draw(UNIT) for _ in range(count)), reverse=True)
     logits = sorted((draw(NUMBER) for _ in range(count)), reverse=True)
     labels = draw(st.permutations(range(len(CLASSES))))
-    rows = zip(labels, chances, logits, strict=False)
-    return [Guess(label, CLASSES[label], n, p, z) for n, (label, p, z) in enumerate(rows, 1)]
+    found: list[Guess] = []
+    while len(found) < count:
+        n, tied = len(found), draw(TIED)
+        found += [
+            Guess(label, CLASSES[label], n + 1, chances[n], logits[n], tied)
+            for label in labels[n : min(n + tied, count)]
+        ]
+    return found
 
 
-def _class(draw) -> tuple[int, str]:
+def _class(draw) -> tuple[int, str, int]:
     label = draw(st.integers(0, len(CLASSES) - 1))
-    return label, CLASSES[label]
+    return label, CLASSES[label], draw(TIED)
 
 
 def _concept(draw, id_: str, layer: str, rank: int) -> Concept:
@@ -165,9 +175,9 @@ def _effects(draw, one: Concept, calm: Guess | None) -> Effects:
     kinds = KINDS if draw(st.booleans()) else ("zero", "blur")
     effects = []
     for kind in kinds:
-        label, name = (calm.label, calm.name) if calm else _class(draw)
+        answer = (calm.label, calm.name, calm.tied) if calm else _class(draw)
         chance = st.one_of(UNIT, st.just(calm.probability)) if calm else UNIT
-        effects.append(Effect(kind, draw(chance), draw(NUMBER), label, name))
+        effects.append(Effect(kind, draw(chance), draw(NUMBER), *answer))
     return Effects(f"effect:{one.id}", one.id, tuple(effects))
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 
+from atlas.errors import UserError
 from atlas.explain.claims.making import ORDER, claims
 from atlas.explain.narrative.compose import compose
 from atlas.explain.narrative.joining import together
@@ -42,10 +43,12 @@ def with_claims(evidence: e.Evidence, made) -> dict:
 def deciding(found: dict) -> list[dict]:
     """Concepts whose removal changes the answer or takes more than a fifth of the probability."""
     zero = {one["concept"]: one["effects"][0] for one in found["effects"]}
-    limit, best = 0.8 * found["target"]["probability"], found["prediction"][0]["label"]
+    limit, first = 0.8 * found["target"]["probability"], found["prediction"][0]
+    best = (first["label"], first["tied"])
     return [
         one for one in found["concepts"]
-        if zero[one["id"]]["answer"] != best or zero[one["id"]]["probability"] < limit
+        if (zero[one["id"]]["answer"], zero[one["id"]]["tied"]) != best
+        or zero[one["id"]]["probability"] < limit
     ]  # fmt: skip
 
 
@@ -141,7 +144,7 @@ def test_the_example_in_full(example):
         "Second comes “tiger” with 4.1 %.",
         "Concepts are what the network’s parts respond to; “without” one, that part is off.",
         "Of the weight for and against this answer, “pointed ears” carries 31 %, “fur” 15 % and "
-        "“whiskers” 7.4 %; the remaining 46 % is spread over other parts.",
+        "“whiskers” 7.4 %; the remaining 46 % lies elsewhere.",
         "Without “pointed ears”, the network would say “tiger” (this answer falls from 93 % to "
         "41 %).",
     ]
@@ -179,7 +182,7 @@ def test_names_that_try_to_break_out_stay_names(example):
     for claim in claims(odd):
         assert not problems(as_json(asdict(claim)), found)
         assert all("\n" not in one.sentence for one in claim.wordings.values())
-    text = " ".join(one.text for one in compose(claims(odd))[0].sentences)
+    text = " ".join(sentences(odd).values())
     assert "“{before}”" in text
 
 
@@ -236,6 +239,49 @@ def test_a_score_that_rose_did_not_fall(example, start, moved):
     assert [text for id_, text in said.items() if id_.startswith("kept") and moved in text]
 
 
+def test_everyone_reads_where_the_test_failed_too(example):
+    def curve(one, relevance):
+        area = {"relevance": relevance, "random": 5.0, "activation": 3.0, "reverse": 8.0}
+        courses = [replace(c, area_logit=area[c.order]) for c in one.courses]
+        return replace(one, courses=tuple(courses))
+
+    last = example.layers[-1].layer
+    own = [next(one for one in example.curves if one.kind == "zero" and one.layer == last)]
+    own += [replace(own[0], id="curve:a:zero", layer=example.layers[0].layer)]
+    for earlier, end in (
+        (2.0, "in random order."),
+        (6.0, "in random order, but not everywhere."),
+    ):
+        curves = tuple(curve(one, 2.0 if one.layer == last else earlier) for one in own)
+        odd = written(replace(example, curves=curves))
+        assert sentences(odd)[f"kept:{last}"].endswith(end)
+
+
+def test_a_doubt_about_a_name_that_decides_is_said_of_it(example):
+    """Others are counted: which these are, their cards say."""
+    last = [one.id for one in example.concepts if one.layer == example.layers[-1].layer]
+    states = {last[0]: "not told from chance"}
+    concepts = tuple(
+        replace(one, name=f"name {n}", state=states.get(one.id, "one-sided"))
+        for n, one in enumerate(example.concepts)
+    )
+    best = example.prediction[1]
+    place = [one.concept for one in example.effects].index(last[0])
+    odd = with_zero(replace(example, concepts=concepts), place, answer=best.label,
+                    answer_name=best.name, probability=0.1)  # fmt: skip
+    name = next(one.name for one in concepts if one.id == last[0])
+    assert f"1 (“{name}”) did poorly when tested" in sentences(written(odd))["names"]
+
+
+def test_what_was_not_listed_may_decide_too(example):
+    for layers, said in ((example.layers, True), (
+        tuple(replace(one, channels=one.chosen) for one in example.layers), False
+    )):  # fmt: skip
+        odd = written(replace(example, layers=layers))
+        for audience in ("everyone", "expert"):
+            assert ("listed" in sentences(odd, audience)) == said
+
+
 def test_one_channel_is_not_switched_off_one_after_another(example):
     curves = [
         replace(one, courses=tuple(
@@ -271,3 +317,16 @@ def test_what_changes_the_answer_is_not_shortened_by_what_does_not(example):
     made = tuple(one for one in claims(written(risen)) if one.id in own)
     assert len(made) == 2
     assert all(len(group) == 1 for group in together(made, "everyone"))
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\uDFFF", "\\udc00\\ud800"])
+def test_half_of_a_character_is_refused_where_it_is_read(example, tmp_path, half):
+    """With it no page could be written; a whole pair is a character."""
+    stored.write(claims(example), tmp_path)
+    file = tmp_path / stored.FILE
+    text = file.read_text("utf-8")
+    file.write_text(text.replace("tabby cat", "\\ud83d\\ude00"), "utf-8")
+    assert "\N{GRINNING FACE}" in stored.read(tmp_path)[0].wordings["everyone"].sentence
+    file.write_text(text.replace("tabby cat", half), "utf-8")
+    with pytest.raises(UserError, match=r"cannot be read \(.*half of a character"):
+        stored.read(tmp_path)

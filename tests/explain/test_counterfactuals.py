@@ -165,8 +165,11 @@ def test_without_a_picture_of_the_class_there_is_nothing_to_copy(world):
 
 def test_the_answer_itself_is_refused(world):
     with pytest.raises(SameAnswerError, match="takes it for 'b': ask for another class"):
-        Asked(1, world.layer, ()).check(1, CLASSES)
-    Asked(1, world.layer, ()).check(0, CLASSES)
+        Asked(1, world.layer, ()).check(torch.tensor([0.1, 2.0, 0.3, 0.0]), CLASSES)
+    Asked(1, world.layer, ()).check(torch.tensor([2.0, 0.1, 0.3, 0.0]), CLASSES)
+    for label in range(2):
+        with pytest.raises(SameAnswerError, match="cannot decide between 2 classes for it"):
+            Asked(label, world.layer, ()).check(torch.tensor([2.0, 2.0, 0.3, 0.0]), CLASSES)
 
 
 def test_maps_are_moved_and_nothing_comes_in_from_the_other_side():

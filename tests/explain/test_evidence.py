@@ -106,8 +106,9 @@ def test_the_command_prints_what_it_says(named, capsys, pictures_to_explain):
             assert (row["share"], row["after"], row["logit"]) == (
                 one.share, zero.probability, zero.logit)  # fmt: skip
             assert row["before"] == found.target.probability
-            changes = zero.answer != found.prediction[0].label
+            changes = found.changed(zero) and zero.tied == 1
             assert row["answer"] == (zero.answer_name if changes else None)
+            assert row["tied"] == zero.tied
             line = [line for line in lines if one.address in line and " → " in line]
             assert len(line) == (audience == "expert")
             assert not line or line[0].split("  ")[-1].strip() == row["state"]
@@ -232,7 +233,7 @@ def test_flow_shares_add_up_to_at_most_one(explained):
 def test_evidence_reads_back_as_it_was_written(explained, tmp_path):
     evidence.write(explained[0], tmp_path)
     assert evidence.read(tmp_path) == explained[0]
-    assert json.loads((tmp_path / "evidence.json").read_text())["version"] == 2
+    assert json.loads((tmp_path / "evidence.json").read_text())["version"] == 3
 
 
 def test_a_region_holds_half_of_the_mass_and_has_a_place():
@@ -453,21 +454,29 @@ def test_two_concepts_at_one_place_are_taken_away_together(explained, named, pic
     assert any(found.together for found in explained)
 
 
-def test_a_class_without_relevance_is_an_answer(project, run, tmp_path, pictures_to_explain):
-    """Its logit is zero, so nothing speaks for it: the text says so, and there is no traceback."""
-    place = tmp_path / "project"
+@pytest.fixture(scope="module")
+def silent(project, run, tmp_path_factory) -> Path:
+    """An atlas of a network that has no weights for one class, and the same for the others."""
+    place = tmp_path_factory.mktemp("silent") / "project"
     shutil.copytree(project, place)
     code = place / "network.py"
     code.write_text(code.read_text().replace(
         "    return network",
-        "    network[-1].weight.data[2] = 0\n    network[-1].bias.data[2] = 0\n    return network",
+        "    network[-1].weight.data[2] = 0\n    network[-1].bias.data[2] = 0\n"
+        "    network[-1].weight.data[1] = network[-1].weight.data[0]\n"
+        "    network[-1].bias.data[:2] = 10\n    return network",
     ))  # fmt: skip
     recipe = place / "tiny.toml"
     here, there = (f"{root.as_posix()}/network.py" for root in (project, place))
     recipe.write_text(recipe.read_text().replace(here, there))
-    out = tmp_path / "silent"
+    out = place.parent / "silent"
     assert run("index", recipe, "--out", out).returncode == 0
-    result = run("explain", out, pictures_to_explain[0], "--trust-code", "--target", "stripe")
+    return out
+
+
+def test_a_class_without_relevance_is_an_answer(silent, run, pictures_to_explain):
+    """Its logit is zero, so nothing speaks for it: the text says so, and there is no traceback."""
+    result = run("explain", silent, pictures_to_explain[0], "--trust-code", "--target", "stripe")
     assert result.returncode == 0, result.stderr
     folder = Path(result.stdout.strip())
     assert not evidence.read(folder).concepts
@@ -475,4 +484,34 @@ def test_a_class_without_relevance_is_an_answer(project, run, tmp_path, pictures
     text = " ".join(one.text for one in everyone.sentences)
     assert "nothing weighs for “stripe” or against it" in text
     assert any("No relevance for “stripe” comes to" in one.text for one in expert.sentences)
-    site.render(open_store(out))
+    site.render(open_store(silent))
+
+
+def test_a_picture_that_two_classes_tie_for(silent, run, pictures_to_explain):
+    """Texts, page and the line about another class say that there is no answer."""
+    path = pictures_to_explain[0]
+    result = run("explain", silent, path, "--trust-code")
+    assert result.returncode == 0, result.stderr
+    folder = Path(result.stdout.strip())
+    found = evidence.read(folder)
+    assert [(one.label, one.rank, one.tied) for one in found.prediction] == [
+        (0, 1, 2), (1, 1, 2), (2, 3, 1)
+    ]  # fmt: skip
+    assert found.contrast is not None
+    assert found.contrast.margin == 0
+    assert all(effect.tied == 2 for one in found.effects for effect in one.effects)
+    for text in narrative.read(folder):
+        first, second, *others = (one.text for one in text.sentences)
+        assert "cannot decide between 2 classes" in first or "gives 2 classes the same" in first
+        assert second == "Explained here is one of those that tie, “disc”."
+        assert not [one for one in others if "the answer" in one or "this answer" in one]
+    store = open_store(silent)
+    site.render(store)
+    site.build(store)
+    page = (silent / f"site/explanations/{folder.name}.html").read_text("utf-8")
+    assert "<bdi>disc</bdi>, one of 2 that tie</h1>" in page
+    assert "2 classes have the highest logit alike" in page
+    assert "it would say" not in page
+    refused = run("explain", silent, path, "--trust-code", "--to", "stripe")
+    assert refused.returncode == 2
+    assert "cannot decide between 2 classes for it" in refused.stderr

@@ -211,7 +211,7 @@ def test_one_concept_that_decides_is_not_said_twice(example):
     """That the answer is another one without it has a claim of its own."""
     known = example.concepts[2]  # without it the answer is another one
     step = ConceptStep(
-        known.address, known.layer, known.channel, known.name, known.id, 0.4, 0.412, 1, "tiger"
+        known.address, known.layer, known.channel, known.name, known.id, 0.4, 0.412, 1, "tiger", 1
     )
     leave = ConceptChanges("leave", (step,), 1, True, True, 9, 9)
     other = Counterfactual("counterfactual", known.layer, 1, "tiger", 0.0412, leave, None, None, 0)

@@ -150,7 +150,13 @@ def decides(one: dict, evidence: dict) -> bool:
     zero = next(e for e in by_id(evidence["effects"], f"effect:{one['id']}")["effects"]
                 if e["kind"] == "zero")  # fmt: skip
     less = zero["probability"] < 0.8 * evidence["target"]["probability"]
-    return less or zero["answer"] != evidence["prediction"][0]["label"]
+    return less or changed(zero, evidence)
+
+
+def changed(then: dict, evidence: dict) -> bool:
+    """Whether the answer is another one, or as many classes do not tie for it."""
+    first = evidence["prediction"][0]
+    return then["answer"] != first["label"] or then["tied"] != first["tied"]
 
 
 def state(one: dict) -> str:
@@ -291,20 +297,33 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
 
     if "this answer" in text:
         yield from must(target["label"] == first["label"], "the target is not the answer")
-    if "{answer}" in text:
-        source = next(w for w in claim["wordings"][audience]["slots"] if w["key"] == "answer")
-        label = value(source["source"].removesuffix("_name"), evidence)
-        yield from must(label != first["label"], "the answer does not change")
-    elif kind in ("changes", "falls", "rises", "keeps"):
-        yield from must(zero[about]["answer"] == first["label"], "a new answer is kept quiet")
-    if kind == "second":
+        yield from must(first["tied"] == 1, "there is no answer")
+    yield from named_answers(claim, audience, text, evidence, must)
+    if kind in ("changes", "ties", "falls", "rises", "keeps") and not {"answer", "tied"} & {
+        w["key"] for w in claim["wordings"][audience]["slots"]
+    }:
+        yield from must(not changed(zero[about], evidence), "a new answer is kept quiet")
+    alone = first["tied"] == 1
+    if kind == "answer":
+        yield from must(("{class}" in text) == alone, "whether there is an answer")
+    elif kind == "second":
         yield from must(value("prediction.2 rank", evidence) == 2, "it is not second")
+        yield from must(alone, "there is no first")
+        yield from must(
+            ("{class}" in text) == (value("prediction.2 tied", evidence) == 1), "whether it ties"
+        )
     elif kind == "wrong":
         yield from must(evidence["truth"]["label"] != first["label"], "it is right")
+        yield from must(alone or evidence["truth"]["rank"] > 1, "it ties")
+        yield from must(("the answer is" in text) == alone, "whether there is an answer")
     elif kind == "unsure":
         yield from must(first["probability"] < 0.5, "the best has one half")
+        yield from must(alone, "there is no best")
     elif kind == "asked":
-        yield from must(target["label"] != first["label"], "it is the answer")
+        yield from must(target["label"] != first["label"] or not alone, "it is the answer")
+        one_of = not alone and target["rank"] == 1
+        yield from must(("is one of those" in text) == one_of, "whether it ties")
+        yield from must("{best}" not in text or alone, "there is no best")
     elif kind == "sign":
         yield from must(target["logit"] <= 0, "the logit is positive")
     elif kind == "words":
@@ -312,12 +331,14 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(has == evidence["named"], "whether there are names")
         if has:
             yield from must(("mixtures" in text) == bool(factors), "whether there are factors")
-    elif kind in ("changes", "falls", "rises", "keeps"):
-        if audience == "everyone":
+    elif kind in ("changes", "ties", "falls", "rises", "keeps"):
+        if "each" in text:  # the class is one of those that tie
+            yield from must(target["label"] == first["label"], "it does not tie")
+        elif audience == "everyone":
             down = "falls from {before} to"
             if zero[about]["probability"] < 0.0005 > target["probability"]:
                 down = "falls by more than a fifth, to {after}"
-            word = {"changes": down, "falls": down, "rises": "rises from {before} to",
+            word = {"changes": down, "ties": down, "falls": down, "rises": "rises from {before} to",
                     "keeps": "stays at"}[kind]  # fmt: skip
             yield from must(word in text, "another verb")
         else:
@@ -326,7 +347,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             )
             yield from must(word in text, "another verb")
         before, after = target["probability"], zero[about]["probability"]
-        if kind in ("changes", "falls"):
+        if kind in ("changes", "ties", "falls"):
             yield from must(after < before, "it does not fall")
         elif kind == "rises":
             yield from must(after > before, "it does not rise")
@@ -351,11 +372,10 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
     elif kind in ("more", "beside", "earlier", "fewer", "decide"):
         others = [c for c in concepts.values() if decides(c, evidence) and c["layer"] != last_layer]
         limit = target["probability"] * 0.8
-        group = others if kind == "decide" else cited
-        falls = [c for c in group if zero[c["id"]]["probability"] < limit]
+        falls = [c for c in cited if zero[c["id"]]["probability"] < limit]
         yield from must(cited and all(decides(c, evidence) for c in cited), "one does not decide")
         yield from must(bool(falls) == ("a fifth" in text), "a fifth")
-        yield from must((len(falls) < len(group)) == ("changes" in text), "the answer changes")
+        yield from must((len(falls) < len(cited)) == ("changes" in text), "the answer changes")
         if kind == "more":
             yield from must(all(c["layer"] == last_layer for c in cited), "not of the last")
         else:
@@ -364,14 +384,10 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             yield from must({c["layer"] for c in cited} == {about}, "another layer")
             most = min(zero[c["id"]]["probability"] for c in cited)
             yield from must(values["after"] == most, "another costs more")
-            new = any(zero[c["id"]]["answer"] != first["label"] for c in cited
-                      if zero[c["id"]]["probability"] == most)  # fmt: skip
-            yield from must("{answer}" not in text or new, "the answer stays")
-            yield from must(
-                "{answer}" in text
-                or not all(zero[c["id"]]["answer"] != first["label"] for c in cited),
-                "a new answer is quiet",
-            )
+            new = [changed(zero[c["id"]], evidence) for c in cited
+                   if zero[c["id"]]["probability"] == most]  # fmt: skip
+            said = "{answer}" in text or "{tied}" in text
+            yield from must(any(new) if said else not all(new), "whether the answer stays")
         else:
             names = {quoted(c["name"]) if c["name"] else c["address"] for c in cited}
             said = {
@@ -391,10 +407,14 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             if kind in ("earlier", "fewer", "beside"):
                 mine = [c for c in others if before(c) == (kind != "beside")]
                 yield from must({c["id"] for c in cited} == {c["id"] for c in mine}, "not all")
+    elif kind == "listed":
+        part = [one for one in evidence["layers"] if one["chosen"] < one["channels"]]
+        yield from must(part and any(decides(c, evidence) for c in concepts.values()), "all are")
     elif kind == "spread":
         limit = target["probability"] * 0.8
-        yield from must(all(one["probability"] >= limit and one["answer"] == first["label"]
+        yield from must(all(one["probability"] >= limit and not changed(one, evidence)
                             for one in zero.values()), "one decides")  # fmt: skip
+        yield from must(("the answer stays" in text) == alone, "whether there is an answer")
     elif kind == "silent":
         yield from must(not cited, "there are concepts")
         layers = [by_id(evidence["layers"], i) for i in claim["evidence"] if i.startswith("layer:")]
@@ -454,10 +474,15 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             relevance = next(one for one in curve["courses"] if one["order"] == "relevance")
             moved = "fell more" if area["relevance"] < relevance["logit"][0] else "rose less"
             words = f"{moved} than in random order"
-            yield from must(audience == "expert" or words in text, "words")
+            others = [one for one in evidence["curves"] if one is not curve and failed(one)]
+            words += ", but not everywhere." if others else "."
+            yield from must(audience == "expert" or text.endswith(words), "words")
+            told = about != evidence["layers"][-1]["layer"] or {one["id"] for one in others} <= {
+                *claim["evidence"]
+            }
+            yield from must(told, "the others that failed are not cited")
         else:
-            same = rounded(area["relevance"], 3) == rounded(area["random"], 3)
-            yield from must(not lower or same, "it is lower")
+            yield from must(failed(curve), "it is lower")
             words = "no lower than" if audience == "expert" else "fell no more than"
             yield from must(f"{words} in random order" in text, "words")
         if audience == "expert":
@@ -474,10 +499,12 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(audience == "everyone" or f"in {unit} that" in text, "channels or factors")
     elif kind in ("residual", "complete"):
         layer = by_id(evidence["layers"], f"layer:{about}")
-        yield from must(about in factors and audience == "expert", "no factors")
+        yield from must(about in factors, "no factors")
         if kind == "residual":
             yield from must(0 < layer["residual"] <= 1, "nothing is left")
             yield from must(claim["caveat"] == (layer["residual"] > 0.5), "how much is left")
+            much = layer["residual"] > 0.5 and about == last_layer
+            yield from must(audience == "expert" or much, "not for everyone")
         else:
             yield from must(layer["same_answer"] is not None and layer["tested"], "not tested")
     elif kind == "conservation":
@@ -498,6 +525,7 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
             spoken = [one for one in cited if one["layer"] == last_layer or decides(one, evidence)]
             names = {one["name"] or one["address"] for one in spoken}
             yield from must(len(names) > 3, "few are not counted")
+            yield from named(kind, claim["wordings"][audience], text, evidence, must)
         elif audience == "everyone":  # whose name it is, and whether others share it
             for slot in claim["wordings"][audience]["slots"]:
                 mine = concepts[slot["source"].removesuffix(" name")]
@@ -515,6 +543,9 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         reasons = ("unnamed", "untested", "doubtful", "sided")
         wanted = {s for c in cited if (s := state(c)) in reasons}
         keys = {slot["key"] for slot in claim["wordings"][audience]["slots"]}
+        keys = {key for key in keys if "name" not in key.replace("unnamed", "")}
+        for reason in wanted:
+            yield from named(reason, claim["wordings"][audience], text, evidence, must)
         yield from must(wanted == keys - {"all"} and len(wanted) > 1, "other reasons")
         for reason, verb in (("untested", "tested"), ("doubtful", "poorly"), ("sided", "in part"),
                              ("unnamed", "no name")):  # fmt: skip
@@ -532,8 +563,60 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         yield from must(text in METHOD, "another method")
     elif kind in ("leaves", "lasts", "becomes", "misses", "unstored"):
         yield from another(kind, audience, claim, text, evidence, must)
-    elif kind not in ("answer", "blurred"):
+    elif kind != "blurred":
         yield f"a kind that nobody checks: {kind}"
+
+
+def named_answers(claim, audience, text, evidence, must):
+    """Yield where a class is said to be the answer that is none, or a tie is not what is said."""
+    first = evidence["prediction"][0]
+    sources = {w["key"]: w["source"] for w in claim["wordings"][audience]["slots"]}
+    if "{answer}" in text:
+        then = value(sources["answer"].removesuffix("_name"), evidence)
+        tied = value(sources["answer"].replace("answer_name", "tied"), evidence)
+        yield from must(tied == 1, "a class of several that tie is named")
+        yield from must((then, 1) != (first["label"], first["tied"]), "the answer does not change")
+    if "{end}" in text:
+        tied = value(sources["end"].replace("answer_name", "tied"), evidence)
+        yield from must(tied == 1, "a class of several that tie is named")
+    if "{tied}" in text:
+        tied = value(sources["tied"], evidence)
+        yield from must(tied > 1, "nothing ties")
+        if claim["kind"] in ("answer", "second"):
+            return
+        then = value(re.sub("tied$", "answer", sources["tied"]), evidence)
+        own = then == first["label"]
+        yield from must((then, tied) != (first["label"], first["tied"]), "it does not change")
+        if claim["kind"] != "misses":
+            others = first["tied"] == 1 and not own
+            yield from must(("{tied} other classes" in text) == others, "others, or itself too")
+        if "among them" in text or "{class} too" in text:
+            yield from must(own and first["tied"] == 1, "the answer is not among them")
+
+
+def named(reason, wording, text, evidence, must):
+    """Yield what does not hold of the names in brackets behind a count."""
+    last = evidence["concepts"][-1]["layer"]
+    doubted = [one for one in evidence["concepts"] if state(one) == reason]
+    own = [one["id"] for one in doubted
+           if one["name"] and one["layer"] == last and decides(one, evidence)]  # fmt: skip
+    slots = [one for one in wording["slots"] if one["key"].startswith(f"{reason}name")]
+    if slots:
+        said = [one["source"].removesuffix(" name") for one in slots]
+        yield from must(said == own, "others than those that decide")
+        bracket = text.partition(f"{{{slots[-1]['key']}}}")[2].partition(")")[0]
+        yield from must(bracket == (" among them" if len(own) < len(doubted) else ""), "all")
+    else:
+        known = {one["id"]: one for one in evidence["concepts"]}
+        long = sum(len(called(known[id_], True, evidence).split()) for id_ in own)
+        yield from must(not own or long > 4, "who decides is not named")
+
+
+def failed(curve):
+    """Return whether the order by relevance did no better than chance, as far as is written."""
+    area = {one["order"]: one["area_logit"] for one in curve["courses"]}
+    same = rounded(area["relevance"], 3) == rounded(area["random"], 3)
+    return curve["kind"] == "zero" and (area["relevance"] >= area["random"] or same)
 
 
 def contrast(kind, audience, claim, text, evidence, must):
@@ -549,8 +632,8 @@ def contrast(kind, audience, claim, text, evidence, must):
         yield from must(one["margin"] < 0 < found["margin"], "not ahead")
     if "{class} would be ahead" in text:
         yield from must(one["margin"] > 0 >= found["margin"], "not ahead")
-    if "would shrink" in text:
-        yield from must(0 <= one["margin"] < found["margin"], "no smaller")
+    neither = one["margin"] == 0 != found["margin"]
+    yield from must(audience == "expert" or ("neither" in text) == neither, "whether they tie")
 
 
 def another(kind, audience, claim, text, evidence, must):
@@ -560,8 +643,9 @@ def another(kind, audience, claim, text, evidence, must):
         yield from must(found["become"] is None and found["source"] is None, "there are maps")
         return
     changes = found["leave" if kind in ("leaves", "lasts") else "become"]
-    last = changes["steps"][-1]["answer"]
-    done = last != first if changes is found["leave"] else last == found["label"]
+    end = changes["steps"][-1]
+    last = (end["answer"], end["tied"])
+    done = last != (first, 1) if changes is found["leave"] else last == (found["label"], 1)
     yield from must(done == (kind in ("leaves", "becomes")), "the answer in the end")
     slots = claim["wordings"][audience]["slots"]
     listed = [one["source"].removesuffix(" name") for one in slots if one["kind"] == "concept"]

@@ -1,6 +1,7 @@
 """Naming with real models of `transformers`, tiny and with random weights."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -12,13 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from atlas import prompts, vlm
-from atlas.naming import asking
+from atlas import plain, prompts, vlm
+from atlas.errors import UserError
+from atlas.naming import asking, wording
 from atlas.naming.selection import ReferenceSelector
 from atlas.patches import vectors
 from atlas.patches.views import References
+from atlas.pipeline.annotating import rename
 from atlas.probe.probe import Responses
-from atlas.recipe import Naming
+from atlas.recipe import Naming, recorded
 from atlas.store import INDEX, Store, indexfile, names, open_store
 from atlas.store.names import NameRecord
 from atlas.vlm import Loading, Request
@@ -340,6 +343,32 @@ def test_rename_wins_and_shows_who(atlas_copy, run, built):
     assert "FAIL every name has its record" in run("verify", atlas_copy.root).stdout
     assert run("rename", atlas_copy.root, f"{first}:99", "x", "--by", "A").returncode == 2
     assert run("rename", atlas_copy.root, f"{first}:0", " ", "--by", "A").returncode == 2
+    before = (atlas_copy.root / "names.jsonl").read_text()
+    recipe = recorded(atlas_copy.manifest())
+    for name, says in (
+        ("\x01\x02red", "U+0001 in it, which nobody sees"), ("\u202egreen", "U+202E"),
+        ("gr\u200been", "U+200B"), ("a\u2028b", "U+2028"), ("g" * 101, "at most 100"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=re.escape(says)):
+            rename(atlas_copy, recipe, f"{first}:0", name, "A")
+        with pytest.raises(UserError, match=re.escape(says)):
+            rename(atlas_copy, recipe, f"{first}:0", "red", name)
+    assert (atlas_copy.root / "names.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "one_line"),
+    [("gr\u200been", "green"), ("\u202egr\u2066een", "green"), ("a\u2028b\x01c", "a b c"),
+     ("so\u00adft\ufeff", "soft"), ("a\u200db", "ab"), ("x\U000e0067", "x"), ("\ud800", ""),
+     *((kept, kept) for kept in (
+         "e\u0301", "می\u200cخواهم", "क\u094d\u200dष", "ന\u0d4d\u200d",
+         "👩🏽\u200d🚀", "❤\ufe0f\u200d🔥",
+         "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "אדום", "赤い", "\u0600",
+     ))],
+)  # fmt: skip
+def test_what_nobody_sees_is_taken_out_of_names_and_what_letters_need_stays(text, one_line):
+    assert plain.plain(text) == wording.plain(text) == one_line
+    assert bool(plain.unseen(text)) == (text != one_line)
 
 
 def test_prompts_have_versions_and_hashes():

@@ -199,6 +199,14 @@ def with_places(net, x):
     return F.conv2d(torch.cat([x, own], 1), F.pad(net.w, (0, 0, 0, 0, 0, 1), value=0.1)).relu()
 
 
+PLACES = torch.randn(144, 144, generator=torch.Generator().manual_seed(1)) / 144
+
+
+def weighed_by_other_places(net, x):
+    x = F.avg_pool2d(x, 2)
+    return x * F.linear(x.flatten(2), PLACES.to(x), net.b.mean().expand(144)).view_as(x)
+
+
 BODIES = {
     "flipped": lambda net, x: net.c1(x).flip(2).relu(),
     "with places": with_places,
@@ -216,6 +224,7 @@ BODIES = {
     "view and sum": lambda net, x: (
         torch.cat([branch(net, x), x], 1).view(len(x), 2, C, 24, 24).sum(1).relu()
     ),
+    "weighed by other places": weighed_by_other_places,
     "minus": lambda net, x: (x - branch(net, x).neg()).relu(),
     "rsub": lambda net, x: torch.rsub(branch(net, x), x).relu(),
     "root of two": lambda net, x: (x + branch(net, x)) / math.sqrt(2),

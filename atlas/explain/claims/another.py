@@ -31,7 +31,15 @@ def _leave(evidence: Evidence, found: Counterfactual) -> Claim:
     before = w.chance("before", first.probability, "prediction.1 probability")
     answer = w.a_class("answer", leave.steps[-1].answer_name, f"leave {leave.count}.answer_name")
     names, slots = _named(evidence, leave)
-    if leave.reached:
+    tied = w.count("tied", leave.steps[-1].tied, f"leave {leave.count}.tied")
+    if leave.reached and leave.steps[-1].tied > 1:
+        if leave.steps[-1].answer == first.label:
+            classes, end = "{tied} classes, {class} among them", "{tied} classes tie, {class} too"
+        else:
+            classes, end = "{tied} other classes", "{tied} other classes tie"
+        everyone = f"Without {names}, the network cannot decide between {classes}."
+        result = f"{end}{_fewest(evidence, found, leave)}"
+    elif leave.reached:
         everyone = f"Without {names}, the network would no longer say {{class}}, but {{answer}}."
         result = f"the answer is {{answer}}{_fewest(evidence, found, leave)}"
     else:
@@ -46,8 +54,8 @@ def _leave(evidence: Evidence, found: Counterfactual) -> Claim:
     return claim(
         "leaves" if leave.reached else "lasts", "", ["counterfactual", "leave", "prediction"],
         0.25 if said else 0.85,
-        say(everyone, own, answer, *slots),
-        say(expert, own, before, answer, *own_slots, *_numbers(found, leave)),
+        say(everyone, own, answer, tied, *slots),
+        say(expert, own, before, answer, tied, *own_slots, *_numbers(found, leave)),
         () if said else AUDIENCES,
     )  # fmt: skip
 
@@ -56,7 +64,7 @@ def _changes(evidence: Evidence, concept: str | None) -> bool:
     """Return whether another claim says that the answer is another one without a concept."""
     if concept is None:
         return False
-    return evidence.effect(concept, "zero").answer != evidence.prediction[0].label
+    return evidence.changed(evidence.effect(concept, "zero"))
 
 
 def _become(evidence: Evidence, found: Counterfactual, become: ConceptChanges) -> Claim:
@@ -66,6 +74,7 @@ def _become(evidence: Evidence, found: Counterfactual, become: ConceptChanges) -
     before = w.chance("before", found.probability, "counterfactual probability")
     after = w.chance("after", last.probability, f"become {become.count}.probability")
     end = w.a_class("end", last.answer_name, f"become {become.count}.answer_name")
+    tied = w.count("tied", last.tied, f"become {become.count}.tied")
     names, slots = _named(evidence, become)
     everyone = f"f {names} were as in another picture that the network takes for {{other}}, it"
     if become.reached:
@@ -73,7 +82,7 @@ def _become(evidence: Evidence, found: Counterfactual, become: ConceptChanges) -
         result = f"the answer is {{other}}{_fewest(evidence, found, become)}"
     else:
         everyone = f"Even i{everyone} would not say so here (from {{before}} to {{after}})."
-        result = "the answer is {end}"
+        result = "the answer is {end}" if last.tied == 1 else "{tied} classes tie"
     listed, chances, own_slots = _in_full(evidence, become, "probability")
     maps = "map" if become.count == 1 else "maps"
     expert = (
@@ -85,7 +94,7 @@ def _become(evidence: Evidence, found: Counterfactual, become: ConceptChanges) -
     return claim(
         "becomes" if become.reached else "misses", "", ["counterfactual", "become"], 1.0,
         say(everyone, other, before, after, *slots),
-        say(expert, other, before, end, image, *own_slots, *_numbers(found, become)),
+        say(expert, other, before, end, tied, image, *own_slots, *_numbers(found, become)),
         AUDIENCES,
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from atlas.explain.claims import wording as w
 from atlas.explain.claims.wording import Speaker, claim, say
 from atlas.store.claims import AUDIENCES, Claim
-from atlas.store.evidence import Contrast, Difference, Evidence
+from atlas.store.evidence import Contrast, Difference, Evidence, Guess
 
 HALF = 0.5
 """An answer with a lower probability is said to have less than one half, if that can be seen."""
@@ -23,6 +23,9 @@ def answers(evidence: Evidence) -> Iterator[Claim]:
 
 def _answer(evidence: Evidence) -> Iterator[Claim]:
     first, *others = evidence.prediction
+    if evidence.undecided:
+        yield from _undecided(evidence, first)
+        return
     name = w.a_class("class", first.name, "prediction.1 name")
     chance = w.chance("probability", first.probability, "prediction.1 probability")
     logit = w.logit("logit", first.logit, "prediction.1 logit")
@@ -47,14 +50,43 @@ def _answer(evidence: Evidence) -> Iterator[Claim]:
         )  # fmt: skip
     if others:
         name = w.a_class("class", others[0].name, "prediction.2 name")
+        tied = w.count("tied", others[0].tied, "prediction.2 tied")
         chance = w.chance("probability", others[0].probability, "prediction.2 probability")
-        text = say("Second comes {class} with {probability}.", name, chance)
+        text = say("Second comes {class} with {probability}." if others[0].tied == 1 else
+                   "Second come {tied} classes alike, with {probability} each.",
+                   name, tied, chance)  # fmt: skip
         yield claim("second", "", ["prediction"], 0.6, text, text)
     if first.probability < HALF and w.probability(first.probability) != w.probability(HALF):
         text = say("Even the network’s best answer has a probability below one half.")
         yield claim(
             "unsure", "", ["prediction"], 0.9,
             text, text,
+            AUDIENCES, caveat=True,
+        )  # fmt: skip
+
+
+def _undecided(evidence: Evidence, first: Guess) -> Iterator[Claim]:
+    """Yield that several classes tie, so that none is the answer and none is second."""
+    tied = w.count("tied", first.tied, "prediction.1 tied")
+    chance = w.chance("probability", first.probability, "prediction.1 probability")
+    logit = w.logit("logit", first.logit, "prediction.1 logit")
+    yield claim(
+        "answer", "", ["prediction"], 1.0,
+        say("The network cannot decide between {tied} classes for this picture (probability "
+            "{probability} each).", tied, chance),
+        say("The network gives {tied} classes the same highest probability, {probability} each "
+            "(logit {logit}), so none of them is its answer.", tied, chance, logit),
+        AUDIENCES, caveat=True,
+    )  # fmt: skip
+    if (truth := evidence.truth) is not None and truth.rank > 1:
+        right = w.a_class("truth", truth.name, "truth name")
+        rank = w.count("rank", truth.rank, "truth rank")
+        chance = w.chance("probability", truth.probability, "truth probability")
+        yield claim(
+            "wrong", "", ["truth", "prediction"], 1.0,
+            say("By its label the picture shows {truth}, which is none of those that tie.", right),
+            say("By its label the picture shows {truth} (rank {rank}, {probability}), which is "
+                "none of those that tie.", right, rank, chance),
             AUDIENCES, caveat=True,
         )  # fmt: skip
 
@@ -66,13 +98,18 @@ def _asked(evidence: Evidence) -> Iterator[Claim]:
     place = w.count("rank", target.rank, "target rank")
     chance = w.chance("probability", target.probability, "target probability")
     logit = w.logit("logit", target.logit, "target logit")
-    if target.label != first.label:
+    if evidence.undecided and target.rank == 1:
+        text = say("Explained here is one of those that tie, {class}.", name)
+        yield claim("asked", "", ["target", "prediction"], 1.0, text, text, AUDIENCES, caveat=True)
+    elif target.label != first.label:
+        expert = "Explained here is {class}, not the answer {best}: rank {rank}, probability "
+        if evidence.undecided:
+            expert = "Explained here is {class}, none of those that tie: rank {rank}, probability "
         yield claim(
             "asked", "", ["target", "prediction"], 1.0,
             say("Explained here is another class: {class}, in place {rank} with {probability}.",
                 name, place, chance),
-            say("Explained here is {class}, not the answer {best}: rank {rank}, probability "
-                "{probability}, logit {logit}.", name, best, place, chance, logit),
+            say(f"{expert}{{probability}}, logit {{logit}}.", name, best, place, chance, logit),
             AUDIENCES, caveat=True,
         )  # fmt: skip
     if target.logit <= 0:
@@ -186,8 +223,10 @@ def _side(kind: str, evidence: Evidence, contrast: Contrast, one: Difference) ->
     ahead, behind = contrast.margin > 0, one.margin < 0
     if kind == "contrast" and ahead and behind:
         text += "; without it, {other} would be ahead of {class}"
-    elif kind == "whynot" and not ahead and one.margin > 0:
+    elif kind == "whynot" and contrast.margin < 0 < one.margin:
         text += "; without it, {class} would be ahead of {other}"
+    elif contrast.margin and not one.margin:
+        text += "; without it, neither would be ahead"
     asked = evidence.target.label != evidence.prediction[0].label
     moved = min(abs(one.margin - contrast.margin) / max(abs(contrast.margin), 1.0), 1.0)
     return claim(

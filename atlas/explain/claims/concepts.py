@@ -96,7 +96,7 @@ def _carries(
         elif ends:
             text = f"Of the weight for and against {target}, {w.listed(parts)}"
             if REST < rest < 1 and layer.coverage >= COVERED:  # of less, another claim tells
-                text += "; the remaining {rest} is spread over other parts"
+                text += "; the remaining {rest} lies elsewhere"
             text += "."
             wordings[audience] = say(text, *slots, *named, left)
     # Where concepts decide, what each of them does says more to everyone than its weight.

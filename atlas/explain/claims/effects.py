@@ -23,9 +23,12 @@ ALONE = 3
 
 
 def decides(evidence: Evidence, one: Concept) -> bool:
-    """Return whether taking a concept away changes the answer or takes more than a fifth."""
+    """Return whether taking a concept away changes the answer or takes more than a fifth.
+
+    An answer that ties with others is one no more, so that is a change too.
+    """
     zero, before = evidence.effect(one.id, "zero"), evidence.target.probability
-    return zero.answer != evidence.prediction[0].label or zero.probability < (1 - FIFTH) * before
+    return evidence.changed(zero) or zero.probability < (1 - FIFTH) * before
 
 
 def is_earlier(evidence: Evidence, one: Concept, last: Sequence[Concept]) -> bool:
@@ -44,7 +47,7 @@ def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     at_end = [one for one in deciding if one in last]
     earlier = [one for one in deciding if one not in last]
     for one in last:
-        yield _alone(evidence, one, bound=one in at_end[:ALONE])
+        yield _alone(evidence, one, bound=one in at_end[:ALONE], listed=one in at_end[ALONE:])
         yield _blurred(evidence, one)
     yield from _leader(evidence, last)
     for pair in evidence.together:
@@ -65,16 +68,18 @@ def effects(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
             yield _in_layer(evidence, layer, earlier)
 
 
-def _alone(evidence: Evidence, one: Concept, *, bound: bool) -> Claim:
+def _alone(evidence: Evidence, one: Concept, *, bound: bool, listed: bool) -> Claim:
+    """Return what happens without one concept; everyone reads of some in a list of others."""
     target, zero = evidence.target, evidence.effect(one.id, "zero")
     change = abs(zero.probability - target.probability)
     kind, verb = _direction(target.probability, zero.probability)
-    if kind == "falls" and zero.answer != evidence.prediction[0].label:
-        kind = "changes"
+    if kind == "falls" and evidence.changed(zero):
+        kind = "changes" if zero.tied == 1 else "ties"
     return claim(
         kind, one.id, ["target", one.id, f"effect:{one.id}"],
         0.8 + 0.2 * change if decides(evidence, one) else change,
-        _everyone(evidence, one, zero, kind, verb), _expert(evidence, one, zero, kind, verb),
+        None if listed else _everyone(evidence, one, zero, kind, verb),
+        _expert(evidence, one, zero, kind, verb),
         AUDIENCES if bound else (),
     )  # fmt: skip
 
@@ -95,7 +100,27 @@ def _numbers(evidence: Evidence, zero: Effect | Together, source: str) -> list[S
         w.chance("before", evidence.target.probability, "target probability"),
         w.chance("after", zero.probability, f"{source}probability"),
         w.a_class("answer", zero.answer_name, f"{source}answer_name"),
+        w.count("tied", zero.tied, f"{source}tied"),
     ]
+
+
+def _included(evidence: Evidence, zero: Effect | Together) -> bool:
+    """Return whether what was the answer is one of the classes that tie."""
+    return not evidence.undecided and zero.answer == evidence.prediction[0].label
+
+
+def _tie(evidence: Evidence, zero: Effect | Together) -> str:
+    """Return what ties: classes, of which what was the answer is one, or others."""
+    if evidence.undecided or _included(evidence, zero):
+        return "{tied} classes"
+    return "{tied} other classes"
+
+
+def _then(evidence: Evidence, zero: Effect | Together) -> str:
+    """Return what a changed answer becomes."""
+    if zero.tied > 1:
+        return f"the network cannot decide between {_tie(evidence, zero)}"
+    return "the answer becomes {answer}"
 
 
 def _everyone(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: str) -> Wording:
@@ -104,11 +129,19 @@ def _everyone(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: s
     if kind == "changes":
         text = f"Without {{concept}}, the network would say {{answer}} ({target} {verb})"
         joined: str | None = "without {concept}, {answer} (to {after})"
+    elif kind == "ties":
+        text = f"Without {{concept}}, the network cannot decide between {_tie(evidence, zero)}"
+        if _included(evidence, zero) and not slots:
+            text += ", this answer among them ({after} each)"
+            joined = "without {concept}, between {tied} ({after} each)"
+        else:
+            text += f" ({target} {verb})"
+            joined = None
     else:
         text = f"Without {{concept}}, {target} {verb}"
         joined = "without {concept}, to {after}" if kind != "keeps" else None
-        if zero.answer != evidence.prediction[0].label:
-            text += ", and the answer becomes {answer}"
+        if evidence.changed(zero):
+            text += f", and {_then(evidence, zero)}"
             joined = None
     slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
     return say(f"{text}.", *slots, joined=joined)
@@ -125,8 +158,13 @@ def _expert(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: str
         course = verb.partition(" ")[2]
         text = f"{does} the probability of {target} {course}"
         joined = "{concept}, to {after}"
-    if zero.answer != evidence.prediction[0].label:
-        text += " and changes the answer to {answer}"
+    if kind == "ties":
+        text += f", and {_tie(evidence, zero)} tie for the answer"
+        joined = f"{joined} ({_tie(evidence, zero)})"
+    elif evidence.changed(zero):
+        text += " and changes the answer to {answer}" if zero.tied == 1 else (
+            f", and {_tie(evidence, zero)} tie for the answer"
+        )  # fmt: skip
         joined = f"{joined} and to {{answer}}" if kind == "changes" else None
     text = f"Set to zero, {{concept}} {text}"
     slots += (speaker.concept("concept", one), *_numbers(evidence, zero, f"effect:{one.id} zero."))
@@ -198,8 +236,8 @@ def _pair(evidence: Evidence, pair: Together) -> Claim:
         target, named = speaker.target()
         slots += named
         text = f"Without both {{concept1}} and {{concept2}}, the probability of {target} {verb}"
-        if pair.answer != evidence.prediction[0].label:
-            text += ", and the answer becomes {answer}"
+        if evidence.changed(pair):
+            text += f", and {_then(evidence, pair)}"
         if audience == "expert":
             text += "; {overlap} of their heat maps lie at the same places"
             slots.append(w.share("overlap", overlap.overlap, f"{overlap.id} overlap"))
@@ -214,6 +252,8 @@ def _spread(evidence: Evidence) -> Claim:
     """Return that no concept decides alone."""
     target, slots = Speaker(evidence, "everyone").target()
     text = "No concept listed decides alone: without any one, the answer stays and "
+    if evidence.undecided:
+        text = "No concept listed decides alone: without any one, as many classes tie and "
     text += f"{target} loses at most a fifth." if slots else "loses at most a fifth."
     ids = ["target", *(f"effect:{one.id}" for one in evidence.concepts)]
     return claim("spread", "", ids, 0.85, say(text, *slots), say(text, *slots), AUDIENCES)
@@ -266,22 +306,23 @@ def _in_layer(evidence: Evidence, layer: LayerEvidence, earlier: Sequence[Concep
     speaker, most = Speaker(evidence, "expert"), own[0]
     target, slots = speaker.target()
     zero = evidence.effect(most.id, "zero")
-    says = ", answer {answer}" if zero.answer != evidence.prediction[0].label else ""
-    text = f"In {{layer}}, {_outcome(evidence, earlier, target, '')} without "
+    says = ""
+    if evidence.changed(zero):
+        says = f", {_tie(evidence, zero)} tie" if zero.tied > 1 else ", answer {answer}"
     left = " left" if zero.probability < evidence.target.probability else ""
-    text += f"any one of {{deciding}} concepts, most without {{concept}} ({{after}}{left}{says})."
-    joined = (
-        f"in {{layer}}, without any one of {{deciding}}, most without {{concept}} ({{after}}{says})"
-    )
-    if len(own) == 1:
-        text = text.replace("any one of {deciding} concepts, most without ", "")
-        joined = f"in {{layer}}, without {{concept}} ({{after}}{says})"
+    joined = f"in {{layer}}, {_outcome(evidence, own, target, '')} without "
+    if len(own) > 1:
+        joined += "any one of {deciding} concepts, "
+        joined += "most without " if left else "as without "
+    joined += f"{{concept}} ({{after}}{left}{says})"
+    text = f"I{joined[1:]}."
     slots += (
         w.layer("layer", layer.layer),
         w.count("deciding", len(own), f"{layer.id} deciding"),
         speaker.concept("concept", most),
         w.chance("after", zero.probability, f"effect:{most.id} zero.probability"),
         w.a_class("answer", zero.answer_name, f"effect:{most.id} zero.answer_name"),
+        w.count("tied", zero.tied, f"effect:{most.id} zero.tied"),
     )
     ids = ["target", layer.id, *(id_ for one in own for id_ in (one.id, f"effect:{one.id}"))]
     wording = say(text, *slots, joined=joined)
@@ -289,12 +330,12 @@ def _in_layer(evidence: Evidence, layer: LayerEvidence, earlier: Sequence[Concep
 
 
 def _outcome(evidence: Evidence, own: Sequence[Concept], target: str, also: str) -> str:
-    """Return what all of some concepts that decide do when they are taken away."""
-    effects_ = [evidence.effect(one.id, "zero") for one in own]
-    limit, answer = (1 - FIFTH) * evidence.target.probability, evidence.prediction[0].label
-    does = []
-    if any(one.probability < limit for one in effects_):
-        does.append(f"{target} {also}falls by more than a fifth")
-    if any(one.answer != answer for one in effects_ if one.probability >= limit):
-        does.append(f"the answer {also}changes")
-    return " or ".join(does)
+    """Return what happens without concepts that decide: of several, what each does or another."""
+    limit = (1 - FIFTH) * evidence.target.probability
+    costs = [evidence.effect(one.id, "zero").probability < limit for one in own]
+    if all(costs):
+        return f"{target} {also}falls by more than a fifth"
+    changes = f"which classes tie {also}changes" if evidence.undecided else (
+        f"the answer {also}changes"
+    )  # fmt: skip
+    return f"{changes} or {target} falls by more than a fifth" if any(costs) else changes

@@ -16,11 +16,11 @@ from atlas.store.evidence import Evidence
 
 ORDER = (
     "answer", "wrong", "unsure", "second", "asked", "words", "silent", "carries", "coverage",
-    "changes", "falls", "rises", "keeps", "more", "beside", "earlier", "fewer", "decide",
-    "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd", "typical",
-    "seen", "place", "leaves", "lasts", "becomes", "misses", "kept", "flow", "method", "failed",
-    "sign", "conservation", "residual", "complete", "unseen", "unnamed", "untested", "doubtful",
-    "sided", "names", "unstored", "below",
+    "changes", "ties", "falls", "rises", "keeps", "more", "beside", "earlier", "fewer", "decide",
+    "listed", "spread", "disagree", "blurred", "together", "contrast", "whynot", "against", "odd",
+    "typical", "seen", "place", "leaves", "lasts", "becomes", "misses", "kept", "flow", "method",
+    "failed", "sign", "conservation", "residual", "complete", "unseen", "unnamed", "untested",
+    "doubtful", "sided", "names", "unstored", "below",
 )  # fmt: skip
 """Kinds of claims as a reader best meets them: the finding first, caveats last."""
 

@@ -13,31 +13,44 @@ from atlas.store.evidence import Concept, Course, Curve, Evidence, LayerEvidence
 FEW = 3
 """So many names are listed to experts; of more the table tells which they are."""
 
+NAMED_WORDS = 4
+"""So many words the names of those that decide may have, where names are counted."""
+
 LEAKED, MUCH_LEAKED = 0.02, 0.5
 """What part of the logit a layer may lose or gain without a word, and without a caveat."""
 
 
 def tests(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
     """Yield what speaks for trusting the explanation and against it."""
-    for curve in evidence.curves:
-        if curve.kind == "zero":
-            yield _test(evidence, curve)
+    curves = [curve for curve in evidence.curves if curve.kind == "zero"]
+    for curve in curves:
+        yield _test(evidence, curve, [one for one in curves if one is not curve and not _kept(one)])
+    yield from _listed(evidence)
     for layer in evidence.layers:
         yield from _covered(layer, last)
-        yield from _held(layer) if layer.of else _conserved(evidence, layer)
+        ends = bool(last) and last[0].layer == layer.layer
+        yield from _held(layer, ends=ends) if layer.of else _conserved(evidence, layer)
     yield from _names(evidence, last)
 
 
-def _test(evidence: Evidence, curve: Curve) -> Claim:
+def _kept(curve: Curve) -> bool:
+    """Return whether falling relevance did better than chance, as far as can be written."""
+    area = {course.order: course.area_logit for course in curve.courses}
+    lower = area["relevance"] < area["random"]
+    return lower and w.digits(area["relevance"], 3) != w.digits(area["random"], 3)
+
+
+def _test(evidence: Evidence, curve: Curve, failed: Sequence[Curve]) -> Claim:
+    """Return how falling relevance did against other orders; for everyone, also where it failed."""
     courses: dict[Order, Course] = {course.order: course for course in curve.courses}
     target = w.a_class("class", evidence.target.name, "target name")
     area = {
         order: w.logit(order, course.area_logit, f"{curve.id} {order}.area_logit")
         for order, course in courses.items()
     }
-    own, chance, strong = (area[order].text for order in ("relevance", "random", "activation"))
+    own, strong = area["relevance"].text, area["activation"].text
     means = {order: courses[order].area_logit for order in courses}
-    kept = means["relevance"] < means["random"] and own != chance
+    kept = _kept(curve)
     layer = evidence.layer(curve.layer)
     last = layer is evidence.layers[-1]
     by_activation = (
@@ -60,15 +73,31 @@ def _test(evidence: Evidence, curve: Curve) -> Claim:
         *(area[order] for order in ("relevance", "random", "activation")),
     ]
     fell = means["relevance"] < courses["relevance"].logit[0]
+    others = [one.id for one in failed] if kept and last else []
     moved = ("fell more than" if fell else "rose less than") if kept else "fell no more than"
     everyone = say(
         "As a test, parts were switched off one by one: in order of weight, the score for {class} "
-        f"{moved} in random order.", target
+        f"{moved} in random order{', but not everywhere' if others else ''}.",
+        target,
     )  # fmt: skip
     return claim(
-        "kept" if kept else "failed", curve.layer, ["target", curve.id],
+        "kept" if kept else "failed", curve.layer, ["target", curve.id, *others],
         (0.5 if last else 0.2) if kept else 0.9, everyone if last else None, say(text, *slots),
         ("expert",) if last and kept else () if kept else AUDIENCES, caveat=not kept,
+    )  # fmt: skip
+
+
+def _listed(evidence: Evidence) -> Iterator[Claim]:
+    """Yield that what is not listed may decide too; nobody looked."""
+    layers = [one for one in evidence.layers if one.chosen < one.channels]
+    if not layers or not any(decides(evidence, one) for one in evidence.concepts):
+        return
+    yield claim(
+        "listed", "", [*(one.id for one in layers), *(one.id for one in evidence.concepts)], 0.7,
+        say("Parts not listed may decide too."),
+        say("Set to zero one by one were the {all} concepts listed; others may decide too.",
+            w.count("all", len(evidence.concepts), "concepts all")),
+        ("expert",),
     )  # fmt: skip
 
 
@@ -81,23 +110,26 @@ def _covered(layer: LayerEvidence, last: Sequence[Concept]) -> Iterator[Claim]:
             say(f"Most of the relevance of {{layer}} is in {layer.parts} that are not listed: its "
                 "concepts hold {coverage}.", w.layer("layer", layer.layer),
                 w.share("coverage", layer.coverage, f"{layer.id} coverage"),
-                joined=None if layer.of else "so is that of {layer} ({coverage})")
+                joined=None if layer.of
+                else "so is most of that of {layer}, whose concepts hold {coverage}")
             if not ends else None,
             ("everyone",) if ends else (), caveat=True,
         )  # fmt: skip
 
 
-def _held(layer: LayerEvidence) -> Iterator[Claim]:
+def _held(layer: LayerEvidence, *, ends: bool) -> Iterator[Claim]:
     """Yield what the factors of a layer leave out: of its relevance, and of the answers."""
     name = w.layer("layer", layer.layer)
     if layer.residual:
         much = layer.residual > MUCH_LEAKED
         yield claim(
-            "residual", layer.layer, [layer.id], 0.75 if much else 0.4, None,
+            "residual", layer.layer, [layer.id], 0.75 if much else 0.4,
+            say("All such mixtures together hold less than half of the weight.")
+            if much and ends else None,
             say("Of the |relevance| of {host}, {residual} is not held by any factor of {layer}.",
                 name, Slot("host", "layer", plain(layer.host), f"{layer.id} of"),
                 w.share("residual", layer.residual, f"{layer.id} residual")),
-            ("expert",) if much else (), caveat=much,
+            AUDIENCES if much else (), caveat=much,
         )  # fmt: skip
     if layer.same_answer is not None and layer.tested:
         yield claim(
@@ -154,22 +186,39 @@ def _names(evidence: Evidence, last: Sequence[Concept]) -> Iterator[Claim]:
             AUDIENCES, caveat=True,
         )  # fmt: skip
     if several:
-        yield _together(evidence, found)
+        yield _together(evidence, found, last)
 
 
-def _together(evidence: Evidence, found: Mapping[str, Sequence[Concept]]) -> Claim:
+def _together(
+    evidence: Evidence, found: Mapping[str, Sequence[Concept]], last: Sequence[Concept]
+) -> Claim:
     """Return how many names there are to doubt, by the reason; the card of each says which."""
-    counts = [w.count(kind, len(own), f"concepts {kind}") for kind, own in found.items()]
-    counts.append(w.count("all", *_of(evidence, "named")))
-    said = {kind: f"{{{kind}}} {_PLAIN_VERBS[kind][len(own) > 1]}" for kind, own in found.items()}
+    slots = [w.count("all", *_of(evidence, "named"))]
+    said = {}
+    for kind, own in found.items():
+        which, names = _which(evidence, kind, own, last)
+        said[kind] = f"{{{kind}}}{which} {_PLAIN_VERBS[kind][len(own) > 1]}"
+        slots += [w.count(kind, len(own), f"concepts {kind}"), *names]
     missing = said.pop("unnamed", None)
     text = f"Of the {{all}} names here, {w.listed([*said.values()])}"
     if missing:
         parts = "concepts" if len(found["unnamed"]) > 1 else "concept"
         text += missing.replace("{unnamed}", f"; {{unnamed}} {parts}")
     ids = [one.id for own in found.values() for one in own]
-    wording = say(f"{text}.", *counts)
-    return claim("names", "", ids, 0.6, wording, None, ("everyone",), caveat=True)
+    return claim("names", "", ids, 0.6, say(f"{text}.", *slots), None, ("everyone",), caveat=True)
+
+
+def _which(
+    evidence: Evidence, kind: str, own: Sequence[Concept], last: Sequence[Concept]
+) -> tuple[str, list[Slot]]:
+    """Return in brackets the names of those that the text says to decide, if they are short."""
+    speaker = Speaker(evidence, "everyone")
+    spoken = [one for one in own if one in last and one.name and decides(evidence, one)]
+    slots = [speaker.concept(f"{kind}name{n}", one) for n, one in enumerate(spoken, 1)]
+    if not slots or sum(len(slot.text.split()) for slot in slots) > NAMED_WORDS:
+        return "", []
+    names = w.listed([f"{{{slot.key}}}" for slot in slots])
+    return f" ({names}{'' if len(spoken) == len(own) else ' among them'})", slots
 
 
 _VERBS = {
@@ -201,10 +250,12 @@ def _to_everyone(
     verb = _PLAIN_VERBS[kind]
     if len({one.name or one.address for one in spoken}) > FEW:
         what = "concepts" if kind == "unnamed" else "names"
+        which, named = _which(evidence, kind, own, last)
         return say(
-            f"Of the {{all}} {what} here, {{count}} {verb[len(own) > 1]}.",
+            f"Of the {{all}} {what} here, {{count}}{which} {verb[len(own) > 1]}.",
             w.count("count", len(own), f"concepts {kind}"),
             w.count("all", *_of(evidence, kind)),
+            *named,
         )
     slots: list[Slot] = []
     parts: list[list[str]] = [[], []]

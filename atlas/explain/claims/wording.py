@@ -30,8 +30,8 @@ class Speaker:
 
     def target(self) -> tuple[str, tuple[Slot, ...]]:
         """Return how the explained class is called: this answer, or by its name if it is none."""
-        target = self.evidence.target
-        if target.label == self.evidence.prediction[0].label:
+        target, first = self.evidence.target, self.evidence.prediction[0]
+        if target.label == first.label and not self.evidence.undecided:
             return "this answer", ()
         return "{class}", (a_class("class", target.name, "target name"),)
 

@@ -1,20 +1,25 @@
 """Narratives for every audience: by rules, or as a language model chooses and orders claims.
 
-A model can choose, order and join; of what it writes besides, nothing reaches the text but other
-words for a claim that `guard` and a second model let through.
+A model can choose and order, and say which claims of a kind share a sentence; of what it writes
+besides, nothing reaches the text but other words for a claim that `guard` and a second model let
+through.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from atlas.explain.models import AnsweringModel, Judge
 from atlas.explain.narrative import plans, prompts
 from atlas.explain.narrative.choosing import MOST, choose, length, obligatory
-from atlas.explain.narrative.joining import Group, joins, sentence, together
+from atlas.explain.narrative.joining import Group, sentence, together
 from atlas.explain.narrative.rephrasing import rephrase
 from atlas.store.claims import AUDIENCES, Audience, Claim
 from atlas.store.narrative import RULES, Narrative
 from atlas.vlm import Failed, Request, Unanswered
+
+OF_THE_ANSWER = ("wrong", "unsure", "second", "asked")
+"""Kinds that speak of the answer without naming it: right behind another sentence they would be
+read as said of what the network answers without a concept."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,15 @@ def _narrative(claims: Sequence[Claim], audience: Audience, writer: Writer | Non
         return _put(choose(own, audience), audience, RULES, refused)
     groups = completed(own, plan, audience)
     words_, more = rephrase(groups, audience, writer.model, writer.judge)
-    sentences = tuple(sentence(group, audience, words_) for group in groups)
+    sentences = tuple(
+        sentence(part, audience, words_) for group in groups for part in _parts(group, words_)
+    )
     return Narrative(audience, writer.model.id, sentences, (*refused, *more))
+
+
+def _parts(group: Group, rephrased: Mapping[str, str]) -> list[Group]:
+    """Return what stands in a sentence of its own: each claim, where one has other words."""
+    return [group] if rephrased.keys().isdisjoint(c.id for c in group) else [(c,) for c in group]
 
 
 def _put(
@@ -76,13 +88,14 @@ def completed(own: Sequence[Claim], plan: plans.Plan, audience: Audience) -> lis
     own : sequence of Claim
         The menu: claims with a wording for the audience.
     plan : tuple of tuples of int
-        Numbers of the menu, each once, by sentence.
+        Numbers of the menu, each once; those of one sentence, as far as they are of a kind.
     audience : {"everyone", "expert"}
         Who reads it.
     """
     bound = obligatory(own, audience)
     ids = {claim.id for claim in bound}
-    ordered = [tuple(own[number - 1] for number in numbers) for numbers in plan]
+    chosen = ([own[number - 1] for number in numbers] for numbers in plan)
+    ordered = [group for claims in chosen for group in together(claims, audience)]
     planned = {claim.id for group in ordered for claim in group}
     place = {claim.id: number for number, claim in enumerate(own)}
     for claim in bound:
@@ -100,8 +113,18 @@ def completed(own: Sequence[Claim], plan: plans.Plan, audience: Audience) -> lis
             room -= 0 if claim.id in ids else 1 + length([(claim,)], audience)
             if claim.id in ids or room >= 0:
                 kept.append(claim)
-        groups += [tuple(kept)] if joins(tuple(kept), audience) else [(one,) for one in kept]
-    return [group for group in groups if group]
+        groups += [tuple(kept)] if kept else []
+    return _behind_answer(groups)
+
+
+def _behind_answer(groups: Sequence[Group]) -> list[Group]:
+    """Return sentences in their order, but those about the answer behind it."""
+    behind = [group for group in groups if group[0].kind in OF_THE_ANSWER]
+    ordered: list[Group] = []
+    for group in groups:
+        ordered += [] if group in behind else [group]
+        ordered += behind if group[0].kind == "answer" else []
+    return ordered
 
 
 def _only(ordered: Sequence[Group], ids: set[str]) -> list[Group]:

@@ -1,18 +1,19 @@
-"""Claims put behind each other as sentences; nothing is said but what they say."""
+"""Claims put behind each other as sentences; nothing is said but what they say.
+
+Claims of several kinds never share a sentence: what stands behind "Without X" would be read as true
+without X alone, also where it says what the network answers as it is.
+"""
 
 from collections.abc import Mapping, Sequence
 
-from atlas.store.claims import PLACEHOLDER, Audience, Claim
+from atlas.store.claims import Audience, Claim
 from atlas.store.narrative import Sentence
 
 MOST = 8
-"""Claims of one kind that one sentence has at most."""
-
-OTHERS = 2
-"""Claims of several kinds that one sentence has at most."""
+"""Claims that one sentence has at most."""
 
 Group = tuple[Claim, ...]
-"""Claims of one sentence."""
+"""Claims of one sentence: one, or several of a kind."""
 
 
 def sentence(group: Group, audience: Audience, rephrased: Mapping[str, str]) -> Sentence:
@@ -21,59 +22,31 @@ def sentence(group: Group, audience: Audience, rephrased: Mapping[str, str]) -> 
     Parameters
     ----------
     group : tuple of Claim
-        One or several; all have a wording for the audience.
+        One, or several that share a sentence, as `together` makes them.
     audience : {"everyone", "expert"}
         Who reads it.
     rephrased : mapping
-        By a claim's id the wording that stands for the canonical one, with its placeholders.
+        By a claim's id the wording that stands for the canonical one, with its placeholders; of
+        claims that stand alone.
     """
-    texts = [_fill(claim, audience, _text(claim, audience, rephrased)) for claim in group]
-    if len(group) > 1:
-        others = group[1:]
-        if _chains(group, audience) and not rephrased.keys() & {claim.id for claim in group}:
-            tails = [_fill(one, audience, one.wordings[audience].joined or "") for one in others]
-            texts = [f"{texts[0][:-1]}; {'; '.join(tails)}."]
-        else:
-            whole = [text[:-1] for text in texts]
-            for n, claim in enumerate(others, 1):
-                whole[n] = _lowered(whole[n], _text(claim, audience, rephrased))
-            texts = [f"{', and '.join(whole)}."]
+    first, *others = group
+    text = first.wordings[audience].fill(rephrased.get(first.id, first.wordings[audience].text))
+    if others:
+        tails = [one.wordings[audience].fill(one.wordings[audience].joined or "") for one in others]
+        text = f"{text[:-1]}; {'; '.join(tails)}."
     return Sentence(
-        texts[0],
+        text,
         tuple(dict.fromkeys(id_ for claim in group for id_ in claim.evidence)),
         tuple(claim.id for claim in group),
-        rephrased=bool(rephrased.keys() & {claim.id for claim in group}),
+        rephrased=first.id in rephrased,
     )
 
 
 def joins(group: Group, audience: Audience) -> bool:
-    """Return whether some claims fit into one sentence."""
-    if len(group) <= 1:
-        return True
-    if _chains(group, audience):
-        return len(group) <= MOST
-    simple = all(";" not in claim.wordings[audience].text for claim in group)
-    return simple and len(group) <= OTHERS
-
-
-def _chains(group: Group, audience: Audience) -> bool:
-    """Return whether what follows is shorter, because it is of the same kind as the first."""
+    """Return whether claims share a sentence: of one kind, with a shorter form behind the first."""
     one_kind = len({claim.kind for claim in group}) == 1
-    return one_kind and all(claim.wordings[audience].joined for claim in group)
-
-
-def _text(claim: Claim, audience: Audience, rephrased: Mapping[str, str]) -> str:
-    return rephrased.get(claim.id, claim.wordings[audience].text)
-
-
-def _fill(claim: Claim, audience: Audience, text: str) -> str:
-    return claim.wordings[audience].fill(text)
-
-
-def _lowered(sentence_: str, wording: str) -> str:
-    """Return a sentence as it goes on behind another: a word, not a name, gets a small letter."""
-    begins_with_name = PLACEHOLDER.match(wording) is not None
-    return sentence_ if begins_with_name else sentence_[:1].lower() + sentence_[1:]
+    chain = one_kind and all(claim.wordings[audience].joined for claim in group)
+    return len(group) == 1 or (chain and len(group) <= MOST)
 
 
 def words(text: str) -> int:
@@ -86,7 +59,7 @@ def together(claims: Sequence[Claim], audience: Audience) -> list[Group]:
     groups: list[Group] = []
     for claim in claims:
         longer = (*groups[-1], claim) if groups else (claim,)
-        if len(longer) > 1 and _chains(longer, audience) and joins(longer, audience):
+        if len(longer) > 1 and joins(longer, audience):
             groups[-1] = longer
         else:
             groups.append((claim,))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from atlas.store.claims import Audience, Claim
 
-VERSION = 2
+VERSION = 3
 
 _READERS: dict[Audience, str] = {
     "everyone": "somebody who has never heard of neural networks. Take 4 to 8 of them: what the "
@@ -19,7 +19,7 @@ picture. Put together a text for {reader}.
 {menu}
 
 Answer with their numbers in the order of the text, separated by commas, and nothing else. Two \
-that belong into one sentence are joined by +. For example: {example}"""
+that say the same kind of thing may share a sentence: join them by +. For example: {example}"""
 
 _REPHRASE = """\
 Say this in other words for {reader}. It must mean exactly the same: nothing added, nothing left \
