@@ -4,9 +4,9 @@
     DIR/a.jpg                                 flat: no label
 
 Both may be mixed: files that lie in DIR itself have no label, files in its folders have
-their folder's. A folder without pictures is no class. The order is by path, part by part,
-by code point, whatever the file system lists first; class folders come in the order that
-torchvision's `ImageFolder` gives them.
+their folder's. A folder without pictures is no class, and a remark says so. The order is by
+path, part by part, by code point, whatever the file system lists first; class folders come in
+the order that torchvision's `ImageFolder` gives them.
 
 Where DIR holds one folder and nothing else, as archives often unpack, and that has folders of
 pictures only, it is taken for DIR; a remark says so.
@@ -21,7 +21,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -77,7 +77,7 @@ class Folder:
     left_out: LeftOut
     """What was found beside the pictures."""
     remarks: tuple[str, ...]
-    """Whether another folder than that of the recipe was taken."""
+    """Whether another folder than the recipe's was taken, and which folders are no classes."""
 
     @property
     def name(self) -> str:
@@ -187,6 +187,7 @@ def open_folder(directory: str, limit: int | None) -> Folder:
             f"the folders of {directory!r} are splits ({names}), not classes: "
             f"choose one, as folder:{directory.rstrip('/')}/{min(splits)}"
         )
+    remarks += _passed_over(root, classes) if classes else ()
     digest.update(sampling.digest([root / path for path in paths]))
     names_ = tuple(classes) or None
     return Folder(root, tuple(paths), names_, digest.hexdigest(), left_out, remarks)
@@ -203,6 +204,30 @@ def _unwrapped(root: Path) -> Path:
     several = sum(any(islice(_walk_from(folder, name), 1)) for name in inner if name.endswith("/"))
     flat = any(not name.endswith("/") for name in inner)
     return folder if several > 1 and not flat else root
+
+
+def _passed_over(root: Path, classes: Collection[str]) -> tuple[str, ...]:
+    """Say which folders in `root` are no classes, though its classes may have been counted so."""
+    listed = [name[:-1] for name in _list(root, "", Counter(), Counter()) if name.endswith("/")]
+    dotted = sorted(entry.name for entry in root.iterdir() if entry.name.startswith("."))
+    passed = {
+        "no pictures": [name for name in listed if _text(name) not in classes],
+        "pictures, but a hidden name": [name for name in dotted if _has_pictures(root, name)],
+    }
+    return tuple(
+        f"{_text(names[0])!r} and {len(names) - 1} more folders have {why}: they are no classes"
+        if len(names) > 1
+        else f"the folder {_text(names[0])!r} has {why}: it is no class"
+        for why, names in passed.items()
+        if names
+    )
+
+
+def _has_pictures(root: Path, folder: str) -> bool:
+    try:
+        return (root / folder).is_dir() and any(islice(_walk_from(root, f"{folder}/"), 1))
+    except UserError:  # what is hidden need not be readable
+        return False
 
 
 def _walk_from(root: Path, folder: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ for the right one. So a name that could mean two outputs, or that two labels hav
 nothing by itself, and neither does one whose WordNet id says that it means something else.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from atlas.data import imagenet
@@ -28,7 +28,7 @@ def match_labels(labels: Sequence[str], outputs: Sequence[str]) -> tuple[int | N
     3. The same first synonym.
     4. Any synonym in common.
     5. The same name at the same place, if there are as many labels as outputs and none of
-       them has been found elsewhere: lists may have a name twice.
+       them has been found elsewhere: lists may have a name twice, but both equally often.
 
     Parameters
     ----------
@@ -52,12 +52,28 @@ def match_labels(labels: Sequence[str], outputs: Sequence[str]) -> tuple[int | N
         found |= {a: b for a, b in claims.items() if a not in found and b not in taken}
     if len(labels) == len(outputs) and all(a == b for a, b in found.items()):
         pairs = enumerate(zip(ours, theirs, strict=True))
+        often = [
+            Counter(name for text in texts for name in _whole(text)) for texts in (ours, theirs)
+        ]
         found |= {
             place: place
             for place, (one, other) in pairs
             if _whole(one) == _whole(other) != [] and not _contradict(_ids(one), _ids(other))
-        }
+            and len({count[_whole(one)[0]] for count in often}) == 1
+        }  # fmt: skip
     return tuple(found.get(label) for label in range(len(labels)))
+
+
+def ambiguous(labels: Sequence[str], outputs: Sequence[str]) -> list[str]:
+    """Return the labels that have the name of several outputs; it is not known which they are."""
+    theirs = [imagenet.add_class_name(text) for text in imagenet.add_wordnet_ids(outputs)]
+    owners = Counter(name for text in theirs for name in {*_whole(text), *_synonyms(text)})
+    twice = _meant_twice(theirs)
+    return [
+        label
+        for label in labels
+        if any(owners[name] > 1 or name in twice for name in (*_whole(label), *_synonyms(label)))
+    ]
 
 
 def _claims(

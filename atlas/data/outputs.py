@@ -14,7 +14,7 @@ from pathlib import Path
 from atlas.data import assigned
 from atlas.data.assigned import COUNTED
 from atlas.data.imagenet import plain
-from atlas.data.labels import match_labels
+from atlas.data.labels import ambiguous, match_labels
 from atlas.data.source import Source
 from atlas.errors import UserError
 
@@ -29,6 +29,7 @@ _ASK = (
     "give a file that says which output each label is (--set data.labels=FILE, JSON "
     '{"label": "output"} or CSV label,output)'
 )
+_BY_NAME = "by name or WordNet id"
 _OR = "or let relevance start at the predicted class (--set relevance.target=predicted)"
 
 
@@ -90,7 +91,11 @@ def match_outputs(
             raise UserError(f"{error}, {_OR}") from error
         count = len(labels) if labels else 0
         return Matching((None,) * count, f"none met an output of the network; {error}")
-    return Matching(tuple(found), _summary(found, labels, numbers, how))
+    summary = _summary(found, labels, numbers, how)
+    if labels and how == _BY_NAME:
+        lost = [label for label, output in zip(labels, found, strict=True) if output is None]
+        summary += _several(ambiguous(lost, known or ()))
+    return Matching(tuple(found), summary)
 
 
 def output_names(
@@ -129,7 +134,7 @@ def _named(
     if names is not None:
         found = match_labels(labels, names)
         if any(output is not None for output in found) or None in values:
-            return found, "by name or WordNet id"
+            return found, _BY_NAME
     if None not in values:
         numbers = [value for value in values if value is not None]
         in_order = numbers == sorted(set(numbers))
@@ -267,7 +272,9 @@ def _none(labels: Sequence[str] | None, names: Sequence[str] | None, how: str) -
     """Return why no label met an output."""
     ours = f"of the data's {len(labels)} labels ({_few(labels)})" if labels else "of the labels"
     theirs = f"; it has {_few(names)}" if names else ""
-    if how.startswith("by name"):
+    if how == _BY_NAME:
+        if labels and (several := _several(ambiguous(labels, names or ()))):
+            return f"none {ours} met an output of the network{several}"
         return f"none {ours} has the name of an output of the network{theirs}: {_ASK}"
     return f"none {ours} met an output {how}{theirs}: correct data.labels"
 
@@ -289,6 +296,14 @@ def _summary(
         lost, count = [str(label) for label in numbers if label not in known], len(numbers)
     line = f"{count - len(lost)} of {count} met an output of the network, {how}"
     return line + (f"; not {_few(lost)}" if lost else "")
+
+
+def _several(labels: Sequence[str]) -> str:
+    """Return what a line goes on with about labels whose name several outputs have."""
+    if not labels:
+        return ""
+    names = "the name" if len(labels) == 1 else "the names"
+    return f"; several outputs have {names} {_few(labels)}: {_ASK}"
 
 
 def _predicted(needed: bool) -> str:

@@ -122,10 +122,14 @@ class Pick:
 
 
 def noise(view: Preprocessor, device: torch.device) -> Tensor:
-    """Return noise as a normalised picture of shape (1, C, H, W), always the same."""
+    """Return a picture whose pixels are noise, normalised, of shape (1, C, H, W), always the same.
+
+    Its numbers lie where those of pictures do, as networks may insist on it.
+    """
     size = (view.crop, view.crop) if isinstance(view.crop, int) else tuple(view.crop)
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, len(view.mean), *size, generator=generator).to(device)
+    pixels = torch.randint(0, 256, (1, *size, len(view.mean)), generator=generator)
+    return view.normalize(pixels.to(torch.uint8)).to(device)
 
 
 def _refusal(error: Exception, where: Whereabouts, picture: Tensor, name: str) -> str:

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from atlas.errors import UserError
 from atlas.model.calling import Pick
+from atlas.trace.batches import unlike
 from atlas.trace.state import changed, snapshot, state_of
 
 SAME = 1e-4
@@ -69,7 +70,7 @@ def refuse_first_call(module: nn.Module, twin: Twin, picture: Tensor, name: str)
     for hook in module._forward_hooks.values():
         if isinstance(hook, Pick):
             twin.module.register_forward_hook(hook)
-    other = picture.flip(-1) / -2
+    other = unlike(picture)
     try:
         own, again = module(other.clone()), module(other.clone())
         if changed(now, state_of(module, attributes=False)):

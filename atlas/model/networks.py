@@ -99,7 +99,7 @@ def load(spec: recipe.Model, preprocessing: recipe.Preprocessing, seed: int) -> 
         weights=raw.weights,
         weights_sha256=sha256,
         outputs=outputs,
-        classes=_classes(spec.classes, raw.classes, outputs),
+        classes=_classes(spec, raw.classes, head),
         preprocessing=view,
         device=device,
         code_sha256=raw.code_sha256,
@@ -139,13 +139,16 @@ def _lack(device: torch.device) -> str:
     return ""
 
 
-def _classes(file: str, known: Sequence[str] | None, outputs: int) -> tuple[str, ...] | None:
-    """Return the names of the outputs: from the recipe's file, else as known if they fit."""
-    if not file:
-        return tuple(known) if known is not None and len(known) == outputs else None
-    names = names_of_outputs.read(file)
-    if len(names) != outputs:
-        raise UserError(
-            f"model.classes = {file!r} has {len(names)} names, but the network {outputs} outputs"
-        )
-    return names
+def _classes(spec: recipe.Model, known: Sequence[str] | None, head: Head) -> tuple[str, ...] | None:
+    """Return the names of the outputs: from the recipe's file, else those that it carries."""
+    names = names_of_outputs.read(spec.classes) if spec.classes else known
+    if names is None or len(names) == head.classes:
+        return None if names is None else tuple(names)
+    two = " (its one output decides between two classes)" if head.outputs == 1 else ""
+    theirs = f"{len(names)} names, but the network {head.classes} outputs{two}"
+    if spec.classes:
+        raise UserError(f"model.classes = {spec.classes!r} has {theirs}")
+    raise UserError(
+        f"{spec.name}: the network's own list of its classes has {theirs}: correct it, or give a "
+        "name for each output in a file (--set model.classes=FILE)"
+    )

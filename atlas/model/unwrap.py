@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -70,7 +72,7 @@ def settled(module: nn.Module, name: str) -> nn.Module:
     Raises
     ------
     UserError
-        A layer has no weights yet, or the module cannot be evaluated.
+        A layer has no weights yet, or the module cannot be evaluated, or not wholly.
     """
     for key, value in _tensors(module):
         if is_lazy(value):
@@ -85,10 +87,24 @@ def settled(module: nn.Module, name: str) -> nn.Module:
             f"{name} cannot be put into evaluation mode ({one_line(error)[:120]}): "
             "give the torch.nn.Module itself"
         ) from error
-    for part in module.modules():
-        part.training = False  # also where a part's own `train` decides otherwise
+    for key, part in module.named_modules():
+        if part.training and (does := _by_training(part)):
+            raise UserError(
+                f"{name}: layer {key!r} stays in training mode when the network is put into "
+                f"evaluation mode (its class or the network's has a `train` of its own), where it "
+                f"{does}: let eval() switch it too"
+            )
         _computed_once(part)
     return module
+
+
+def _by_training(part: nn.Module) -> str:
+    """Return what a layer does in training mode that makes answers other than its own."""
+    if isinstance(part, _DropoutNd) and part.p > 0:
+        return "drops numbers by chance"
+    learnt = isinstance(part, _NormBase) and part.running_mean is not None
+    batch = learnt or isinstance(part, _BatchNorm)
+    return "normalises by the pictures that it is given, not as it has learnt" if batch else ""
 
 
 def _inside(module: nn.Module) -> nn.Module | None:

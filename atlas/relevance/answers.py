@@ -1,5 +1,7 @@
 """Checks of what a network answers: one finite answer for a picture, which are its logits."""
 
+import contextlib
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atlas.errors import one_line
 from atlas.relevance.endings import not_logits
-from atlas.relevance.tape import Instrumented, follow, path_to
-from atlas.trace.batches import differ, sampled
+from atlas.relevance.plan import plan as make_plan
+from atlas.relevance.tape import Instrumented, follow, instrument, path_to
+from atlas.trace.batches import differ, sampled, unlike
 from atlas.trace.following import PICTURE
 from atlas.trace.state import changed, state_of
 
 SAME = 1e-4
 """Answers are the same if they differ by at most this part of the largest."""
+
+EXACT = 1e-9
+"""The same in float64."""
 
 TOGETHER = 5
 """How many pictures are looked at together and alone."""
@@ -25,6 +32,9 @@ STRONG = 1000
 
 REPEATS = 3
 """How many times more the same pictures are shown."""
+
+
+_INSTEAD = "; let it return what goes into that"
 
 
 @dataclass(frozen=True)
@@ -78,26 +88,44 @@ def same_in_batch(model: Instrumented, images: Tensor, together: int) -> Check:
     As many are looked at as go through the network at once. Where answers do not depend on it,
     neither must maps: what layers have at a picture's place must be its own.
     """
-    module = model.module
-    batch = torch.cat([images, images.flip(-1), -images])[:TOGETHER]
-    alone = torch.cat([module(batch[i : i + 1].clone()) for i in range(len(batch))])
-    places = torch.arange(max(together, len(batch)), device=batch.device) % len(batch)
-    whole, turned = module(batch[places]), module(batch[places.flip(0)]).flip(0)
-    gap = max(gap_between(whole, alone[places]), gap_between(turned, alone[places]))
-    if gap <= SAME:
+    batch = torch.cat([images, images.flip(-1), unlike(images)])[:TOGETHER]
+    gap, rounding = _gap_among_others(model, batch, together), ""
+    if gap > SAME and model.dtype == torch.float32:
+        with contextlib.suppress(Exception):  # of a network that computes in float32 only
+            exact = in_float64(model)
+            if _gap_among_others(exact, batch.double(), together) <= EXACT:
+                model, batch, rounding = exact, batch.double(), f" ({gap:.1e} in float32: rounding)"
+    if gap <= SAME or rounding:
         if others := _mixed(model, batch):
             return Check(
                 "alone", False,
                 f"maps of {some_of(others)} at the place of a picture are not its own, or change "
                 "with the pictures beside it: leave such layers out of model.layers",
             )  # fmt: skip
-        return Check("alone", True, "a picture's answer does not depend on those beside it")
+        says = f"a picture's answer does not depend on those beside it{rounding}"
+        return Check("alone", True, says)
     return Check(
         "alone", False,
         f"a picture's answer changes by {gap:.1e} of the largest with the pictures beside it, or "
         "its place among them: does the network normalise by the batch (batch norm in train mode "
         "or without statistics), or compute with the number or the order of pictures?",
     )  # fmt: skip
+
+
+def _gap_among_others(model: Instrumented, batch: Tensor, together: int) -> float:
+    """Return how far answers alone are from those among others, in parts of the largest."""
+    module = model.module
+    alone = torch.cat([module(batch[i : i + 1].clone()) for i in range(len(batch))])
+    places = torch.arange(max(together, len(batch)), device=batch.device) % len(batch)
+    whole, turned = module(batch[places]), module(batch[places.flip(0)]).flip(0)
+    return max(gap_between(whole, alone[places]), gap_between(turned, alone[places]))
+
+
+def in_float64(model: Instrumented) -> Instrumented:
+    """Return a copy that computes in float64; some networks cannot be copied, or do so."""
+    module = copy.deepcopy(model.module).double()
+    rules = make_plan(model.plan.trace, model.plan.composite, torch.float64)
+    return instrument(module, rules, list(model.layers), torch.float64)
 
 
 def _mixed(model: Instrumented, batch: Tensor) -> list[str]:
@@ -149,10 +177,17 @@ def kind_of_output(model: Instrumented, images: Tensor) -> Check:
     not.
     """
     head = model.plan.head
-    if says := _no_logits(model, images):
+    says, unseen = _no_logits(model, images)
+    if says:
         return Check(
             "start", False,
-            f"what the network returns {says}; let it return what goes into that",
+            f"what the network returns {says}",
+        )  # fmt: skip
+    if unseen:
+        return Check(
+            "start", None,
+            "what the network returns is taken for logits, and whether it is could be looked at "
+            f"with pictures alone: on noise {STRONG} times as strong the network fails ({unseen})",
         )  # fmt: skip
     if head.outputs == 1:
         says = "the network returns one number: its sign decides between two classes"
@@ -168,18 +203,28 @@ def kind_of_output(model: Instrumented, images: Tensor) -> Check:
     return Check("start", True, says)
 
 
-def _no_logits(model: Instrumented, images: Tensor) -> str:
-    """Return why what relevance would start from is no logit; "" if it is one."""
+def _no_logits(model: Instrumented, images: Tensor) -> tuple[str, str]:
+    """Return why what relevance would start from is no logit; "" if it is one.
+
+    And what the network raises where it takes no noise.
+    """
     head = model.plan.head
     if says := not_logits(model.plan.trace, head):
         before = "is" if head.kind == "logits" else f"comes from a {head.kind} of what is"
-        return f"{before} no logit: behind its last weights it {says}"
+        return f"{before} no logit: behind its last weights it {says}{_INSTEAD}", ""
     if head.kind != "logits":
-        return ""
+        return "", ""
     noise = torch.stack(noise_like(images))
     given = torch.cat([images, noise, STRONG * noise, -STRONG * images[:1]])
-    outputs = model.module(given.to(images.dtype)).double()
-    return _probabilities(outputs) or _taken_away(outputs)
+    unseen = ""
+    try:
+        outputs = model.module(given.to(images.dtype)).double()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # as a network may of numbers that no picture has
+        unseen = f"{type(error).__name__}: {one_line(error)[:120]}"
+        outputs = model.module(torch.cat([images, unlike(images)])).double()
+    return _probabilities(outputs) or _taken_away(outputs), unseen
 
 
 def _taken_away(outputs: Tensor) -> str:
@@ -190,9 +235,15 @@ def _taken_away(outputs: Tensor) -> str:
     best = outputs.amax(dim=1)
     if float(best.max() - best.min()) > SAME * float(outputs.abs().max()):
         return ""
+    level = float(best.mean())
+    if abs(level) > SAME * float(outputs.abs().max()):
+        return (
+            f"is at most {level:.3g} for every picture, also for noise, so that it says nothing of "
+            "the picture: is the network trained, and are these its logits?"
+        )
     return (
-        f"is at most {float(best.mean()):.3g} for every picture, as after the largest was taken "
-        "away, and relevance has nothing to start from"
+        f"is at most {level:.3g} for every picture, as after the largest was taken away, and "
+        f"relevance has nothing to start from{_INSTEAD}"
     )
 
 
@@ -209,26 +260,31 @@ def _probabilities(outputs: Tensor) -> str:
         says = "lies between 0 and 1"
     else:
         return ""
-    return f"{says} for every picture, also for noise: these are probabilities, no logits"
+    kind = "these are probabilities, no logits"
+    return f"{says} for every picture, also for noise: {kind}{_INSTEAD}"
 
 
 def noise_like(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two pictures of noise, some of it coarse, about as bright as others."""
+    """Return two pictures of noise, some of it coarse, about as bright as others.
+
+    Their numbers lie between those of the pictures, unless these have hardly any contrast.
+    """
     chance = torch.Generator().manual_seed(0)
     shape = (2, *images.shape[1:])
     coarse = torch.randn(2, images.shape[1], 8, 8, generator=chance)
     smooth = F.interpolate(coarse, size=shape[2:], mode="bilinear")
     noise = (smooth + torch.randn(shape, generator=chance)).to(images)
     spread = images.float().std().clamp(min=0.1).to(images)
-    one, other = noise * spread + images.mean()
+    noise = noise * spread + images.mean()
+    low, high = images.min(), images.max()
+    one, other = noise.clamp(low, high) if high - low > spread else noise
     return one, other
 
 
 def gap_between(one: Tensor, other: Tensor) -> float:
     """Return the largest difference, in parts of the largest value."""
-    gap = float(
-        (one.float() - other.float()).abs().max() / other.float().abs().max().clamp(min=1e-12)
-    )
+    one, other = one.double(), other.double()
+    gap = float((one - other).abs().max() / other.abs().max().clamp(min=1e-12))
     return float("inf") if math.isnan(gap) else gap
 
 

@@ -102,7 +102,7 @@ def features_of(operation: Operation, gates: Gates) -> int | None:
     """Return which factor of a product is not a gate; None if they are of equal standing.
 
     Where both are gates or neither is, a tanh is the signal of a sigmoid (Arras et al. 2017), and
-    one number for the whole map weighs what has a number for each place.
+    a factor that is repeated weighs the other: one number for all places, or for all channels.
     """
     if len(operation.inputs) != 2 or operation.inputs[0] == operation.inputs[1]:
         return None
@@ -140,7 +140,7 @@ def _grows(operation: Operation) -> bool:
 
 
 def is_repeated(shape: Sequence[int], other: Sequence[int]) -> bool:
-    """Return whether a factor is repeated over places of the other."""
+    """Return whether a factor is repeated over places or channels of the other."""
     full = (*[1] * (len(other) - len(shape)), *shape)
     return any(a == 1 and b > 1 for a, b in zip(full[1:], other[1:], strict=False))
 

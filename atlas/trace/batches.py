@@ -3,9 +3,12 @@
 Networks put windows, crops, views or colours of a picture beside each other as if they were
 pictures, turn a batch round, or exchange its dimension with another. A layer in such a part has no
 map that is one picture's, and what it gives at a picture's place belongs to others. It is found by
-running the network on two pictures, one by one and together.
+running the network on two pictures, one by one and together; what could be rounding is decided in
+float64.
 """
 
+import contextlib
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +28,16 @@ ROUNDED = 0.1
 
 BESIDE = "has other maps of a picture when others are beside it"
 """The problem of a layer that mixes pictures."""
+
+
+def unlike(pictures: Tensor) -> Tensor:
+    """Return other pictures: turned round, darker and with less contrast.
+
+    Their numbers lie between those of `pictures` (..., colours, height, width), as networks may
+    insist on what pictures can have.
+    """
+    darkest = pictures.amin(dim=(-2, -1), keepdim=True)
+    return darkest + (pictures.flip(-1) - darkest) / 4
 
 
 def several(count: int) -> str:
@@ -66,6 +79,21 @@ def not_alone(
     one, other : Tensor
         Two pictures, (1, colours, height, width).
     """
+    problems = _beside(module, layers, one, other)
+    unsure = [name for name, problem in problems.items() if problem == BESIDE]
+    if unsure and one.dtype == torch.float32:
+        with contextlib.suppress(Exception):  # of a network that computes in float32 only
+            exact = copy.deepcopy(module).double()
+            found = _beside(exact, unsure, one.double(), other.double())
+            problems = {
+                name: problem
+                for name, problem in problems.items()
+                if name not in unsure or name in found
+            }
+    return problems
+
+
+def _beside(module: nn.Module, layers: Iterable[str], one: Tensor, other: Tensor) -> dict[str, str]:
     names = list(layers)
     alone = [_outputs(module, names, picture) for picture in (one, other)]
     try:

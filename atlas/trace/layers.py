@@ -21,6 +21,9 @@ class LayerSelection:
     """Those that would be among them, but that no relevance comes to."""
     unusable: Mapping[str, tuple[str, ...]]
     """Convolutions that would be among them, but have no maps: their names by what is wrong."""
+    inside: tuple[str, ...]
+    """Modules that would be among them, but give more than the convolutions that they carry out
+    themselves; the network itself is the name ""."""
     lost: Mapping[str, tuple[str, ...]]
     """Layers of which it is not known where in the picture units stand, by what lost that."""
 
@@ -42,7 +45,25 @@ class LayerSelection:
             f"positions are lost in {operation}: their patches are whole pictures"
             for operation, names in self.lost.items()
         )
-        return out + whole
+        return out + (_in_functions(self.inside) if self.inside else ()) + whole
+
+
+def _in_functions(inside: Sequence[str]) -> tuple[str, ...]:
+    """Return what is said of modules that carry out convolutions and give something else."""
+    parts = [name for name in inside if name]
+    said = []
+    if parts:
+        said.append(
+            f"convolutions that {', '.join(parts[:4])}{', ...' if len(parts) > 4 else ''} "
+            f"{'carry' if len(parts) > 1 else 'carries'} out as functions are left out, since what "
+            "comes of them is no output of a module: model.layers may name the whole module"
+        )
+    if len(parts) < len(inside):
+        said.append(
+            "convolutions that the network carries out as functions, in none of its modules, are "
+            "left out"
+        )
+    return tuple(said)
 
 
 def choose(
@@ -55,8 +76,10 @@ def choose(
     trace : Trace
         Trace of the network.
     patterns : sequence of str
-        Names (`features.28`) or globs (`features.*`); none means every convolution. A glob means
-        the convolutions that it matches, or what else it matches if there are none; a name
+        Names (`features.28`) or globs (`features.*`); none means every convolution: modules whose
+        output is that of a convolution which they carry out themselves, and those of a class of
+        convolutions whatever else they do (an activation in it, a hook, a second path). A glob
+        means the convolutions that it matches, or what else it matches if there are none; a name
         means just that layer.
     reached : collection of Value, optional
         To which relevance comes; unless given, it is not asked for.
@@ -75,9 +98,11 @@ def choose(
     silent = {
         name for name in usable if reached is not None and trace.layers[name].value not in reached
     }
+    inside = [name for name in ("", *usable) if name in carried_out - {*convolutions}]
     if not patterns:
         if not convolutions:
             why = "".join(f" ({name!r} {trace.layers[name].problem})" for name in without[:1])
+            why = why or "".join(f" ({said})" for said in _in_functions(inside)[:1])
             raise UserError(
                 f"the network has no convolution with one map for a picture{why}: set model.layers"
             )
@@ -112,7 +137,12 @@ def choose(
             problem = trace.layers[name].problem
             unusable[problem] = (*unusable.get(problem, ()), name)
     left_out = tuple(name for name in usable if name in wanted & silent)
-    return LayerSelection(names, left_out, unusable, _lost(trace, names))
+    inside = [
+        name
+        for name in inside
+        if name not in wanted | silent and any(fnmatch.fnmatchcase(name, one) for one in globs)
+    ]
+    return LayerSelection(names, left_out, unusable, tuple(inside), _lost(trace, names))
 
 
 def _lost(trace: Trace, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -148,10 +178,15 @@ def _instead(problem: str) -> str:
 
 
 def _is_convolution(trace: Trace, name: str) -> bool:
-    """Return whether a module's output is that of a convolution that it carries out itself."""
+    """Return whether a module gives what a convolution does that it carries out itself.
+
+    Or is of such a class, and computes what it gives.
+    """
     value = trace.layers[name].value
     assert value is not None
     operation = trace.of(value)
+    if name in trace.convolutions:
+        return f"{operation.place}.".startswith(f"{name}.")
     return operation.place == name and KINDS.get(operation.name) == "convolution"
 
 

@@ -112,6 +112,15 @@ def stack(call: ExecutedOperation) -> Sight:
     return _joined(call, to)
 
 
+def repeat(call: ExecutedOperation) -> Sight:
+    """Put copies beside each other along dimensions, which must not be those of positions."""
+    shape, sight = call.only()
+    more = len(call.shape) - len(shape)
+    times = call.args[1][more:]
+    to = {dim: dim + more for dim in range(len(shape)) if times[dim] == 1}
+    return carried(sight, shape, to, call.shape)
+
+
 def concatenate(call: ExecutedOperation) -> Sight:
     """Join tensors along a dimension, which must not be one of positions."""
     joined = call.argument(1, 0) % len(call.shape)

@@ -162,6 +162,7 @@ RULES: Mapping[Any, Callable[[ExecutedOperation], Sight]] = (
         aten.select: moves.select,
         aten.unbind: moves.select,
         aten.stack: moves.stack,
+        aten.repeat: moves.repeat,
         aten.index_select: moves.index_select,
         aten.flip: moves.flip,
         aten.cumsum: moves.along,

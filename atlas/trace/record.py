@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from atlas.errors import UserError, one_line
 from atlas.trace.axes import Axis
-from atlas.trace.batches import not_alone, several
+from atlas.trace.batches import not_alone, several, unlike
 from atlas.trace.bounds import Bounds, BoundsMode
 from atlas.trace.following import (
     PICTURE,
@@ -96,6 +97,8 @@ class Trace:
     """Layers by the modules' names, in the order in which they are done."""
     modules: tuple[str, ...]
     """Names of all modules of the network."""
+    convolutions: frozenset[str]
+    """Names of those of torch's classes of convolutions, or of classes derived from them."""
     output: Value
     """What the network returns."""
     decisions: tuple[bool, ...]
@@ -128,7 +131,7 @@ def record(module: nn.Module, picture: Tensor) -> Trace:
     UserError
         It fails, with the layer in which it does.
     """
-    other = picture.flip(-1) / -2
+    other = unlike(picture)
     _keeps_nothing(module, picture, other)
     compiler = compiler_is_there()
     trace = _recorded(module, picture)
@@ -187,10 +190,11 @@ def _recorded(module: nn.Module, picture: Tensor) -> Trace:
     for operation in recorder.operations:
         for read in set(operation.inputs):
             readers[read] = (*readers.get(read, ()), operation.number)
-    modules = tuple(name for name, _ in module.named_modules() if name)
-    decisions = tuple(recorder.decisions)
+    parts = {name: part for name, part in module.named_modules() if name}
+    convolutions = frozenset(name for name, part in parts.items() if isinstance(part, _ConvNd))
     return Trace(
-        tuple(recorder.operations), recorder.layers, modules, value, decisions, readers
+        tuple(recorder.operations), recorder.layers, tuple(parts), convolutions, value,
+        tuple(recorder.decisions), readers,
     )  # fmt: skip
 
 

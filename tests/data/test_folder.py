@@ -35,8 +35,14 @@ def test_class_folders(tmp_path):
     put(tmp_path, "tench/b.png", "tench/a.JPEG", "tench/more/c.gif", "shark/z.jpg")
     (tmp_path / "tench" / "notes.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
+    put(tmp_path, ".cache/more/x.png")
+    (tmp_path / ".git").mkdir()
     source = folder(tmp_path)
     assert source.classes == ("shark", "tench")
+    assert source.remarks == (
+        "the folder 'empty' has no pictures: it is no class",
+        "the folder '.cache' has pictures, but a hidden name: it is no class",
+    )
     assert [(r.index, r.key, r.label) for r in source.records()] == [
         (0, "shark/z.jpg", 0),
         (1, "tench/a.JPEG", 1),

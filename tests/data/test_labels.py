@@ -8,6 +8,7 @@ import pytest
 from torchvision.models import SqueezeNet1_1_Weights
 
 from atlas.data import imagenet, match_labels
+from atlas.data.labels import ambiguous
 
 IMAGENET = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta["categories"]
 SYNONYMS = ["tench, Tinca tinca", "goldfish, Carassius auratus", "crane", "drake", "crane"]
@@ -110,6 +111,15 @@ def test_as_many_labels_as_outputs_are_no_reason_to_match_other_names():
 def test_a_name_that_both_have_twice_is_matched_at_the_same_place():
     assert match_labels(["crane", "x", "crane"], ["crane", "y", "crane"]) == (0, None, 2)
     assert match_labels(["a", "crane", "crane"], ["crane", "a", "crane"]) == (1, None, None)
+
+
+def test_a_name_that_only_the_network_has_twice_is_not_matched_even_at_its_place():
+    outputs = ["crane", "dog", "crane", "y"]
+    assert match_labels(["crane", "dog", "x", "y"], outputs) == (None, 1, None, 3)
+    assert match_labels(outputs, ["crane", "dog", "x", "y"]) == (None, 1, None, 3)
+    assert ambiguous(["crane", "dog", "x"], outputs) == ["crane"]
+    assert ambiguous(["Cat", "tabby", "eel"], ["cat, tabby", "CAT", "eel, eels"]) == ["Cat"]
+    assert ambiguous(["maillot", "tench", "crane_bird"], IMAGENET) == ["maillot"]
 
 
 def test_other_lists_of_imagenet_in_its_order_have_its_ids():

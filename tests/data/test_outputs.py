@@ -76,6 +76,13 @@ def test_other_spelling():
     assert found.outputs == (1, 2, 0)
 
 
+def test_a_name_that_several_outputs_have_meets_none_and_is_said():
+    found = match(named("crane", "dog", "x", "y"), 4, ["crane", "dog", "crane", "y"])
+    assert found.outputs == (None, 1, None, 3)
+    assert "not 'crane', 'x'; several outputs have the name 'crane': give a file" in found.summary
+    assert "several outputs have the name 'crane'" in refused(named("crane"), 2, ["crane"] * 2)
+
+
 def test_as_many_labels_of_other_names_are_refused():
     for names in (["cat", "dog"], ["Auto", "Schiff"]):
         message = refused(named("Hund", "Katze"), 2, names)

@@ -387,6 +387,12 @@ def test_more_problems_in_a_users_own_file(factory):
         f"{factory}:small", "default", num_classes=3
     )
     assert "makes its own weights" in message(f"{factory}:small", "random")
+    for names in ('["yes"]', '["yes", "no", "maybe"]'):
+        factory.write_text(FACTORY.replace('["yes", "no"]', names))
+        reported = message(f"{factory}:small", "default")
+        assert f"has {names.count(',') + 1} names, but the network 2 outputs: " in reported
+        assert "--set model.classes=FILE" in reported
+    factory.write_text(FACTORY)
     assert "there is no file" in message(f"{factory}x.py:small", "default")
     factory.write_text("import nothing_like_it")
     assert "ModuleNotFoundError" in message(f"{factory}:small", "default")

@@ -154,14 +154,23 @@ def test_weights_that_are_computed_from_others_are_computed_once(compute):
     torch.testing.assert_close(expected(found), logits)
 
 
-def test_every_part_is_in_evaluation_mode():
-    class Stubborn(nn.Dropout):
-        def train(self, mode=True):
-            return super().train(True)
+def test_parts_that_stay_in_training_mode_are_refused_where_it_matters():
+    def stubborn(kind, *arguments):
+        class Stubborn(kind):
+            def train(self, mode=True):
+                return super().train(True)
 
-    module = small(drop=Stubborn())
-    assert not any(part.training for part in plain(module).modules())
-    assert torch.equal(module(PICTURE), module(PICTURE))
+        return Stubborn(*arguments)
+
+    for part, says in (
+        (stubborn(nn.Dropout), "drops numbers by chance"),
+        (stubborn(nn.BatchNorm2d, 2), "normalises by the pictures that it is given"),
+    ):
+        assert "layer 'more' stays in training mode" in (line := reported(small(more=part)))
+        assert says in line
+    for part in (stubborn(nn.Dropout, 0), stubborn(nn.ReLU)):
+        assert plain(small(more=part)).more is part
+    assert not any(part.training for part in plain(small()).modules())
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")

@@ -287,6 +287,76 @@ def test_chance_that_is_left_on(way):
             record(network, pictures(1, SIZE))
 
 
+class Insisting(nn.Module):
+    """Takes what a picture can have, and no more."""
+
+    def __init__(self, lowest: float, highest: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lowest, self.highest = lowest, highest
+        self.parts = nn.Sequential(
+            nn.Conv2d(3, 6, 3, 2), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), nn.Linear(8, 4),
+        )  # fmt: skip
+
+    def forward(self, x):
+        if x.min() < self.lowest or x.max() > self.highest:
+            raise ValueError("no picture")
+        return self.parts(x)
+
+
+def test_networks_that_insist_on_the_range_of_pictures_are_looked_at_with_what_lies_in_it():
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
+    module = Insisting(-99, 99)
+    model = instrumented(module, (3, 32, 32))
+    module.lowest, module.highest = 0, 1
+    assert "parts.0" in record(module, images[:1]).layers
+    (unknown,) = [one for one in looked_at(model, images=images).values() if not one.passed]
+    assert (unknown.name, unknown.passed) == ("start", None)
+    assert unknown.says.endswith("the network fails (ValueError: no picture)")
+
+
+def test_rounding_is_not_taken_for_a_dependence_on_other_pictures(monkeypatch):
+    class Rounding(nn.Module):
+        def forward(self, x):
+            x = x.mean((2, 3), keepdim=True) * 1e-3 + 1000
+            return (x - 1000) * 1000
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 512, 3), Rounding(), nn.Flatten(), nn.Linear(512, 3))
+    model = instrumented(module, (3, 32, 32))
+    exact = answers.in_float64(model)
+    images = pictures(4, 32)
+    monkeypatch.setattr(answers, "SAME", 0.0)  # all rounding is too much
+    assert answers._gap_among_others(model, images, 8) > 0
+    found = answers.same_in_batch(model, images, 8)
+    assert found.passed
+    assert "in float32: rounding" in found.says
+    assert answers._gap_among_others(exact, images.double(), 8) < answers.EXACT
+
+
+def test_rounding_is_looked_for_in_every_picture():
+    class Far(nn.Module):
+        """What it gives is what it takes, by the difference of numbers far from it."""
+
+        def forward(self, x):
+            far = 1e5 * F.relu(x.amax((1, 2, 3), keepdim=True) - 5)
+            return x * (far + 1) - x * far
+
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3), Far(), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(4, 3),
+    )  # fmt: skip
+    images = pictures(4, 32) * torch.tensor([1.0, 1.0, 20.0, 1.0])[:, None, None, None]
+    model = instrumented(module, (3, 32, 32))
+    assert checks.stable(model, images[:2]).passed
+    found = checks.stable(model, images)
+    assert not found.passed
+    assert "in the worst of 4 pictures is rounding" in found.says
+
+
 def test_chance_that_sets_in_later():
     turns = itertools.cycle([0, 0, 0, 0, 0, 0, 0, 1])  # which nothing but answers shows
     network = Network(lambda net, x: net.body(x) + next(turns), body=small())

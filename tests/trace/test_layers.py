@@ -149,6 +149,54 @@ def test_convolutions_are_reported_by_what_they_do():
     assert choose(traced(module)).names == ("0", "2.0", "3")
 
 
+class More(nn.Conv2d):
+    """A convolution with more in it: a second path and an activation."""
+
+    def __init__(self):
+        super().__init__(3, 4, 1)
+        self.beside, self.act = nn.Conv2d(3, 4, 1), nn.ReLU()
+
+    def forward(self, x):
+        return self.act(super().forward(x) + self.beside(x))
+
+
+class Functions(Computed):
+    """A module whose convolution is a function in it, behind which it does more."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+def test_convolutions_that_do_more_are_among_them_and_what_is_not_is_said():
+    hooked = nn.Conv2d(4, 4, 1)
+    hooked.register_forward_hook(lambda part, inputs, output: output * 2)
+    end = (nn.Conv2d(4, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    trace = traced(nn.Sequential(More(), hooked, *end))
+    assert choose(trace).names == choose(trace, ["*"]).names == ("0.beside", "0", "1", "2")
+    assert choose(trace).remarks == ()
+
+    trace = traced(nn.Sequential(Functions(), *end))
+    for patterns in ((), ["*"], ["[0-9]"]):
+        chosen = choose(trace, patterns)
+        assert chosen.names == ("1",)
+        assert chosen.remarks[0].startswith("convolutions that 0 carries out as functions are left")
+    assert choose(trace, ["0", "*"]).names == ("0", "1")
+    assert choose(trace, ["0", "*"]).remarks == choose(trace, ["1"]).remarks == ()
+    with pytest.raises(UserError, match=r"one map for a picture \(convolutions that 0 carries out"):
+        choose(traced(nn.Sequential(Functions(), *end[1:])))
+
+    class Itself(Computed):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            return self.last(super().forward(x)).mean((2, 3))
+
+    (said,) = choose(traced(Itself())).remarks
+    assert "in none of its modules" in said
+
+
 class Gated(nn.Module):
     """With a squeeze-and-excitation gate, and a head that nothing reads."""
 

@@ -437,6 +437,8 @@ def test_where_positions_are_lost_is_said_as_the_network_calls_it(twist, name):
         lambda x: x * torch.sgn(x),
         lambda x: x * torch.heaviside(x, torch.zeros(())),
         lambda x: torch.erfc(x).round().nan_to_num(),
+        lambda x: x.mean(1, keepdim=True).repeat(1, 4, 1, 1),
+        lambda x: x[:, :2].tile(2, 1, 1),
     ],
 )
 def test_functions_of_single_numbers_and_of_channels_leave_units_where_they_stand(twist):

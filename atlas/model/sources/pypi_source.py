@@ -56,4 +56,5 @@ def build(spec: recipe.Model, seed: int) -> Raw:
         weights.fill(module, path)
     else:
         label = fill_from_file(module, spec)
-    return Raw(module, NAME, label, classes, VIEW)
+    names = classes if options["num_classes"] == len(classes) else None
+    return Raw(module, NAME, label, names, VIEW)

@@ -24,6 +24,7 @@ class Raw:
     weights: str
     """What the weights are, in words."""
     classes: Sequence[str] | None
+    """Names of the outputs; none where ready-made names are those of other outputs."""
     preprocessing: Preprocessor | Mapping[str, Any]
     """What the network brings along: all of it, or some."""
     code_sha256: str = ""

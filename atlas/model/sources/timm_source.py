@@ -59,7 +59,8 @@ def build(spec: recipe.Model, seed: int) -> Raw:
         label = random_label(seed) if spec.weights == "random" else fill_from_file(module, spec)
     view = view_of_config(timm.data.resolve_model_data_config(module), spec.name)
     architecture, _, _ = name.partition(".")
-    return Raw(module, slug(architecture), label, _classes(config), view)
+    names = _classes(config) if spec.num_classes in (None, own_outputs) else None
+    return Raw(module, slug(architecture), label, names, view)
 
 
 def view_of_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:

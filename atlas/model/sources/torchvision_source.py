@@ -65,8 +65,8 @@ def build(spec: recipe.Model, seed: int) -> Raw:
         label = member.name
         weights.put(module, _current_names(_download(member, spec.name), name), label)
     else:
-        names = ["default", "random", *(one.name for one in known)]
-        label = fill_from_file(module, spec, names, lambda state: _current_names(state, name))
+        choices = ["default", "random", *(one.name for one in known)]
+        label = fill_from_file(module, spec, choices, lambda state: _current_names(state, name))
     preset = member.transforms()
     view = {
         "resize": preset.resize_size[0],
@@ -75,7 +75,8 @@ def build(spec: recipe.Model, seed: int) -> Raw:
         "std": tuple(preset.std),
         "interpolation": preset.interpolation.value,
     }
-    return Raw(module, name, label, categories, view | OWN_RANGE.get(name, {}))
+    names = categories if outputs == len(categories) else None
+    return Raw(module, name, label, names, view | OWN_RANGE.get(name, {}))
 
 
 def _check_name(name: str) -> None:
