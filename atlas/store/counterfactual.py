@@ -6,10 +6,13 @@ that it becomes another class (Goyal et al. 2019 copy positions, Akula et al. 20
 delete concepts as *fault-lines*).
 """
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from atlas.store.fields import Count, Edge, Id, Probability, Tied
+
+ROUNDED = 1e-5
+"""More than all probability that two of six digits may be together."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,9 @@ class Counterfactual:
         return (step for change in self.changes for step in change.steps)
 
 
-def problem(found: Counterfactual, answer: int, concepts: Set[str], layers: Set[str]) -> str | None:
+def problem(
+    found: Counterfactual, answer: int, concepts: Mapping[str, str], layers: Mapping[str, int]
+) -> str | None:
     """Return what of it leads nowhere, or is not what it says.
 
     Parameters
@@ -123,8 +128,10 @@ def problem(found: Counterfactual, answer: int, concepts: Set[str], layers: Set[
         Read from a file.
     answer : int
         The class of the network's answer.
-    concepts, layers : set of str
-        Ids of the concepts and names of the layers that the evidence has.
+    concepts : mapping
+        Addresses of the concepts that the evidence has, by their ids.
+    layers : mapping
+        How many channels or factors its layers have, by name.
     """
     if found.layer not in layers:
         return f"there is no layer {found.layer[:40]!r}"
@@ -134,6 +141,8 @@ def problem(found: Counterfactual, answer: int, concepts: Set[str], layers: Set[
     wrong = [
         *(_astray(found, changes, id_, answer)
           for changes, id_ in zip(found.changes, ("leave", "become"), strict=False)),
+        *("more could be changed than there are" for changes in found.changes
+          if changes.among > layers[found.layer]),
         *(_lost(found, step, concepts) for step in found.steps),
     ]  # fmt: skip
     return next((one for one in wrong if one), None)
@@ -154,12 +163,14 @@ def _astray(found: Counterfactual, changes: ConceptChanges, id_: str, answer: in
     return None
 
 
-def _lost(found: Counterfactual, step: ConceptStep, concepts: Set[str]) -> str | None:
+def _lost(found: Counterfactual, step: ConceptStep, concepts: Mapping[str, str]) -> str | None:
     """Return what a step is about that is not there."""
     if step.layer != found.layer:
         return f"{step.address[:40]!r} is not in {found.layer[:40]}"
     if step.address != f"{step.layer}:{step.channel}":
         return f"{step.address[:40]!r} is not the address of {step.layer[:40]}:{step.channel}"
-    if step.concept is not None and step.concept not in concepts:
-        return f"there is no concept {step.concept[:40]!r}"
+    if step.concept is not None and concepts.get(step.concept) != step.address:
+        return f"{step.concept[:40]!r} is not the concept {step.address[:40]}"
+    if step.probability + step.own > 1 + ROUNDED:
+        return f"{step.address[:40]} leaves two classes more than all probability"
     return None

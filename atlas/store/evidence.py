@@ -476,8 +476,8 @@ def read(folder: Path) -> Evidence:
 
 def _wrong(evidence: Evidence) -> str | None:
     """Return what in the parts of evidence leads nowhere."""
-    concepts = {concept.id for concept in evidence.concepts}
-    layers = {layer.layer for layer in evidence.layers}
+    concepts = {concept.id: concept.address for concept in evidence.concepts}
+    layers = {layer.layer: layer.channels for layer in evidence.layers}
     if len(concepts) != len(evidence.concepts) or len(layers) != len(evidence.layers):
         return "two parts have one id"
     feeds = [feed for flow in evidence.flow for feed in flow.feeds]
@@ -505,7 +505,7 @@ def _wrong(evidence: Evidence) -> str | None:
     if not evidence.prediction or (other is not None and evidence.undecided):
         return "there is no answer"
     astray = problem(other, evidence.prediction[0].label, concepts, layers) if other else None
-    return astray or _wrong_addresses(evidence) or _wrong_tests(evidence, concepts)
+    return astray or _wrong_addresses(evidence) or _wrong_tests(evidence, concepts.keys())
 
 
 def _differences(evidence: Evidence) -> tuple[Difference, ...]:

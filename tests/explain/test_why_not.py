@@ -152,8 +152,9 @@ def test_the_answer_itself_is_no_other_class(named, pictures, capsys):
 
 @pytest.mark.parametrize(
     "what",
-    ["steps", "answer", "layer", "address", "concept", "source", "id", "twice", "pictures"],
-)
+    ["steps", "answer", "layer", "address", "concept", "other concept", "source", "id", "twice",
+     "pictures", "among", "more than all"],
+)  # fmt: skip
 def test_what_does_not_fit_together_is_refused(asked, tmp_path, what):
     disc = found(asked)["disc"]
     shutil.copytree(asked / "explanations" / disc.id, tmp_path / "one")
@@ -171,6 +172,13 @@ def test_what_does_not_fit_together_is_refused(asked, tmp_path, what):
         step["address"] = "elsewhere:3"
     elif what == "concept":
         step["concept"] = "c999"
+    elif what == "other concept":
+        ids = [one["id"] for one in values["concepts"] if one["address"] != step["address"]]
+        step["concept"] = ids[0]
+    elif what == "among":
+        other["leave"]["among"] = 999
+    elif what == "more than all":
+        step["probability"] = step["own"] = 0.6
     elif what == "source":
         other["source"] = None
     elif what == "twice":
