@@ -344,6 +344,10 @@ class Atlas(Contents):
         channels = [self[address] for address in addresses]
         return figures.draw_channels(self, channels, Path(out), width, mode)
 
+    def missing(self, query: str) -> list[str]:
+        """Return a line for each word of a query that stands nowhere, with the nearest words."""
+        return self._words.missing(query)
+
     @cached_property
     def concepts(self) -> Mapping[str, tuple[Channel, ...]]:
         """What at least two channels are called: whole names and single words of names.

@@ -95,7 +95,8 @@ def lookup(
     elif hits:
         _print_hits(hits, a)
     else:
-        click.echo("Nothing was found.", err=True)
+        lines = a.missing(" ".join(query)) if query and encoder is None else []
+        click.echo(" · ".join(lines) or "Nothing was found.", err=True)
 
 
 @main.command()

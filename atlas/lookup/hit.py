@@ -27,6 +27,14 @@ Field = Literal["name", "senses", "description", "classes", "layer"]
 """Where words are looked for."""
 
 
+def missing(nearest: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Return what is said of words that stand nowhere, each with those nearest in spelling."""
+    return [
+        f"nothing for “{word}”" + (f"; nearest: {', '.join(near)}" if near else "")
+        for word, near in nearest.items()
+    ]
+
+
 @dataclass(frozen=True)
 class Hit:
     """A channel that was found."""
@@ -51,10 +59,7 @@ class Hit:
     @property
     def remark(self) -> str:
         """What is to be said aloud: which words stand nowhere, and what was taken for them."""
-        remarks = [
-            f"nothing for “{word}”" + (f"; nearest: {', '.join(near)}" if near else "")
-            for word, near in self.nearest.items()
-        ]
+        remarks = missing(self.nearest)
         if self.lacking:
             remarks.append("no channel has all of these words")
         return " · ".join(remarks)

@@ -13,7 +13,7 @@ from atlas.api.contents import Contents
 from atlas.errors import UserError
 from atlas.lookup.addressing import Addresses, bare
 from atlas.lookup.conditions import Conditions
-from atlas.lookup.hit import Field, Hit, Kind
+from atlas.lookup.hit import Field, Hit, Kind, missing
 from atlas.lookup.ranking import DESCRIPTION, FIRST_CLASS, NAME, SENSE, Entry, Rank, rank
 from atlas.lookup.textindex import FORM, Reading, TextIndex
 from atlas.searching import entries
@@ -92,6 +92,11 @@ class WordSearch:
         left = (row for row, (fits, _) in found.items() if fits.lacking == least)
         best = sorted(left, key=lambda row: (found[row][0], self._standing[row]))
         return [self._hit(row, *found[row]) for row in best[:n]]
+
+    def missing(self, query: str) -> list[str]:
+        """Return what is said of a query's words that stand nowhere in the atlas."""
+        text = self._addresses.spelled(bare(query), self._index.known)
+        return missing(self._index.read(text)[0].nearest)
 
     def _addressed(self, query: str) -> Iterator[tuple[Kind, list[int]]]:
         """Yield the rows that a query addresses in one way after the other."""

@@ -184,6 +184,8 @@ def test_what_was_taken_for_a_word_is_said_aloud(a, named, run):
     assert result.stderr.strip() == "nothing for “triangel”; nearest: triangle"
     [hit] = json.loads(result.stdout)
     assert (hit["name"], hit["nearest"]) == ("triangle", {"triangel": ["triangle"]})
+    result = run("lookup", named, "qqqqqqqq")
+    assert (result.stdout, result.stderr.strip()) == ("", "nothing for “qqqqqqqq”")
 
 
 def test_an_atlas_without_names_is_searched_by_classes(indexed, run):
