@@ -146,7 +146,7 @@ def test_spreadsheets(a, named, run, tmp_path):
     for row, channel in zip(tables["channels"], a, strict=True):
         assert (row["address"], row["name"]) == (channel.address, channel.name or "")
         assert float(row["rel_mean"]) == pytest.approx(channel.statistics["rel_mean"])
-        assert row["top_classes"].split("; ") == [name for name, _ in channel.top_classes]
+        assert row["top_classes"] == "; ".join(name for name, _ in channel.top_classes)
     labels = a.class_names
     for row, reference in zip(tables["references"], a.references.to_pylist(), strict=True):
         assert row["predicted_name"] == labels[reference["predicted"]]

@@ -55,7 +55,7 @@ class Reference:
         }
 
     def picture(self) -> Image.Image:
-        """Return the whole picture as the network saw it.
+        """Return the whole picture, cut and resized as for the network (WebP).
 
         Raises
         ------

@@ -14,14 +14,15 @@ class Sampled:
     """One of the pictures that are kept of a band of a channel's activation over all pictures."""
 
     band: str
-    """Its part of the range: `top` (about as many pictures as there are references); above `99.9`,
-    `99`, `90` or `50` percent of all pictures and below the band before; `low`, with less, but a
-    positive output; `silent`, without one. Or `random`: one of a sample of all pictures, which is
-    the same for every channel."""
+    """Its part of the range: `top` (about as many pictures as there are references); above about
+    `99.9`, `99`, `90` or `50` percent of all pictures and below the band before; `low`, with less,
+    but a positive output; `silent`, without one. Or `random`: one of a sample of all pictures,
+    which is the same for every channel."""
     activation: float
     """The channel's largest output in it."""
     weight: float
-    """How many pictures of the data it stands for: means weighted by it are estimates for all."""
+    """How many pictures of the data it stands for: means weighted by it are estimates for all.
+    Pictures of a band from which none was kept count to the one below, or above."""
     key: str
     """Name of the picture in the data."""
     label: str | None
@@ -48,7 +49,7 @@ class Sampled:
         }
 
     def picture(self) -> Image.Image:
-        """Return the whole picture as the network saw it.
+        """Return the whole picture, cut and resized as for the network (WebP).
 
         Raises
         ------

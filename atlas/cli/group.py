@@ -51,6 +51,11 @@ def _about_files(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}: free some space and run the same command again to go on"
+    if error.errno in (errno.EFBIG, errno.EDQUOT):
+        return (
+            f"{one_line(error)}{where}: a limit for files (`ulimit -f`, a quota) is reached; raise "
+            "it and run the same command again to go on"
+        )
     return f"{one_line(error)}: check the path and its permissions"
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from atlas.errors import UserError
 from atlas.factors import autoencoder_file, completeness, ranks, sae
 from atlas.factors.layers import Range
 from atlas.factors.nmf import Factorisation, Matrix, factorise
@@ -125,6 +126,13 @@ def trained_elsewhere(sampled: LayerSample, path: Path, active: int) -> Basis:
     channels = sampled.positions.shape[2]
     directions, encoder = autoencoder_file.read(path, sampled.layer, channels, active)
     whole = sae.measured(sampled.flat, directions, encoder)
+    if not 0 < whole.explained <= 1:
+        raise UserError(
+            f"{path} says less than nothing of the output of {sampled.layer} (what its "
+            f"{len(directions)} factors leave is {1 - whole.explained:.3g} times as much as there "
+            "is): is it of this layer, of this place in it (before or behind a norm), and at the "
+            "same scale?"
+        )
     return _basis(sampled, "sae", whole, None, {"active": active, "trained": path.name})
 
 

@@ -134,6 +134,13 @@ def search(positions: Matrix, wanted: Sequence[int], seed: int) -> list[Tried]:
     most = min(positions.shape[2], len(positions) // 2 * positions.shape[1])
     tried: list[Tried] = []
     given = sorted({min(rank, most) for rank in wanted}, reverse=True)
+    if max(wanted, default=0) > most:
+        tqdm.write(
+            f"rank {max(wanted)}: {most} is tried instead, as half of the pictures that were drawn "
+            f"has {len(positions) // 2 * positions.shape[1]} positions and the layer "
+            f"{positions.shape[2]} channels",
+            sys.stderr,
+        )
     rank = given[0] if given else min(HIGHEST, most)
     while True:
         tried.append(attempt(positions, rank, seed))

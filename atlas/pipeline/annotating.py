@@ -99,7 +99,7 @@ def name(
             with asked(store, settings, exchange, sharing) as namer:
                 together = replace(settings, batch_size=settings.batch_size * sharing.size)
                 asking.name_channels(store, namer, together, recipe.scoring.prompt, responses)
-        return _written(store, recipe)
+        return write_names(store, recipe)
 
 
 def score(
@@ -185,7 +185,7 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
             raise addresses.unknown(address, known, store.manifest()["id"])
         record = NameRecord(layer, int(number), "person", who, "named", text)
         names.append(store, [record], len(names.read(store)))
-        _written(store, recipe)
+        write_names(store, recipe)
 
 
 def _help(recipe: Recipe, border: Border, sharing: Team) -> None:
@@ -209,7 +209,8 @@ def _superclasses(store: Store, recipe: Recipe, border: Border) -> Mapping[str, 
     return found.classes
 
 
-def _written(store: Store, recipe: Recipe) -> dict[str, int]:
+def write_names(store: Store, recipe: Recipe) -> dict[str, int]:
+    """Write what counts of names and their tests into the tables; return names by their status."""
     counts = names.write_columns(store, recipe.naming.method or "vlm")
     standing.write_columns(store, recipe.naming.method or "vlm")
     byweights.write_columns(store)

@@ -1,5 +1,8 @@
 """Factors of a finished atlas: finding them, and measuring them like channels."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +10,7 @@ from atlas.errors import UserError
 from atlas.factors import finding, layers, sampling
 from atlas.factors.finding import LayerSample
 from atlas.factors.layers import Range
+from atlas.pipeline.annotating import write_names
 from atlas.pipeline.indexing import index_factors
 from atlas.pipeline.inputs import Inputs, check_weights, fingerprint
 from atlas.pipeline.stages import alone, check_finished
@@ -15,7 +19,7 @@ from atlas.recipe import Recipe
 from atlas.relevance.engine import ActivationEngine
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
-from atlas.store import Store, bases, files
+from atlas.store import NAMES_FILE, Store, bases, files
 from atlas.store.bases import Basis
 
 FACTORING = 1
@@ -56,14 +60,36 @@ def factorise(store: Store, recipe: Recipe, border: Border = OWN) -> Store:
         inputs = Inputs(recipe, border=border)
         check_weights(store, inputs.network)
         part = bases.place(store)
-        with alone(part):
+        with alone(part), _as_it_was(part):
             found = _found(store, part, inputs)
             index_factors(part, Inputs(recipe, border=border, bases=tuple(found)))
             manifest = part.manifest()
             manifest["atlas"] = store.manifest()["id"]
             manifest["directions"] = bases.checksums(part)
             part.write_manifest(manifest)
+            if (part.root / NAMES_FILE).is_file():  # names of factors that were there before
+                write_names(part, recipe)
     return part
+
+
+@contextmanager
+def _as_it_was(part: Store) -> Iterator[None]:
+    """Put the factors that were there back where others are refused; what is cut off goes on."""
+    before = part.root.with_name(f".{part.root.name}.before")
+    shutil.rmtree(before, ignore_errors=True)
+    if part.manifest():
+        shutil.copytree(part.root, before)
+    try:
+        yield
+    except UserError:
+        for path in part.root.iterdir():
+            if path.name != ".lock":  # it is held
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if before.is_dir():
+            shutil.copytree(before, part.root, dirs_exist_ok=True)
+        raise
+    finally:
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def _found(store: Store, part: Store, inputs: Inputs) -> list[Basis]:

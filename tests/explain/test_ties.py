@@ -118,8 +118,7 @@ def test_no_class_of_a_tie_is_the_answer(example):
     at = 2  # c3, the first of the last layer
     found = tied_without(example, at)
     assert sentences(found)["ties:c3"] == (
-        "Without “pointed ears”, the network cannot decide between 8 classes, this answer among "
-        "them (12 % each)."
+        "Without “pointed ears”, 8 classes tie, this answer among them (12 % each)."
     )
     assert sentences(found, "expert")["ties:c3"] == (
         "Set to zero, “pointed ears” (features.28:79) lowers the probability of this answer from "

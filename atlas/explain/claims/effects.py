@@ -130,13 +130,13 @@ def _everyone(evidence: Evidence, one: Concept, zero: Effect, kind: str, verb: s
         text = f"Without {{concept}}, the network would say {{answer}} ({target} {verb})"
         joined: str | None = "without {concept}, {answer} (to {after})"
     elif kind == "ties":
-        text = f"Without {{concept}}, the network cannot decide between {_tie(evidence, zero)}"
+        joined = None
         if _included(evidence, zero) and not slots:
-            text += ", this answer among them ({after} each)"
-            joined = "without {concept}, between {tied} ({after} each)"
+            text = "Without {concept}, {tied} classes tie, this answer among them ({after} each)"
+            joined = "without {concept}, {tied} ({after} each)"
         else:
+            text = f"Without {{concept}}, the network cannot decide between {_tie(evidence, zero)}"
             text += f" ({target} {verb})"
-            joined = None
     else:
         text = f"Without {{concept}}, {target} {verb}"
         joined = "without {concept}, to {after}" if kind != "keeps" else None

@@ -54,9 +54,8 @@ def _below(evidence: Evidence, found: Sequence[Claim]) -> Iterator[Claim]:
     cares = sum(one.caveat and one.kind != SUMMED for one in found)
     said = []
     if deciding:
-        loss = "changes the answer or takes more than a fifth of its probability"
-        which = "each of {deciding} concepts" if deciding > 1 else "{deciding} concept"
-        said.append(f"{which} {loss}")
+        effect = "concepts have such an effect" if deciding > 1 else "concept has such an effect"
+        said.append(f"{{deciding}} {effect}")
     if cares:
         said.append(f"{{cares}} {'reasons call' if cares > 1 else 'reason calls'} for care")
     if said:

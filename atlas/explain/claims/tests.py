@@ -16,6 +16,9 @@ FEW = 3
 NAMED_WORDS = 4
 """So many words the names of those that decide may have, where names are counted."""
 
+SEVERAL = 2
+"""Names are not listed where there are more reasons than this to doubt some."""
+
 LEAKED, MUCH_LEAKED = 0.02, 0.5
 """What part of the logit a layer may lose or gain without a word, and without a caveat."""
 
@@ -196,7 +199,7 @@ def _together(
     slots = [w.count("all", *_of(evidence, "named"))]
     said = {}
     for kind, own in found.items():
-        which, names = _which(evidence, kind, own, last)
+        which, names = _which(evidence, kind, own, last) if len(found) <= SEVERAL else ("", [])
         said[kind] = f"{{{kind}}}{which} {_PLAIN_VERBS[kind][len(own) > 1]}"
         slots += [w.count(kind, len(own), f"concepts {kind}"), *names]
     missing = said.pop("unnamed", None)
