@@ -102,9 +102,9 @@ def test_an_answer_that_ties_is_left_and_a_class_that_ties_is_not_reached(world)
     assert found.leave.reached
     assert [(one.answer, one.tied) for one in found.leave.steps] == [(3, 2)]
     read = replace(found.leave, steps=(replace(found.leave.steps[0], tied=1),))
-    layers = {"0"}
-    assert problem(found, 3, set(), layers) is None
-    assert problem(replace(found, leave=read), 3, set(), layers) is not None
+    layers = {"0": found.leave.among}
+    assert problem(found, 3, {}, layers) is None
+    assert problem(replace(found, leave=read), 3, {}, layers) is not None
 
 
 def tied_without(example, number, **changes):
