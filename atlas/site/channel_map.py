@@ -5,12 +5,12 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
 from atlas.site.entries import ChannelEntry, LayerEntry
-from atlas.site.map_layout import Floats, layout, likeness
 from atlas.site.output import BuildCache, Tree
 from atlas.site.reference_images import ReferenceImages
 from atlas.site.writer import PageWriter
@@ -71,6 +71,8 @@ def _there(catalogue: Catalogue) -> bool:
 
 
 def _write(catalogue: Catalogue, tree: Tree, reference_images: ReferenceImages) -> list[str]:
+    from atlas.site.map_layout import layout, likeness  # noqa: PLC0415 (SciPy, for this alone)
+
     channels = [catalogue.channels[row] for layer in catalogue.layers for row in layer.rows]
     by_row = layout(*zip(*(_pairs(channel) for channel in catalogue.channels), strict=True))
     places = by_row[[channel.row for channel in channels]]
@@ -99,7 +101,7 @@ def _pairs(channel: ChannelEntry) -> tuple[list[int], list[float]]:
 
 def _picture(
     channels: Sequence[ChannelEntry],
-    places: Floats,
+    places: npt.NDArray[np.float64],
     tree: Tree,
     reference_images: ReferenceImages,
 ) -> bytes | None:
