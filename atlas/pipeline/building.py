@@ -12,7 +12,7 @@ from tqdm import tqdm
 from atlas import site
 from atlas.demo.world import CLASSES, draw
 from atlas.errors import UserError
-from atlas.explain.proving import prover
+from atlas.explain.proving import check_texts, prover
 from atlas.pipeline.annotating import name, score
 from atlas.pipeline.explaining import explain
 from atlas.pipeline.factoring import factorise
@@ -77,6 +77,7 @@ def build(recipe: Recipe, out: Path) -> Store | None:
     if recipe.explain.pictures:
         fingerprint_ = fingerprint([asdict(recipe.explain), store.manifest()["files"]])
         with alone(store):
+            forget_unproved(store)
             stage(store, "explanations", fingerprint_, lambda: _explanations(store, recipe), steps)
     with steps.step("site"):
         make_site(store)
@@ -124,6 +125,17 @@ def _drawn(recipe: Recipe, folder: Path) -> list[Path]:
         Image.fromarray(picture.image).save(path)
         paths.append(path)
     return paths
+
+
+def forget_unproved(store: Store) -> None:
+    """Let a build explain pictures again if what was said of some does not follow any more.
+
+    As where an earlier version wrote it: no site would be made of that.
+    """
+    manifest = store.manifest()
+    if not all(one.passed for one in check_texts(store)):
+        manifest["stages"].pop("explanations", None)
+        store.write_manifest(manifest)
 
 
 def make_site(store: Store) -> None:

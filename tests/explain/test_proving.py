@@ -7,6 +7,7 @@ import pytest
 
 from atlas.errors import UserError
 from atlas.explain.proving import check_texts, prover
+from atlas.pipeline.building import forget_unproved
 from atlas.store import evidence, open_store
 from tests.explain.test_pages import folders
 
@@ -110,3 +111,15 @@ def test_verify_says_it_and_no_site_is_made(copy, run):
     assert (verified.returncode, made.returncode) == (1, 2)
     assert "is not what its claims say" in verified.stdout
     assert "is not what its claims say" in made.stderr
+
+
+def test_a_build_explains_again_what_does_not_follow(copy):
+    store = open_store(copy)
+    manifest = store.manifest()
+    done = {**manifest["stages"], "explanations": "done"}
+    store.write_manifest({**manifest, "stages": done})
+    forget_unproved(store)
+    assert store.manifest()["stages"] == done
+    edit(copy, "evidence.json", lambda value: value.update(version=1))
+    forget_unproved(store)
+    assert store.manifest()["stages"] == manifest["stages"]
