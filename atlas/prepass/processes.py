@@ -102,6 +102,7 @@ def team() -> Iterator[Team]:
     distributed.init_process_group("gloo")
     try:
         yield Team(distributed.get_rank(), size)
+        distributed.barrier()  # nobody takes its connections away while another still works
     except (distributed.DistError, RuntimeError) as error:
         if not _is_about_others(error):
             raise

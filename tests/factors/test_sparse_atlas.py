@@ -91,7 +91,7 @@ def test_one_that_was_trained_elsewhere_is_taken_and_guarded(indexed, sparse, tm
     shutil.copytree(indexed, root)
     (basis,) = bases.read(bases.factors(open_store(sparse)))
     save_file(
-        {"encoder.weight": basis.encoder.weights, "encoder.bias": basis.encoder.bias,
+        {"encoder.weight": basis.encoder.weights / 3, "encoder.bias": basis.encoder.bias / 3,
          "W_dec": 3 * basis.directions},
         file,
     )  # fmt: skip
