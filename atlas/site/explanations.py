@@ -53,8 +53,6 @@ class Explanation:
 
     folder: Path
     found: Evidence
-    claims: Mapping[str, Claim]
-    """By id."""
     narratives: tuple[Narrative, ...]
     channels: Mapping[tuple[str, int], ChannelEntry]
     others: tuple[TestedMap, ...] = ()
@@ -115,6 +113,24 @@ class Explanation:
     def called(self, one: Concept | ConceptStep) -> str:
         """Return what a concept is called: its name, else its address."""
         return text.plain(one.name) if one.name else one.address
+
+    @cached_property
+    def claims(self) -> Mapping[str, Claim]:
+        """Its claims by id, read when its page is made.
+
+        Raises
+        ------
+        UserError
+            They cannot be read, or the text makes others.
+        """
+        known = {claim.id: claim for claim in claims.read(self.folder)}
+        said = {id_ for text_ in self.narratives for one in text_.sentences for id_ in one.claims}
+        if unknown := said - known.keys():
+            raise UserError(
+                f"{self.folder / narrative.FILE} makes a claim {min(unknown)[:40]!r} that is not "
+                f"in {claims.FILE}: explain the picture again"
+            )
+        return known
 
     @cached_property
     def by_layer(self) -> list[tuple[evidence.LayerEvidence, ChannelEntry, list[Concept]]]:
@@ -331,7 +347,7 @@ def _all(
                 )
             others = othermaps.read(one)
             drawn = (*(concept.map for concept in found.concepts), *(m.file for m in others))
-            for name in (VIEW, HEAT, *drawn):
+            for name in (VIEW, HEAT, claims.FILE, *drawn):
                 if not store.inside(f"{EXPLANATIONS}/{one.name}/{name}").is_file():
                     raise UserError(f"{one / name} is missing: explain the picture again")
             yield replace(_one(one, found, channels), others=others)
@@ -346,12 +362,4 @@ def _one(
     folder: Path, found: Evidence, channels: Mapping[tuple[str, int], ChannelEntry]
 ) -> Explanation:
     """Read the words of an explanation."""
-    narratives = narrative.read(folder)
-    known = {claim.id: claim for claim in claims.read(folder)}
-    said = {id_ for text_ in narratives for one in text_.sentences for id_ in one.claims}
-    if unknown := said - known.keys():
-        raise UserError(
-            f"{folder / narrative.FILE} makes a claim {min(unknown)[:40]!r} that is not in "
-            f"{claims.FILE}: explain the picture again"
-        )
-    return Explanation(folder, found, known, narratives, channels)
+    return Explanation(folder, found, narrative.read(folder), channels)
