@@ -72,9 +72,9 @@ def numbers_without_evidence(page: Path, folder: Path) -> list[str]:
     found = json.loads((folder / "evidence.json").read_text())
     claims = json.loads((folder / "claims.json").read_text())["claims"]
     values = [value for value in leaves(found) if not isinstance(value, str)]
-    for claim in claims:  # what is reckoned: one minus some shares
+    for claim in claims:  # what is reckoned: one minus some shares, how many concepts
         for slot in (s for wording in claim["wordings"].values() for s in wording["slots"]):
-            if " − " in slot["source"]:
+            if " − " in slot["source"] or slot["source"] == "concepts all":
                 values.append(value(slot["source"], found))
     values += [len(curve["courses"][0]["logit"]) - 1 for curve in found["curves"]]  # steps
     texts = {value for value in leaves(found) if isinstance(value, str) and re.search(r"\d", value)}
