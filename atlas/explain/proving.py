@@ -1,8 +1,11 @@
 """Whether the texts of explanations follow from their numbers, and these speak of the atlas."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+
+import pyarrow as pa
 
 from atlas.errors import UserError
 from atlas.explain.claims.making import claims
@@ -49,14 +52,38 @@ def prover(store: Store) -> Callable[[Evidence, Path], None]:
     store : Store
         The atlas that the explanations speak of.
     """
-    store = joined(store)
+    known = _Known(joined(store))
 
     def prove(found: Evidence, folder: Path) -> None:
-        if wrong := _astray(store, found, folder) or _unproved(found, folder):
+        if wrong := _astray(known, found, folder) or _unproved(found, folder):
             reason = f"{folder.name}: {plain(wrong)}: explain the picture again"
             raise UserError(f"{folder.parent}: {reason}, or delete it")
 
     return prove
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What an atlas has that its explanations speak of, read when the first is looked at."""
+
+    store: Store
+
+    @cached_property
+    def channels(self) -> set[tuple[str, int]]:
+        """Layers, or sets of factors, with the numbers of their channels."""
+        table = self.store.table("channels").select(["layer", "channel"]).to_pydict()
+        return set(zip(table["layer"], table["channel"], strict=True))
+
+    @cached_property
+    def classes(self) -> dict[int, str]:
+        """Names of the classes."""
+        table = self.store.table("classes", ["label", "name"]).to_pydict()
+        return dict(zip(table["label"], table["name"], strict=True))
+
+    @cached_property
+    def pictures(self) -> pa.Table:
+        """Keys of the stored pictures, and what each is taken for."""
+        return self.store.table("images", ["key", "predicted"])
 
 
 def _problems(store: Store) -> Iterator[str]:
@@ -70,24 +97,19 @@ def _problems(store: Store) -> Iterator[str]:
             yield str(error)
 
 
-def _astray(store: Store, found: Evidence, folder: Path) -> str | None:
+def _astray(known: _Known, found: Evidence, folder: Path) -> str | None:
     """Return what of the atlas the evidence speaks of that is not there."""
-    channels = store.table("channels").select(["layer", "channel"]).to_pydict()
-    known = set(zip(channels["layer"], channels["channel"], strict=True))
     if found.id != folder.name:
         return f"{evidence.FILE} is of {found.id[:40]!r}"
-    if strange := [one for one in found.addresses if one not in known]:
+    if strange := [one for one in found.addresses if one not in known.channels]:
         return f"there is no {strange[0][0][:40]}:{strange[0][1]}"
-    classes = store.table("classes", ["label", "name"]).to_pydict()
-    names = dict(zip(classes["label"], classes["name"], strict=True))
     for label, name in found.classes:
-        if names.get(label, name) != name:
+        if known.classes.get(label, name) != name:
             return f"class {label} is not {name[:40]!r}"
     other = found.counterfactual
     if other and other.source:
         image, key = other.source.image, other.source.key
-        images = store.table("images", ["key", "predicted"])
-        row = images.slice(image, 1).to_pylist() if image < len(images) else []
+        row = known.pictures.slice(image, 1).to_pylist() if image < len(known.pictures) else []
         if row != [{"key": key, "predicted": other.label}]:
             return f"picture {image} of the atlas is not {key[:40]!r}, taken for {other.label}"
     return None

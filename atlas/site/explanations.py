@@ -4,7 +4,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -350,16 +350,9 @@ def _all(
             for name in (VIEW, HEAT, claims.FILE, *drawn):
                 if not store.inside(f"{EXPLANATIONS}/{one.name}/{name}").is_file():
                     raise UserError(f"{one / name} is missing: explain the picture again")
-            yield replace(_one(one, found, channels), others=others)
+            yield Explanation(one, found, narrative.read(one), channels, others)
         else:
             _log.warning(
                 "%s is of another state of the atlas and gets no page: explain the picture again, "
                 "or delete it", one
             )  # fmt: skip
-
-
-def _one(
-    folder: Path, found: Evidence, channels: Mapping[tuple[str, int], ChannelEntry]
-) -> Explanation:
-    """Read the words of an explanation."""
-    return Explanation(folder, found, narrative.read(folder), channels)

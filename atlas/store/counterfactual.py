@@ -167,8 +167,6 @@ def _lost(found: Counterfactual, step: ConceptStep, concepts: Mapping[str, str])
     """Return what a step is about that is not there."""
     if step.layer != found.layer:
         return f"{step.address[:40]!r} is not in {found.layer[:40]}"
-    if step.address != f"{step.layer}:{step.channel}":
-        return f"{step.address[:40]!r} is not the address of {step.layer[:40]}:{step.channel}"
     if step.concept is not None and concepts.get(step.concept) != step.address:
         return f"{step.concept[:40]!r} is not the concept {step.address[:40]}"
     if step.probability + step.own > 1 + ROUNDED:

@@ -403,13 +403,25 @@ class Evidence:
         return frozenset(named | contrast | truth | asked | {"prediction", "target"})
 
     @property
+    def feeds(self) -> list[Feed]:
+        """The channels that feed concepts."""
+        return [feed for flow in self.flow for feed in flow.feeds]
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """The channels that speak for one of two classes."""
+        return self.contrast.differences if self.contrast else ()
+
+    @property
+    def addressed(self) -> list[Concept | Feed | Difference | ConceptStep]:
+        """All parts that are about one channel or factor."""
+        steps = self.counterfactual.steps if self.counterfactual else ()
+        return [*self.concepts, *self.feeds, *self.differences, *steps]
+
+    @property
     def addresses(self) -> list[tuple[str, int]]:
         """Layers and channels that it speaks of."""
-        steps = self.counterfactual.steps if self.counterfactual else ()
-        feeds = (feed for flow in self.flow for feed in flow.feeds)
-        differences = self.contrast.differences if self.contrast else ()
-        parts = (*self.concepts, *feeds, *steps, *differences)
-        return [(one.layer, one.channel) for one in parts]
+        return [(one.layer, one.channel) for one in self.addressed]
 
     @property
     def classes(self) -> set[tuple[int, str]]:
@@ -480,15 +492,14 @@ def _wrong(evidence: Evidence) -> str | None:
     layers = {layer.layer: layer.channels for layer in evidence.layers}
     if len(concepts) != len(evidence.concepts) or len(layers) != len(evidence.layers):
         return "two parts have one id"
-    feeds = [feed for flow in evidence.flow for feed in flow.feeds]
     named = [
         *(id_ for pair in evidence.overlaps for id_ in (pair.first, pair.second)),
         *(flow.concept for flow in evidence.flow),
         *(effects.concept for effects in evidence.effects),
         *(context.concept for context in evidence.context),
         *(id_ for pair in evidence.together for id_ in (pair.first, pair.second)),
-        *(one.concept for one in _differences(evidence) if one.concept is not None),
-        *(feed.concept for feed in feeds if feed.concept is not None),
+        *(one.concept for one in evidence.differences if one.concept is not None),
+        *(feed.concept for feed in evidence.feeds if feed.concept is not None),
     ]
     if unknown := [id_ for id_ in named if id_ not in concepts]:
         return f"there is no concept {unknown[0][:40]!r}"
@@ -496,30 +507,24 @@ def _wrong(evidence: Evidence) -> str | None:
         *(concept.layer for concept in evidence.concepts),
         *(flow.layer for flow in evidence.flow),
         *(curve.layer for curve in evidence.curves),
-        *(feed.layer for feed in feeds),
-        *(one.layer for one in _differences(evidence)),
+        *(feed.layer for feed in evidence.feeds),
+        *(one.layer for one in evidence.differences),
     ]
     if unknown := [layer for layer in at if layer not in layers]:
         return f"there is no layer {unknown[0][:40]!r}"
     other = evidence.counterfactual
     if not evidence.prediction or (other is not None and evidence.undecided):
         return "there is no answer"
+    if wrong := _wrong_addresses(evidence):
+        return wrong
     astray = problem(other, evidence.prediction[0].label, concepts, layers) if other else None
-    return astray or _wrong_addresses(evidence) or _wrong_tests(evidence, concepts.keys())
-
-
-def _differences(evidence: Evidence) -> tuple[Difference, ...]:
-    return evidence.contrast.differences if evidence.contrast else ()
+    return astray or _wrong_tests(evidence, concepts.keys())
 
 
 def _wrong_addresses(evidence: Evidence) -> str | None:
-    feeds = (feed for flow in evidence.flow for feed in flow.feeds)
-    addressed = [(one.address, one.layer, one.channel) for one in evidence.concepts]
-    addressed += [(one.address, one.layer, one.channel) for one in feeds]
-    addressed += [(one.address, one.layer, one.channel) for one in _differences(evidence)]
-    for address, layer, channel in addressed:
-        if address != f"{layer}:{channel}":
-            return f"{address[:40]!r} is not the address of {layer[:40]}:{channel}"
+    for one in evidence.addressed:
+        if one.address != f"{one.layer}:{one.channel}":
+            return f"{one.address[:40]!r} is not the address of {one.layer[:40]}:{one.channel}"
     return None
 
 

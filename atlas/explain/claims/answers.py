@@ -38,16 +38,7 @@ def _answer(evidence: Evidence) -> Iterator[Claim]:
         AUDIENCES,
     )  # fmt: skip
     if (truth := evidence.truth) is not None and truth.label != first.label:
-        right = w.a_class("truth", truth.name, "truth name")
-        rank = w.count("rank", truth.rank, "truth rank")
-        chance = w.chance("probability", truth.probability, "truth probability")
-        yield claim(
-            "wrong", "", ["truth", "prediction"], 1.0,
-            say("By its label the picture shows {truth}, so the answer is wrong.", right),
-            say("By its label the picture shows {truth} (rank {rank}, {probability}), so the "
-                "answer is wrong.", right, rank, chance),
-            AUDIENCES, caveat=True,
-        )  # fmt: skip
+        yield _wrong(truth, "so the answer is wrong")
     if others:
         name = w.a_class("class", others[0].name, "prediction.2 name")
         tied = w.count("tied", others[0].tied, "prediction.2 tied")
@@ -79,16 +70,21 @@ def _undecided(evidence: Evidence, first: Guess) -> Iterator[Claim]:
         AUDIENCES, caveat=True,
     )  # fmt: skip
     if (truth := evidence.truth) is not None and truth.rank > 1:
-        right = w.a_class("truth", truth.name, "truth name")
-        rank = w.count("rank", truth.rank, "truth rank")
-        chance = w.chance("probability", truth.probability, "truth probability")
-        yield claim(
-            "wrong", "", ["truth", "prediction"], 1.0,
-            say("By its label the picture shows {truth}, which is none of those that tie.", right),
-            say("By its label the picture shows {truth} (rank {rank}, {probability}), which is "
-                "none of those that tie.", right, rank, chance),
-            AUDIENCES, caveat=True,
-        )  # fmt: skip
+        yield _wrong(truth, "which is none of those that tie")
+
+
+def _wrong(truth: Guess, so: str) -> Claim:
+    """Return that the picture's label is another class, and what follows."""
+    right = w.a_class("truth", truth.name, "truth name")
+    rank = w.count("rank", truth.rank, "truth rank")
+    chance = w.chance("probability", truth.probability, "truth probability")
+    return claim(
+        "wrong", "", ["truth", "prediction"], 1.0,
+        say(f"By its label the picture shows {{truth}}, {so}.", right),
+        say(f"By its label the picture shows {{truth}} (rank {{rank}}, {{probability}}), {so}.",
+            right, rank, chance),
+        AUDIENCES, caveat=True,
+    )  # fmt: skip
 
 
 def _asked(evidence: Evidence) -> Iterator[Claim]:

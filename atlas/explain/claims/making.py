@@ -72,16 +72,8 @@ def _with_distinct_classes(evidence: Evidence) -> Evidence:
 
     Two of ImageNet's are cranes, and `the answer is “crane”, not “crane”` says nothing.
     """
-    known = {(one.label, quoted(one.name))
-             for one in (*evidence.prediction, evidence.target, evidence.truth, evidence.contrast)
-             if one is not None}  # fmt: skip
-    effects_ = (one for own in evidence.effects for one in own.effects)
-    known |= {(one.answer, quoted(one.answer_name)) for one in effects_}
-    known |= {(one.answer, quoted(one.answer_name)) for one in evidence.together}
+    known = {(label, quoted(name)) for label, name in evidence.classes}
     contrast, asked = evidence.contrast, evidence.counterfactual
-    if asked is not None:
-        known |= {(asked.label, quoted(asked.name))}
-        known |= {(one.answer, quoted(one.answer_name)) for one in asked.steps}
     often = Counter(name for _, name in known)
 
     def called(label: int, name: str) -> str:
