@@ -35,10 +35,10 @@ def pooled(maps: Tensor, boxes: Tensor, masks: Tensor, size: tuple[int, int]) ->
     strengths = masks.double()
     empty = strengths.sum(dim=(1, 2), keepdim=True) == 0
     strengths = torch.where(empty, 1.0, strengths)
-    count, rows, columns = strengths.shape
+    rows, columns = strengths.shape[1:]
     down = _overlap(boxes[:, 1], boxes[:, 3], rows, size[0], maps.shape[2])
     across = _overlap(boxes[:, 0], boxes[:, 2], columns, size[1], maps.shape[3])
-    weights = (down.transpose(1, 2) @ strengths @ across).view(count, -1)
+    weights = (down.transpose(1, 2) @ strengths @ across).flatten(1)
     weights /= weights.sum(dim=1, keepdim=True)
     return F.normalize(weights.float() @ maps[0].flatten(1).T, dim=1)
 
