@@ -331,21 +331,20 @@ def compare_places(world: World, count: int) -> None:
             even = ReceptiveField(
                 (side, side), (side / 28, side / 28), ((side / 28 - side) / 2,) * 2
             )
+            middle = torch.full_like(peaks, 14)  # a unit that sees all of the picture
             own_heat = localise.heat_of(conditional[layer, channel][None, None])
             ways = {
                 "half of the map, and a margin": (former(maps, peaks, field), maps, field, "map"),
-                "root of the map": (None, maps, field, None),
-                "root of map x relevance of pixels": (None, maps, field, heat),
-                "root of relevance of pixels alone": (None, heat, even, None),
-                "root of conditional relevance": (None, own_heat, even, None),
+                "root of the map": (peaks, maps, field, None),
+                "root of map x relevance of pixels": (peaks, maps, field, heat),
+                "root of relevance of pixels alone": (middle, heat, even, None),
+                "root of conditional relevance": (middle, own_heat, even, None),
                 "the picture's centre": (torch.tensor([[28.0, 28, 84, 84]]), None, field, "box"),
             }  # fmt: skip
             truth = world.pictures[image].mask
             block = "block 4" if layer in BLOCKS["block 4"] else "block 5"
-            for name, (box, source, seat, way) in ways.items():
-                results[name, about, block].append(
-                    _covers(box, source, seat, way, peaks, side, truth)
-                )
+            for name, (place, source, seat, way) in ways.items():
+                results[name, about, block].append(_covers(place, source, seat, way, side, truth))
     head = ["where", "channels of", "block", "patches", "IoU", "mask inside the object", "side"]
     print("\nBox and mask against the object\n")
     print("| " + " | ".join(head) + " |\n|:--|:--|:--" + "|--:" * (len(head) - 3) + "|")
@@ -358,16 +357,19 @@ def compare_places(world: World, count: int) -> None:
 
 
 def _covers(
-    box: Tensor | None, maps: Tensor | None, field: ReceptiveField, way: object, peaks: Tensor,
-    side: int, truth: npt.NDArray[np.bool_],
+    place: Tensor, maps: Tensor | None, field: ReceptiveField, way: object, side: int,
+    truth: npt.NDArray[np.bool_],
 ) -> tuple[float, float, float]:  # fmt: skip
-    """Return IoU of the mask (from half of its maximum) and the object, its part inside, side."""
+    """Return IoU of the mask (from half of its maximum) and the object, its part inside, side.
+
+    The place is a box, (1, 4), or the peak unit of the maps, (1, 2), around which one is found.
+    """
     size = (side, side)
     heat = way if isinstance(way, Tensor) else None
-    if box is None:
+    if place.shape[1] == 2:
         assert maps is not None
-        box = localise.boxes(maps, peaks * 0, field, size, heat)
-    box = box.round().long().clamp(0, side)
+        place = localise.boxes(maps, place, field, size, heat)
+    box = place.round().long().clamp(0, side)
     x0, y0, x1, y1 = box[0].tolist()
     cells = torch.ones(1, 1, 16, 16)
     if maps is not None:
