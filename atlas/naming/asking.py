@@ -72,6 +72,7 @@ def name_channels(
     asked = _ask_all(store, vlm, selector.references, selector.whole(), settings, "names")
     other = sides.contradicted(store, vlm, selector, settings, fits)
     asked += _ask_all(store, vlm, selector.references, selector.side(other), settings, "sides")
+    sides.test_broader(store, vlm, selector, settings, fits)
     if settings.senses:
         doubtful = _doubtful(store, vlm, selector.addresses)
         senses = selector.senses(doubtful)

@@ -7,7 +7,7 @@ many of the best references of either mode as are shown when it is asked for.
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +64,43 @@ def contradicted(
         Channels whose name does not fit the references of the mode that it was not made from, and
         that mode.
     """
-    cases = list(_cases(store, vlm, selector, settings, fits))
-    done = set({(test.layer, test.channel): test.key for test in nametests.sides(store)}.values())
+    cases = list(_cases(vlm, selector, settings, fits, _whole(store, vlm)))
+    _test(store, vlm, selector, settings, cases)
+    found = {test.key: test for test in nametests.sides(store)}
+    return [
+        ((case.record.layer, case.record.channel), found[case.key].other)
+        for case in cases
+        if case.key in found and found[case.key].one_sided
+    ]
+
+
+def test_broader(
+    store: Store, vlm: Vlm, selector: ReferenceSelector, settings: Naming, fits: str
+) -> None:
+    """Test on both sides the names of other sides that say less than the channel's own name.
+
+    Parameters
+    ----------
+    store, vlm, selector, settings, fits
+        What `contradicted` takes, after the other sides were asked about.
+    """
+    whole = _whole(store, vlm)
+    broader = [
+        record
+        for record in names.valid(store)
+        if record.side is not None
+        and (own := whole.get((record.layer, record.channel))) is not None
+        and names.broader(record, own)
+    ]
+    last = {(record.layer, record.channel): record for record in broader}
+    _test(store, vlm, selector, settings, list(_cases(vlm, selector, settings, fits, last)))
+
+
+def _test(
+    store: Store, vlm: Vlm, selector: ReferenceSelector, settings: Naming, cases: Sequence[_Name]
+) -> None:
+    """Ask about what was not asked about before, and write the answers as they come."""
+    done = set({names.whose(test): test.key for test in nametests.sides(store)}.values())
     open_ = _taken_over(store, [case for case in cases if case.key not in done])
     with tqdm(
         total=len(cases), initial=len(cases) - len(open_), desc="fits", unit=" channels"
@@ -74,12 +109,6 @@ def contradicted(
             tested = _tested(vlm, selector.references, open_[start : start + _AT_ONCE], settings)
             nametests.append(store, tested)
             progress.update(len(tested))
-    found = {test.key: test for test in nametests.sides(store)}
-    return [
-        ((case.record.layer, case.record.channel), found[case.key].other)
-        for case in cases
-        if case.key in found and found[case.key].one_sided
-    ]
 
 
 def _taken_over(store: Store, cases: Sequence[_Name]) -> list[_Name]:
@@ -94,16 +123,24 @@ def _taken_over(store: Store, cases: Sequence[_Name]) -> list[_Name]:
     return [case for case in cases if case.key not in known]
 
 
-def _cases(
-    store: Store, vlm: Vlm, selector: ReferenceSelector, settings: Naming, fits: str
-) -> Iterator[_Name]:
-    last = {
+def _whole(store: Store, vlm: Vlm) -> dict[Address, NameRecord]:
+    """Return what the model said last of each channel as a whole."""
+    return {
         (record.layer, record.channel): record
         for record in names.valid(store)
         if record.method == "vlm"
         and record.whole
         and (record.by, record.revision) == (vlm.id, vlm.revision)
     }
+
+
+def _cases(
+    vlm: Vlm,
+    selector: ReferenceSelector,
+    settings: Naming,
+    fits: str,
+    last: Mapping[Address, NameRecord],
+) -> Iterator[_Name]:
     references = selector.references
     for address in selector.addresses:
         record = last.get(address)

@@ -266,15 +266,18 @@ class Catalogue:
 
     @cached_property
     def _records(self) -> dict[tuple[str, int], NameRecord]:
-        """The last record of each channel by the method that the columns name."""
-        methods = {
-            (channel.layer.name, channel.channel): channel.values.get("named_by")
-            for channel in self.channels
+        """The last record of each channel of the name, and by the method, that the columns have."""
+        values = ((channel, channel.values) for channel in self.channels)
+        counting = {
+            (channel.layer.name, channel.channel): (own.get("named_by"), own.get("name"))
+            for channel, own in values
         }
-        found = {}
+        found: dict[tuple[str, int], NameRecord] = {}
         for record in names.valid(self.store):
             address = record.layer, record.channel
-            if record.whole and methods.get(address) == record.method:
+            if counting.get(address) == (record.method, record.name) and (
+                record.whole or (record.side is not None and address not in found)
+            ):
                 found[address] = record
         return found
 

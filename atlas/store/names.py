@@ -16,7 +16,8 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from atlas.errors import UserError
-from atlas.store import NAMES_FILE, Mode, Store, journal, states
+from atlas.store import NAMES_FILE, Mode, Store, journal, nametests, states
+from atlas.store.nametests import SideTest
 
 Method = Literal["vlm", "labels", "clip", "person"]
 Status = Literal["named", "no clear concept", "unnamed"]
@@ -232,6 +233,38 @@ def current(records: Sequence[NameRecord], preferred: str) -> dict[tuple[str, in
     return result
 
 
+def counting(store: Store, preferred: str) -> dict[tuple[str, int], Named]:
+    """Return what counts for each channel of an atlas, a broader name instead of a narrow one.
+
+    A channel fires on its references by relevance, too. So where a name that was made from those by
+    activation does not fit these, and the name that these were given fits both and is made of some
+    of its words (`pink` for `pink checked`), the pictures that it fires for most have more in
+    common than those that it fires for, and that name counts.
+    """
+    tests = {whose(test): test for test in nametests.sides(store)}
+    result = current(valid(store), preferred)
+    for address, named in result.items():
+        test = tests.get(whose(named.best))
+        for side in named.sides if test is not None and test.one_sided else ():
+            fits = tests.get(whose(side))
+            if broader(side, named.best) and fits is not None and fits.both:
+                senses = distinct(named.senses, side.name)
+                result[address] = replace(named, best=side, senses=senses)
+    return result
+
+
+def whose(one: NameRecord | SideTest) -> tuple[Any, ...]:
+    """Return what a name and its test have in common: the channel, the name, and who gave it."""
+    return (one.layer, one.channel, one.name, one.by, one.revision)
+
+
+def broader(side: NameRecord, whole: NameRecord) -> bool:
+    """Say whether the references by relevance were given a name of some of the channel's words."""
+    if side.side != "relevance" or side.name is None or whole.name is None:
+        return False
+    return words(side.name) < words(whole.name)
+
+
 def distinct(senses: Sequence[NameRecord], whole: str | None) -> list[NameRecord]:
     """Return the senses if they are different meanings: named, and named differently.
 
@@ -276,8 +309,7 @@ def _together(sense: NameRecord, whole: NameRecord) -> bool:
 
 def write_columns(store: Store, preferred: str) -> dict[str, int]:
     """Write into channels.parquet and references.parquet what counts; return counts by status."""
-    records = valid(store)
-    named = current(records, preferred)
+    named = counting(store, preferred)
     table = store.table("channels").select(["layer", "channel"]).to_pydict()
     addresses = list(zip(table["layer"], table["channel"], strict=True))
     known = [named.get(address) for address in addresses]

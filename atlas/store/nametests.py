@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from atlas.errors import UserError
 from atlas.store import bounds, journal, states
-from atlas.store.directory import SCORES_FILE, Mode, Store
+from atlas.store.directory import MODES, SCORES_FILE, Mode, Store
 
 SIDES, RANGE = "sides", "range"
 
@@ -22,6 +22,9 @@ _Test = TypeVar("_Test")
 
 ONE_SIDED = 0.25
 """A name that fits no more than this share of the references of the other side is one-sided."""
+
+FITTING = 0.8
+"""A name that fits at least this share of the references of both sides fits both."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class SideTest:
     def one_sided(self) -> bool:
         """Whether the name does not fit what it was not made from."""
         return self.fits.get(self.other, 1.0) <= ONE_SIDED
+
+    @property
+    def both(self) -> bool:
+        """Whether the name fits the references of either mode."""
+        return len(self.fits) == len(MODES) and min(self.fits.values()) >= FITTING
 
 
 _SIDES: TypeAdapter[list[SideTest]] = TypeAdapter(list[SideTest])

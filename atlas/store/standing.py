@@ -72,13 +72,13 @@ def write_columns(store: Store, preferred: str) -> None:
     preferred : str
         The method whose names count.
     """
-    named = names.current(names.valid(store), preferred)
-    sides = {_whose(test): test for test in nametests.sides(store)}
+    named = names.counting(store, preferred)
+    sides = {names.whose(test): test for test in nametests.sides(store)}
     table = store.table("channels").to_pydict()
     rows: list[dict[str, Any]] = []
     for address in zip(table["layer"], table["channel"], strict=True):
         known = named.get(address)
-        test = sides.get(_whose(known.best)) if known else None
+        test = sides.get(names.whose(known.best)) if known else None
         rows.append({
             "fits_relevance": test and test.fits.get("relevance"),
             "fits_activation": test and test.fits.get("activation"),
@@ -107,10 +107,6 @@ _COLUMNS = (
     "fits_relevance",
     "fits_activation",
 )
-
-
-def _whose(one: NameRecord | SideTest) -> tuple[Any, ...]:
-    return (one.layer, one.channel, one.name, one.by, one.revision)
 
 
 def _sides(known: Named | None, test: SideTest | None) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def _names(store: Store, _: dict[str, Any]) -> list[str]:
         return []
     rows = table.select(["layer", "channel", "name", "named_by"]).to_pylist()
     records, valid = names.read(store), names.valid(store)
-    said = {(r.layer, r.channel, r.name, r.method) for r in valid if r.whole}
+    said = {(r.layer, r.channel, r.name, r.method) for r in valid if r.sense is None}
     problems = [
         f"{row['layer']}:{row['channel']} is called {row['name']!r}, "
         f"which {NAMES_FILE} does not say"

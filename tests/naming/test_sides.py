@@ -92,6 +92,52 @@ def test_a_name_that_does_not_fit_the_other_side_gets_a_second_one(atlas_copy):
     assert (len(names.read(atlas_copy)), model.fits) == (asked, tests)
 
 
+@pytest.mark.parametrize(("said", "counts"), [("red", True), ("star", False), ("blue", False)])
+def test_what_is_broader_and_fits_both_sides_counts(atlas_copy, said, counts):
+    """A channel fires for what relevance chose as well, so that its name has to hold there."""
+
+    class Narrow(Looking):
+        """Says "red star" of what activation chose; what relevance chose is red and no star."""
+
+        def ask(self, requests):
+            return [
+                json.dumps({"name": said if self._seen(one) else "red star", "confidence": 1})
+                for one in requests
+            ]
+
+        def yes(self, requests):
+            self.fits += len(requests)
+            return [float(not ("star" in one.text and self._seen(one))) for one in requests]
+
+    def named():
+        asking.name_channels(atlas_copy, model, replace(SETTINGS, mode="activation"), "fits-brief")
+        names.write_columns(atlas_copy, "vlm")
+        standing.write_columns(atlas_copy, "vlm")
+        return atlas_copy.table("channels").to_pylist()
+
+    model = Narrow(atlas_copy)
+    rows = {(row["layer"], row["channel"]): row for row in named()}
+    asked = [
+        side
+        for named_ in names.current(names.valid(atlas_copy), "vlm").values()
+        for side in named_.sides
+        if named_.best.name == "red star" and side.side == "relevance"
+    ]
+    assert asked
+    for record in asked:
+        row = rows[record.layer, record.channel]
+        assert row["name"] == (said if counts else "red star")
+        assert row["fits_relevance"] == float(counts)
+        assert (row["name_state"] == "one-sided") == (not counts)
+    tested = {names.whose(one) for one in nametests.sides(atlas_copy)}
+    assert tested.issuperset(map(names.whose, asked)) == (said != "blue")
+    done, fits = len(names.read(atlas_copy)), model.fits
+    assert named() == list(rows.values())  # once, and for good
+    assert (len(names.read(atlas_copy)), model.fits) == (done, fits)
+    tests = nametests.every(atlas_copy, nametests.SIDES)
+    assert len({one["key"] for one in tests}) == len(tests)
+
+
 def test_where_the_other_side_has_nothing_in_common_it_has_no_name(atlas_copy):
     rows = finish(atlas_copy, Looking(atlas_copy, other=None))
     sided = [row for row in rows if row["name_state"] == "one-sided"]
@@ -129,12 +175,11 @@ def test_earlier_names_count_again_on_the_side_that_they_were_made_from(atlas_co
     asked = model.fits
     assert finish(atlas_copy, model) == first
     assert model.fits == asked
-    tests = {(one.layer, one.channel): one for one in nametests.sides(atlas_copy)}
-    for one in tests.values():
-        assert one.side == "relevance"
+    tests = {names.whose(one): one for one in nametests.sides(atlas_copy)}
     for record in names.current(names.valid(atlas_copy), "vlm").values():
         rows = references.of(record.best.layer, record.best.channel, "relevance")
         assert not rows or set(record.best.images) <= set(rows)
+        assert not rows or tests[names.whose(record.best)].side == "relevance"
 
 
 def test_a_name_of_the_other_mode_is_tested_as_one_of_its_own_side(atlas_copy):
