@@ -58,7 +58,7 @@ def _test(evidence: Evidence, curve: Curve, failed: Sequence[Curve]) -> Claim:
     last = layer is evidence.layers[-1]
     by_activation = (
         "lower still" if means["activation"] < means["relevance"] and own != strong
-        else "no lower" if means["activation"] > means["relevance"] or own != strong
+        else "no lower than by relevance" if means["activation"] > means["relevance"] or own != strong
         else "as low"
     )  # fmt: skip
     steps = len(courses["relevance"].logit) - 1
