@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from atlas.publishing import cite
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
 from atlas.site.entries import ChannelEntry, ClassEntry
@@ -15,7 +16,7 @@ from atlas.site.output import Tree
 from atlas.site.writer import PageWriter
 from atlas.store.factorgraph import KINDS, FactorEdge, Kind, edges
 
-PAGE = "graph.html"
+PAGE = cite.GRAPH
 
 DRAWN_CLASSES = 60
 """Classes in the drawing: those with the largest edges; the list and the files have all."""
@@ -62,7 +63,7 @@ def write(catalogue: Catalogue, tree: Tree, writer: PageWriter, citing: Citing) 
     if not there(catalogue):
         return
     found = _found(catalogue)
-    tree.write("graph.graphml", _graphml(found))
+    tree.write("graph.graphml", _graphml(found, citing))
     tree.write("graph.jsonld", _jsonld(found, citing))
     factors = list(dict.fromkeys(factor.row for factor, _, _ in found))
     classes = _drawn(found, factors)
@@ -140,7 +141,7 @@ def _drawn(
     return sorted(best, key=lambda label: (places[largest[label][1]], label))
 
 
-def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> bytes:
+def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]], citing: Citing) -> bytes:
     """Return the graph in GraphML (Brandes et al. 2002)."""
     root = ET.Element("graphml", xmlns=GRAPHML)
     keys = (
@@ -153,8 +154,8 @@ def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> bytes:
     graph = ET.SubElement(root, "graph", edgedefault="undirected")
     nodes: dict[str, tuple[str, str, str]] = {}
     for factor, label, _ in found:
-        nodes[factor.address] = ("factor", factor.name, factor.link)
-        nodes[f"class {label.label}"] = ("class", label.name, label.link or "")
+        nodes[factor.address] = ("factor", factor.name, citing.permalink(factor.link))
+        nodes[f"class {label.label}"] = ("class", label.name, citing.permalink(label.link or ""))
     for name, values in nodes.items():
         node = ET.SubElement(graph, "node", id=name)
         _data(node, dict(zip(("kind", "name", "page"), values, strict=True)))
