@@ -139,7 +139,7 @@ class Channel:
 
     @property
     def basis_sha256(self) -> str | None:
-        """Of a factor which set of factors it is one of: others can get the same addresses."""
+        """Which set of factors it is one of, as others can get its address; None of a channel."""
         basis = self._contents.bases.get(self.layer)
         return basis.digest if basis else None
 

@@ -147,10 +147,14 @@ def version(contents: Contents, permalink: str) -> str:
 
 
 def _factors(contents: Contents, permalink: str) -> str:
-    """Return the SHA-256 of the factors that a page is of; empty if it is of none."""
+    """Return the SHA-256 of the factors that a page is of; empty if it is of none.
+
+    The graph is of all; of several sets it is that of theirs.
+    """
     digests = {contents.slugs[name]: basis.digest for name, basis in contents.bases.items()}
-    if digests and permalink == GRAPH:
-        return files.digest(" ".join(digests.values()).encode())
+    if permalink == GRAPH:
+        every = " ".join(digests.values())
+        return files.digest(every.encode()) if len(digests) > 1 else every
     _, _, rest = permalink.removesuffix(".html").partition("/")
     return digests.get(rest.partition("/")[0], "")
 
@@ -239,7 +243,8 @@ def cite_page(
     model, data = manifest["model"], manifest["data"]
     of_whole = plain(given.title or contents.recipe.site.title)
     of_whole = of_whole or default_title(manifest)
-    seen, factors = version(contents, permalink), _factors(contents, permalink)
+    seen = version(contents, permalink)
+    factors = _factors(contents, permalink if what else GRAPH)
     base = given.url.rstrip("/")
     source = plain(" ".join(str(data[part]) for part in ("source", "revision") if data.get(part)))
     note = (

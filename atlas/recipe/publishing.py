@@ -45,7 +45,8 @@ class Cite:
     """Where its site is published; permalinks begin with it."""
 
     older: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")], ...] = ()
-    """Earlier versions, the last parts of their ids, whose sites are kept in folders of these names
+    """Earlier versions, the last parts of their ids or of what pages of factors were cited by, whose
+    sites are kept in folders of these names
     beside index.html: citations of them lead on to the page as it was."""
 
     doi: str = ""
