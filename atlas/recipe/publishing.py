@@ -45,7 +45,7 @@ class Cite:
     """Where its site is published; permalinks begin with it."""
 
     older: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")], ...] = ()
-    """Earlier versions, the last parts of their ids, or of the versions by which pages of factors were
+    """Earlier versions: the last parts of their ids, or of versions by which pages of factors were
     cited. Their sites are kept in folders of these names beside index.html: citations of them lead
     on to the page as it was."""
 
