@@ -95,6 +95,8 @@ def test_a_citation_says_which_factors_were_cited(explained, others):
         said = json.loads((root / "site/api/v1/channels/3~2fnmf3/1.json").read_text("utf-8"))
         assert (said["permalink"], said["basis_sha256"]) == (address, digest)
         assert a[BASIS, 1].as_dict()["basis_sha256"] == digest
+        told = (root / "site/cite.html").read_text("utf-8")
+        assert f"<code>?v={a.id[-8:]}</code>" in told and "Pages of factors carry" in told
         layer = (root / "site/layers/3~2fnmf3.html").read_text("utf-8")
         assert f'data-version="{version}"' in layer
         citing, catalogue = Citing(open_store(root)), Catalogue(joined(open_store(root)))
