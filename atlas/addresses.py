@@ -1,4 +1,4 @@
-"""Addresses of channels, `LAYER:CHANNEL`: what is one, and which ones are near."""
+"""Addresses of channels and factors, `LAYER:CHANNEL`: what is one, and which ones are near."""
 
 import re
 from collections.abc import Sequence
@@ -7,6 +7,9 @@ from atlas.errors import UserError
 
 NEAREST = 3
 """How many addresses a message about an unknown one has."""
+
+BASIS = "/"
+"""Stands between a layer and the rest of the name of a set of its factors."""
 
 _ADDRESS = re.compile(r"(?P<layer>\S*\S):(?P<number>\d+)")
 
@@ -19,10 +22,14 @@ def looks_like_one(text: str) -> bool:
 def nearest(address: str, known: Sequence[str], count: int = NEAREST) -> list[str]:
     """Return the known addresses that are most like `address`, the most similar first.
 
-    In the same layer these are the nearest numbers, otherwise the nearest spellings.
+    In the same layer these are the nearest numbers, and where there are no such factors those of
+    other factors of the layer, or of its channels; otherwise the nearest spellings.
     """
     layer, _, number = address.rpartition(":")
-    same = [other for other in known if other.rpartition(":")[0] == layer]
+    same: list[str] = []
+    for alike in (layer, layer.partition(BASIS)[0] + BASIS, layer.partition(BASIS)[0]):
+        at = alike if alike.endswith(BASIS) else f"{alike}:"
+        same = same or [other for other in known if other.startswith(at)]
     if same and number.isdecimal():
         wanted = int(number)
         return sorted(same, key=lambda other: abs(int(other.rpartition(":")[2]) - wanted))[:count]
@@ -34,4 +41,5 @@ def nearest(address: str, known: Sequence[str], count: int = NEAREST) -> list[st
 def unknown(address: str, known: Sequence[str], atlas_id: str) -> UserError:
     """Return the error about an address that the atlas lacks."""
     near = ", ".join(nearest(address, known))
-    return UserError(f"no channel {address!r} in {atlas_id}: the nearest are {near}")
+    unit = "factor" if BASIS in address.rpartition(":")[0] else "channel"
+    return UserError(f"no {unit} {address!r} in {atlas_id}: the nearest are {near}")

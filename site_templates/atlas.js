@@ -148,11 +148,17 @@ if (cited && page && cited !== page.dataset.version) {
   note.className = "other-version";
   note.textContent =
     `The citation that you follow is of version ${cited} of this atlas; ` +
-    `this is version ${page.dataset.version}. The channel is the same, its numbers may differ.`;
-  if ((page.dataset.older ?? "").split(" ").includes(cited)) {
+    `this is version ${page.dataset.version}. ` +
+    // What comes behind a hyphen says which factors: others can have these addresses.
+    (page.dataset.version.includes("-")
+      ? "Its factors need not be those that were cited: the same address may be another one."
+      : "The channel is the same, its numbers may differ.");
+  const older = (page.dataset.older ?? "").split(" ");
+  const kept = cited.split("-").reverse().find((part) => older.includes(part));
+  if (kept) {
     const link = document.createElement("a");
     const path = location.pathname.slice(new URL(root).pathname.length);
-    link.href = new URL(`${cited}/${path}`, root);
+    link.href = new URL(`${kept}/${path}`, root);
     link.textContent = "The page as it was cited.";
     note.append(" ", link);
   }

@@ -137,12 +137,19 @@ class Channel:
         """Address of its page on the atlas's site."""
         return f"channels/{self._contents.slugs[self.layer]}/{self.number}.html"
 
+    @property
+    def basis_sha256(self) -> str | None:
+        """Which set of factors it is one of, as others can get its address; None of a channel."""
+        basis = self._contents.bases.get(self.layer)
+        return basis.digest if basis else None
+
     def as_dict(self) -> dict[str, Any]:
         """Return what is known of it, but for references and neighbours, as a JSON value."""
         return {
             "address": self.address,
             "layer": self.layer,
             "channel": self.number,
+            "basis_sha256": self.basis_sha256,
             "permalink": self.permalink,
             "name": self.name,
             "description": self.description,

@@ -60,9 +60,14 @@ def _print(comparison: "Comparison") -> None:
     renamed = sum(pair.renamed for pair in comparison.channels)
     console.print(
         f"{len(comparison.channels)} channels matched by {comparison.matched_by}, {renamed} with "
-        f"another name; {len(comparison.only_first)} only in {comparison.first}, "
-        f"{len(comparison.only_second)} only in {comparison.second}."
+        f"another name; {len(comparison.only_first)} only in the first ({comparison.first}), "
+        f"{len(comparison.only_second)} only in the second ({comparison.second})."
     )
+    if comparison.other_factors:
+        console.print(
+            f"Other factors in each, at the same addresses: {', '.join(comparison.other_factors)}; "
+            "they are matched with --by patches alone."
+        )
     if not comparison.same_data:
         console.print("The data differ, so there is no overlap of references.")
     modes = list(comparison.channels[0].overlap)

@@ -15,6 +15,7 @@ from atlas.diff.matching import (
     match_by_address,
     match_by_patches,
     mean_vectors,
+    other_factors,
 )
 from atlas.diff.overlap import rank_biased_overlap
 from atlas.errors import UserError
@@ -78,6 +79,9 @@ class Comparison:
     """Addresses of channels without a partner."""
     classes: tuple[ClassPair, ...]
     """Those that both have, the most moved first."""
+    other_factors: tuple[str, ...] = ()
+    """Sets of factors that have one name in both and are others in each: only patches match these,
+    addresses do not."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as a JSON value."""
@@ -151,6 +155,7 @@ def compare(first: Contents, second: Contents, by: By = "address") -> Comparison
         only_first=tuple(c.address for c in everything[0] if c.row not in matched[0]),
         only_second=tuple(c.address for c in everything[1] if c.row not in matched[1]),
         classes=tuple(_classes(first, second, pairs)),
+        other_factors=tuple(other_factors(first, second)),
     )
 
 

@@ -17,9 +17,22 @@ CHUNK = 65_536
 """Vectors taken out of an index at once."""
 
 
+def other_factors(first: Contents, second: Contents) -> list[str]:
+    """Return the sets of factors that have one name in both and are not the same factors."""
+    digests = {name: basis.digest for name, basis in second.bases.items()}
+    return [
+        name for name, one in first.bases.items() if digests.get(name, one.digest) != one.digest
+    ]
+
+
 def match_by_address(first: Contents, second: Contents) -> Pairs:
-    """Pair the rows of channels that have the same address."""
-    return [(row, second.rows[name]) for name, row in first.rows.items() if name in second.rows]
+    """Pair the rows of channels that have the same address, but for other factors."""
+    others = other_factors(first, second)
+    return [
+        (row, second.rows[name])
+        for name, row in first.rows.items()
+        if name in second.rows and name.rpartition(":")[0] not in others
+    ]
 
 
 def match_by_patches(first: Contents, second: Contents, vectors: tuple[Vectors, Vectors]) -> Pairs:

@@ -24,6 +24,10 @@ class FactorSet(Protocol):
         """The layer whose output they add up to."""
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of what they are."""
+
+    @property
     def same_answer(self) -> float | None:
         """In which part of the pictures the network answers the same from the factors alone."""
 

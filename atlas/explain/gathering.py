@@ -219,6 +219,7 @@ def _layer(
         residual=bases.residual(measured, name, factors) if factors else None,
         same_answer=factors.same_answer if factors else None,
         tested=factors.tested if factors else 0,
+        basis_sha256=factors.digest if factors else None,
     )
 
 

@@ -12,7 +12,7 @@ from atlas.explain.claims.making import claims
 from atlas.explain.narrative.choosing import obligatory
 from atlas.explain.narrative.joining import joins, sentence
 from atlas.plain import plain
-from atlas.store import Store, evidence, narrative, table
+from atlas.store import Store, bases, evidence, narrative, table
 from atlas.store import claims as stored_claims
 from atlas.store.claims import Claim
 from atlas.store.evidence import Evidence
@@ -75,6 +75,11 @@ class _Known:
         return set(zip(table["layer"], table["channel"], strict=True))
 
     @cached_property
+    def digests(self) -> dict[str, str]:
+        """Which factors it has, by the name of their set."""
+        return bases.digests(self.store)
+
+    @cached_property
     def classes(self) -> dict[int, str]:
         """Names of the classes."""
         table = self.store.table("classes", ["label", "name"]).to_pydict()
@@ -103,6 +108,8 @@ def _astray(known: _Known, found: Evidence, folder: Path) -> str | None:
         return f"{evidence.FILE} is of {found.id[:40]!r}"
     if strange := [one for one in found.addresses if one not in known.channels]:
         return f"there is no {strange[0][0][:40]}:{strange[0][1]}"
+    if others := found.of_others(known.digests):
+        return f"it does not say that it is by the factors {others[:40]} that the atlas has now"
     for label, name in found.classes:
         if known.classes.get(label, name) != name:
             return f"class {label} is not {name[:40]!r}"

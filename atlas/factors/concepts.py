@@ -22,6 +22,11 @@ class FactorConcepts:
         return self.basis.layer
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of what they are."""
+        return self.basis.digest
+
+    @property
     def same_answer(self) -> float | None:
         """In which part of the pictures the network answers the same from the factors alone."""
         complete = self.basis.facts.get("complete", {})

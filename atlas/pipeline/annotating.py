@@ -22,6 +22,7 @@ from atlas.recipe import Recipe
 from atlas.scoring import testing
 from atlas.scoring.testing import Shown
 from atlas.store import Store, byweights, names, standing
+from atlas.store.joined import joined
 from atlas.store.names import NameRecord
 from atlas.vlm.files import Exchange
 
@@ -182,7 +183,10 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
         table = store.table("channels").select(["layer", "channel"]).to_pydict()
         known = [f"{at}:{one}" for at, one in zip(table["layer"], table["channel"], strict=True)]
         if address not in known:
-            raise addresses.unknown(address, known, store.manifest()["id"])
+            whole = joined(Store(store.home) if store.home else store)
+            names_ = whole.table("channels", ["layer", "channel"]).to_pydict()
+            every = [f"{a}:{b}" for a, b in zip(*names_.values(), strict=True)]
+            raise addresses.unknown(address, every, whole.manifest()["id"])
         record = NameRecord(layer, int(number), "person", who, "named", text)
         names.append(store, [record], len(names.read(store)))
         write_names(store, recipe)

@@ -1,10 +1,13 @@
 """Factors of a finished atlas: finding them, and measuring them like channels."""
 
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from atlas.errors import UserError
 from atlas.factors import finding, layers, sampling
@@ -19,8 +22,9 @@ from atlas.recipe import Recipe
 from atlas.relevance.engine import ActivationEngine
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
-from atlas.store import NAMES_FILE, Store, bases, files
+from atlas.store import NAMES_FILE, Store, bases, evidence, files, names
 from atlas.store.bases import Basis
+from atlas.store.joined import joined
 
 FACTORING = 1
 """Raised when factors are found in another way, so that those of older atlases are found anew."""
@@ -69,7 +73,30 @@ def factorise(store: Store, recipe: Recipe, border: Border = OWN) -> Store:
             part.write_manifest(manifest)
             if (part.root / NAMES_FILE).is_file():  # names of factors that were there before
                 write_names(part, recipe)
+            for line in _left_behind(store, part):
+                tqdm.write(line, sys.stderr)
     return part
+
+
+def _left_behind(store: Store, part: Store) -> Iterator[str]:
+    """Yield what is of earlier factors, and of none of these, as long as nothing took its place."""
+    valid = {(r.atlas, r.layer, r.channel): r.method for r in names.valid(part) if r.name}
+    former = {(r.atlas, r.layer, r.channel): r.method for r in names.read(part) if r.name}
+    methods = [method for key, method in former.items() if key not in valid]
+    if methods and not valid.keys():
+        persons = methods.count("person")
+        yield (
+            f"Names of earlier factors, which do not count for these: {len(methods)}, {persons} by "
+            f"a person. They stay in {part.root / NAMES_FILE} and count again with the earlier "
+            f"factors; `atlas name {store.root}` names these."
+        )
+    digests = bases.digests(joined(store))
+    gone = 0
+    for folder in evidence.folders(store.root):
+        with suppress(UserError):  # what cannot be read, verify says
+            gone += evidence.read(folder).of_others(digests) is not None
+    if gone:
+        yield f"Explanations by earlier factors: {gone}. `atlas explain` explains a picture again."
 
 
 @contextmanager

@@ -11,11 +11,14 @@ from pydantic import TypeAdapter
 from atlas.api.contents import Channel, Contents
 from atlas.errors import UserError
 from atlas.plain import plain
-from atlas.store import evidence
+from atlas.store import evidence, files
 
 Format = Literal["bibtex", "csl-json", "text"]
 
 PUBLISHER = "Concept Atlas"
+
+GRAPH = "graph.html"
+"""The page of all factors and the classes."""
 
 _LATEX = str.maketrans(
     {
@@ -38,7 +41,7 @@ class Citation:
     """What every format is made from."""
 
     key: str
-    """Made from the atlas's id and the permalink: renaming a channel does not change it."""
+    """Made from the page's `identity` and its permalink: renaming a channel does not change it."""
     title: str
     part_of: str | None
     """Title of the atlas, where one of its pages is cited."""
@@ -70,7 +73,7 @@ def default_title(manifest: Mapping[str, Any]) -> str:
 def cite_atlas(contents: Contents) -> Citation:
     """Cite an atlas as a whole."""
     times = [r.time[:10] for records in contents.namings.values() for r in records if r.time]
-    return _citation(contents, None, "index.html", _namers(contents), max(times, default=""))
+    return cite_page(contents, None, "index.html", _namers(contents), max(times, default=""))
 
 
 def cite_channel(channel: Channel, contents: Contents) -> Citation:
@@ -84,15 +87,15 @@ def cite_channel(channel: Channel, contents: Contents) -> Citation:
     ]
     namer, named = channel.namer or "", ""
     if records:
-        namer, named = _model(records[-1].by, records[-1].revision), records[-1].time[:10]
+        namer, named = by_model(records[-1].by, records[-1].revision), records[-1].time[:10]
     by = f"; name by {namer}" if namer and channel.name else ""
-    return _citation(contents, what, channel.permalink, by, named)
+    return cite_page(contents, what, channel.permalink, by, named)
 
 
 def cite_class(label: int, contents: Contents) -> Citation:
     """Cite the page of a class, by its number."""
     name = contents.class_names[label]
-    return _citation(contents, f"Class “{plain(name)}”", f"classes/{label}.html", "")
+    return cite_page(contents, f"Class “{plain(name)}”", f"classes/{label}.html", "")
 
 
 @dataclass(frozen=True)
@@ -126,13 +129,40 @@ def cite_explanation(slug: str, contents: Contents) -> Citation:
         raise UserError(f"no explanation {slug!r} in {contents.store.root}: there are {there}")
     found = evidence.parsed(_EXPLAINED, folder / slug / evidence.FILE)
     what = f"Explanation of “{found.target.name}” in {found.picture.name}"
-    return _citation(contents, what, f"explanations/{slug}.html", _namers(contents))
+    return cite_page(contents, what, f"explanations/{slug}.html", _namers(contents))
 
 
-def key(atlas_id: str, permalink: str) -> str:
+def identity(contents: Contents, permalink: str) -> str:
+    """Return what the content of a page is of: the id of the atlas, behind it that of its factors.
+
+    An atlas keeps its id where other factors take the addresses of those that it had.
+    """
+    found = _factors(contents, permalink)
+    return f"{contents.id}-{found[:8]}" if found else contents.id
+
+
+def version(contents: Contents, permalink: str) -> str:
+    """Return the end of a page's identity, by which its address says what was cited."""
+    return identity(contents, permalink).removeprefix(f"{contents.id.rpartition('-')[0]}-")
+
+
+def _factors(contents: Contents, permalink: str) -> str:
+    """Return the SHA-256 of the factors that a page is of; empty if it is of none.
+
+    The graph is of all; of several sets it is that of theirs.
+    """
+    digests = {contents.slugs[name]: basis.digest for name, basis in contents.bases.items()}
+    if permalink == GRAPH:
+        every = " ".join(digests.values())
+        return files.digest(every.encode()) if len(digests) > 1 else every
+    _, _, rest = permalink.removesuffix(".html").partition("/")
+    return digests.get(rest.partition("/")[0], "")
+
+
+def key(identity_: str, permalink: str) -> str:
     """Return the BibTeX key of a page; that of index.html is the atlas's own."""
     page = "" if permalink == "index.html" else permalink.removesuffix(".html")
-    return re.sub(r"[^A-Za-z0-9]+", "-", f"{atlas_id}-{page}").strip("-")
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{identity_}-{page}").strip("-")
 
 
 def bibtex(citation: Citation) -> str:
@@ -204,33 +234,34 @@ def written(citation: Citation, form: Format) -> str:
     return writers[form](citation)
 
 
-def _citation(
+def cite_page(
     contents: Contents, what: str | None, permalink: str, named_by: str, named: str = ""
 ) -> Citation:
-    """Cite a page; `named_by` says who named what is on it, `named` when."""
+    """Cite a page as `what`; `named_by` says who named what is on it, `named` when."""
     manifest = contents.manifest
     given = contents.recipe.cite
     model, data = manifest["model"], manifest["data"]
     of_whole = plain(given.title or contents.recipe.site.title)
     of_whole = of_whole or default_title(manifest)
-    version = contents.id.rpartition("-")[2]
+    seen = version(contents, permalink)
+    factors = _factors(contents, permalink if what else GRAPH)
     base = given.url.rstrip("/")
     source = plain(" ".join(str(data[part]) for part in ("source", "revision") if data.get(part)))
     note = (
-        f"Network {plain(model['name'])}, weights SHA-256 {model['weights_sha256']}; data "
-        f"{source}; concept-atlas {manifest.get('versions', {}).get('concept-atlas', '')}"
-        f"{named_by}."
+        f"Network {plain(model['name'])}, weights SHA-256 {model['weights_sha256']}"
+        f"{factors and f'; factors SHA-256 {factors}'}; data {source}; concept-atlas "
+        f"{manifest.get('versions', {}).get('concept-atlas', '')}{named_by}."
     )
     return Citation(
-        key=key(contents.id, permalink),
+        key=key(identity(contents, permalink), permalink),
         title=plain(what) if what else of_whole,
         part_of=of_whole if what else None,
         authors=tuple(filter(None, map(plain, given.authors))),
         date=given.date or named or measured(manifest),
-        version=plain(given.version) or version,
+        version=plain(given.version) or seen,
         atlas_id=contents.id,
-        # The version in the address says which atlas the reader had before them.
-        url=f"{base}/{permalink}?v={version}" if base else f"{permalink}?v={version}",
+        # The version in the address says what the reader had before them.
+        url=f"{base}/{permalink}?v={seen}" if base else f"{permalink}?v={seen}",
         doi=plain(given.doi),
         note=note,
     )
@@ -239,11 +270,12 @@ def _citation(
 def _namers(contents: Contents) -> str:
     """Return which models gave names."""
     every = (record for records in contents.namings.values() for record in records)
-    models = {_model(record.by, record.revision) for record in every if record.method == "vlm"}
+    models = {by_model(record.by, record.revision) for record in every if record.method == "vlm"}
     return f"; names by {', '.join(sorted(models))}" if models else ""
 
 
-def _model(name: str, revision: str | None) -> str:
+def by_model(name: str, revision: str | None) -> str:
+    """Return a model, or a person, with the revision."""
     return plain(name) + (f" at {plain(revision)}" if revision else "")
 
 

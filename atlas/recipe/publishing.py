@@ -45,8 +45,9 @@ class Cite:
     """Where its site is published; permalinks begin with it."""
 
     older: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")], ...] = ()
-    """Earlier versions, the last parts of their ids, whose sites are kept in folders of these names
-    beside index.html: citations of them lead on to the page as it was."""
+    """Earlier versions: the last parts of their ids, or of versions by which pages of factors were
+    cited. Their sites are kept in folders of these names beside index.html: citations of them lead
+    on to the page as it was."""
 
     doi: str = ""
     """DOI of the atlas, as 10.5281/zenodo.1234567."""

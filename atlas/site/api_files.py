@@ -51,6 +51,7 @@ class ApiFiles:
                 "address": f"{channel.layer.name}:{channel.channel}",
                 "layer": channel.layer.name,
                 "channel": channel.channel,
+                "basis_sha256": _digest(channel.layer),
                 "page": channel.link,
                 "permalink": self._citing.permalink(channel.link),
                 "name": channel.name or None,
@@ -157,6 +158,7 @@ class ApiFiles:
                 "layers": [
                     {
                         "layer": layer.name,
+                        "basis_sha256": _digest(layer),
                         "page": layer.link,
                         "channels": [catalogue.channels[row].channel for row in layer.rows],
                         "files": f"{ROOT}/channels/{layer.slug}/CHANNEL.json",
@@ -233,6 +235,11 @@ class ApiFiles:
 
 def _address(channel: ChannelEntry) -> str:
     return f"{channel.layer.name}:{channel.channel}"
+
+
+def _digest(layer: LayerEntry) -> str | None:
+    """Return which factors these are; None of channels."""
+    return layer.basis.digest if layer.basis else None
 
 
 def _csv(table: pa.Table) -> bytes:

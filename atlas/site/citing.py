@@ -1,12 +1,11 @@
 """How a page is cited: BibTeX, and the meta tags that reference managers read."""
 
-from dataclasses import replace
-
 from atlas.api.contents import Contents
 from atlas.publishing import cite
 from atlas.site import deposit, text
 from atlas.site.entries import ChannelEntry
 from atlas.store import Store
+from atlas.store.joined import joined
 from atlas.store.names import NameRecord
 
 
@@ -18,11 +17,11 @@ class Citing:
     """
 
     def __init__(self, store: Store) -> None:
-        self._whole = cite.cite_atlas(Contents(store))
+        self._contents = Contents(joined(store))
+        self._whole = cite.cite_atlas(self._contents)
         self._url = self._whole.url.partition("index.html")[0]
         self._given = store.manifest().get("recipe", {}).get("cite") or {}
         self._measured = cite.measured(store.manifest())
-        self.version = self._whole.atlas_id.rpartition("-")[2]
         self.older: tuple[str, ...] = tuple(self._given.get("older") or ())
 
     @property
@@ -52,7 +51,11 @@ class Citing:
 
     def permalink(self, link: str) -> str:
         """Return the address of a page with the version that it was cited in."""
-        return f"{self._url}{link}?v={self.version}"
+        return f"{self._url}{link}?v={self.version(link)}"
+
+    def version(self, link: str) -> str:
+        """Return by which version the page at `link` is cited: of the atlas, and of its factors."""
+        return cite.version(self._contents, link)
 
     def bibtex(self, what: str, link: str, record: NameRecord | None = None) -> str:
         """Return an entry for the page at `link` about `what`, which `record` named."""
@@ -70,7 +73,7 @@ class Citing:
             ("citation_technical_report_number", page.atlas_id),
             ("DC.title", title),
             ("DC.type", "Dataset"),
-            ("DC.identifier", f"{page.atlas_id}/{link}"),
+            ("DC.identifier", f"{cite.identity(self._contents, link)}/{link}"),
         ]
         if page.published:
             tags.append(("citation_public_url", page.url))
@@ -88,19 +91,8 @@ class Citing:
         }
 
     def _of(self, what: str, link: str, record: NameRecord | None) -> cite.Citation:
-        note = self._whole.note.partition("; names by ")[0].removesuffix(".")
-        if record is not None:
-            revision = f" at {record.revision}" if record.revision else ""
-            note += f"; name by {text.plain(record.by)}{text.plain(revision)}"
-        return replace(
-            self._whole,
-            key=cite.key(self._whole.atlas_id, link),
-            title=what,
-            part_of=self._whole.title,
-            date=self._given.get("date") or (record and record.time[:10]) or self._measured,
-            url=self.permalink(link),
-            note=f"{note}.",
-        )
+        by = f"; name by {cite.by_model(record.by, record.revision)}" if record else ""
+        return cite.cite_page(self._contents, what, link, by, record.time[:10] if record else "")
 
 
 def heading(channel: ChannelEntry) -> str:

@@ -263,7 +263,8 @@ def read(catalogue: Catalogue) -> list[Explanation]:
         A file of an explanation is missing or damaged.
     """
     channels = {(one.layer.name, one.channel): one for one in catalogue.channels}
-    return list(_all(catalogue.store, channels, str(catalogue.manifest["id"])))
+    digests = {name: basis.digest for name, basis in catalogue.bases.items()}
+    return list(_all(catalogue.store, channels, digests, str(catalogue.manifest["id"])))
 
 
 def write(
@@ -332,12 +333,15 @@ def write(
 
 
 def _all(
-    store: Store, channels: Mapping[tuple[str, int], ChannelEntry], atlas: str
+    store: Store,
+    channels: Mapping[tuple[str, int], ChannelEntry],
+    digests: Mapping[str, str],
+    atlas: str,
 ) -> Iterator[Explanation]:
     """Yield the explanations by this atlas as it is now."""
     for one in evidence.folders(store.root):
         found = evidence.read(one)
-        known = channels.keys() >= {*found.addresses}
+        known = channels.keys() >= {*found.addresses} and not found.of_others(digests)
         if found.atlas == atlas and found.id == one.name and known:
             source = found.counterfactual and found.counterfactual.source
             if source and source.image >= store.rows("images"):

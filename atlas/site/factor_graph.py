@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from atlas.publishing import cite
 from atlas.site import text
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
@@ -16,7 +17,7 @@ from atlas.site.output import Tree
 from atlas.site.writer import PageWriter
 from atlas.store.factorgraph import KINDS, FactorEdge, Kind, edges
 
-PAGE = "graph.html"
+PAGE = cite.GRAPH
 
 DRAWN_CLASSES = 60
 """Classes in the drawing: those with the largest edges; the list and the files have all."""
@@ -76,7 +77,7 @@ def write(catalogue: Catalogue, tree: Tree, writer: PageWriter, citing: Citing) 
     if not there(catalogue):
         return
     found = _found(catalogue)
-    tree.write("graph.graphml", _graphml(found))
+    tree.write("graph.graphml", _graphml(found, citing))
     tree.write("graph.jsonld", _jsonld(found, citing))
     factors = list(dict.fromkeys(factor.row for factor, _, _ in found))
     classes = _drawn(found, factors)
@@ -161,7 +162,7 @@ def _height(place: int, count: int, height: int) -> float:
     return round((place + 0.5) * height / count, 1)
 
 
-def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> bytes:
+def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]], citing: Citing) -> bytes:
     """Return the graph in GraphML (Brandes et al. 2002)."""
     root = ET.Element("graphml", xmlns=GRAPHML)
     keys = (
@@ -174,8 +175,8 @@ def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> bytes:
     graph = ET.SubElement(root, "graph", edgedefault="undirected")
     nodes: dict[str, tuple[str, str, str]] = {}
     for factor, label, _ in found:
-        nodes[factor.address] = ("factor", factor.used_for, factor.link)
-        nodes[f"class {label.label}"] = ("class", label.name, label.link or "")
+        nodes[factor.address] = ("factor", factor.used_for, citing.permalink(factor.link))
+        nodes[f"class {label.label}"] = ("class", label.name, citing.permalink(label.link or ""))
     for name, values in nodes.items():
         node = ET.SubElement(graph, "node", id=name)
         _data(node, dict(zip(("kind", "name", "page"), values, strict=True)))

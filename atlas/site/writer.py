@@ -80,7 +80,9 @@ class PageWriter:
             For the template.
         """
         up = "../" * address.count("/")
-        html = self._environment.get_template(template).render(up=up, json=json, **context)
+        html = self._environment.get_template(template).render(
+            up=up, here=address, json=json, **context
+        )
         head = text.front_matter(title, description, meta, up + json if json else None)
         name = address.removesuffix(".html") + ".md"
         self._tree.write(name, f"{head}\n{text.body(html)}")

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from typing_extensions import TypedDict
 
+from atlas.addresses import BASIS
 from atlas.errors import UserError, one_line
 from atlas.plain import slug
 from atlas.store import bounds, files
@@ -34,9 +36,6 @@ METHODS = ("nmf", "sae")
 
 ENCODER = ("weights", "bias", "offset", "lengths")
 """Arrays that the file of an autoencoder has beside its directions."""
-
-SEPARATOR = "/"
-"""Stands between the layer of a basis and the rest of its name."""
 
 Numbers = npt.NDArray[np.float32]
 
@@ -125,9 +124,9 @@ class Basis:
     @property
     def name(self) -> str:
         """`LAYER/METHODCOUNT`, by which it is addressed like a layer."""
-        return f"{self.layer}{SEPARATOR}{self.method}{len(self.directions)}"
+        return f"{self.layer}{BASIS}{self.method}{len(self.directions)}"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the directions and of what they belong to."""
         content = np.ascontiguousarray(self.directions, "<f4").tobytes()
@@ -215,6 +214,11 @@ def read(part: Store, names: Iterable[str] | None = None) -> list[Basis]:
     """
     wanted = part.manifest()["layers"] if names is None else names
     return [_read(path(part, name), name) for name in wanted]
+
+
+def digests(whole: Store) -> dict[str, str]:
+    """Return which factors an atlas has that is read with them: digests by names of bases."""
+    return {basis.name: basis.digest for part in whole.parts[1:] for basis in read(part)}
 
 
 def _read(file: Path, name: str | None) -> Basis:

@@ -10,7 +10,7 @@ which a sentence says what it rests on: `prediction`, `target`, `layer:NAME`, `c
 import json
 import math
 import re
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -115,6 +115,9 @@ class LayerEvidence:
     """In which part of `tested` pictures of the data the network answers the same from the factors
     alone; None of channels."""
     tested: Count = 0
+    basis_sha256: Sha256 | None = None
+    """Which factors they are: `atlas.store.bases.Basis.digest`; None of channels. Other factors can
+    have the same addresses later."""
 
     @property
     def host(self) -> str:
@@ -441,6 +444,11 @@ class Evidence:
     def layer(self, name: str) -> LayerEvidence:
         """Return a layer, or a set of factors, by its name."""
         return next(one for one in self.layers if one.layer == name)
+
+    def of_others(self, known: Mapping[str, str]) -> str | None:
+        """Return a set of factors that is not the one of its name with this digest, if any."""
+        strange = (one.layer for one in self.layers if one.basis_sha256 != known.get(one.layer))
+        return next(strange, None)
 
     def of_layer(self, layer: str) -> list[Concept]:
         """Return the concepts of a layer, by falling |share|."""

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, get_args
 from PIL import Image
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from atlas.addresses import BASIS
 from atlas.plain import slug
-from atlas.store import bases, bounds, files
+from atlas.store import bounds, files
 from atlas.store.directory import MADE_FILE, MADE_PICTURES, Store
 from atlas.store.pictures import load_picture
 
@@ -166,13 +167,13 @@ def path(store: Store, row: MadePicture) -> Path:
     UserError
         That leads out of the atlas.
     """
-    part = store.parts[-1] if bases.SEPARATOR in row.layer else store.parts[0]
+    part = store.parts[-1] if BASIS in row.layer else store.parts[0]
     return bounds.inside(part.root, row.name)
 
 
 def said(row: MadePicture) -> str:
     """Return in a few sentences what came of a picture."""
-    unit = "factor" if bases.SEPARATOR in row.layer else "channel"
+    unit = "factor" if BASIS in row.layer else "channel"
     if row.reach is None:
         parts = [
             f"No picture of the data activates this {unit}; the made one does so by "

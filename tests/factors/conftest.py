@@ -31,3 +31,18 @@ def factored(indexed, run, made_once):
             assert result.returncode == 0, result.stderr
 
     return made_once("factored", make) / "tiny"
+
+
+@pytest.fixture(scope="session")
+def explained(factored, pictures, run, made_once):
+    """A copy of the atlas with factors, a picture explained by them, and its site."""
+
+    def make(folder):
+        root = folder / "tiny"
+        shutil.copytree(factored, root)
+        picture = min(pictures.rglob("*.png"))
+        for command in (("explain", root, picture, "--trust-code"), ("site", root)):
+            result = run(*command)
+            assert result.returncode == 0, result.stderr
+
+    return made_once("explained", make) / "tiny"

@@ -1,7 +1,6 @@
 """Explanations by factors: as by channels, with what no factor holds."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -86,18 +85,6 @@ def test_all_channels_as_factors_are_the_channels(measured):
     )(taken)
     torch.testing.assert_close(factors, channels)
     assert bases.residual(seen, "it", whole) == pytest.approx(0, abs=1e-6)
-
-
-@pytest.fixture(scope="module")
-def explained(factored, pictures, run, tmp_path_factory):
-    """A copy of the atlas with factors, a picture explained by them, and its site."""
-    root = tmp_path_factory.mktemp("explained") / "tiny"
-    shutil.copytree(factored, root)
-    picture = min(pictures.rglob("*.png"))
-    for command in (("explain", root, picture, "--trust-code"), ("site", root)):
-        result = run(*command)
-        assert result.returncode == 0, result.stderr
-    return root
 
 
 def test_an_explanation_has_factors_beside_channels(explained):
