@@ -271,9 +271,12 @@ def called(channel: "Channel") -> str:
 
 
 def _why(hit: "Hit") -> str:
-    """Say why a channel was found: the kind of match, and the best place or the similarity."""
+    """Say why a channel was found: the kind of match, and where, or the similarity.
+
+    Where no text has all the words, the places that have some of them are named.
+    """
     if hit.kind in ("words", "letters", "near", "some"):
-        return f"{hit.kind}: {hit.found[0]}"
+        return f"{hit.kind}: {', '.join(hit.together[:1] or hit.found)}"
     return f"{hit.kind}: {_rounded(hit.similarity)}" if hit.kind == "meaning" else hit.kind
 
 
