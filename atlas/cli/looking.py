@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from atlas.cli.group import atlas_argument, main, trust_option
+from atlas.cli.table import TableColumn, print_table
 
 if TYPE_CHECKING:
     from atlas.api.atlas import Atlas
@@ -140,38 +141,25 @@ def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> No
 
 
 def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     by_picture = hits[0].kind == "picture"
-    scored = any(hit.channel.scores.get("score_ap") is not None for hit in hits)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("channel", no_wrap=True, overflow="fold")
-    if a.named:
-        table.add_column("name", min_width=14)
-    if scored:
-        table.add_column("score", justify="right", no_wrap=True)
-    if by_picture:
-        table.add_column("similarity", justify="right", no_wrap=True)
-        table.add_column("patches of", no_wrap=True, max_width=26)
-    else:
-        table.add_column("found by", no_wrap=True)
-    table.add_column("class", no_wrap=True, max_width=26)
+    columns = [
+        TableColumn("channel", "address"), TableColumn("name"), TableColumn("score", "number"),
+        *((TableColumn("similarity", "number"), TableColumn("patches of")) if by_picture else
+          (TableColumn("found by"),)),
+        TableColumn("class"),
+    ]  # fmt: skip
+    rows = []
     for hit in hits:
-        cells = [hit.channel.address]
-        if a.named:
-            cells.append(called(hit.channel))
-        if scored:
-            cells.append(_rounded(hit.channel.scores.get("score_ap")))
+        name = called(hit.channel) if a.named else ""
+        cells = [hit.channel.address, name, _rounded(hit.channel.scores.get("score_ap"))]
         if by_picture:
             cells.append(_rounded(hit.similarity))
             cells.append(", ".join(dict.fromkeys(r.predicted for r in hit.references[:3])))
         else:
             cells.append(_why(hit))
         cells.append(hit.label or next((name for name, _ in hit.channel.top_classes), ""))
-        table.add_row(*map(_plain, cells))
-    Console(highlight=False).print(table)
+        rows.append(cells)
+    print_table(columns, rows)
 
 
 def _print_channel(channel: "Channel", a: "Atlas") -> None:
