@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli import factor_facts
 from atlas.cli.group import atlas_argument, main, trust_option
 from atlas.cli.table import TableColumn, print_table
 
@@ -110,7 +111,11 @@ def lookup(
 )
 @json_option
 def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> None:
-    """Print everything that is known about one channel of ATLAS."""
+    """Print everything that is known about one channel of ATLAS, or one factor.
+
+    Of a factor also its energy and stability, the channels with the largest numbers in its
+    direction, and what all factors of its layer hold of that.
+    """
     import atlas  # noqa: PLC0415
 
     a = atlas.open(atlas_dir)
@@ -135,6 +140,9 @@ def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> No
             ],
             "neighbours": neighbours, "references": references, "bands": bands,
         }  # fmt: skip
+        values["part_of"] = _shares(factor_facts.part_of(channel, a), "number")
+        if channel.layer in a.bases:
+            values["factor"] = factor_facts.values(channel, a)
         click.echo(json.dumps(values, indent=2))
     else:
         _print_channel(channel, a)
@@ -178,7 +186,9 @@ def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
     """Return what `show` prints: labels and texts."""
     from atlas.store.made import said  # noqa: PLC0415 (pydantic takes its time)
 
-    facts = [("channel", channel.address), ("atlas", a.id), ("page", channel.permalink)]
+    is_factor = channel.layer in a.bases
+    kind = "factor" if is_factor else "channel"
+    facts = [(kind, channel.address), ("atlas", a.id), ("page", channel.permalink)]
     if channel.status is not None:
         facts.append(("name", called(channel)))
     if channel.state is not None:
@@ -203,6 +213,11 @@ def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
         if value is not None
     ]
     facts += [("top class", f"{name}: {share:.2%}") for name, share in channel.top_classes[:5]]
+    facts += factor_facts.facts(channel, a) if is_factor else []
+    facts += [
+        ("part of", " ".join(filter(None, (other.address, called(other), f"{value:.2f}"))))
+        for other, value in factor_facts.part_of(channel, a)[:5]
+    ]
     facts += _reasons(channel)
     facts += [(f"made ({one.kind})", said(one)) for one in channel.made]
     facts += [
@@ -244,10 +259,8 @@ def _reasons(channel: "Channel") -> list[tuple[str, str]]:
     return facts
 
 
-def _shares(pairs: "Sequence[tuple[Channel, float]]") -> list[dict[str, Any]]:
-    return [
-        {"address": other.address, "name": other.name, "share": share} for other, share in pairs
-    ]
+def _shares(pairs: "Sequence[tuple[Channel, float]]", what: str = "share") -> list[dict[str, Any]]:
+    return [{"address": other.address, "name": other.name, what: value} for other, value in pairs]
 
 
 def called(channel: "Channel") -> str:
