@@ -32,7 +32,7 @@ def print_table(
     columns : sequence of TableColumn
         What stands in it, from left to right; those without any text in `rows` are left out.
     rows : sequence of sequence of str
-        For each row a text for each column.
+        For each row a text for each column; in columns of numbers it may have several lines.
     title : str, optional
         Stands above it.
     total : bool
@@ -43,14 +43,12 @@ def print_table(
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from atlas.plain import plain  # noqa: PLC0415
-
     console = Console(highlight=False)
     filled = [at for at in range(len(columns)) if any(row[at] for row in rows)]
     shown = [columns[at] for at in filled]
-    texts = [[Text(plain(row[at])) for at in filled] for row in rows]
+    texts = [[Text(_printable(row[at], columns[at])) for at in filled] for row in rows]
     natural = [
-        max([_head_width(column), *(row[at].cell_len for row in texts)])
+        max(_head_width(column), *(line.cell_len for row in texts for line in row[at].split()))
         for at, column in enumerate(shown)
     ]
     pad = 1 if sum(natural) + 3 * (len(shown) - 1) <= console.width else 0
@@ -87,6 +85,14 @@ def fitted(natural: Sequence[int], kinds: Sequence[str], room: int) -> list[int]
                 break
             widths[max(wide, key=widths.__getitem__)] -= 1
     return widths
+
+
+def _printable(text: str, column: TableColumn) -> str:
+    """Return a text without control characters: only our own numbers may break lines."""
+    from atlas.plain import plain  # noqa: PLC0415
+
+    lines = text.split("\n") if column.kind == "number" else [text]
+    return "\n".join(map(plain, lines))
 
 
 def _head_width(column: TableColumn) -> int:

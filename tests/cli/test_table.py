@@ -24,6 +24,16 @@ def test_every_number_and_every_letter_of_a_layer_is_printed(monkeypatch, capsys
     assert max(map(len, lines)) <= max(width, 72)
 
 
+def test_numbers_may_have_two_lines_and_texts_from_outside_may_not(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = [TableColumn("map\n↑", "number"), TableColumn("class"), TableColumn("none")]
+    print_table(columns, [["0.927\n.89–.94", "red\nstar\x1b[31m", ""]])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:2] == [["map"], ["↑", "class"]]
+    assert lines[3][:3] == ["0.927", "red", "star"]
+    assert lines[4:] == [[".89–.94"]]
+
+
 def test_texts_become_narrow_before_addresses_and_numbers_never():
     kinds = ["address", "text", "text", "number"]
     assert fitted([20, 30, 12, 5], kinds, 67) == [20, 30, 12, 5]
