@@ -12,7 +12,7 @@ from atlas.factors.finding import LayerSample
 from atlas.factors.layers import Range
 from atlas.pipeline.annotating import write_names
 from atlas.pipeline.indexing import index_factors
-from atlas.pipeline.inputs import Inputs, check_weights, fingerprint
+from atlas.pipeline.inputs import Inputs, check_measured, fingerprint
 from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
 from atlas.recipe import Recipe
@@ -58,7 +58,7 @@ def factorise(store: Store, recipe: Recipe, border: Border = OWN) -> Store:
     with alone(store):
         check_finished(store)
         inputs = Inputs(recipe, border=border)
-        check_weights(store, inputs.network)
+        check_measured(store, inputs)
         part = bases.place(store)
         with alone(part), _as_it_was(part):
             found = _found(store, part, inputs)

@@ -430,6 +430,15 @@ def condition(claim, audience, text, values, evidence):  # noqa: PLR0912, PLR091
         shares = [w["source"].split()[0] for w in claim["wordings"][audience]["slots"]
                   if w["key"].startswith("share")]  # fmt: skip
         yield from must(shares == listed, "shares of others")
+        if audience == "everyone":  # of factors, shares are of what all of them hold
+            mixed = about in factors
+            yield from must(("that mixtures of parts hold," in text) == mixed, "shares of what")
+            rest = "lies in other mixtures" if mixed else "lies elsewhere"
+            yield from must("{rest}" not in text or f"{{rest}} {rest}" in text, "where the rest is")
+            left = mixed and by_id(evidence["layers"], f"layer:{about}")["residual"] > 0.01
+            yield from must(
+                ("{residual} of all weight lies in none" in text) == left, "what is left"
+            )
     elif kind == "against":
         yield from must(cited and all(c["share"] <= 0 for c in cited), "not against")
         yield from must({c["layer"] for c in cited} == {about}, "another layer")

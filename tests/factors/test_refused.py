@@ -1,12 +1,14 @@
 """Factors that were found stay where others are refused, with the names that people gave them."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 import atlas
+from atlas.recipe import recorded
 from atlas.store import bases, files, open_store
 
 SIZE = 6
@@ -49,3 +51,26 @@ def test_a_refused_autoencoder_leaves_the_factors_that_were_there(
     assert content(root / "factors") == before
     assert atlas.open(root)[f"{basis.name}:1"].name == "my word"
     assert not list(root.glob(".factors*"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("data.limit=5", "data.limit: not as when"),
+        ("data.source=folder:{less}", "data: not as when"),
+        ("prepass.k=3", "k: not as when"),
+        ("activation.aggregate=sum", "activation: not as when"),
+    ],
+)
+def test_factors_are_of_what_the_channels_were_measured_on(
+    factored, settings, run, tmp_path, setting, says
+):
+    root = shutil.copytree(factored, tmp_path / "tiny")
+    source = recorded(open_store(root).manifest()).data.source.removeprefix("folder:")
+    less = shutil.copytree(source, tmp_path / Path(source).name)  # a picture less
+    next(path for path in sorted(less.rglob("*")) if path.suffix == ".png").unlink()
+    before = content(root)
+    refused = run("factors", root, *settings, "--set", setting.format(less=less), "--trust-code")
+    assert refused.returncode == 2, refused.stderr
+    assert says in refused.stderr
+    assert content(root) == before

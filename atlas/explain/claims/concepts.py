@@ -94,9 +94,16 @@ def _carries(
             ]
             wordings[audience] = say(text, *slots, *named)
         elif ends:
-            text = f"Of the weight for and against {target}, {w.listed(parts)}"
+            mixed = layer.residual is not None  # shares are of what all factors hold
+            text = f"Of the weight for and against {target}"
+            text += f"{' that mixtures of parts hold' if mixed else ''}, {w.listed(parts)}"
             if REST < rest < 1 and layer.coverage >= COVERED:  # of less, another claim tells
-                text += "; the remaining {rest} lies elsewhere"
+                text += (
+                    f"; the remaining {{rest}} lies {'in other mixtures' if mixed else 'elsewhere'}"
+                )
+            if layer.residual is not None and layer.residual > REST:
+                text += "; {residual} of all weight lies in none"
+                slots.append(w.share("residual", layer.residual, f"{layer.id} residual"))
             text += "."
             wordings[audience] = say(text, *slots, *named, left)
     # Where concepts decide, what each of them does says more to everyone than its weight.

@@ -99,7 +99,9 @@ def _listed(evidence: Evidence) -> Iterator[Claim]:
         "listed", "", [*(one.id for one in layers), *(one.id for one in evidence.concepts)], 0.7,
         say("Parts not listed may decide too."),
         say("Set to zero one by one were the {all} concepts listed; others may decide too.",
-            w.count("all", len(evidence.concepts), "concepts all")),
+            w.count("all", len(evidence.concepts), "concepts all"))
+        if len(evidence.concepts) > 1
+        else say("Set to zero was the one concept listed; others may decide too."),
         ("expert",),
     )  # fmt: skip
 
