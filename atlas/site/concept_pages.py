@@ -56,14 +56,16 @@ def link(concept: NamedConcept) -> str:
 
 def _write(catalogue: Catalogue, writer: PageWriter, citing: Citing, concept: NamedConcept) -> str:
     channels = [catalogue.channels[row] for row in concept.rows]
+    tally = trust.tally(channels)
     return writer.page(
         link(concept),
         "concept.html",
         f"{concept.shown} (concept)",
-        f"The {len(channels)} channels that are called “{concept.shown}”, by layer.",
+        f"The {text.counted(tally.channels, tally.factors)} that are called “{concept.shown}”, "
+        "by layer.",
         meta=citing.meta(f"Concept “{concept.shown}”", link(concept)),
         concept=concept,
-        tally=trust.tally(channels),
+        tally=tally,
         layers_of=_by_layer(catalogue, channels, concept),
         classes=_classes(catalogue, channels),
         together=_linked(catalogue, _together(catalogue, concept)),

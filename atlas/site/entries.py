@@ -132,6 +132,12 @@ class ChannelEntry:
         """The name in a list; empty without one."""
         return text.clip(self.name)
 
+    @cached_property
+    def used_for(self) -> str:
+        """What it is called beside numbers of relevance: what a one-sided one is used for."""
+        used = self.values.get("used_for") if self.state == "one-sided" else None
+        return text.plain(used or "") or self.name
+
     @property
     def title(self) -> str:
         """What the channel is called on its own page."""

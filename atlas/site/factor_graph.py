@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from atlas.site import text
 from atlas.site.catalogue import Catalogue
 from atlas.site.citing import Citing
 from atlas.site.entries import ChannelEntry, ClassEntry
@@ -21,10 +22,13 @@ DRAWN_CLASSES = 60
 """Classes in the drawing: those with the largest edges; the list and the files have all."""
 
 LISTED = 12
-"""Classes that the list names for a factor and a kind of edge."""
+"""Classes that the list names for a factor and a kind of edge, and factors without edges."""
+
+LABEL = 40
+"""Characters of a factor's address and name in the drawing; it has no room for more."""
 
 ROW = 16
-"""Height of a class in the drawing."""
+"""Height of a class, or a factor, in the drawing."""
 
 WIDTH = 900
 
@@ -51,6 +55,16 @@ class FactorRow:
     lines: list[DrawnEdge]
     edges: Mapping[Kind, list[tuple[ClassEntry, FactorEdge]]]
 
+    @property
+    def label(self) -> str:
+        """Address and name in the drawing."""
+        return text.clip(f"{self.factor.address} {self.factor.used_for}".rstrip(), LABEL)
+
+    @property
+    def listed(self) -> int:
+        """How many of its edges the list names."""
+        return sum(min(len(some), LISTED) for some in self.edges.values())
+
 
 def there(catalogue: Catalogue) -> bool:
     """Say whether an atlas has what the graph is made from."""
@@ -66,22 +80,22 @@ def write(catalogue: Catalogue, tree: Tree, writer: PageWriter, citing: Citing) 
     tree.write("graph.jsonld", _jsonld(found, citing))
     factors = list(dict.fromkeys(factor.row for factor, _, _ in found))
     classes = _drawn(found, factors)
-    height = ROW * max(len(classes), 1)
-    step = height / max(len(factors), 1)
-    at = {row: (place + 0.5) * step for place, row in enumerate(factors)}
+    height = ROW * max(len(classes), len(factors))
+    at = {row: _height(place, len(factors), height) for place, row in enumerate(factors)}
     rows = {
         row: FactorRow(catalogue.channels[row], at[row], [], {kind: [] for kind in KINDS})
         for row in factors
     }
     for factor, label, edge in sorted(found, key=lambda one: -abs(one[2].share)):
         rows[factor.row].edges[edge.kind].append((label, edge))
-    place = {label: (number + 0.5) * ROW for number, label in enumerate(classes)}
+    place = {label: _height(number, len(classes), height) for number, label in enumerate(classes)}
     for factor, label, edge in found:
         if label.label in place:
-            said = f"{factor.address} {factor.called}, {label.shown}: {edge.kind}"
+            said = f"{factor.address} {text.clip(factor.used_for)}, {label.shown}: {edge.kind}"
             width = round(max(0.6, 8 * abs(edge.share)), 1)
-            ends = round(at[factor.row], 1), place[label.label]
+            ends = at[factor.row], place[label.label]
             rows[factor.row].lines.append(DrawnEdge(edge.kind, *ends, width, said))
+    factors_known = [row for layer in catalogue.layers if layer.basis for row in layer.rows]
     writer.page(
         PAGE,
         PAGE,
@@ -90,12 +104,14 @@ def write(catalogue: Catalogue, tree: Tree, writer: PageWriter, citing: Citing) 
         meta=citing.meta("Factors and classes", PAGE),
         rows=list(rows.values()),
         labels=[(catalogue.labels[label], y) for label, y in place.items()],
+        without=[catalogue.channels[row] for row in factors_known if row not in rows],
+        edges_known=len(found),
         counts={kind: sum(edge.kind == kind for _, _, edge in found) for kind in KINDS},
         kinds=KINDS,
         listed=LISTED,
         width=WIDTH,
-        height=round(height),
-        left_out=len({label.label for _, label, _ in found}) - len(place),
+        height=height,
+        classes_known=len({label.label for _, label, _ in found}),
     )
 
 
@@ -140,6 +156,11 @@ def _drawn(
     return sorted(best, key=lambda label: (places[largest[label][1]], label))
 
 
+def _height(place: int, count: int, height: int) -> float:
+    """Return where one of `count` labels stands that share a height."""
+    return round((place + 0.5) * height / count, 1)
+
+
 def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> bytes:
     """Return the graph in GraphML (Brandes et al. 2002)."""
     root = ET.Element("graphml", xmlns=GRAPHML)
@@ -153,7 +174,7 @@ def _graphml(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]]) -> bytes:
     graph = ET.SubElement(root, "graph", edgedefault="undirected")
     nodes: dict[str, tuple[str, str, str]] = {}
     for factor, label, _ in found:
-        nodes[factor.address] = ("factor", factor.name, factor.link)
+        nodes[factor.address] = ("factor", factor.used_for, factor.link)
         nodes[f"class {label.label}"] = ("class", label.name, label.link or "")
     for name, values in nodes.items():
         node = ET.SubElement(graph, "node", id=name)
@@ -182,7 +203,7 @@ def _jsonld(found: list[tuple[ChannelEntry, ClassEntry, FactorEdge]], citing: Ci
     for factor, label, edge in found:
         ids = [citing.permalink(factor.link), citing.permalink(label.link or "")]
         things[ids[0]] = {"@id": ids[0], "@type": "DefinedTerm", "termCode": factor.address,
-                          "name": factor.name or factor.address}  # fmt: skip
+                          "name": factor.used_for or factor.address}  # fmt: skip
         things[ids[1]] = {"@id": ids[1], "@type": "DefinedTerm",
                           "termCode": f"class {label.label}", "name": label.name}  # fmt: skip
         observations.append({

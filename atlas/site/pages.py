@@ -215,7 +215,8 @@ class Pages:
             "channel.html",
             f"{channel.called} ({channel.address})" if channel.name else channel.address,
             channel.description
-            or f"What {channel.address} responds to: reference patches, classes, nearest channels.",
+            or f"What {channel.address} responds to: reference patches, classes, nearest "
+            f"{channel.layer.unit}s.",
             meta=self._citing.meta(heading(channel), channel.link, record),
             json=json,
             channel=channel,

@@ -77,6 +77,21 @@ def number(value: float | None) -> str:
     return _digits(value, 3)
 
 
+def counted(every: int, factors: int) -> str:
+    """Return how many channels and factors there are: `649 channels and 25 factors`.
+
+    Parameters
+    ----------
+    every : int
+        Both together.
+    factors : int
+        Those of them that are factors.
+    """
+    both = (("channel", every - factors), ("factor", factors))
+    said = [f"{number(many)} {what}{'s' if many != 1 else ''}" for what, many in both if many]
+    return " and ".join(said) or "no channels"
+
+
 def _digits(value: float, digits: int) -> str:
     if value == 0:
         return "0"

@@ -35,6 +35,8 @@ class NameCounts:
     """What is known of the names of some channels."""
 
     channels: int
+    """With the factors among them."""
+    factors: int
     named: int
     tested: int
     """Names that were tested on pictures from the whole range, whatever came out."""
@@ -91,6 +93,7 @@ def tally(channels: Sequence[ChannelEntry]) -> NameCounts:
     known = Counter[str](channel.state or NOT_ASKED for channel in channels)
     return NameCounts(
         channels=len(channels),
+        factors=sum(1 for channel in channels if channel.layer.basis),
         named=sum(1 for channel in channels if channel.name),
         tested=sum(1 for channel in channels if channel.chance is not None),
         above=sum(1 for channel in channels if _above(channel)),

@@ -28,6 +28,7 @@ class PageWriter:
         self._environment.filters |= {
             "percent": text.percent,
             "number": text.number,
+            "counted": text.counted,
             "plain": text.plain,
             "clip": text.clip,
             "lines": text.lines,

@@ -77,6 +77,9 @@ def numbers_without_evidence(page: Path, folder: Path) -> list[str]:
             if " − " in slot["source"] or slot["source"] == "concepts all":
                 values.append(value(slot["source"], found))
     values += [len(curve["courses"][0]["logit"]) - 1 for curve in found["curves"]]  # steps
+    if found.get("counterfactual"):  # how many rows and columns its maps have
+        maps = json.loads((folder.parents[1] / "manifest.json").read_text())["maps"]
+        values += maps[found["counterfactual"]["layer"]]
     texts = {value for value in leaves(found) if isinstance(value, str) and re.search(r"\d", value)}
     values += [float(text) for text in texts if text.isdecimal()]  # layers that are called so
     body = re.sub(r"\s+", " ", " ".join(read(page).parts))

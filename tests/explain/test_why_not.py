@@ -85,8 +85,11 @@ def test_the_page_draws_it_and_every_number_is_in_the_evidence(asked):
         bars = [values for _, values in tags if values.get("class") == "change"]
         assert len(bars) == len(one.concepts) + len(steps)
         for step in steps:
-            assert f">{step.address}<" in html
+            assert f">{step.layer}<wbr>:{step.channel}<" in html
         assert ("copied from picture" in html) == (name == "disc")
+        rows, _ = open_store(asked).manifest()["maps"][one.counterfactual.layer]
+        down = one.counterfactual.source.down if name == "disc" else 0
+        assert (f"its maps moved {abs(down)} of {rows} rows" in html) == bool(down)
         assert len(copied_from(tags)) == (name == "disc")
 
 

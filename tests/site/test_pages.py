@@ -235,7 +235,7 @@ def test_trust_counts_what_the_table_has(planted, pages):
         if row["score_ap_low"] > max(row["score_base_rate"], row["score_borrowed_ap"])
         and row["score_ap"] > row["score_frequent_ap"]
     ]
-    assert f"{named} of {len(rows)} channels have a name. {len(tested)} were tested" in said
+    assert f"Of {len(rows)} channels, {named} have a name. {len(tested)} were tested" in said
     assert f"{len(above)} of these foretell" in said
     html = pages["trust.html"].path.read_text("utf-8")
     dots = re.findall(r'class="(?:above|others)" d="([^"]*)"', html)

@@ -64,3 +64,11 @@ def test_numbers():
     assert text.number(322.2098) == "322"
     assert text.number(-0.016723) == "−0.0167"
     assert text.number(1e-12) == "1.00e−12"
+
+
+def test_channels_and_factors_are_counted_apart():
+    assert text.counted(674, 25) == "649 channels and 25 factors"
+    assert text.counted(2, 1) == "1 channel and 1 factor"
+    assert text.counted(4224, 0) == "4,224 channels"
+    assert text.counted(1, 1) == "1 factor"
+    assert text.counted(0, 0) == "no channels"

@@ -58,8 +58,8 @@ def _test(evidence: Evidence, curve: Curve, failed: Sequence[Curve]) -> Claim:
     last = layer is evidence.layers[-1]
     by_activation = (
         "lower still" if means["activation"] < means["relevance"] and own != strong
-        else "no lower" if means["activation"] > means["relevance"] or own != strong
-        else "as low"
+        else "as low" if means["activation"] <= means["relevance"]
+        else "no lower than by relevance"
     )  # fmt: skip
     steps = len(courses["relevance"].logit) - 1
     parts, turn = (layer.parts[:-1], "") if steps == 1 else (layer.parts, " one after another")
