@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from atlas.cli.group import atlas_argument, main, set_option, trust_option
+from atlas.cli.table import TableColumn, print_table
 
 if TYPE_CHECKING:
     from atlas.store.audit import Audit, Figure
@@ -71,19 +72,14 @@ def audit(
 
 
 def _print(found: "Audit") -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     title = f"How far maps hold, on {len(found.pictures)} pictures (below: 95 % intervals)"
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
-    table.add_column("map", no_wrap=True)
+    columns = [TableColumn("map", "address")]
     for name in found.measured:
-        arrow = ARROWS[found.measures[name].better]
-        table.add_column(f"{name}\n{arrow}", justify="right", no_wrap=True)
-    for map_ in found.maps:
-        figures = (found.figure(map_, name) for name in found.measured)
-        table.add_row(map_, *(_cell(one) for one in figures))
-    Console().print(table)
+        columns.append(TableColumn(f"{name}\n{ARROWS[found.measures[name].better]}", "number"))
+    rows = [
+        [map_, *(_cell(found.figure(map_, name)) for name in found.measured)] for map_ in found.maps
+    ]
+    print_table(columns, rows, title)
     click.echo("↑ higher is better, ↓ lower is better.", nl=found.object_share is None)
     if found.object_share is not None:
         click.echo(f" The object covers {found.object_share:.1%} of a picture.")
@@ -95,6 +91,6 @@ def _cell(one: "Figure | None") -> str:
     if one is None:
         return "–"
     if one.low is None or one.high is None:
-        return f"{one.mean:.3f}\n{one.pictures} pictures"
+        return f"{one.mean:.3f}\nn = {one.pictures}"
     ends = (f"{end:.2f}".removeprefix("0") for end in (one.low, one.high))
     return f"{one.mean:.3f}\n{'–'.join(ends)}"

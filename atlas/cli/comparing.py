@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from atlas.cli.group import main
+from atlas.cli.table import TableColumn, print_table
 
 if TYPE_CHECKING:
     from atlas.diff import Comparison
@@ -77,29 +78,20 @@ def _print(comparison: "Comparison") -> None:
         names = [name or "" for name in (pair.first_name, pair.second_name)]
         measured = [*overlaps, _number(pair.similarity), _number(pair.classes)]
         rows.append([pair.first, pair.second, *names, *measured])
-    head = ["first", "second", "name", "name", *(f"by {mode}" for mode in modes)]
-    _table(console, "Most changed channels", [*head, "patches", "classes"], rows)
+    numbers = (*(f"by {mode}" for mode in modes), "patches", "classes")
+    columns = [
+        *(TableColumn(head, "address") for head in ("first", "second")),
+        *(TableColumn("name") for _ in range(2)),
+        *(TableColumn(head, "number") for head in numbers),
+    ]
+    print_table(columns, rows, "Most changed channels")
     moved = [
         [pair.name, f"{pair.similarity:.3f}", ", ".join(pair.gained[:3]), ", ".join(pair.lost[:3])]
         for pair in comparison.classes[:SHOWN]
     ]
-    _table(console, "Most moved classes", ["class", "cosine", "gained", "lost"], moved)
-
-
-def _table(console: Any, title: str, head: list[str], rows: list[list[str]]) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from atlas.plain import plain  # noqa: PLC0415
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    filled = [place for place in range(len(head)) if any(row[place] for row in rows)]
-    for place in filled:
-        table.add_column(head[place], no_wrap=head[place] in ("first", "second"), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(plain(row[place])) for place in filled))
-    console.print(table)
+    heads = TableColumn("class"), TableColumn("cosine", "number")
+    changes = TableColumn("gained", "address"), TableColumn("lost", "address")
+    print_table([*heads, *changes], moved, "Most moved classes")
 
 
 def _number(value: float | None) -> str:

@@ -2,7 +2,9 @@
 
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,8 +12,14 @@ from atlas.cli.files import exchange, file_options, report
 from atlas.cli.group import atlas_argument, main, set_option, trust_option
 from atlas.errors import UserError
 
+if TYPE_CHECKING:
+    from atlas.pipeline.words import WordMap
+
 WIDTH = 96
 """Characters of a line of text."""
+
+OF_WORDS = ("explain.layers", "explain.basis", "model.device")
+"""What can change where --word only draws."""
 
 
 @main.command()
@@ -40,8 +48,10 @@ WIDTH = 96
 @click.option(
     "--word",
     metavar="WORD",
-    help="Only draw where in each IMAGE this word is: the relevance of the channels and factors "
-    "whose names have it.",
+    help="Only draw where in each IMAGE this word is: the maps of the channels and factors of "
+    "which one name has it, or all of several words, added up in each layer (what a channel and a "
+    "factor both hold counts once), and the mean over the layers. explain.layers and "
+    "explain.basis say where to look; everywhere unless given.",
 )
 @click.option(
     "--out",
@@ -88,14 +98,12 @@ def explain(
     store = open_store(atlas_dir)
     recipe = recorded(store.manifest(), overrides)
     border = pipeline.border(store, overrides, trust_code=trust_code)
-    if word is not None and (questions or answers):
-        raise UserError("--word asks no model: leave --questions and --answers out")
-    if word is not None and to is not None:
-        raise UserError("--word only draws where a word is: leave --to out")
     if word is not None:
-        for one in pipeline.word_maps(store, recipe, images, word, out or Path(), target, border):
-            shares = ", ".join(f"{layer} {share:.0%}" for layer, share in one.shares.items())
-            click.echo(f"{one.drawn}: share of the relevance: {shares}")
+        _check_word(to, audience, overrides, files=bool(questions or answers))
+        found = pipeline.word_maps(store, recipe, images, word, out or Path(), target, border)
+        for one in found.done:
+            click.echo(_where(one))
+        _fail(found.failed, "read")
         return
     if out is not None:
         raise UserError("--out is where --word draws: add --word, or leave it out")
@@ -105,10 +113,40 @@ def explain(
         click.echo(folder)
         if audience is not None:
             click.echo(_said(folder, audience))
-    for path, reason in outcome.failed:
-        click.echo(f"atlas: {path} is not explained: {reason}", err=True)
     report(files)
-    if outcome.failed:
+    _fail(outcome.failed, "explained")
+
+
+def _check_word(
+    to: str | None, audience: str | None, overrides: Sequence[str], *, files: bool
+) -> None:
+    """Refuse beside --word what would have no effect."""
+    if files:
+        raise UserError("--word asks no model: leave --questions and --answers out")
+    if to is not None:
+        raise UserError("--word only draws where a word is: leave --to out")
+    if audience is not None:
+        raise UserError("--word only draws where a word is and writes no text: leave --for out")
+    for override in overrides:
+        if override.partition("=")[0].strip() not in OF_WORDS:
+            raise UserError(
+                f"--set {override}: --word only draws where a word is; of the settings only "
+                f"{', '.join(OF_WORDS[:-1])} and {OF_WORDS[-1]} say something of that"
+            )
+
+
+def _where(one: "WordMap") -> str:
+    """Return what is said of a map of a word."""
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in one.shares.items())
+    drawn = "map of one layer" if one.layers == 1 else f"mean of the maps of {one.layers} layers"
+    return f"{one.drawn}: {drawn}; share of the relevance of its channels, or factors: {shares}"
+
+
+def _fail(failed: Sequence[tuple[Path, str]], done: str) -> None:
+    """Say which pictures could not be dealt with, and end if there are any."""
+    for path, reason in failed:
+        click.echo(f"atlas: {path} is not {done}: {reason}", err=True)
+    if failed:
         sys.exit(2)
 
 

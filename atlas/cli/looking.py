@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from atlas.cli import factor_facts
 from atlas.cli.group import atlas_argument, main, trust_option
+from atlas.cli.table import TableColumn, print_table
 
 if TYPE_CHECKING:
     from atlas.api.atlas import Atlas
@@ -109,7 +111,11 @@ def lookup(
 )
 @json_option
 def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> None:
-    """Print everything that is known about one channel of ATLAS."""
+    """Print everything that is known about one channel of ATLAS, or one factor.
+
+    Of a factor also its energy and stability, the channels with the largest numbers in its
+    direction, and what all factors of its layer hold of that.
+    """
     import atlas  # noqa: PLC0415
 
     a = atlas.open(atlas_dir)
@@ -134,44 +140,34 @@ def show(atlas_dir: Path, address: str, sheet: Path | None, as_json: bool) -> No
             ],
             "neighbours": neighbours, "references": references, "bands": bands,
         }  # fmt: skip
+        values["part_of"] = _shares(factor_facts.part_of(channel, a), "number")
+        if channel.layer in a.bases:
+            values["factor"] = factor_facts.values(channel, a)
         click.echo(json.dumps(values, indent=2))
     else:
         _print_channel(channel, a)
 
 
 def _print_hits(hits: "Sequence[Hit]", a: "Atlas") -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     by_picture = hits[0].kind == "picture"
-    scored = any(hit.channel.scores.get("score_ap") is not None for hit in hits)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("channel", no_wrap=True, overflow="fold")
-    if a.named:
-        table.add_column("name", min_width=14)
-    if scored:
-        table.add_column("score", justify="right", no_wrap=True)
-    if by_picture:
-        table.add_column("similarity", justify="right", no_wrap=True)
-        table.add_column("patches of", no_wrap=True, max_width=26)
-    else:
-        table.add_column("found by", no_wrap=True)
-    table.add_column("class", no_wrap=True, max_width=26)
+    columns = [
+        TableColumn("channel", "address"), TableColumn("name"), TableColumn("score", "number"),
+        *((TableColumn("similarity", "number"), TableColumn("patches of")) if by_picture else
+          (TableColumn("found by"),)),
+        TableColumn("class"),
+    ]  # fmt: skip
+    rows = []
     for hit in hits:
-        cells = [hit.channel.address]
-        if a.named:
-            cells.append(called(hit.channel))
-        if scored:
-            cells.append(_rounded(hit.channel.scores.get("score_ap")))
+        name = called(hit.channel) if a.named else ""
+        cells = [hit.channel.address, name, _rounded(hit.channel.scores.get("score_ap"))]
         if by_picture:
             cells.append(_rounded(hit.similarity))
             cells.append(", ".join(dict.fromkeys(r.predicted for r in hit.references[:3])))
         else:
             cells.append(_why(hit))
         cells.append(hit.label or next((name for name, _ in hit.channel.top_classes), ""))
-        table.add_row(*map(_plain, cells))
-    Console(highlight=False).print(table)
+        rows.append(cells)
+    print_table(columns, rows)
 
 
 def _print_channel(channel: "Channel", a: "Atlas") -> None:
@@ -190,7 +186,9 @@ def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
     """Return what `show` prints: labels and texts."""
     from atlas.store.made import said  # noqa: PLC0415 (pydantic takes its time)
 
-    facts = [("channel", channel.address), ("atlas", a.id), ("page", channel.permalink)]
+    is_factor = channel.layer in a.bases
+    kind = "factor" if is_factor else "channel"
+    facts = [(kind, channel.address), ("atlas", a.id), ("page", channel.permalink)]
     if channel.status is not None:
         facts.append(("name", called(channel)))
     if channel.state is not None:
@@ -215,6 +213,11 @@ def _facts(channel: "Channel", a: "Atlas") -> list[tuple[str, str]]:
         if value is not None
     ]
     facts += [("top class", f"{name}: {share:.2%}") for name, share in channel.top_classes[:5]]
+    facts += factor_facts.facts(channel, a) if is_factor else []
+    facts += [
+        ("part of", " ".join(filter(None, (other.address, called(other), f"{value:.2f}"))))
+        for other, value in factor_facts.part_of(channel, a)[:5]
+    ]
     facts += _reasons(channel)
     facts += [(f"made ({one.kind})", said(one)) for one in channel.made]
     facts += [
@@ -256,10 +259,8 @@ def _reasons(channel: "Channel") -> list[tuple[str, str]]:
     return facts
 
 
-def _shares(pairs: "Sequence[tuple[Channel, float]]") -> list[dict[str, Any]]:
-    return [
-        {"address": other.address, "name": other.name, "share": share} for other, share in pairs
-    ]
+def _shares(pairs: "Sequence[tuple[Channel, float]]", what: str = "share") -> list[dict[str, Any]]:
+    return [{"address": other.address, "name": other.name, what: value} for other, value in pairs]
 
 
 def called(channel: "Channel") -> str:
@@ -271,9 +272,12 @@ def called(channel: "Channel") -> str:
 
 
 def _why(hit: "Hit") -> str:
-    """Say why a channel was found: the kind of match, and the best place or the similarity."""
+    """Say why a channel was found: the kind of match, and where, or the similarity.
+
+    Where no text has all the words, the places that have some of them are named.
+    """
     if hit.kind in ("words", "letters", "near", "some"):
-        return f"{hit.kind}: {hit.found[0]}"
+        return f"{hit.kind}: {', '.join(hit.together[:1] or hit.found)}"
     return f"{hit.kind}: {_rounded(hit.similarity)}" if hit.kind == "meaning" else hit.kind
 
 

@@ -9,8 +9,19 @@ import click
 
 from atlas.cli.files import exchange, file_options, report
 from atlas.cli.group import atlas_argument, main, set_option, trust_option
+from atlas.cli.table import TableColumn, print_table
 
 ALL = "all"
+
+MEANS = (
+    "score_ap",
+    "score_f1",
+    "score_correlation",
+    "score_borrowed_ap",
+    "score_frequent_ap",
+    "score_base_rate",
+)
+"""Columns of which the mean is printed, in this order."""
 
 
 @main.command()
@@ -69,44 +80,21 @@ def score(
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:
     """Print the scores by layer."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     from atlas.store import standing  # noqa: PLC0415
 
-    table = Table(title="Names on all pictures: average precision and what it is compared with")
-    table.add_column("layer", no_wrap=True)
-    heads = (
-        "names",
-        "AP",
-        "F1",
-        "Pearson",
-        "borrowed",
-        "frequent",
-        "base rate",
-        "tested",
+    numbers = (
+        *("names", "AP", "F1", "Pearson", "borrowed", "frequent", "base rate", "tested"),
         "clarity",
     )
-    for head in heads:
-        table.add_column(head, justify="right")
-    layers = list(dict.fromkeys(row["layer"] for row in rows))
-    for layer in [*layers, ALL]:
+    columns = [TableColumn("layer", "address"), *(TableColumn(one, "number") for one in numbers)]
+    lines = []
+    for layer in [*dict.fromkeys(row["layer"] for row in rows), ALL]:
         mine = [row for row in rows if layer in (row["layer"], ALL)]
         tested = fmean(bool(standing.above_chance(row)) for row in mine)
-        table.add_row(
-            layer,
-            str(len(mine)),
-            _mean(mine, "score_ap"),
-            _mean(mine, "score_f1"),
-            _mean(mine, "score_correlation"),
-            _mean(mine, "score_borrowed_ap"),
-            _mean(mine, "score_frequent_ap"),
-            _mean(mine, "score_base_rate"),
-            f"{tested:.0%}",
-            _mean(mine, "score_clarity"),
-            end_section=layer == layers[-1],
-        )
-    Console().print(table)
+        means = [_mean(mine, column) for column in MEANS]
+        lines.append([layer, str(len(mine)), *means, f"{tested:.0%}", _mean(mine, "score_clarity")])
+    title = "Names on all pictures: average precision and what it is compared with"
+    print_table(columns, lines, title, total=True)
 
 
 def _mean(rows: Sequence[dict[str, Any]], column: str) -> str:

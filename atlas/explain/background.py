@@ -76,7 +76,8 @@ class Background:
         Raises
         ------
         UserError
-            A pattern fits nothing that was measured, or factors are asked for and there are none.
+            A pattern fits nothing that was measured, or only factors where channels are asked for,
+            or factors are asked for and there are none.
         """
         if basis == "factors" and not self._hosts:
             raise UserError("explain.basis: the atlas has no factors: run `atlas factors` first")
@@ -86,10 +87,17 @@ class Background:
         last = len(self.layers) - 1
         if patterns:
             for pattern in patterns:
-                if not fnmatch.filter(every, pattern):
+                fitting = fnmatch.filter(every, pattern)
+                if not fitting:
                     raise UserError(
                         f"explain.layers: no measured layer fits {pattern!r}; there are "
                         + ", ".join(every)
+                    )
+                if basis == "channels" and self._hosts.keys() >= {*fitting}:
+                    raise UserError(
+                        f"explain.layers: {pattern!r} fits factors only, which explain.basis = "
+                        '"channels" leaves out: name the layer itself, '
+                        f"{self._hosts[fitting[0]]}, or change explain.basis"
                     )
             chosen = {name for pattern in patterns for name in fnmatch.filter(every, pattern)}
             chosen |= {b for name in chosen & of.keys() for b in of[name] if basis == "factors"}

@@ -45,6 +45,8 @@ class Hit:
     """Why it was found."""
     found: tuple[Field, ...] = ()
     """Where the words stand."""
+    together: tuple[Field, ...] = ()
+    """Where all of them stand in one text; nowhere where one is in the name, another in a class."""
     label: str | None = None
     """Name of the top class that has words of the query, if the channel is found by it."""
     lacking: int = 0
@@ -70,6 +72,7 @@ class Hit:
             **self.channel.as_dict(),
             "kind": self.kind,
             "found": list(self.found),
+            "together": list(self.together),
             "label": self.label,
             "lacking": self.lacking,
             "nearest": {word: list(near) for word, near in self.nearest.items()},

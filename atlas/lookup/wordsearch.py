@@ -4,18 +4,18 @@ The search of the site (`find.js`) finds the same in the same order.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
 from atlas import addresses
-from atlas.api.contents import Contents
+from atlas.api.contents import Channel, Contents
 from atlas.errors import UserError
 from atlas.lookup.addressing import Addresses, bare
 from atlas.lookup.conditions import Conditions
 from atlas.lookup.hit import Field, Hit, Kind, missing
 from atlas.lookup.ranking import DESCRIPTION, FIRST_CLASS, NAME, SENSE, Entry, Rank, rank
-from atlas.lookup.textindex import FORM, Reading, TextIndex
+from atlas.lookup.textindex import FORM, INSIDE, Reading, TextIndex
 from atlas.searching import entries
 from atlas.searching.analyser import RULES, words
 from atlas.searching.entries import ChannelTexts
@@ -78,13 +78,8 @@ class WordSearch:
                 return [Hit(self._contents.channel(row), kind) for row in kept[:n]]
         if addresses.looks_like_one(text):
             raise addresses.unknown(text, list(self._contents.rows), self._contents.id)
-        if len(text) > RULES["longest_query"] or not words(text):
-            raise UserError(
-                f"the query {query.strip()[:40]!r} has {'too many' if words(text) else 'no'} "
-                "words: ask for an address such as features.28:79, or for some words"
-            )
         found: dict[int, tuple[Rank, Reading]] = {}
-        for reading in self._index.read(self._addresses.spelled(text, self._index.known)):
+        for reading in self._read(query):
             for row, fits in self._fitting(reading, allowed):
                 if row not in found or fits < found[row][0]:
                     found[row] = fits, reading
@@ -93,10 +88,45 @@ class WordSearch:
         best = sorted(left, key=lambda row: (found[row][0], self._standing[row]))
         return [self._hit(row, *found[row]) for row in best[:n]]
 
+    def called(self, query: str) -> list[Channel]:
+        """Return the channels of which one name has all words of a query, in the order of rows.
+
+        It is their name, that of a sense, or of their other side; words may have other forms
+        there, but none may be a part of another word. Names alone are read, and never two together:
+        a *star* of the class *red ring* is not called `red star`.
+
+        Raises
+        ------
+        UserError
+            The query has no words.
+        """
+        having = {
+            text
+            for reading in self._read(query)
+            if reading.terms and not reading.nearest
+            for text in range(len(self._index.texts))
+            if all(term.get(text, INSIDE) <= FORM for term in reading.terms)
+        }
+        return [
+            self._contents.channel(row)
+            for row, entry in enumerate(self._entries)
+            if any(text in having and place <= SENSE for text, place in entry.texts)
+        ]
+
     def missing(self, query: str) -> list[str]:
         """Return what is said of a query's words that stand nowhere in the atlas."""
         text = self._addresses.spelled(bare(query), self._index.known)
         return missing(self._index.read(text)[0].nearest)
+
+    def _read(self, query: str) -> list[Reading]:
+        """Return what the words of a query are taken for."""
+        text = bare(query)
+        if len(text) > RULES["longest_query"] or not words(text):
+            raise UserError(
+                f"the query {query.strip()[:40]!r} has {'too many' if words(text) else 'no'} "
+                "words: ask for an address such as features.28:79, or for some words"
+            )
+        return self._index.read(self._addresses.spelled(text, self._index.known))
 
     def _addressed(self, query: str) -> Iterator[tuple[Kind, list[int]]]:
         """Yield the rows that a query addresses in one way after the other."""
@@ -131,10 +161,12 @@ class WordSearch:
         entry = self._entries[row]
         places = (*entry.texts, *entry.labels)
         having = {place for text, place in places if any(text in term for term in reading.terms)}
+        whole = {place for text, place in places if all(text in term for term in reading.terms)}
         return Hit(
             self._contents.channel(row),
             _kind(fits, reading),
-            tuple(name for name, several in _FIELDS.items() if having & {*several}),
+            _fields(having),
+            together=() if fits.lacking else _fields(whole),
             label=None if fits.label is None else self._index.texts[fits.label],
             lacking=fits.lacking,
             nearest=reading.nearest,
@@ -158,6 +190,10 @@ _FIELDS: dict[Field, Sequence[int]] = {
     "classes": range(FIRST_CLASS, LAYER),
     "layer": [LAYER],
 }
+
+
+def _fields(places: Set[int]) -> tuple[Field, ...]:
+    return tuple(name for name, several in _FIELDS.items() if places & {*several})
 
 
 def _kind(fits: Rank, reading: Reading) -> Kind:

@@ -93,6 +93,11 @@ def explain(
     chosen = background.choose(recipe.explain.layers, recipe.explain.basis)
     of = {name: known[name].layer if name in known else name for name in chosen}
     layers = [name for name in chosen if network.trace.layers[of[name]].value in rules.reached]
+    if not layers:
+        raise UserError(
+            f"no relevance comes to the layers of the explanation ({', '.join(chosen)}): name "
+            "others in explain.layers"
+        )
     hosts = [layer for layer in background.layers if layer in {of[name] for name in layers}]
     model = instrument(network.module, rules, hosts)
     factors = {name: FactorConcepts(known[name]) for name in layers if name in known}

@@ -1,4 +1,9 @@
-"""Where in a picture a word is: the relevance of the channels and factors whose names say it."""
+"""Where in a picture a word is: the relevance of the channels and factors whose names say it.
+
+Of each layer one map is made. It is the sum of the maps of its channels and factors that are called
+so, but for what a channel and a factor both hold, which counts once: at each unit the larger of the
+two. Each such map is a part of the same logit, so that over layers their mean is taken.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,21 +14,22 @@ from torch import Tensor
 
 from atlas import classes
 from atlas.api.contents import Channel, Contents
-from atlas.data.images import decode
-from atlas.errors import UserError
-from atlas.explain.conditional import Measured, propagate
+from atlas.data.images import BadImage, decode
+from atlas.errors import UserError, one_line
+from atlas.explain import bases
+from atlas.explain.background import Background
+from atlas.explain.conditional import Measured, propagate, shares
 from atlas.explain.drawing import over
 from atlas.explain.explaining import identify, image_files
-from atlas.factors import maps
-from atlas.lookup import Conditions, WordSearch
+from atlas.factors.concepts import FactorConcepts
+from atlas.lookup import WordSearch
 from atlas.pipeline.inputs import Inputs, check_weights
 from atlas.pipeline.trust import OWN, Border
-from atlas.recipe import Recipe
+from atlas.recipe import Explain, Recipe
 from atlas.relevance.engine import PREDICTED
 from atlas.relevance.plan import plan
-from atlas.relevance.tape import instrument
+from atlas.relevance.tape import Instrumented, instrument
 from atlas.store import Store, files
-from atlas.store.bases import Basis
 from atlas.store.joined import joined
 
 
@@ -36,28 +42,72 @@ class WordMap:
     target: int
     """The output that is explained."""
     shares: Mapping[str, float]
-    """By layer, or basis of factors: the part of its relevance that is in concepts of that name."""
+    """By layer, or basis of factors, in the order of the network: the share of the relevance of its
+    channels, or factors, that those of that name have, as explanations count it
+    (`atlas.explain.conditional.shares`)."""
+    layers: int
+    """How many layers these are."""
     drawn: Path
     """The picture as the network saw it, with the map on it."""
     heat: Tensor
-    """Relevance of the pixels (height, width): the mean over the layers of the summed maps of
-    their concepts, each a part of the target's logit."""
+    """Relevance of the pixels (height, width): the mean over the layers, each a part of the
+    target's logit. What a channel and a factor of a layer both hold counts once."""
 
 
-def named(contents: Contents, word: str) -> list[Channel]:
-    """Return the channels and factors whose names, or names of senses, have all of some words.
+@dataclass(frozen=True)
+class WordMaps:
+    """What became of the pictures."""
+
+    done: tuple[WordMap, ...]
+    """Those that are drawn."""
+    failed: tuple[tuple[Path, str], ...]
+    """Pictures that cannot be read, and why."""
+
+
+@dataclass(frozen=True)
+class _Called:
+    """The channels and factors that are called so, and where they are."""
+
+    numbers: Mapping[str, Sequence[int]]
+    """By layer, or basis of factors, in the order of the network."""
+    factors: Mapping[str, FactorConcepts]
+    """The bases among them."""
+
+    @property
+    def hosts(self) -> dict[str, list[str]]:
+        """The layers, each with those of `numbers` that are of it."""
+        found: dict[str, list[str]] = {}
+        for name in self.numbers:
+            host = self.factors[name].layer if name in self.factors else name
+            found.setdefault(host, []).append(name)
+        return found
+
+
+def named(contents: Contents, word: str, within: Sequence[str]) -> list[Channel]:
+    """Return the channels and factors of which one name, or name of a sense, has all of some words.
+
+    Parameters
+    ----------
+    contents : Contents
+        Of an atlas.
+    word : str
+        The words.
+    within : sequence of str
+        The layers and bases of factors that may have them.
 
     Raises
     ------
     UserError
         None has.
     """
-    hits = WordSearch(contents).search(word, len(contents), Conditions())
-    found = [
-        hit.channel
-        for hit in hits
-        if hit.kind in ("name", "words") and not hit.lacking and {"name", "senses"} & {*hit.found}
-    ]
+    every = WordSearch(contents).called(word)
+    found = [one for one in every if one.layer in within]
+    if every and not found:
+        places = ", ".join(dict.fromkeys(one.layer for one in every))
+        raise UserError(
+            f"explain.layers and explain.basis leave out where channels or factors are called "
+            f"{word!r}: {places}"
+        )
     if not found:
         raise UserError(
             f"no channel or factor of {contents.store.root} is called {word!r}: `atlas lookup` "
@@ -74,19 +124,20 @@ def word_maps(
     out: Path,
     target: str | None = None,
     border: Border = OWN,
-) -> list[WordMap]:
-    """Draw where in pictures a word is.
+) -> WordMaps:
+    """Draw where in pictures a word is; one that cannot be read does not stop the others.
 
     Parameters
     ----------
     store : Store
         A finished atlas with names.
     recipe : Recipe
-        Its recipe.
+        Its recipe. Of `[explain]` it says which layers are looked at, all unless given, and whether
+        channels, factors, or both are.
     images : sequence of Path
         Image files, and folders of them.
     word : str
-        One word or several, as in `atlas lookup`.
+        One word or several: all of them must stand in one name.
     out : Path
         The directory that gets the drawings.
     target : str, optional
@@ -97,56 +148,90 @@ def word_maps(
     Raises
     ------
     UserError
-        No name has the word, no relevance comes to the layers of those that have it, or a picture
-        cannot be read.
+        No name has the word, or no relevance comes to the layers of those that have it.
     """
     contents = Contents(joined(store))
     label = PREDICTED if target is None else classes.find(target, contents.class_names)
-    chosen: dict[str, list[int]] = {}
-    for one in named(contents, word):
-        chosen.setdefault(one.layer, []).append(one.number)
+    called = _called(contents, word, recipe.explain)
+    paths = [path for given in images for path in image_files(given)]
     inputs = Inputs(recipe, border=border)
     network = inputs.network
     check_weights(store, network)
     rules = plan(network.trace, recipe.relevance.composite)
-    known = contents.bases
-    of = {name: known[name].layer if name in known else name for name in chosen}
-    reached = {layer for layer in of.values() if network.trace.layers[layer].value in rules.reached}
-    chosen = {name: numbers for name, numbers in chosen.items() if of[name] in reached}
-    if not chosen:
-        raise UserError(f"no relevance comes to the layers with {word!r}")
+    reached = {
+        layer for layer in called.hosts if network.trace.layers[layer].value in rules.reached
+    }
+    if not reached:
+        raise UserError(
+            f"no relevance comes to the layers with {word!r}: {', '.join(called.hosts)}"
+        )
+    kept = [name for host in called.hosts if host in reached for name in called.hosts[host]]
+    called = _Called(
+        {name: called.numbers[name] for name in kept},
+        {name: called.factors[name] for name in kept if name in called.factors},
+    )
     model = instrument(network.module, rules, [n for n in network.trace.layers if n in reached])
-    found = []
-    for path in (file for given in images for file in image_files(given)):
-        view = network.preprocessing.view(decode(path))
-        image = network.preprocessing.tensor([view]).to(network.device)
-        measured = propagate(model, image, label)
-        parts = {
-            name: _part(measured, of[name], known.get(name), numbers)
-            for name, numbers in chosen.items()
-        }
-        heats = [measured.send(of[name], part[None], []).heat[0] for name, part in parts.items()]
-        heat = torch.stack(heats).mean(dim=0).cpu()
-        wholes = {name: measured.relevance[of[name]].sum() for name in chosen}
-        shares = {
-            name: float(part.sum() / wholes[name]) if wholes[name] else 0.0
-            for name, part in parts.items()
-        }
-        id_ = identify(path.stem, files.sha256(path), f"{contents.id} {word}", label)
+    added = f"{contents.id} {word} {called.numbers}"  # other sums are other drawings
+    done: list[WordMap] = []
+    failed: list[tuple[Path, str]] = []
+    for path in paths:
+        try:
+            image = decode(path)
+        except BadImage as error:
+            failed.append((path, one_line(error)))
+            continue
+        view = network.preprocessing.view(image)
+        seen = network.preprocessing.tensor([view]).to(network.device)
+        answer, heat, shown = _measure(model, seen, label, called)
+        id_ = identify(path.stem, files.sha256(path), added, label)
         drawn = out / f"{id_}.png"
         with files.atomic_path(drawn) as temporary:
             over(view, heat).save(temporary, "PNG")
-        found.append(WordMap(path, measured.target, shares, drawn, heat))
-    return found
+        done.append(WordMap(path, answer, shown, len(called.hosts), drawn, heat))
+    return WordMaps(tuple(done), tuple(failed))
 
 
-def _part(measured: Measured, layer: str, basis: Basis | None, numbers: Sequence[int]) -> Tensor:
-    """Return the relevance of a layer that is in some of its channels, or some of its factors."""
-    relevance = measured.relevance[layer][None]
-    if basis is None:
-        masked = torch.zeros_like(relevance)
-        masked[:, numbers] = relevance[:, numbers]
-        return masked
-    output = measured.activation[layer][None]
-    found = maps.of_activation(output, basis)
-    return maps.parts(relevance, output, found, basis, numbers).sum(dim=0)
+def _called(contents: Contents, word: str, settings: Explain) -> _Called:
+    """Return what is called so in the layers that are looked at, in the order of the network."""
+    known = contents.bases
+    background = Background(contents.store, {name: one.layer for name, one in known.items()})
+    within = background.choose(settings.layers or ("*",), settings.basis)
+    found: dict[str, list[int]] = {name: [] for name in within}
+    for one in named(contents, word, within):
+        found[one.layer].append(one.number)
+    numbers = {name: several for name, several in found.items() if several}
+    return _Called(
+        numbers, {name: FactorConcepts(known[name]) for name in numbers if name in known}
+    )
+
+
+def _measure(
+    model: Instrumented, image: Tensor, label: int, called: _Called
+) -> tuple[int, Tensor, dict[str, float]]:
+    """Return the output that is explained, the map of the pixels, and the shares."""
+    measured = bases.seen(propagate(model, image, label), called.factors)
+    heats = []
+    for host, names in called.hosts.items():
+        part = torch.zeros_like(measured.relevance[host])
+        for name in names:
+            other = _part(measured, name, called)
+            part = torch.where(other.abs() > part.abs(), other, part)
+        heats.append(measured.send(host, part[None, None], []).heat[0])
+    shown = {
+        name: float(shares(measured.relevance[name])[list(numbers)].sum())
+        for name, numbers in called.numbers.items()
+    }
+    return measured.target, torch.stack(heats).mean(dim=0).cpu(), shown
+
+
+def _part(measured: Measured, name: str, called: _Called) -> Tensor:
+    """Return the relevance of a layer (channels, h, w) that is in its channels, or factors, so."""
+    numbers = list(called.numbers[name])
+    if name in called.factors:
+        one = called.factors[name]
+        of = measured.relevance[one.layer], measured.activation[one.layer]
+        return one.parts(*of, measured.activation[name], numbers).sum(dim=(0, 1))
+    relevance = measured.relevance[name]
+    masked = torch.zeros_like(relevance)
+    masked[numbers] = relevance[numbers]
+    return masked

@@ -1,6 +1,7 @@
 """Searching finds what the demo's pictures are known to show."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import atlas
+from atlas.lookup import WordSearch
 from atlas.store import Store
 
 # What people type, and the planted attribute value that they mean.
@@ -73,6 +75,38 @@ def test_what_a_hit_says_is_where_the_words_stand(a):
             "classes": " ".join(name for name, share in hit.channel.top_classes[:5] if share > 0),
         }
         assert {field for field, text in texts.items() if "dotted" in text} == set(hit.found)
+
+
+@pytest.mark.parametrize("query", ["red star", "stars", "pink striped", "checked square heart"])
+def test_what_is_called_so_has_all_words_in_one_name(worlds, query):
+    a = atlas.open(worlds["demo"])
+    words = query.removesuffix("s").split()
+    expected = [
+        channel.address
+        for channel in a
+        if any(
+            {*words} <= {*re.findall(r"\w+", name)}
+            for name in [channel.name or "", *(sense.name for sense in channel.senses)]
+        )
+    ]
+    assert [channel.address for channel in WordSearch(a).called(query)] == expected
+    assert bool(expected) == (query != "checked square heart")
+
+
+def test_words_that_stand_apart_are_not_said_to_stand_in_the_name(worlds):
+    """Each of two words stands somewhere in the texts of a channel, in none of them both."""
+    a = atlas.open(worlds["demo"])
+    hits = a.search("red star", n=500)
+    assert {field for hit in hits if hit.channel.name == "star" for field in hit.together} == {
+        "classes"
+    }
+    apart = [hit for hit in a.search("heart bricks", n=500) if len(hit.found) > 1]
+    assert apart
+    for hit in apart:
+        senses = [sense.name for sense in hit.channel.senses]
+        for field, texts in (("name", [hit.channel.name or ""]), ("senses", senses)):
+            both = any({"heart", "bricks"} <= {*re.findall(r"\w+", text)} for text in texts)
+            assert (field in hit.together) == both
 
 
 def test_conditions(a):
