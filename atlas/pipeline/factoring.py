@@ -85,10 +85,11 @@ def _left_behind(store: Store, part: Store) -> Iterator[str]:
     methods = [method for key, method in former.items() if key not in valid]
     if methods and not valid.keys():
         persons = methods.count("person")
+        these = f"{len(methods)} ({persons} by a person)" if persons else f"{len(methods)}"
         yield (
-            f"Names of earlier factors, which do not count for these: {len(methods)}, {persons} by "
-            f"a person. They stay in {part.root / NAMES_FILE} and count again with the earlier "
-            f"factors; `atlas name {store.root}` names these."
+            f"Names of earlier factors, which do not count for these: {these}. They stay in "
+            f"{part.root / NAMES_FILE} and count again with the earlier factors; `atlas name "
+            f"{store.root}` names these."
         )
     digests = bases.digests(joined(store))
     gone = 0

@@ -186,13 +186,19 @@ def checksums(part: Store) -> dict[str, str]:
 
 
 def there(part: Store) -> list[Basis]:
-    """Read the bases whose files are there, finished or not; damaged ones are passed over."""
+    """Read the bases whose files are there, finished or not.
+
+    Damaged ones, and those that are not what a manifest says, are passed over.
+    """
+    known = part.manifest().get("directions") or {}
     found = []
     for file in sorted((part.root / DIRECTIONS).glob("*.safetensors")):
         try:
-            found.append(_read(file, None))
+            basis = _read(file, None)
         except UserError:
             continue
+        if known.get(basis.name) in (None, files.sha256(file)):
+            found.append(basis)
     return found
 
 
@@ -210,10 +216,18 @@ def read(part: Store, names: Iterable[str] | None = None) -> list[Basis]:
     Raises
     ------
     UserError
-        A file is missing, damaged, or not what its name says.
+        A file is missing, damaged, or not what its name and the manifest say.
     """
-    wanted = part.manifest()["layers"] if names is None else names
-    return [_read(path(part, name), name) for name in wanted]
+    manifest = part.manifest()
+    wanted = manifest["layers"] if names is None else names
+    known = manifest.get("directions") or {}
+    found = []
+    for name in wanted:
+        file = path(part, name)
+        found.append(_read(file, name))
+        if name in known and files.sha256(file) != known[name]:
+            raise bounds.damaged(file, "it is not the one that manifest.json knows")
+    return found
 
 
 def digests(whole: Store) -> dict[str, str]:

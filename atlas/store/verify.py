@@ -273,11 +273,12 @@ def _directions(store: Store, manifest: dict[str, Any]) -> list[str]:
     expected, channels = manifest.get("directions", {}), store.table("channels", ["layer"])
     counts = Counter(channels["layer"].to_pylist())
     problems = [f"{name} is not in the manifest" for name in counts if name not in expected]
-    for basis in bases.read(store):
-        if expected.get(basis.name) != files.sha256(bases.path(store, basis.name)):
-            problems.append(f"{basis.name} has changed")
-        if counts[basis.name] != len(basis.directions):
-            problems.append(f"{basis.name} has other factors in channels.parquet")
+    for name in manifest["layers"]:
+        path = bases.path(store, name)
+        if path.is_file() and expected.get(name) != files.sha256(path):
+            problems.append(f"{name} has changed")
+        elif any(counts[name] != len(basis.directions) for basis in bases.read(store, [name])):
+            problems.append(f"{name} has other factors in channels.parquet")
     return problems
 
 

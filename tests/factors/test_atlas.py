@@ -171,6 +171,8 @@ def test_damage_is_found(factored, tmp_path):
     file.write_bytes(content)
     wrong = [result.text for result in check(open_store(root)) if not result.passed]
     assert wrong == ["factors: directions are what the manifest says: 3/nmf3 has changed"]
+    with pytest.raises(UserError, match="not the one that manifest.json knows"):
+        bases.read(bases.factors(open_store(root)))
     file.write_bytes(b"nothing")
     with pytest.raises(UserError, match="is damaged"):
         bases.read(bases.factors(open_store(root)))
@@ -187,10 +189,12 @@ def test_a_foreign_atlas_with_other_facts_is_refused(factored, tmp_path):
         {"deletion": {"tested": -1, "taken": 1, "without_relevant": None, "without_random": None}},
     ):
         bases.write(part, replace(basis, facts={**basis.facts, **facts}))
+        part.write_manifest({**part.manifest(), "directions": bases.checksums(part)})
         with pytest.raises(UserError, match="is damaged"):
             bases.read(part)
     for wrong in ("energy", "directions"):
         bases.write(part, replace(basis, **{wrong: -np.full((3, 4), np.nan, np.float32)}))
+        part.write_manifest({**part.manifest(), "directions": bases.checksums(part)})
         with pytest.raises(UserError, match="is damaged"):
             bases.read(part)
 

@@ -136,7 +136,7 @@ def test_a_reader_who_follows_an_old_citation_is_told(explained, others):
 
 def test_names_that_no_longer_count_are_said(others, settings, run):
     root, found, *_ = others
-    assert "which do not count for these: 1, 1 by a person" in found.stderr
+    assert "which do not count for these: 1 (1 by a person)" in found.stderr
     assert f"`atlas name {root}` names these" in found.stderr
     assert atlas.open(root)[BASIS, 1].name is None
 
