@@ -56,8 +56,11 @@ def prover(store: Store) -> Callable[[Evidence, Path], None]:
 
     def prove(found: Evidence, folder: Path) -> None:
         if wrong := _astray(known, found, folder) or _unproved(found, folder):
-            reason = f"{folder.name}: {plain(wrong)}: explain the picture again"
-            raise UserError(f"{folder.parent}: {reason}, or delete it")
+            raise UserError(
+                f"{folder.parent}: {folder.name}: {plain(wrong)}: explain the picture again, or "
+                "delete it (`atlas verify` lists all such, `atlas build` explains the recipe's "
+                "again)"
+            )
 
     return prove
 
