@@ -60,6 +60,7 @@ def write(known: Audit | None, tree: Tree, writer: PageWriter, citing: Citing) -
     if known is None:
         return
     tree.write(FILE, audit.text(known))
+    charts = [_chart(known, measure) for measure in known.measured]
     writer.page(
         PAGE,
         PAGE,
@@ -69,7 +70,11 @@ def write(known: Audit | None, tree: Tree, writer: PageWriter, citing: Citing) -
         audit=known,
         titles=audit.TITLES,
         controls=CONTROLS,
-        charts=[_chart(known, measure) for measure in known.measured],
+        measured_controls=[
+            audit.TITLES[one].removeprefix("Control: ") for one in known.maps if one in CONTROLS
+        ],
+        intervals=any(bar.line for chart in charts for bar in chart.bars),
+        charts=charts,
         width=BAR,
     )
 
