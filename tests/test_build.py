@@ -292,7 +292,9 @@ def assert_one_line(result, *expected):
     ("override", "expected"),
     [
         ("prepass.kk=3", "there is no 'prepass.kk'"),
-        ("prepass.k=0", "prepass.k = 0"),
+        ("prepass.k=0", "--set prepass.k=0: prepass.k = 0"),
+        ("factors.ranks=[1]", "--set factors.ranks=[1]: factors.ranks.0 = 1"),
+        ("explain.maps=lrp", "write a list"),
         ("seed=-1", "seed = -1"),
         ("seed=9223372036854775808", "seed = 9223372036854775808"),
         ("data.source=folder:/does/not/exist", "/does/not/exist"),

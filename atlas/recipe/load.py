@@ -40,7 +40,7 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     tables.setdefault("name", path.stem)
     for override in overrides:
         _apply(tables, override)
-    return parse(tables, str(path))
+    return parse(tables, str(path), overrides)
 
 
 def recorded(manifest: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -61,14 +61,22 @@ def recorded(manifest: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     tables = copy.deepcopy(manifest.get("recipe", {}))
     for override in overrides:
         _apply(tables, override)
-    return parse(tables, "the recipe in manifest.json")
+    return parse(tables, "the recipe in manifest.json", overrides)
 
 
-def parse(tables: dict[str, Any], origin: str) -> Recipe:
-    """Check `tables` and complete them with defaults; `origin` names them in messages."""
+def parse(tables: dict[str, Any], origin: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Check `tables` and complete them with defaults.
+
+    Messages name `origin`, or the one of the `overrides` in there that does not fit.
+    """
     try:
         return RECIPE.validate_python(tables)
     except ValidationError as error:
+        wrong = ".".join(str(part) for part in error.errors()[0]["loc"])
+        for override in overrides:
+            key = override.partition("=")[0].strip()
+            if f"{wrong}.".startswith(f"{key}."):
+                origin = f"--set {override}"
         raise UserError(f"{origin}: {_explain(error)}") from error
 
 
@@ -114,6 +122,8 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{name!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "tuple_type":
+        message = 'write a list, as [1, 2] or ["a", "b"]'
     more = error.error_count() - 1
     return f"{name} = {problem['input']!r}: {message}" + (f" (and {more} more)" if more else "")
 
