@@ -45,4 +45,4 @@ def explained(factored, pictures, run, made_once):
             result = run(*command)
             assert result.returncode == 0, result.stderr
 
-    return made_once("explained", make) / "tiny"
+    return made_once("explained by factors", make) / "tiny"

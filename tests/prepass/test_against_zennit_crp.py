@@ -119,10 +119,7 @@ def oracle(module, layers, inputs, targets, aggregate, normalize, folder):
 
 @pytest.mark.parametrize(
     ("name", "aggregate", "normalize"),
-    [
-        *(("small", aggregate, normalize) for aggregate in ("sum", "max") for normalize in (0, 1)),
-        ("demo", "sum", True),
-    ],
+    [("small", "sum", False), ("small", "max", True), ("demo", "sum", True)],
 )
 def test_references_scores_and_peaks_are_those_of_zennit_crp(name, aggregate, normalize, tmp_path):
     make, layers = NETWORKS[name]

@@ -119,7 +119,7 @@ def tables(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in [*TABLES, "masks.npy", "patches.faiss"]}
 
 
-@pytest.mark.parametrize(("stream", "kills"), [(False, 20), (True, 8)])
+@pytest.mark.parametrize(("stream", "kills"), [(False, 12), (True, 6)])
 def test_killed_at_random_points_the_tables_are_the_same_bytes(
     project, many, stream, kills, tmp_path
 ):
