@@ -144,7 +144,7 @@ def named_otherwise(catalogue: Catalogue) -> list[ChannelEntry]:
 def pictured(catalogue: Catalogue) -> int:
     """Return how many channels have made pictures that were compared with their references."""
     rows = (catalogue.pictures_made(channel) for channel in catalogue.channels)
-    return sum(1 for made in rows if any(one.inputs_alike is not None for one in made))
+    return sum(1 for made in rows if any(one.compared for one in made))
 
 
 def disagreeing(catalogue: Catalogue) -> list[ChannelEntry]:

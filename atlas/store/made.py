@@ -69,10 +69,19 @@ class MadePicture:
     two references or the picture began as one, and for pictures that earlier versions made."""
 
     @property
+    def compared(self) -> bool:
+        """Whether it can be held against the references.
+
+        The level was chosen on pictures with the spectrum of the data: a free spectrum drives
+        honest channels by other inputs, too.
+        """
+        return self.kind == "maco" and self.inputs_alike is not None
+
+    @property
     def disagrees(self) -> bool:
         """Whether the channel likes it and is driven by other inputs than on its references."""
         reaches = self.reach is None or self.reach >= LEAST_REACH
-        return reaches and self.inputs_alike is not None and self.inputs_alike < LEAST_ALIKE
+        return reaches and self.compared and (self.inputs_alike or 0.0) < LEAST_ALIKE
 
     @property
     def photographs_do_better(self) -> bool:
@@ -175,10 +184,8 @@ def said(row: MadePicture) -> str:
     """Return in a few sentences what came of a picture."""
     unit = "factor" if BASIS in row.layer else "channel"
     if row.reach is None:
-        parts = [
-            f"No picture of the data activates this {unit}; the made one does so by "
-            f"{row.activation:.3g}."
-        ]
+        made = f"does so by {row.activation:.3g}" if row.activation > 0 else "does not either"
+        parts = [f"No picture of the data activates this {unit}; the made one {made}."]
     else:
         parts = [
             f"Reach {row.reach:.2f} (activation in parts of the highest on any picture of the "

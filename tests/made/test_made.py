@@ -227,6 +227,7 @@ def test_only_a_picture_that_reaches_far_is_a_witness():
     assert not replace(row, reach=0.4).disagrees
     assert not replace(row, inputs_alike=0.7).disagrees
     assert not replace(row, inputs_alike=None).disagrees
+    assert not replace(row, kind="fourier").disagrees  # for these the level was not chosen
     assert "Photographs" not in made.said(replace(row, reach=1.0))
 
 
