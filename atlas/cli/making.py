@@ -59,7 +59,7 @@ def picture(
     given = {"steps": steps, "seed": seed}
     changes = [f"pictures_made.{key}={value}" for key, value in given.items() if value is not None]
     recipe = recorded(store.manifest(), changes)
-    border = pipeline.border(store, (), trust_code=trust_code)
+    border = pipeline.border(store, trust_code=trust_code)
     kind: Kind = "fourier" if control else "accentuated" if accentuate else "maco"
     row = pipeline.make_one(store, recipe, address, kind, border)
     click.echo(made.path(joined(store), row))

@@ -34,10 +34,13 @@ class Border:
         Directory of the atlas that the recipe came with; None for a recipe that the user gave.
     own : frozenset of str
         Fields that the user set himself, `table.key`.
+    settable : bool
+        Whether he could: not every command takes settings.
     """
 
     root: Path | None = None
     own: frozenset[str] = frozenset()
+    settable: bool = True
 
     def check(self, recipe: Recipe, *fields: str) -> None:
         """Look at fields, `table.key`, before what they name is opened.
@@ -62,16 +65,19 @@ class Border:
             if value.startswith(SERVER):
                 raise UserError(
                     f"the recipe of this atlas sends pictures to a server, {name} = "
-                    f"{_short(value)}: set it yourself with --set {name}=..., or, if you trust "
+                    f"{_short(value)}: {self._instead(name)}if you trust "
                     "who made it, add --trust-code (in Python: trust_code=True)"
                 )
             path = value.partition(":")[2] if name == "data.source" else value
             if path and self._outside(Path(path)):
                 raise UserError(
                     f"the recipe of this atlas opens what lies outside the atlas, {name} = "
-                    f"{_short(value)}: set it yourself with --set {name}=..., or, if you trust "
+                    f"{_short(value)}: {self._instead(name)}if you trust "
                     "who made it, add --trust-code (in Python: trust_code=True)"
                 )
+
+    def _instead(self, name: str) -> str:
+        return f"set it yourself with --set {name}=..., or, " if self.settable else ""
 
     def _outside(self, path: Path) -> bool:
         """Say whether a value is a path that leads out, and not a name on the Hub or of a thing."""
@@ -88,22 +94,24 @@ OWN = Border()
 """The border of a recipe that the user gave, who knows what is in it."""
 
 
-def border(store: Store, overrides: Sequence[str] = (), *, trust_code: bool = False) -> Border:
+def border(
+    store: Store, overrides: Sequence[str] | None = None, *, trust_code: bool = False
+) -> Border:
     """Return what the recipe of an atlas may reach.
 
     Parameters
     ----------
     store : Store
         The atlas that the recipe came with.
-    overrides : sequence of str
-        What the user set, `table.key=value` each.
+    overrides : sequence of str, optional
+        What the user set, `table.key=value` each; None where he could set nothing.
     trust_code : bool
         Whether he trusts who made the atlas with running code and reading files.
     """
     if trust_code:
         return OWN
-    own = frozenset(override.partition("=")[0].strip() for override in overrides)
-    return Border(store.root, own)
+    own = frozenset(override.partition("=")[0].strip() for override in overrides or ())
+    return Border(store.root, own, settable=overrides is not None)
 
 
 def _exists(path: Path) -> bool:
