@@ -2,11 +2,13 @@
 
 A weight alone says little: a channel that is nearly silent is read by large weights, and one that
 rises to hundreds by small ones. The *strength* of an input is its largest weight times its mean
-peak, the mean over pictures of its largest output (0 where that is not positive). It is shown as a
-share of the sum over all inputs of the atlas that a channel reads. (Guertler and Luu, TeLLMe, 2023,
-explain a unit by those of the layer before with the largest weights.)
+peak, the mean over pictures of its largest output (0 where that is not positive, and no more than a
+ReLU6 behind it lets through). It is shown as a share of the sum over all inputs of the atlas that a
+channel reads. (Guertler and Luu, TeLLMe, 2023, explain a unit by those of the layer before with the
+largest weights.)
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +29,9 @@ OUTPUTS = 6
 Numbers = npt.NDArray[np.float64]
 
 
-def mean_peak(edges: Sequence[float], counts: Sequence[int], images: int) -> float:
+def mean_peak(
+    edges: Sequence[float], counts: Sequence[int], images: int, ceiling: float = math.inf
+) -> float:
     """Return the mean over pictures of a channel's largest output, 0 where it is not positive.
 
     Parameters
@@ -36,11 +40,13 @@ def mean_peak(edges: Sequence[float], counts: Sequence[int], images: int) -> flo
         Histogram of the largest outputs, of the pictures in which they are positive.
     images : int
         All pictures.
+    ceiling : float
+        Where the activation function behind it cuts its output off.
     """
     if not images or not len(counts):
         return 0.0
     middles = (np.asarray(edges[1:], float) + np.asarray(edges[:-1], float)) / 2
-    return float((middles * np.asarray(counts, float)).sum() / images)
+    return float((middles.clip(max=ceiling) * np.asarray(counts, float)).sum() / images)
 
 
 class Strengths:

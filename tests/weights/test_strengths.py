@@ -17,6 +17,7 @@ from atlas.weights.strengths import Strengths, mean_peak
 
 def test_the_mean_peak_is_the_mean_of_the_largest_outputs():
     assert mean_peak([1.0, 3.0, 5.0], [2, 1], 10) == (2 * 2 + 4) / 10
+    assert mean_peak([1.0, 3.0, 5.0], [2, 1], 10, ceiling=3.0) == (2 * 2 + 3) / 10
     assert mean_peak([], [], 10) == mean_peak([1.0, 2.0], [0], 0) == 0.0
 
 
