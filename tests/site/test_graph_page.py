@@ -39,7 +39,10 @@ def written(tmp_path_factory):
         store=SimpleNamespace(parts=[None, SimpleNamespace(table=lambda name, columns: table)]),
     )
     citing = SimpleNamespace(
-        version="1", older=(), meta=lambda *_: (), permalink=lambda link: f"https://atlas/{link}"
+        version=lambda _: "1",
+        older=(),
+        meta=lambda *_: (),
+        permalink=lambda link: f"https://atlas/{link}",
     )
     tree = Tree(tmp_path_factory.mktemp("graph"))
     writer = PageWriter(tree, {"citing": citing, "manifest": {}, "reference_images": None})
