@@ -151,7 +151,7 @@ def _factors(contents: Contents, permalink: str) -> str:
 
     The graph is of all; of several sets it is that of theirs.
     """
-    digests = {contents.slugs[name]: basis.digest for name, basis in contents.bases.items()}
+    digests = contents.basis_digests
     if permalink == GRAPH:
         every = " ".join(digests.values())
         return files.digest(every.encode()) if len(digests) > 1 else every
