@@ -26,10 +26,10 @@ def nearest(address: str, known: Sequence[str], count: int = NEAREST) -> list[st
     other factors of the layer, or of its channels; otherwise the nearest spellings.
     """
     layer, _, number = address.rpartition(":")
-    same: list[str] = []
-    for alike in (layer, layer.partition(BASIS)[0] + BASIS, layer.partition(BASIS)[0]):
-        at = alike if alike.endswith(BASIS) else f"{alike}:"
-        same = same or [other for other in known if other.startswith(at)]
+    host = layer.partition(BASIS)[0]
+    starts = f"{layer}:", f"{host}{BASIS}", f"{host}:"
+    alike = ([other for other in known if other.startswith(start)] for start in starts)
+    same = next(filter(None, alike), [])
     if same and number.isdecimal():
         wanted = int(number)
         return sorted(same, key=lambda other: abs(int(other.rpartition(":")[2]) - wanted))[:count]

@@ -325,11 +325,6 @@ class Contents:
         return {basis.name: basis for part in parts for basis in bases.read(part)}
 
     @cached_property
-    def basis_digests(self) -> dict[str, str]:
-        """SHA-256 of each set of factors, by the part of an address that its pages have."""
-        return {self.slugs[name]: basis.digest for name, basis in self.bases.items()}
-
-    @cached_property
     def classes(self) -> pa.Table:
         """classes.parquet, as an Arrow table."""
         return self.store.table("classes")

@@ -5,10 +5,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from atlas.api.atlas import Atlas
     from atlas.api.contents import Channel
-    from atlas.store.bases import Basis
-
-NEAREST = 6
-"""Channels that a factor is said to be made of, as on its page."""
 
 
 def made_of(channel: "Channel", a: "Atlas") -> "list[tuple[Channel, float]]":
@@ -16,7 +12,7 @@ def made_of(channel: "Channel", a: "Atlas") -> "list[tuple[Channel, float]]":
     basis = a.bases[channel.layer]
     if basis.layer not in a.layers:
         return []
-    return [(a[basis.layer, at], value) for at, value in _largest(basis, channel.number)]
+    return [(a[basis.layer, at], value) for at, value in basis.strongest(channel.number)]
 
 
 def part_of(channel: "Channel", a: "Atlas") -> "list[tuple[Channel, float]]":
@@ -26,16 +22,10 @@ def part_of(channel: "Channel", a: "Atlas") -> "list[tuple[Channel, float]]":
         for name, basis in a.bases.items()
         if basis.layer == channel.layer
         for factor in range(len(basis.directions))
-        for at, value in _largest(basis, factor)
+        for at, value in basis.strongest(factor)
         if at == channel.number
     ]
     return sorted(found, key=lambda one: -abs(one[1]))
-
-
-def _largest(basis: "Basis", factor: int) -> list[tuple[int, float]]:
-    numbers = basis.directions[factor]
-    order = (-abs(numbers)).argsort(kind="stable")[:NEAREST].tolist()
-    return [(at, float(numbers[at])) for at in order if numbers[at]]
 
 
 def values(channel: "Channel", a: "Atlas") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from atlas import addresses
+from atlas.api.contents import Contents
 from atlas.data.hierarchy import superclasses
 from atlas.errors import UserError
 from atlas.naming import asking, clip, labels
@@ -183,10 +184,8 @@ def rename(store: Store, recipe: Recipe, address: str, new: str, by: str) -> Non
         table = store.table("channels").select(["layer", "channel"]).to_pydict()
         known = [f"{at}:{one}" for at, one in zip(table["layer"], table["channel"], strict=True)]
         if address not in known:
-            whole = joined(Store(store.home) if store.home else store)
-            names_ = whole.table("channels", ["layer", "channel"]).to_pydict()
-            every = [f"{a}:{b}" for a, b in zip(*names_.values(), strict=True)]
-            raise addresses.unknown(address, every, whole.manifest()["id"])
+            whole = Contents(joined(Store(store.home) if store.home else store))
+            raise addresses.unknown(address, list(whole.rows), whole.id)
         record = NameRecord(layer, int(number), "person", who, "named", text)
         names.append(store, [record], len(names.read(store)))
         write_names(store, recipe)

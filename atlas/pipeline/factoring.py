@@ -1,5 +1,6 @@
 """Factors of a finished atlas: finding them, and measuring them like channels."""
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,10 +16,10 @@ from atlas.factors.finding import LayerSample
 from atlas.factors.layers import Range
 from atlas.pipeline.annotating import write_names
 from atlas.pipeline.indexing import index_factors
-from atlas.pipeline.inputs import Inputs, check_measured, fingerprint
+from atlas.pipeline.inputs import Inputs, check_weights, fingerprint
 from atlas.pipeline.stages import alone, check_finished
 from atlas.pipeline.trust import OWN, Border
-from atlas.recipe import Recipe
+from atlas.recipe import Recipe, recorded
 from atlas.relevance.engine import ActivationEngine
 from atlas.relevance.plan import plan
 from atlas.relevance.tape import instrument
@@ -62,7 +63,7 @@ def factorise(store: Store, recipe: Recipe, border: Border = OWN) -> Store:
     with alone(store):
         check_finished(store)
         inputs = Inputs(recipe, border=border)
-        check_measured(store, inputs)
+        _check_measured(store, inputs)
         part = bases.place(store)
         with alone(part), _as_it_was(part):
             found = _found(store, part, inputs)
@@ -76,6 +77,25 @@ def factorise(store: Store, recipe: Recipe, border: Border = OWN) -> Store:
             for line in _left_behind(store, part):
                 tqdm.write(line, sys.stderr)
     return part
+
+
+def _check_measured(store: Store, inputs: Inputs) -> None:
+    """Look whether the network, the data and all that decides the pre-pass are the atlas's."""
+    check_weights(store, inputs.network)
+    manifest, recipe = store.manifest(), inputs.recipe
+    now = json.loads(json.dumps(inputs.measured()))
+    changed = [
+        name
+        for name, value in now.items()
+        if name not in ("model", "layers") and name in manifest and manifest[name] != value
+    ]
+    if recorded(manifest).data.limit != recipe.data.limit:
+        changed.append("data.limit")
+    if changed:
+        raise UserError(
+            f"{' and '.join(changed)}: not as when {store.root} was made, so that factors would be "
+            "of something else than its channels: restore that, or build the atlas anew"
+        )
 
 
 def _left_behind(store: Store, part: Store) -> Iterator[str]:

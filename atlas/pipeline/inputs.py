@@ -265,22 +265,3 @@ def check_weights(store: Store, network: Network) -> None:
             f"{network.name} has other weights now than when {store.root} was made: restore "
             "them, or build the atlas anew"
         )
-
-
-def check_measured(store: Store, inputs: Inputs) -> None:
-    """Look whether the network, the data and all that decides the pre-pass are the atlas's."""
-    check_weights(store, inputs.network)
-    manifest, recipe = store.manifest(), inputs.recipe
-    now = json.loads(json.dumps(inputs.measured()))
-    changed = [
-        name
-        for name, value in now.items()
-        if name not in ("model", "layers") and name in manifest and manifest[name] != value
-    ]
-    if recorded(manifest).data.limit != recipe.data.limit:
-        changed.append("data.limit")
-    if changed:
-        raise UserError(
-            f"{' and '.join(changed)}: not as when {store.root} was made, so that factors would be "
-            "of something else than its channels: restore that, or build the atlas anew"
-        )

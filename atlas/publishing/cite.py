@@ -151,12 +151,13 @@ def _factors(contents: Contents, permalink: str) -> str:
 
     The graph is of all; of several sets it is that of theirs.
     """
-    digests = contents.basis_digests
     if permalink == GRAPH:
-        every = " ".join(digests.values())
+        digests = [basis.digest for basis in contents.bases.values()]
+        every = " ".join(digests)
         return files.digest(every.encode()) if len(digests) > 1 else every
-    _, _, rest = permalink.removesuffix(".html").partition("/")
-    return digests.get(rest.partition("/")[0], "")
+    slug = permalink.removesuffix(".html").partition("/")[2].partition("/")[0]
+    own = (one.digest for name, one in contents.bases.items() if contents.slugs[name] == slug)
+    return next(own, "")
 
 
 def key(identity_: str, permalink: str) -> str:

@@ -25,9 +25,6 @@ from atlas.store.names import NameRecord
 Integers = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float32]
 
-STRONGEST = 6
-"""Channels that a factor's page names as what it is made of."""
-
 _OPTIONAL = ("bands.parquet", "samples.parquet")
 """Tables that older atlases lack."""
 
@@ -124,7 +121,7 @@ class Catalogue:
         """For rows of channels the rows of factors that they are most part of, and how much.
 
         That is the channel's number in the factor's direction, which is of length 1: of each factor
-        its `STRONGEST` channels.
+        its strongest channels.
         """
         found: dict[int, list[tuple[int, float]]] = {}
         for factor, pairs in self.channels_of.items():
@@ -134,16 +131,15 @@ class Catalogue:
 
     @cached_property
     def channels_of(self) -> dict[int, list[tuple[int, float]]]:
-        """For rows of factors the rows of their `STRONGEST` channels, and the numbers of these."""
+        """For rows of factors the rows of their strongest channels, and the numbers of these."""
         rows = {layer.name: layer.rows for layer in self.layers}
         found = {}
         for name, basis in self.bases.items():
             channels = rows.get(basis.layer, ())
             if len(channels) != basis.directions.shape[1]:
                 continue  # the layer itself is not in the atlas
-            for row, direction in zip(rows[name], basis.directions, strict=True):
-                best = np.argsort(-np.abs(direction), kind="stable")[:STRONGEST]
-                found[row] = [(channels[n], float(direction[n])) for n in best if direction[n]]
+            for row, factor in zip(rows[name], range(len(basis.directions)), strict=True):
+                found[row] = [(channels[n], value) for n, value in basis.strongest(factor)]
         return found
 
     @cached_property
@@ -267,10 +263,9 @@ class Catalogue:
     @cached_property
     def _records(self) -> dict[tuple[str, int], NameRecord]:
         """The last record of each channel of the name, and by the method, that the columns have."""
-        values = ((channel, channel.values) for channel in self.channels)
         counting = {
-            (channel.layer.name, channel.channel): (own.get("named_by"), own.get("name"))
-            for channel, own in values
+            (one.layer.name, one.channel): (one.values.get("named_by"), one.values.get("name"))
+            for one in self.channels
         }
         found: dict[tuple[str, int], NameRecord] = {}
         for record in names.valid(self.store):

@@ -72,6 +72,9 @@ class Facts(TypedDict, total=False):
 
 _FACTS: TypeAdapter[Facts] = TypeAdapter(Facts)
 
+STRONGEST = 6
+"""Channels that a factor is said to be made of."""
+
 MOST = 1 << 28
 """Most numbers of the directions of a basis that somebody else made."""
 
@@ -125,6 +128,16 @@ class Basis:
     def name(self) -> str:
         """`LAYER/METHODCOUNT`, by which it is addressed like a layer."""
         return f"{self.layer}{BASIS}{self.method}{len(self.directions)}"
+
+    def strongest(self, factor: int) -> list[tuple[int, float]]:
+        """Return the `STRONGEST` channels of a factor with their numbers in its direction.
+
+        It is of length 1. The largest numbers of either sign come first; those that are 0 are left
+        out.
+        """
+        direction = self.directions[factor]
+        best = np.argsort(-np.abs(direction), kind="stable")[:STRONGEST].tolist()
+        return [(channel, float(direction[channel])) for channel in best if direction[channel]]
 
     @cached_property
     def digest(self) -> str:

@@ -198,6 +198,8 @@ class Named:
     """Names of the senses by the method that counts, by falling share."""
     sides: Sequence[NameRecord] = ()
     """What the model whose name counts last said of each side that its name does not fit."""
+    test: SideTest | None = None
+    """Whether the name that counts fits both sides, where that was asked."""
 
 
 def current(records: Sequence[NameRecord], preferred: str) -> dict[tuple[str, int], Named]:
@@ -245,11 +247,12 @@ def counting(store: Store, preferred: str) -> dict[tuple[str, int], Named]:
     result = current(valid(store), preferred)
     for address, named in result.items():
         test = tests.get(whose(named.best))
+        result[address] = replace(named, test=test)
         for side in named.sides if test is not None and test.one_sided else ():
             fits = tests.get(whose(side))
             if broader(side, named.best) and fits is not None and fits.both:
                 senses = distinct(named.senses, side.name)
-                result[address] = replace(named, best=side, senses=senses)
+                result[address] = replace(named, best=side, senses=senses, test=fits)
     return result
 
 

@@ -8,11 +8,10 @@ they were asked about too, and the channel has both names.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atlas.store import names, nametests
+from atlas.store import names
 from atlas.store.checks import NameState
 from atlas.store.directory import TESTED, Store
 from atlas.store.names import Named, NameRecord
-from atlas.store.nametests import SideTest
 
 
 def tested_names(table: Mapping[str, Sequence[Any]]) -> list[str | None]:
@@ -73,16 +72,15 @@ def write_columns(store: Store, preferred: str) -> None:
         The method whose names count.
     """
     named = names.counting(store, preferred)
-    sides = {names.whose(test): test for test in nametests.sides(store)}
     table = store.table("channels").to_pydict()
     rows: list[dict[str, Any]] = []
     for address in zip(table["layer"], table["channel"], strict=True):
         known = named.get(address)
-        test = sides.get(names.whose(known.best)) if known else None
+        test = known.test if known else None
         rows.append({
             "fits_relevance": test and test.fits.get("relevance"),
             "fits_activation": test and test.fits.get("activation"),
-            **_sides(known, test),
+            **_sides(known),
         })  # fmt: skip
     columns = {name: [row.get(name) for row in rows] for name in _COLUMNS}
     scores = {name: list(table[name]) for name in TESTED if name in table}
@@ -109,10 +107,11 @@ _COLUMNS = (
 )
 
 
-def _sides(known: Named | None, test: SideTest | None) -> dict[str, Any]:
+def _sides(known: Named | None) -> dict[str, Any]:
     """Return the state of a name as far as it does not depend on scores, and both sides of it."""
     if known is None:
         return {}
+    test = known.test
     if known.best.name is None:
         return {"name_state": _state("none found"), "name_tried": _tried(known.best)}
     if known.best.method == "person":

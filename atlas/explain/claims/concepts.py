@@ -94,16 +94,15 @@ def _carries(
             ]
             wordings[audience] = say(text, *slots, *named)
         elif ends:
-            mixed = layer.residual is not None  # shares are of what all factors hold
-            text = f"Of the weight for and against {target}"
-            text += f"{' that mixtures of parts hold' if mixed else ''}, {w.listed(parts)}"
+            unheld = layer.residual  # of factors, whose shares are of what all of them hold
+            held, others = ("", "elsewhere") if unheld is None else (
+                " that mixtures of parts hold", "in other mixtures")  # fmt: skip
+            text = f"Of the weight for and against {target}{held}, {w.listed(parts)}"
             if REST < rest < 1 and layer.coverage >= COVERED:  # of less, another claim tells
-                text += (
-                    f"; the remaining {{rest}} lies {'in other mixtures' if mixed else 'elsewhere'}"
-                )
-            if layer.residual is not None and layer.residual > REST:
+                text += f"; the remaining {{rest}} lies {others}"
+            if (unheld or 0.0) > REST:
                 text += "; {residual} of all weight lies in none"
-                slots.append(w.share("residual", layer.residual, f"{layer.id} residual"))
+                slots.append(w.share("residual", unheld or 0.0, f"{layer.id} residual"))
             text += "."
             wordings[audience] = say(text, *slots, *named, left)
     # Where concepts decide, what each of them does says more to everyone than its weight.
